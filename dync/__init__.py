@@ -1,0 +1,1 @@
+"""dync: a compiler for dynamic neural networks."""

@@ -1,0 +1,42 @@
+"""The scalar operations that a host does itself, with exactly Python's meaning. One table: name → function, text."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any, Callable, NamedTuple
+
+
+class ScalarOp(NamedTuple):
+    """`text` is a format string over the printed operands, e.g. "{0} > {1}"."""
+
+    function: Callable[..., Any]
+    text: str
+
+
+def _infix(function: Callable[..., Any], sign: str) -> ScalarOp:
+    return ScalarOp(function, f"{{0}} {sign} {{1}}")
+
+
+def _call(function: Callable[..., Any], name: str, arity: int = 1) -> ScalarOp:
+    return ScalarOp(function, f"{name}({', '.join('{%d}' % i for i in range(arity))})")
+
+
+SCALAR_OPS: dict[str, ScalarOp] = {
+    **{n: _infix(getattr(operator, n), s) for n, s in {
+        "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+        "lshift": "<<", "rshift": ">>",
+        "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items()},
+    "and_": _infix(operator.and_, "&"), "or_": _infix(operator.or_, "|"), "xor": _infix(operator.xor, "^"),
+    "not_": ScalarOp(operator.not_, "not {0}"), "neg": ScalarOp(operator.neg, "-{0}"), "pos": ScalarOp(operator.pos, "+{0}"),
+    "invert": ScalarOp(operator.invert, "~{0}"),
+    "int": _call(int, "int"), "float": _call(float, "float"), "bool": _call(bool, "bool"), "abs": _call(abs, "abs"),
+    "round": _call(round, "round"), "round_digits": _call(round, "round", 2), "min": _call(min, "min", 2), "max": _call(max, "max", 2),
+    "select": ScalarOp(lambda c, a, b: a if c else b, "({1} if {0} else {2})"),
+    **{f"math.{n}": _call(getattr(math, n), f"math.{n}") for n in (
+        "sqrt", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
+        "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "fabs", "isnan", "isinf", "isfinite", "erf", "erfc", "gamma", "lgamma", "degrees", "radians")},
+    **{f"math.{n}": _call(getattr(math, n), f"math.{n}", 2) for n in ("pow", "atan2", "fmod", "hypot", "copysign", "remainder")},
+}
+"""Comparisons whose margin |a - b| says how near a decision was to flipping."""
+COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
