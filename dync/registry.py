@@ -1,0 +1,101 @@
+"""Backends, hosts and passes by name. The tables are data; a name's module is imported when it is first used.
+
+Others join in through the entry-point groups `dync.backends` and `dync.passes`; a name with two owners is an error that names both.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Mapping
+
+from dync.errors import UsageError
+
+if TYPE_CHECKING:
+    from dync.backends.base import Backend
+
+BACKENDS: Mapping[str, str] = {
+    "onnxruntime": "dync.backends.onnxruntime:OnnxRuntime",
+    "eager": "dync.backends.eager:Eager",
+}
+HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate"}
+PASSES: Mapping[str, str] = {}
+DEFAULT_PASSES: tuple[str, ...] = ()
+PREFERENCE: tuple[str, ...] = ("onnxruntime", "eager")
+"""The order in which backend="auto" asks, until blocks are placed by measurement. The last one takes everything."""
+REFERENCE = "eager"
+
+
+@cache
+def table(group: str) -> Mapping[str, str]:
+    """name → "module:attribute" of a group ("dync.backends" or "dync.passes"): dync's own and those of installed packages."""
+    own = {"dync.backends": BACKENDS, "dync.passes": PASSES}[group]
+    owner = {name: f"dync ({place})" for name, place in own.items()}
+    found = dict(own)
+    for point in entry_points(group=group):
+        who = f"{point.dist.name if point.dist else 'an unnamed package'} ({point.value})"
+        if owner.setdefault(point.name, who) != who:
+            raise UsageError(f"two owners for {group} {point.name!r}: {owner[point.name]} and {who}; uninstall one of them")
+        found[point.name] = point.value
+    return found
+
+
+def load(place: str) -> Any:
+    """The object at "module:attribute"."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def backend_names() -> tuple[str, ...]:
+    return tuple(table("dync.backends"))
+
+
+def pass_names() -> tuple[str, ...]:
+    return tuple(table("dync.passes"))
+
+
+def host_names() -> tuple[str, ...]:
+    return tuple(HOSTS)
+
+
+def backend(name: str) -> Backend:
+    """A new instance of the backend `name`. Raises UsageError, listing the known ones, for another name."""
+    places = table("dync.backends")
+    if name not in places:
+        raise UsageError(f"unknown backend {name!r}; known: {', '.join(places)}")
+    return load(places[name])()
+
+
+def pipeline(text: str) -> tuple[Any, ...]:
+    """The passes of "default", "none" or "a,b{opt=1},c", options given as fields of the pass."""
+    if text == "none":
+        return ()
+    if text == "default":
+        return tuple(_pass(name, "") for name in DEFAULT_PASSES)
+    items = re.findall(r"([^,{]+)(?:\{([^}]*)\})?(?:,|$)", text)
+    if "".join(text.split()) != ",".join(n.strip() + (f"{{{''.join(o.split())}}}" if o else "") for n, o in items):
+        raise UsageError(f"cannot read the pass pipeline {text!r}; write it as a,b{{option=1}},c")
+    return tuple(_pass(name.strip(), options) for name, options in items)
+
+
+def _pass(name: str, options: str) -> Any:
+    from ast import literal_eval
+
+    places = table("dync.passes")
+    if name not in places:
+        raise UsageError(f"unknown pass {name!r}; known: {', '.join(places) or 'none yet'}")
+    fields: dict[str, object] = {}
+    for item in filter(None, (o.strip() for o in options.split(","))):
+        key, sign, value = item.partition("=")
+        if not sign:
+            raise UsageError(f"pass {name}: option {item!r} needs a value, as in {name}{{{item}=1}}")
+        try:
+            fields[key.strip()] = literal_eval(value.strip())
+        except (ValueError, SyntaxError):
+            fields[key.strip()] = value.strip()
+    try:
+        return load(places[name])(**fields)
+    except TypeError as error:
+        raise UsageError(f"pass {name}: {error}") from None
