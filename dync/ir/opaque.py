@@ -1,0 +1,80 @@
+"""Constants of a returned value that are no number, string or container, as text and back. This file imports no torch."""
+
+from __future__ import annotations
+
+import ast
+import enum
+import sys
+from typing import Any, NamedTuple
+
+from dync.errors import ArtifactError
+from dync.ir.flow import OpaqueTree
+
+
+class Opaque(NamedTuple):
+    """Stands for a constant whose own library or class is not loaded, e.g. a torch.dtype in a process without torch."""
+
+    kind: str
+    text: str
+
+
+def to_opaque(value: Any) -> OpaqueTree | None:
+    """`value` as an opaque constant, or None when it is of no such kind."""
+    if isinstance(value, Opaque):
+        return OpaqueTree(value.kind, value.text)
+    if isinstance(value, enum.Enum):
+        return OpaqueTree("enum", f"{type(value).__module__}:{type(value).__qualname__}.{value.name}")
+    if value is Ellipsis:
+        return OpaqueTree("ellipsis", "...")
+    if isinstance(value, (slice, range, bytes, complex)):
+        return OpaqueTree(type(value).__name__, repr(value))
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, (torch.dtype, torch.device)):
+        return OpaqueTree(f"torch.{type(value).__name__}", str(value))
+    if torch is not None and isinstance(value, torch.Size):
+        return OpaqueTree("torch.Size", repr(tuple(int(n) for n in value)))
+    return None
+
+
+def from_opaque(tree: OpaqueTree) -> Any:
+    """The constant; where its library is not loaded an `Opaque` (a plain tuple for torch.Size). Raises ArtifactError on a bad text."""
+    try:
+        return _read(tree)
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise ArtifactError(f"no {tree.kind} reads as {tree.text!r}") from error
+
+
+def _read(tree: OpaqueTree) -> Any:
+    torch, text = sys.modules.get("torch"), tree.text
+    match tree.kind:
+        case "ellipsis":
+            return ...
+        case "slice" | "range":
+            return {"slice": slice, "range": range}[tree.kind](*ast.literal_eval(text.removeprefix(tree.kind)))
+        case "bytes":
+            return bytes(ast.literal_eval(text))
+        case "complex":
+            return complex(text)
+        case "enum":
+            return _member(text) or Opaque("enum", text)
+        case "torch.Size":
+            sizes = tuple(ast.literal_eval(text.removeprefix("torch.Size")))
+            return torch.Size(sizes) if torch else sizes
+        case "torch.device":
+            return torch.device(text) if torch else Opaque(tree.kind, text)
+        case "torch.dtype":
+            found = getattr(torch, text.removeprefix("torch."), None) if torch else Opaque(tree.kind, text)
+            if torch and not isinstance(found, torch.dtype):
+                raise ValueError(text)
+            return found
+        case kind:
+            raise ValueError(kind)
+
+
+def _member(text: str) -> enum.Enum | None:
+    module, _, path = text.partition(":")
+    found: Any = sys.modules.get(module)
+    *classes, name = path.split(".")
+    for part in classes:
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    return found.__members__.get(name) if isinstance(found, enum.EnumMeta) else None

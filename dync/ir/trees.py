@@ -1,0 +1,152 @@
+"""Python values as trees: `match` takes a value apart, `build` puts one together. This file imports no torch."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import math
+import sys
+from functools import lru_cache
+from typing import Any, Callable
+
+from dync.errors import GuardError
+from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, Tree, TupleTree
+from dync.ir.opaque import from_opaque, to_opaque
+from dync.ir.types import Lit, Ref
+
+_FACTORIES: dict[str, Callable[[], Any]] = {c.__name__: c for c in (list, dict, set, int, float, str, tuple, bool)}
+
+
+def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
+    """The value that `tree` describes; `lookup` gives the value of a name. Containers are new at every call."""
+    match tree:
+        case Leaf(Ref(name)):
+            return lookup(name)
+        case Leaf(operand):
+            return operand.python
+        case ListTree():
+            return [build(t, lookup) for t in tree.items]
+        case TupleTree():
+            return tuple(build(t, lookup) for t in tree.items)
+        case DictTree():
+            return _fill(tree.kind, {k.python: build(t, lookup) for k, t in zip(tree.keys, tree.items, strict=True)})
+        case RecordTree():
+            return _record(tree, [build(t, lookup) for t in tree.items])
+        case OpaqueTree():
+            return from_opaque(tree)
+
+
+def match(tree: Tree, value: Any, where: str = "args") -> dict[str, Any]:
+    """The values at the Ref leaves of `tree`, by name. Raises GuardError, saying where, when `value` has another structure or constant."""
+    found: dict[str, Any] = {}
+    _match(tree, value, where, found)
+    return found
+
+
+def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
+    match tree:
+        case Leaf(Ref(name)):
+            found[name] = value
+        case Leaf(operand):
+            _same_constant(operand, value, where)
+        case OpaqueTree():
+            if to_opaque(value) != tree:
+                raise GuardError(f"{where}: {value!r} given, captured with {tree.text or tree.kind}")
+        case RecordTree():
+            for name, item in zip(tree.fields, tree.items, strict=True):
+                _match(item, _field(tree, value, name, where), f"{where}.{name}", found)
+        case DictTree():
+            keys = tuple(k.python for k in tree.keys)
+            if not isinstance(value, dict) or kind_of(value) != tree.kind or tuple(value) != keys:
+                given = f"{kind_of(value)} with keys {list(value)}" if isinstance(value, dict) else type(value).__name__
+                raise GuardError(f"{where}: {given} given, captured with {tree.kind} with keys {list(keys)} in this order")
+            for key, item in zip(keys, tree.items, strict=True):
+                _match(item, value[key], f"{where}[{key!r}]", found)
+        case ListTree() | TupleTree():
+            kind = list if isinstance(tree, ListTree) else tuple
+            if type(value) is not kind or len(value) != len(tree.items):
+                given = f"{type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
+                raise GuardError(f"{where}: {given} given, captured with {kind.__name__} of {len(tree.items)}")
+            for i, item in enumerate(tree.items):
+                _match(item, value[i], f"{where}[{i}]", found)
+
+
+def _same_constant(constant: Lit, value: Any, where: str) -> None:
+    expected = constant.python
+    both_nan = isinstance(value, float) and isinstance(expected, float) and math.isnan(value) and math.isnan(expected)
+    if type(value) is not type(expected) or not (value == expected or both_nan):
+        raise GuardError(f"{where}: {value!r} given, fixed at capture as {expected!r}")
+
+
+def kind_of(value: dict) -> str:
+    """DictTree.kind of a dict: "dict", "OrderedDict", "defaultdict", or "defaultdict:list" with a builtin factory."""
+    if isinstance(value, collections.defaultdict) and value.default_factory:
+        return f"defaultdict:{getattr(value.default_factory, '__name__', '')}"
+    return type(value).__name__
+
+
+def _fill(kind: str, items: dict[Any, Any]) -> dict[Any, Any]:
+    name, _, factory = kind.partition(":")
+    match name:
+        case "OrderedDict":
+            return collections.OrderedDict(items)
+        case "defaultdict":
+            return collections.defaultdict(_FACTORIES.get(factory), items)
+        case _:
+            return items
+
+
+def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
+    if type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2] or _fields(type(value)) != tree.fields:
+        raise GuardError(f"{where}: {type(value).__name__} given, captured with {tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})")
+    return getattr(value, name)
+
+
+def _fields(cls: type) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else tuple(getattr(cls, "_fields", ()))
+
+
+def _record(tree: RecordTree, items: list[Any]) -> Any:
+    cls = record_class(tree)
+    if tree.kind == "namedtuple":
+        return tuple.__new__(cls, items)
+    if tree.kind == "mapping":
+        return cls(**dict(zip(tree.fields, items, strict=True)))
+    made = object.__new__(cls)  # not __init__: __post_init__ has already run on these values
+    for name, item in zip(tree.fields, items, strict=True):
+        object.__setattr__(made, name, item)
+    return made
+
+
+def record_class(tree: RecordTree) -> type:
+    """The record's own class if its module is loaded and it is of that kind with these fields, else an equivalent of that name."""
+    module, _, qualname = tree.cls.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    fits = isinstance(found, type) and _fields(found) == tree.fields and {
+        "namedtuple": issubclass(found, tuple), "dataclass": not issubclass(found, dict), "mapping": issubclass(found, dict)}[tree.kind]
+    return found if fits else _made_class(tree.kind, tree.cls, tree.fields)
+
+
+@lru_cache(maxsize=None)
+def _made_class(kind: str, cls: str, fields: tuple[str, ...]) -> type:
+    module, _, qualname = cls.partition(":")
+    name = qualname.rpartition(".")[2]
+    match kind:
+        case "namedtuple":
+            made: type = collections.namedtuple(name, fields)  # type: ignore[misc]
+        case "dataclass":
+            made = dataclasses.make_dataclass(name, fields)
+        case _:
+            made = type(name, (MappingRecord,), {"__annotations__": dict.fromkeys(fields, Any)})
+    made.__module__ = module
+    return made
+
+
+class MappingRecord(collections.OrderedDict):
+    """Stands for a dict-like dataclass whose own class is not loaded: fields that are not None are keys and attributes."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__((k, v) for k, v in fields.items() if v is not None)
+        self.__dict__.update(fields)

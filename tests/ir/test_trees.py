@@ -1,0 +1,154 @@
+"""Round trips of value structures, and the messages when a structure is another one."""
+
+import collections
+import dataclasses
+import enum
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from dync.errors import ArtifactError, GuardError
+from dync.ir.binding import bind
+from dync.ir.flow import DictTree, Input, Leaf, ListTree, OpaqueTree, RecordTree, Signature, TupleTree
+from dync.ir.opaque import Opaque, from_opaque, to_opaque
+from dync.ir.trees import build, match, record_class
+from dync.ir.types import Ref, TensorType, Value, lit
+
+
+class Pair(NamedTuple):
+    left: object
+    right: object
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    a: object
+    b: int = 0
+
+    def __post_init__(self):
+        object.__setattr__(self, "b", self.b + 1)
+
+
+@dataclasses.dataclass
+class Mapped(collections.OrderedDict):
+    logits: object = None
+    loss: object = None
+
+    def __post_init__(self):
+        self.update((f.name, getattr(self, f.name)) for f in dataclasses.fields(self) if getattr(self, f.name) is not None)
+
+
+class Color(enum.Enum):
+    RED = 1
+
+
+def ref(name):
+    return Leaf(Ref(name))
+
+
+HERE = __name__
+TREES = [
+    (TupleTree((ref("x"), Leaf(lit(None)), ListTree((Leaf(lit(3)), ref("y"))))), ("X", None, [3, "Y"])),
+    (DictTree((lit("a"), lit(1)), (ref("x"), TupleTree(()))), {"a": "X", 1: ()}),
+    (DictTree((lit("a"),), (ref("x"),), "OrderedDict"), collections.OrderedDict(a="X")),
+    (DictTree((lit("a"),), (ref("x"),), "defaultdict:list"), collections.defaultdict(list, a="X")),
+    (RecordTree("namedtuple", f"{HERE}:Pair", ("left", "right"), (ref("x"), ref("y"))), Pair("X", "Y")),
+    (RecordTree("mapping", f"{HERE}:Mapped", ("logits", "loss"), (ref("x"), Leaf(lit(None)))), Mapped("X")),
+    (TupleTree((Leaf(lit(float("inf"))), OpaqueTree("torch.dtype", "torch.int8"))), (float("inf"), torch.int8)),
+]
+
+
+@pytest.mark.parametrize("tree, value", TREES, ids=lambda v: type(v).__name__)
+def test_build_and_match_are_inverse(tree, value):
+    built = build(tree, {"x": "X", "y": "Y"}.__getitem__)
+    assert built == value and type(built) is type(value)
+    assert match(tree, value).items() <= {"x": "X", "y": "Y"}.items()
+
+
+def test_defaultdict_keeps_its_factory():
+    assert build(TREES[3][0], {"x": "X"}.__getitem__)["new"] == []
+
+
+def test_a_dataclass_is_restored_as_it_was_not_initialised_again():
+    tree = RecordTree("dataclass", f"{HERE}:Frozen", ("a", "b"), (ref("x"), Leaf(lit(5))))
+    value = build(tree, {"x": 1}.__getitem__)
+    assert type(value) is Frozen and value.b == 5 and match(tree, value) == {"x": 1}
+
+
+@pytest.mark.parametrize("kind", ["namedtuple", "dataclass", "mapping"])
+def test_a_class_that_is_not_loaded_gets_an_equivalent(kind):
+    tree = RecordTree(kind, "not_loaded:Out.Inner", ("p", "q"), (ref("x"), Leaf(lit(2))))
+    value = build(tree, {"x": 1}.__getitem__)
+    assert (type(value).__name__, value.p, value.q) == ("Inner", 1, 2)
+    assert type(build(tree, {"x": 1}.__getitem__)) is type(value)
+    assert "not_loaded" not in sys.modules
+
+
+def test_a_record_never_resolves_to_something_else():
+    assert record_class(RecordTree("dataclass", "subprocess:Popen", ("args",), (ref("x"),))) is not subprocess.Popen
+    assert record_class(RecordTree("namedtuple", f"{HERE}:Frozen", ("a", "b"), (ref("x"), ref("y")))) is not Frozen
+
+
+OPAQUE = [torch.float16, torch.device("cuda:1"), torch.Size([2, 3]), slice(1, None, 2), range(3), ..., b"\x00a", 1 + 2j, complex("nan"), Color.RED]
+
+
+@pytest.mark.parametrize("value", OPAQUE, ids=repr)
+def test_opaque_constants_round_trip(value):
+    back = from_opaque(to_opaque(value))
+    assert type(back) is type(value) and repr(back) == repr(value)
+
+
+def test_opaque_constants_without_their_library(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch")
+    assert from_opaque(OpaqueTree("torch.dtype", "torch.float16")) == Opaque("torch.dtype", "torch.float16")
+    assert from_opaque(OpaqueTree("torch.Size", "(2, 3)")) == (2, 3)
+    assert from_opaque(OpaqueTree("enum", "nowhere:Color.RED")) == Opaque("enum", "nowhere:Color.RED")
+
+
+@pytest.mark.parametrize("tree", [OpaqueTree("slice", "slice(1, open('x'))"), OpaqueTree("torch.dtype", "load"), OpaqueTree("what", "1"), OpaqueTree("bytes", "3+")])
+def test_a_bad_constant_is_an_artifact_error(tree):
+    with pytest.raises(ArtifactError, match=tree.kind):
+        from_opaque(tree)
+
+
+@pytest.mark.parametrize("tree, value, message", [
+    (ListTree((ref("x"),)), (1,), "args: tuple of 1 given, captured with list of 1"),
+    (TupleTree((ref("x"), Leaf(lit(2)))), (1, 3), "args[1]: 3 given, fixed at capture as 2"),
+    (TupleTree((Leaf(lit(1)),)), (True,), "args[0]: True given, fixed at capture as 1"),
+    (DictTree((lit("a"), lit("b")), (ref("x"), ref("y"))), {"b": 1, "a": 2}, "captured with dict with keys ['a', 'b'] in this order"),
+    (TupleTree((RecordTree("namedtuple", f"{HERE}:Pair", ("left", "right"), (ref("x"), ref("y"))),)), ((1, 2),), "args[0]: tuple given, captured with Pair"),
+    (OpaqueTree("torch.dtype", "torch.int8"), torch.int16, "args: torch.int16 given, captured with torch.int8"),
+])
+def test_another_structure_says_where(tree, value, message):
+    with pytest.raises(GuardError) as caught:
+        match(tree, value)
+    assert message in str(caught.value)
+
+
+X = Value("x", TensorType("float32", ()))
+SIGNATURE = Signature(("x", "mode", "scale"), TupleTree((ref("x"), Leaf(lit("fast")))), DictTree((lit("z"),), (ref("z"),)),
+                      (Input(X, "x"),), defaults=(("mode", lit("fast")), ("scale", lit(None))))
+
+
+@pytest.mark.parametrize("args, kwargs", [((1, "fast"), {"z": 2}), ((1,), {"z": 2}), ((), {"mode": "fast", "x": 1, "z": 2}), ((1, "fast", None), {"z": 2})])
+def test_arguments_bind_by_position_name_and_default(args, kwargs):
+    assert bind(SIGNATURE, args, kwargs) == {"x": 1, "z": 2}
+
+
+@pytest.mark.parametrize("args, kwargs, message", [
+    ((1,), {}, "argument 'z' is missing"), ((), {"z": 2}, "argument 'x' is missing"), ((1,), {"x": 1, "z": 2}, "argument 'x' is given twice"),
+    ((1, "slow"), {"z": 2}, "mode: 'slow' given, fixed at capture as 'fast'"), ((1, "fast", 3, 4), {"z": 2}, "4 positional arguments"),
+    ((1,), {"z": 2, "scale": 4}, "argument 'scale' was not given at capture"), ((1,), {"z": 2, "what": 4}, "argument 'what' was not given at capture"),
+])
+def test_arguments_that_do_not_bind(args, kwargs, message):
+    with pytest.raises(GuardError) as caught:
+        bind(SIGNATURE, args, kwargs)
+    assert message in str(caught.value)
+
+
+def test_no_torch_is_imported():
+    code = "import sys, dync.ir.trees, dync.ir.binding, dync.ir.trace; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
