@@ -8,6 +8,7 @@ import sys
 from typing import Any, NamedTuple
 
 from dync.errors import ArtifactError
+from dync.ir.classes import loaded_class
 from dync.ir.flow import OpaqueTree
 
 
@@ -72,9 +73,6 @@ def _read(tree: OpaqueTree) -> Any:
 
 
 def _member(text: str) -> enum.Enum | None:
-    module, _, path = text.partition(":")
-    found: Any = sys.modules.get(module)
-    *classes, name = path.split(".")
-    for part in classes:
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-    return found.__members__.get(name) if isinstance(found, enum.EnumMeta) else None
+    name, _, member = text.rpartition(".")
+    found = loaded_class(name)
+    return found.__members__.get(member) if isinstance(found, enum.EnumMeta) else None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import math
-import sys
-from functools import lru_cache
 from typing import Any, Callable
 
 from dync.errors import GuardError
+from dync.ir.classes import field_names, record_class
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
@@ -97,17 +95,13 @@ def _fill(kind: str, items: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
-    if type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2] or _fields(type(value)) != tree.fields:
+    if type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2] or field_names(type(value)) != tree.fields:
         raise GuardError(f"{where}: {type(value).__name__} given, captured with {tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})")
     return getattr(value, name)
 
 
-def _fields(cls: type) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else tuple(getattr(cls, "_fields", ()))
-
-
 def _record(tree: RecordTree, items: list[Any]) -> Any:
-    cls = record_class(tree)
+    cls = record_class(tree.kind, tree.cls, tree.fields)
     if tree.kind == "namedtuple":
         return tuple.__new__(cls, items)
     if tree.kind == "mapping":
@@ -116,37 +110,3 @@ def _record(tree: RecordTree, items: list[Any]) -> Any:
     for name, item in zip(tree.fields, items, strict=True):
         object.__setattr__(made, name, item)
     return made
-
-
-def record_class(tree: RecordTree) -> type:
-    """The record's own class if its module is loaded and it is of that kind with these fields, else an equivalent of that name."""
-    module, _, qualname = tree.cls.partition(":")
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-    fits = isinstance(found, type) and _fields(found) == tree.fields and {
-        "namedtuple": issubclass(found, tuple), "dataclass": not issubclass(found, dict), "mapping": issubclass(found, dict)}[tree.kind]
-    return found if fits else _made_class(tree.kind, tree.cls, tree.fields)
-
-
-@lru_cache(maxsize=None)
-def _made_class(kind: str, cls: str, fields: tuple[str, ...]) -> type:
-    module, _, qualname = cls.partition(":")
-    name = qualname.rpartition(".")[2]
-    match kind:
-        case "namedtuple":
-            made: type = collections.namedtuple(name, fields)  # type: ignore[misc]
-        case "dataclass":
-            made = dataclasses.make_dataclass(name, fields)
-        case _:
-            made = type(name, (MappingRecord,), {"__annotations__": dict.fromkeys(fields, Any)})
-    made.__module__ = module
-    return made
-
-
-class MappingRecord(collections.OrderedDict):
-    """Stands for a dict-like dataclass whose own class is not loaded: fields that are not None are keys and attributes."""
-
-    def __init__(self, **fields: Any) -> None:
-        super().__init__((k, v) for k, v in fields.items() if v is not None)
-        self.__dict__.update(fields)

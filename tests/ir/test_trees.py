@@ -14,7 +14,8 @@ from dync.errors import ArtifactError, GuardError
 from dync.ir.binding import bind
 from dync.ir.flow import DictTree, Input, Leaf, ListTree, OpaqueTree, RecordTree, Signature, TupleTree
 from dync.ir.opaque import Opaque, from_opaque, to_opaque
-from dync.ir.trees import build, match, record_class
+from dync.ir.classes import exception_class, record_class
+from dync.ir.trees import build, match
 from dync.ir.types import Ref, TensorType, Value, lit
 
 
@@ -88,8 +89,14 @@ def test_a_class_that_is_not_loaded_gets_an_equivalent(kind):
 
 
 def test_a_record_never_resolves_to_something_else():
-    assert record_class(RecordTree("dataclass", "subprocess:Popen", ("args",), (ref("x"),))) is not subprocess.Popen
-    assert record_class(RecordTree("namedtuple", f"{HERE}:Frozen", ("a", "b"), (ref("x"), ref("y")))) is not Frozen
+    assert record_class("dataclass", "subprocess:Popen", ("args",)) is not subprocess.Popen
+    assert record_class("namedtuple", f"{HERE}:Frozen", ("a", "b")) is not Frozen
+
+
+def test_an_exception_class_is_found_or_made():
+    assert exception_class("builtins:ValueError") is ValueError
+    assert exception_class("os:system").__mro__[1] is Exception
+    assert exception_class("elsewhere:Outer.HaltError").__name__ == "HaltError"
 
 
 OPAQUE = [torch.float16, torch.device("cuda:1"), torch.Size([2, 3]), slice(1, None, 2), range(3), ..., b"\x00a", 1 + 2j, complex("nan"), Color.RED]

@@ -122,7 +122,7 @@ def raising() -> Program:
     b = Builder("raising", {"x": "float32[2]"})
     b.block("b0", lambda x: (x.sum().item(),), ("s",), branch("bad", to("b1"), to("b2"), "s", 0),
             host=(HostOp(Value("bad", ScalarType("bool")), "lt", (Ref("s"), lit(0))),))
-    b.block("b1", None, (), Raise("builtins:ValueError", (leaf("negative"), leaf("s"))))
+    b.block("b1", None, (), Raise("builtins:ValueError", (Leaf(lit("negative")), leaf("s"))))
     b.block("b2", lambda x: (x.sqrt(),), ("r",), Return(leaf("r")))
     return b.program()
 

@@ -1,0 +1,73 @@
+"""Classes named by text, "module:qualname": looked up among modules that are already imported, never imported. No torch here."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import sys
+from functools import lru_cache
+from typing import Any
+
+
+def loaded_class(name: str) -> type | None:
+    """The class "module:qualname" if its module is already imported and holds it."""
+    module, _, qualname = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    return found if isinstance(found, type) else None
+
+
+def field_names(cls: type) -> tuple[str, ...]:
+    """The fields of a dataclass or named tuple, () for any other class."""
+    return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else tuple(getattr(cls, "_fields", ()))
+
+
+def record_class(kind: str, name: str, fields: tuple[str, ...]) -> type:
+    """The record's own class if its module is loaded and it is of that kind with these fields, else an equivalent of that name."""
+    found = loaded_class(name)
+    fits = found is not None and field_names(found) == fields and {
+        "namedtuple": issubclass(found, tuple),
+        "dataclass": not issubclass(found, dict),
+        "mapping": issubclass(found, dict),
+    }[kind]
+    return found if found is not None and fits else _made_record(kind, name, fields)
+
+
+def exception_class(name: str) -> type[BaseException]:
+    """The model's exception class where that is loaded, else one of the same name under Exception."""
+    found = loaded_class(name)
+    return found if found is not None and issubclass(found, BaseException) else _made_exception(name)
+
+
+class MappingRecord(collections.OrderedDict):
+    """Stands for a dict-like dataclass whose own class is not loaded: fields that are not None are keys and attributes."""
+
+    def __init__(self, **fields: Any) -> None:
+        super().__init__((k, v) for k, v in fields.items() if v is not None)
+        self.__dict__.update(fields)
+
+
+@lru_cache(maxsize=None)
+def _made_record(kind: str, name: str, fields: tuple[str, ...]) -> type:
+    module, short = _short(name)
+    match kind:
+        case "namedtuple":
+            made: type = collections.namedtuple(short, fields)  # type: ignore[misc]
+        case "dataclass":
+            made = dataclasses.make_dataclass(short, fields)
+        case _:
+            made = type(short, (MappingRecord,), {"__annotations__": dict.fromkeys(fields, Any)})
+    made.__module__ = module
+    return made
+
+
+@lru_cache(maxsize=None)
+def _made_exception(name: str) -> type[Exception]:
+    module, short = _short(name)
+    return type(short, (Exception,), {"__module__": module})
+
+
+def _short(name: str) -> tuple[str, str]:
+    module, _, qualname = name.partition(":")
+    return module, qualname.rpartition(".")[2]
