@@ -48,7 +48,7 @@ def early_exit() -> Program:
 
     def stem(x, first__weight):
         h = torch.relu(x @ first__weight)
-        return h, (h.max() - h.mean() * 4).item()
+        return h, (h.max() - h.mean() * 3).item()
 
     def head(h, last__weight):
         return torch.softmax(h @ last__weight, -1),
@@ -62,7 +62,7 @@ def early_exit() -> Program:
 
 def early_exit_eager(x):
     h = torch.relu(x @ W1)
-    if (h.max() - h.mean() * 4).item() > 0.0:
+    if (h.max() - h.mean() * 3).item() > 0.0:
         return h
     return {"logits": torch.softmax(h @ W2, -1), "exits": (h, 2)}
 
