@@ -105,8 +105,8 @@ def compare(expected: Any, got: Any, tolerances: Tolerances = Tolerances(), wher
 
 
 def class_name(value: Any) -> str:
-    """Qualified name of the value's class; classes rebuilt from an artifact keep it."""
-    return type(value).__qualname__
+    """Name of the value's class; classes rebuilt from an artifact keep it, but not their module."""
+    return type(value).__qualname__.rpartition(".")[2]
 
 
 def _walk(expected: Any, got: Any, where: str, tolerances: Tolerances) -> Iterator[Difference | Error]:

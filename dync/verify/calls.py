@@ -1,0 +1,211 @@
+"""One call, run by any of the runnable things: the eager model, a Program through `interpret`, a compiled runtime.
+
+Each side runs a call on copies of its inputs, from the first state or from the one that the last call left, with the random
+generators seeded alike, and gives back all that a user could see: result or exception, inputs, state and generator after.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Iterator, Mapping, Protocol
+
+import torch
+from torch import nn
+
+from dync.errors import DyncError
+from dync.ir.interpret import run as run_program
+from dync.ir.program import Program
+from dync.ir.trace import Trace
+from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class Call:
+    """Arguments of one call. params: run-time parameters that are attributes, set before it; those that are arguments stand in
+    args or kwargs. origin: how it was made, for people."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = NOTHING
+    params: Mapping[str, Any] = NOTHING
+    origin: str = "given"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What a call did. `state` holds attributes after the call: all of them for eager, those that it keeps for the others.
+
+    changed: names of the state that this call wrote, None where the side cannot tell.
+    """
+
+    result: Any = None
+    error: BaseException | None = None
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = NOTHING
+    state: Mapping[str, Any] = NOTHING
+    changed: frozenset[str] | None = None
+    rng: torch.Tensor = field(default_factory=torch.get_rng_state)
+    trace: Trace | None = None
+
+
+class Side(Protocol):
+    """Something that runs calls."""
+
+    name: str
+
+    def run(self, call: Call, fresh: bool = True) -> Effect:
+        """Runs `call`; `fresh` starts from the first state, else the state is the one that the last call left."""
+        ...
+
+
+def seed_all(seed: int) -> None:
+    """Seeds Python, NumPy and torch, as before every compared call."""
+    import numpy as np
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def copied(call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Fresh arguments; tensors that share storage still do."""
+    return copy.deepcopy((tuple(call.args), dict(call.kwargs)))
+
+
+class EagerSide:
+    """The user's model, on a copy: the model itself is never run."""
+
+    name = "eager"
+
+    def __init__(self, model: nn.Module, seed: int = 0) -> None:
+        self.original, self.seed = model, seed
+        self.base = copy.deepcopy(model)
+        self.live = self._copy()
+
+    def _copy(self) -> nn.Module:
+        """A copy that shares the parameters, which a forward seldom writes; `_restore` sees to it when one does."""
+        self.versions = {n: p._version for n, p in self.base.named_parameters()}
+        return copy.deepcopy(self.base, {id(p): p for p in self.base.parameters()})
+
+    def _restore(self) -> None:
+        if any(p._version != self.versions[n] for n, p in self.base.named_parameters()):
+            self.base = copy.deepcopy(self.original)
+        self.live = self._copy()
+
+    def run(self, call: Call, fresh: bool = True) -> Effect:
+        if fresh:
+            self._restore()
+        args, kwargs = copied(call)
+        for name, value in call.params.items():
+            _set_attribute(self.live, name, value)
+        before = dict(attributes(self.live))
+        before = {n: copy.deepcopy(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in before.items()}
+        seed_all(self.seed)
+        result, error = None, None
+        try:
+            with torch.no_grad():
+                result = self.live(*args, **kwargs)
+        except Exception as raised:  # whatever the user's forward raises is part of what it does
+            error = raised
+        after = dict(attributes(self.live))
+        return Effect(result, error, args, kwargs, after, _changed(before, after), torch.get_rng_state())
+
+
+def _set_attribute(model: nn.Module, path: str, value: Any) -> None:
+    owner, _, name = path.rpartition(".")
+    setattr(model.get_submodule(owner), name, value)
+
+
+_PLAIN = (bool, int, float, str, type(None), torch.Tensor)
+_TORCH_OWN = frozenset(vars(nn.Module())) | {"training"}
+
+
+def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """Parameters, buffers and plain attributes of all submodules, by dotted path."""
+    for prefix, module in model.named_modules():
+        lead = f"{prefix}." if prefix else ""
+        own = {k: v for k, v in vars(module).items() if k not in _TORCH_OWN and _is_plain(v)}
+        for name, value in {**module._parameters, **module._buffers, **own}.items():
+            yield lead + name, value
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(_is_plain(v) for v in value)
+    if isinstance(value, dict):
+        return all(_is_plain(v) for v in value.values())
+    return isinstance(value, _PLAIN)
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
+    return frozenset(n for n, v in after.items() if n not in before or not _equal(before[n], v)) | (before.keys() - after.keys())
+
+
+def _equal(before: Any, after: Any) -> bool:
+    if isinstance(after, nn.Parameter):
+        return isinstance(before, tuple) and before[0] is after and before[1] == after._version
+    return compare(before, after, Tolerances(0.0, 0.0)).same
+
+
+class ProgramSide:
+    """A Program, run by `interpret`: bit-equal to eager, and it traces."""
+
+    name = "interpret"
+
+    def __init__(self, program: Program, seed: int = 0) -> None:
+        self.program, self.seed = program, seed
+        self.state: dict[str, Any] = {}
+
+    def run(self, call: Call, fresh: bool = True) -> Effect:
+        if fresh:
+            self.state = {}
+        args, kwargs = copied(call)
+        seed_all(self.seed)
+        try:
+            done = run_program(self.program, args, kwargs, dict(call.params), state=self.state)
+        except (RuntimeError, IndexError, ValueError, ArithmeticError, DyncError) as raised:  # torch's own complaint about a value
+            return Effect(None, raised, args, kwargs, dict(self.state), None, torch.get_rng_state())
+        return Effect(done.result, done.error, args, kwargs, dict(self.state), None, torch.get_rng_state(), done.trace)
+
+
+def differences(expected: Effect, got: Effect, tolerances: Tolerances, rng: bool = True) -> Comparison:
+    """All that differs between an eager run and another: result or exception, inputs and state after, random generator."""
+    if (expected.error is None) != (got.error is None):
+        said = [f"raises {type(e.error).__name__}: {e.error}" if e.error is not None else "returns" for e in (expected, got)]
+        return Comparison((Difference("result", f"{said[0]} in eager, {said[1]} here"),), Error(""))
+    parts = [compare(expected.result, got.result, tolerances)] if expected.error is None else [_errors(expected.error, got.error, tolerances)]
+    parts += [compare(expected.args, got.args, tolerances, "args"), compare(dict(expected.kwargs), dict(got.kwargs), tolerances, "kwargs")]
+    parts += [_states(expected, got, tolerances)]
+    if rng and not torch.equal(expected.rng, got.rng):
+        parts += [Comparison((Difference("random generator", "eager and this drew different amounts of random numbers"),), Error(""))]
+    worst = parts[0].worst
+    for part in parts[1:]:
+        worst = worse(worst, part.worst)
+    return Comparison(tuple(d for p in parts for d in p.differences), worst)
+
+
+def _errors(expected: BaseException, got: BaseException | None, tolerances: Tolerances) -> Comparison:
+    if type(expected).__qualname__ != type(got).__qualname__:
+        return Comparison((Difference("exception", f"{type(expected).__name__} in eager, {type(got).__name__} here: {got}"),), Error(""))
+    assert got is not None
+    return compare(expected.args, got.args, tolerances, "exception.args")
+
+
+def _states(expected: Effect, got: Effect, tolerances: Tolerances) -> Comparison:
+    found: list[Difference] = []
+    worst = Error("")
+    written = expected.changed or frozenset()
+    for name in sorted(written | got.state.keys()):
+        if name not in got.state:
+            found.append(Difference(f"state {name}", "written by eager, unchanged here"))
+        elif name in expected.state:
+            one = compare(expected.state[name], got.state[name], tolerances, f"state {name}")
+            found += one.differences
+            worst = worse(worst, one.worst)
+        elif name in written:
+            found.append(Difference(f"state {name}", "deleted by eager, kept here"))
+    return Comparison(tuple(found), worst)
