@@ -1,0 +1,64 @@
+"""The command line. A verb's module is imported when the verb is called, so that `dync --help` stays quick."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Sequence
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+VERBS = {
+    "compile": "Compile a model into an artifact.",
+    "explain": "Show every control-flow construct of a model and what it becomes; no code generation.",
+    "verify": "Compare an artifact with the eager model on every path.",
+    "bench": "Measure latency per path, against eager.",
+    "run": "Run an artifact on arrays from files.",
+    "inspect": "Show what an artifact holds.",
+    "targets": "Show the backends, and what each can compile and run here.",
+}
+
+EPILOGUE = """MODEL is model.py, model.py:Name or package.module:Name.
+Every verb takes --json (data on stdout) and --debug (tracebacks).
+Exit codes: 0 done, 1 mismatch, 2 wrong usage, 3 paths left uncovered, 4 unsupported construct, 5 backend failed."""
+
+
+def app() -> App:
+    """The table of verbs; each is imported on its first use."""
+    from cyclopts import App, Group, Parameter
+
+    from dync import __version__
+
+    made = App(
+        name="dync", help="A compiler for dynamic neural networks.", version=__version__, help_epilogue=EPILOGUE,
+        help_formatter="plain", help_format="plaintext", default_parameter=Parameter(negative=()), group_commands=Group("Verbs", sort_key=1),
+        print_error=False, exit_on_error=False, result_action="return_value",
+    )  # fmt: skip
+    for number, (verb, text) in enumerate(VERBS.items()):
+        made.command(f"dync.cli.{verb}:{verb}", name=verb, help=text, sort_key=number)
+    return made
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command line and return its exit code; errors become one clear line on stderr unless `--debug` is given."""
+    from cyclopts import CycloptsError
+
+    from dync.cli.console import complain
+
+    debug = "--debug" in tokens
+    try:
+        return app()([t for t in tokens if t != "--debug"]) or 0
+    except CycloptsError as error:
+        if debug:
+            raise
+        print(f"usage error: {error} (see dync --help)", file=sys.stderr)
+        return 2
+    except SystemExit as exit:
+        return exit.code if isinstance(exit.code, int) else 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        return complain(error)
