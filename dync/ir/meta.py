@@ -41,8 +41,9 @@ def symbol_names(program: Program) -> dict[Any, str]:
         for node, name in zip(nodes, (*block.flow.inputs, *(r.name for r in block.flow.results))):
             fake, type = getattr(node, "meta", {}).get("val"), types.get(name)
             if isinstance(fake, torch.Tensor) and isinstance(type, TensorType):
-                names |= {s.node.expr: d for s, d in zip(fake.shape, type.shape)
-                          if isinstance(d, str) and d.isidentifier() and not isinstance(s, int) and s.node.expr.is_Symbol}
+                for size, shown in zip(fake.shape, type.shape):
+                    if isinstance(shown, str) and shown.isidentifier() and not isinstance(size, int) and size.node.expr.is_Symbol:
+                        names.setdefault(size.node.expr, shown)
     return names
 
 
