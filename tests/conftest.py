@@ -1,6 +1,27 @@
-"""Puts tests/ on the path, so that `from support.programs import early_exit` works in every test."""
+"""Puts tests/ on the path, so that `from support.programs import early_exit` works in every test; golden files."""
 
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser):
+    parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+
+
+@pytest.fixture
+def golden(request):
+    """golden(text, "txt") compares with golden/<test file>/<test name>.txt beside the test; a missing file fails."""
+    def check(text: str, suffix: str = "txt") -> None:
+        name = "".join(c if c.isalnum() or c in "-_." else "_" for c in request.node.name)
+        path = Path(request.path).parent / "golden" / Path(request.path).stem / f"{name}.{suffix}"
+        if request.config.getoption("--update-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        assert path.exists(), f"no golden file {path}; write it with --update-golden"
+        assert text == path.read_text()
+
+    return check
