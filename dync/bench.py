@@ -1,0 +1,177 @@
+"""How long a call takes, path by path: the artifact and its peers in turn, in one process, on the same inputs and threads."""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import time
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence
+
+import msgspec
+
+from dync.errors import UsageError
+from dync.progress import stage
+from dync.report import table
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from dync.runtime.program import Runtime
+    from dync.verify.calls import Call
+
+PEERS = ("eager", "inductor")
+OWN = "dync"
+SAMPLES = 64
+"""Calls that are tried to find the paths, each path then measured on the first call that took it."""
+MOST_PATHS = 16
+WARM_UP = 3
+MOST_CALLS = 2000
+
+
+class Latency(msgspec.Struct, frozen=True):
+    """Milliseconds of one call over `calls` measurements."""
+
+    median: float
+    p90: float
+    p99: float
+    calls: int
+
+
+class PathLatency(msgspec.Struct, frozen=True):
+    """One path. share: part of the sampled calls that took it. latency: by runner. ratio: peer's median over dync's, by peer."""
+
+    blocks: tuple[str, ...]
+    decisions: str
+    share: float
+    latency: dict[str, Latency]
+    ratio: dict[str, float]
+
+
+class BenchReport(msgspec.Struct, frozen=True):
+    """All paths. throughput: calls a second over the mix of the sampled calls. not_run: peers left out, and why."""
+
+    name: str
+    threads: int
+    paths: tuple[PathLatency, ...]
+    throughput: dict[str, float]
+    not_run: dict[str, str] = {}
+
+    def __str__(self) -> str:
+        head = ("path", "share", "runner", "median ms", "p90", "p99", "x dync")
+        rows = [
+            (path.decisions, f"{path.share:.0%}", who, f"{one.median:.3f}", f"{one.p90:.3f}", f"{one.p99:.3f}", f"{path.ratio[who]:.2f}" if who in path.ratio else "")
+            for path in self.paths
+            for who, one in path.latency.items()
+        ]
+        return "\n".join([
+            f"{self.name}: {len(self.paths)} paths, {self.threads} threads",
+            *table(head, rows),
+            "throughput: " + ", ".join(f"{who} {rate:.0f} calls/s" for who, rate in self.throughput.items()),
+            *(f"not run: {who}: {why}" for who, why in self.not_run.items()),
+        ])  # fmt: skip
+
+
+Runner = Callable[..., Any]
+
+
+def bench(compiled: Runtime, model: nn.Module | None, inputs: Sequence[Any] | None, vs: Sequence[str], seconds: float, seed: int, why_no_model: str = "no model given") -> BenchReport:
+    """Sample calls (or take `inputs`), group them by path, and time each path for about `seconds`, runners in turn.
+
+    Without a model only the artifact is timed and the peers are listed in `not_run`. Raises UsageError for an unknown peer.
+    """
+    import torch
+
+    for peer in vs:
+        if peer not in PEERS:
+            raise UsageError(f"unknown peer {peer!r}; known: {', '.join(PEERS)}")
+    with stage("sample", "calls for every path") as sampled, torch.no_grad():
+        groups = _by_path(compiled, _calls(compiled, inputs, seed))
+        sampled.note = f"{len(groups)} paths"
+    total = sum(len(calls) for calls in groups.values())
+    chosen = sorted(groups.items(), key=lambda g: -len(g[1]))[:MOST_PATHS]
+    runners: dict[str, Runner] = {OWN: compiled}
+    not_run = {} if model is not None else dict.fromkeys(vs, why_no_model)
+    if model is not None:
+        runners |= {peer: _peer(peer, model, compiled) for peer in vs}
+    measured: list[PathLatency] = []
+    with stage("measure", f"{', '.join(runners)}, in turn") as measuring, torch.no_grad():
+        for number, ((blocks, decisions), calls) in enumerate(chosen):
+            latency = _interleaved(runners, calls[0], seconds)
+            ratio = {who: one.median / latency[OWN].median for who, one in latency.items() if who != OWN}
+            measured.append(PathLatency(blocks, decisions, len(calls) / total, latency, ratio))
+            measuring.tick(number + 1, len(chosen))
+    return BenchReport(compiled.flow.name, torch.get_num_threads(), tuple(measured), _throughput(measured, runners), not_run)
+
+
+def _calls(compiled: Runtime, inputs: Sequence[Any] | None, seed: int) -> Iterable[Call]:
+    from itertools import islice
+
+    from dync.verify.inputs import Sampler, as_calls
+
+    given = as_calls(inputs, compiled.flow.signature)
+    if len(given) >= SAMPLES:
+        return given
+    return (*given, *islice(Sampler(compiled.flow.signature, seed, given), SAMPLES - len(given)))
+
+
+def _by_path(compiled: Runtime, calls: Iterable[Call]) -> dict[tuple[tuple[str, ...], str], list[Call]]:
+    """Calls by the path that they took; a call on which the model raises has no latency and is left out."""
+    from dync.verify.calls import copied
+
+    groups: dict[tuple[tuple[str, ...], str], list[Call]] = {}
+    for call in calls:
+        args, kwargs = copied(call)
+        try:
+            _, trace = compiled.traced(*args, **kwargs)
+        except Exception:  # the model's own exception, whatever class it has
+            continue
+        decisions = ", ".join(f"{d.text} = {d.value}" for d in trace.decisions) or "straight"
+        groups.setdefault((trace.path, decisions), []).append(call)
+    if not groups:
+        raise UsageError("every call that was tried raised: give inputs that fit")
+    return groups
+
+
+def _peer(name: str, model: nn.Module, compiled: Runtime) -> Runner:
+    """A copy of the model with the compiled program's run-time parameters; torch.compile'd for "inductor"."""
+    own = copy.deepcopy(model).eval()
+    for param in compiled.flow.signature.params:
+        if param.place == "attribute":
+            owner, _, attribute = param.name.rpartition(".")
+            setattr(own.get_submodule(owner), attribute, compiled.params[param.name])
+    if name == "eager":
+        return own
+    import torch
+
+    return torch.compile(own)
+
+
+def _interleaved(runners: dict[str, Runner], call: Call, seconds: float) -> dict[str, Latency]:
+    times: dict[str, list[float]] = {who: [] for who in runners}
+    for run in runners.values():
+        for _ in range(WARM_UP):
+            run(*call.args, **call.kwargs)
+    end = time.perf_counter() + seconds
+    for _ in range(MOST_CALLS):
+        for who, run in runners.items():
+            start = time.perf_counter_ns()
+            run(*call.args, **call.kwargs)
+            times[who].append((time.perf_counter_ns() - start) / 1e6)
+        if time.perf_counter() > end:
+            break
+    return {who: latency(ms) for who, ms in times.items()}
+
+
+def latency(milliseconds: Sequence[float]) -> Latency:
+    """Median and percentiles, by nearest rank."""
+    ordered = sorted(milliseconds)
+
+    def rank(part: float) -> float:
+        return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
+
+    return Latency(statistics.median(ordered), rank(0.90), rank(0.99), len(ordered))
+
+
+def _throughput(paths: Sequence[PathLatency], runners: Iterable[str]) -> dict[str, float]:
+    weight = sum(p.share for p in paths)
+    return {who: 1000 * weight / sum(p.share * p.latency[who].median for p in paths) for who in runners}

@@ -1,0 +1,86 @@
+"""`dync compile MODEL -o out.dync`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from dync.api import compile_with
+from dync.cli.console import constant, emit, pairs, run_params, steps
+from dync.cli.words import Archive, Backend, Init, Inputs, Json, Level, Params, Seed, Target, Weights
+from dync.compiled import Compiled
+from dync.errors import UsageError, VerifyError
+from dync.examples import examples
+from dync.options import CompileOptions
+from dync.origin import Origin
+from dync.progress import stage
+from dync.report import size
+from dync.source import open_model
+
+QUICK = 40
+"""Calls that `--verify quick` makes; `paths` makes as many as dync.verify's own default."""
+THOROUGH = 200
+ENGINE_FILES = {".onnx": "onnx", ".vmfb": "torch-mlir", ".so": "tvm"}
+
+
+def compile(
+    model: str, *,
+    output: Annotated[Path, Parameter(name=["--output", "-o"], help="The artifact to write.")],
+    target: Target = "cpu", backend: Backend = "auto",
+    host: Annotated[str, Parameter(help="What carries the control flow: auto or python.")] = "auto",
+    passes: Annotated[str, Parameter(help="default, none, or a pipeline a,b{opt=1},c.")] = "default",
+    input: Inputs = [], inputs: Archive = None, param: Params = [], init: Init = [], weights: Weights = None,  # noqa: B006
+    batching: Annotated[str, Parameter(help="none (per-sample is not available yet).")] = "none",
+    strict: Annotated[bool, Parameter(help="Fail where the backend does not take a block.")] = False,
+    verify: Annotated[Level, Parameter(help="Compare with eager before writing: every path, a quick look, or not at all.")] = "quick",
+    atol: Annotated[float | None, Parameter(help="Absolute tolerance, of a leaf's scale.")] = None,
+    rtol: Annotated[float | None, Parameter(help="Relative tolerance.")] = None,
+    seed: Seed = 0, threads: Annotated[int, Parameter(help="Threads of the compiled code; 0: as many as cores.")] = 0,
+    json: Json = False,
+) -> int:  # fmt: skip
+    """Compile a model into an artifact.
+
+    Writes the file only when everything before succeeded.
+    """
+    options = CompileOptions.parse(target, backend, _host(host, output), passes, batching, strict, atol, rtol, seed, threads)
+    params, built_with = run_params(param), {n: constant(v) for n, v in pairs(init, "--init").items()}
+    if not output.parent.is_dir():
+        raise UsageError(f"no such folder: {output.parent}")
+    with steps(7 if verify != "off" else 6):
+        with stage("load", model):
+            source = open_model(model, built_with, weights, seed)
+            found = examples(source, input, inputs, seed)
+        compiled = compile_with(options, source.model, found.args, found.kwargs, found.dynamic_shapes, params)
+        origin = Origin.of(source, built_with, weights, seed, input, inputs)
+        compiled = Compiled(replace(compiled.package, meta={**compiled.package.meta, "origin": msgspec.to_builtins(origin)}), compiled.program)
+        if verify != "off":
+            compiled = _verified(compiled, source.model, (found.args, found.kwargs), verify, options)
+        with stage("write", str(output)) as written:
+            compiled.save(output)
+            written.note = size(output.stat().st_size)
+    emit(compiled.report, json)
+    return 0
+
+
+def _host(host: str, output: Path) -> str:
+    engine = ENGINE_FILES.get(output.suffix)
+    if engine is not None:
+        raise UsageError(f"cannot write {output.name}: the {engine} host, which carries control flow inside the engine, is not built yet; write a .dync file")
+    return host
+
+
+def _verified(compiled: Compiled, model: Any, example: Any, level: str, options: CompileOptions) -> Compiled:
+    """`compiled` with its coverage. Raises VerifyError, and so nothing is written, when it differs from the model."""
+    from dync.verify import verify
+
+    with stage("verify", f"against eager ({level})") as verifying:
+        report = verify(model, compiled, [example], "paths", QUICK if level == "quick" else THOROUGH, options.seed)
+        verifying.note = f"{len(report.paths)} paths, {len(report.uncovered)} uncovered, {len(report.flips)} flips"
+        if not report.ok:
+            report.raise_for_status()
+            raise VerifyError("the compiled program differs from the model")
+    return Compiled(replace(compiled.package, coverage=report.coverage()), compiled.program)
