@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import random
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Iterator, Mapping, Protocol
 
 import torch
@@ -21,7 +20,6 @@ from dync.ir.program import Program
 from dync.ir.trace import Trace
 from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,8 @@ class Call:
     args or kwargs. origin: how it was made, for people."""
 
     args: tuple[Any, ...]
-    kwargs: Mapping[str, Any] = NOTHING
-    params: Mapping[str, Any] = NOTHING
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
     origin: str = "given"
 
 
@@ -45,8 +43,8 @@ class Effect:
     result: Any = None
     error: BaseException | None = None
     args: tuple[Any, ...] = ()
-    kwargs: Mapping[str, Any] = NOTHING
-    state: Mapping[str, Any] = NOTHING
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    state: Mapping[str, Any] = field(default_factory=dict)
     changed: frozenset[str] | None = None
     rng: torch.Tensor = field(default_factory=torch.get_rng_state)
     trace: Trace | None = None

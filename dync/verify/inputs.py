@@ -73,8 +73,8 @@ def _evaluate(node: ast.expr, sizes: Mapping[str, int]) -> int:
 def leaf_values(signature: Signature, call: Call) -> dict[str, Any]:
     """Dynamic leaves of a call by path, run-time parameters by name."""
     found = bind(signature, call.args, call.kwargs, {p.name: p.default for p in signature.params if p.place == "argument"})
-    arguments = {p.name: p.default for p in signature.params if p.place == "argument"}
-    return {i.path: found[i.path] for i in signature.inputs} | {n: found.get(n, d) for n, d in arguments.items()} | dict(call.params)
+    params = {p.name: found.get(p.name, p.default) for p in signature.params}
+    return {i.path: found[i.path] for i in signature.inputs} | params | dict(call.params)
 
 
 def call_of(signature: Signature, values: Mapping[str, Any], origin: str) -> Call:
