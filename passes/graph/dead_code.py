@@ -1,0 +1,134 @@
+"""What nothing needs goes: operations, results, host operations, params, blocks and weights.
+
+before                                          after
+    b0() reads(x):                                  b0() reads(x):
+        %0 = aten.exp(x)                                y = aten.neg(x)
+        y = aten.neg(x)                                 return y
+        unused = aten.sum(y)
+        return y
+
+Kept always: what writes in place, draws random numbers, checks, or may raise in the host.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import msgspec
+from torch.fx import Node
+
+from dync.ir.effects import is_pure
+from dync.ir.flow import Branch, Edge, FlowBlock, HostOp, Raise, Return, Switch, edges, exit_operands, leaves
+from dync.ir.program import Block, Program
+from dync.ir.rewrite import copy_graph, map_edges
+from dync.ir.scope import Scope
+from dync.ir.text import digest
+from dync.ir.types import Operand, Ref
+from dync.passes.base import Pass, PassResult
+
+NEVER_RAISE = frozenset({
+    "add", "sub", "mul", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor", "not_", "neg", "pos", "invert", "bool", "abs", "min", "max", "select"})
+"""Host operations that cannot fail on numbers; the others (division, math functions, int of nan) are kept."""
+
+
+@dataclass(frozen=True)
+class DeadCode(Pass):
+    """Removes what has no use."""
+
+    name: ClassVar[str] = "dead-code"
+
+    def apply(self, program: Program) -> PassResult:
+        reached = Scope(program).reached
+        kept = replace(program, blocks=tuple(b for b in program.blocks if b.name in reached))
+        live = _Liveness(kept).names
+        params = {b.name: [p.name in live for p in b.flow.params] for b in kept.blocks}
+        blocks = tuple(_without_dead(b, live, params) for b in kept.blocks)
+        read = {w for b in blocks for w in b.weights} | {o.name for t in program.slots for o in leaves(t.initial) if isinstance(o, Ref)}
+        made = replace(program, blocks=blocks, weights={n: w for n, w in program.weights.items() if n in read})
+        return PassResult(made, digest(made) != digest(program))
+
+
+class _Liveness:
+    """Marks the names that are needed, from exits and effects backwards, over loops too."""
+
+    def __init__(self, program: Program) -> None:
+        self.names: set[str] = set()
+        self._users: dict[str, list[tuple[Operand, ...]]] = {}
+        self._nodes: dict[str, tuple[Block, Node]] = {}
+        for block in program.blocks:
+            self._index(block, program)
+        for block in program.blocks:
+            self._need(_decided(block.flow))
+            for op in block.flow.host:
+                self._need(() if op.op in NEVER_RAISE else (Ref(op.result.name), *op.args))
+            for node in live_nodes(block, ()):
+                self._placeholder(block, node)
+
+    def _index(self, block: Block, program: Program) -> None:
+        self._users.update({op.result.name: [op.args] for op in block.flow.host})
+        for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
+            if isinstance(node, Node):
+                self._nodes[result.name] = (block, node)
+        into = [e for b in program.blocks for e in edges(b.flow.exit) if e.target == block.name]
+        self._users.update({p.name: [(e.args[i],) for e in into] for i, p in enumerate(block.flow.params)})
+
+    def _need(self, operands: tuple[Operand, ...]) -> None:
+        todo = [o.name for o in operands if isinstance(o, Ref)]
+        while todo:
+            name = todo.pop()
+            if name in self.names:
+                continue
+            self.names.add(name)
+            todo += [o.name for args in self._users.get(name, ()) for o in args if isinstance(o, Ref)]
+            if name in self._nodes:
+                block, node = self._nodes[name]
+                todo += [n for m in ancestors(node) if (n := _input_name(block, m))]
+
+    def _placeholder(self, block: Block, node: Node) -> None:
+        name = _input_name(block, node)
+        self._need((Ref(name),) if name else ())
+
+
+def _decided(flow: FlowBlock) -> tuple[Operand, ...]:
+    """What the exit reads itself, edge arguments not counted."""
+    exit = flow.exit
+    return exit_operands(exit) if isinstance(exit, (Return, Raise)) else exit_operands(map_edges(exit, lambda e: Edge(e.target))) if isinstance(
+        exit, (Branch, Switch)) else ()
+
+
+def _input_name(block: Block, node: Node) -> str | None:
+    return dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs)).get(node) if node.op == "placeholder" else None
+
+
+def ancestors(*nodes: Node) -> set[Node]:
+    """The nodes and all that they are computed from."""
+    found: set[Node] = set()
+    todo = list(nodes)
+    while todo:
+        node = todo.pop()
+        if node not in found:
+            found.add(node)
+            todo += node.all_input_nodes
+    return found
+
+
+def live_nodes(block: Block, results: tuple[Node, ...]) -> set[Node]:
+    """The nodes that the given results and the block's effects need."""
+    return ancestors(*results, *(n for n in block.graph.nodes if n.op == "call_function" and not is_pure(n)))
+
+
+def _without_dead(block: Block, live: set[str], params: dict[str, list[bool]]) -> Block:
+    flow, graph = block.flow, copy_graph(block.graph)
+    pairs = [(r, o) for r, o in zip(flow.results, graph.output_node().args[0]) if r.name in live]  # type: ignore[arg-type]
+    graph.output_node().args = (tuple(o for _, o in pairs),)
+    needed = live_nodes(Block(flow, graph), tuple(o for _, o in pairs if isinstance(o, Node)))
+    names = dict(zip(graph.find_nodes(op="placeholder"), flow.inputs))
+    for node in reversed(list(graph.nodes)):
+        if node.op != "output" and node not in needed:
+            graph.erase_node(node)
+    host: tuple[HostOp, ...] = tuple(h for h in flow.host if h.result.name in live)
+    exit = map_edges(flow.exit, lambda e: Edge(e.target, tuple(a for a, keep in zip(e.args, params[e.target]) if keep)))
+    return Block(msgspec.structs.replace(
+        flow, params=tuple(p for p in flow.params if p.name in live), inputs=tuple(n for m, n in names.items() if m in needed),
+        results=tuple(r for r, _ in pairs), host=host, exit=exit), graph)
