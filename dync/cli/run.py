@@ -1,0 +1,165 @@
+"""`dync run ART --input x=@x.npy -o y.npz`."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Iterator, Mapping
+
+import msgspec
+from cyclopts import Parameter
+
+from dync.cli.console import constant, emit, number, pairs, steps
+from dync.cli.words import Json
+from dync.errors import GuardError, UsageError
+from dync.examples import read_arrays
+from dync.ir.flow import Signature
+from dync.ir.trees import build
+from dync.progress import stage
+from dync.report import table
+from dync.runtime.program import load
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Leaf(msgspec.Struct, frozen=True):
+    """One leaf of the result, by its path."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+class RunReport(msgspec.Struct, frozen=True):
+    """What one run did."""
+
+    artifact: str
+    path: tuple[str, ...]
+    decisions: tuple[str, ...]
+    outputs: tuple[Leaf, ...]
+    written: str = ""
+
+    def __str__(self) -> str:
+        lines = [f"path: {' > '.join(self.path)}", *(f"  {d}" for d in self.decisions)]
+        lines += table(("output", "dtype", "shape"), [(o.name, o.dtype, str(list(o.shape))) for o in self.outputs])
+        return "\n".join([*lines, *([f"written to {self.written}"] if self.written else [])])
+
+
+def run(
+    artifact: Path, *,
+    input: Annotated[list[str], Parameter(help="A value by its name, x=@x.npy, or a number, n=3; repeatable.")] = [],  # noqa: B006
+    inputs: Annotated[Path | None, Parameter(help="Values by name, file.npz.")] = None,
+    output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Where the result's leaves go, .npz.")] = None,
+    param: Annotated[list[str], Parameter(help="Value of a run-time parameter, threshold=0.8; repeatable.")] = [],  # noqa: B006
+    json: Json = False,
+) -> int:  # fmt: skip
+    """Run an artifact on arrays from files; the leaves of a nested result are stored under their paths: "y", "exit", "out[0]"."""
+    if output is not None and output.suffix != ".npz":
+        raise UsageError(f"cannot write {output}: results are stored as .npz")
+    with steps(2):
+        with stage("load", str(artifact)):
+            runtime = load(artifact)
+        signature = runtime.flow.signature
+        for name, text in pairs(param, "--param").items():
+            _set(runtime, name, text)
+        with stage("run", runtime.flow.name) as running:
+            args, kwargs = call(signature, values(input, inputs))
+            result, trace = runtime.traced(*args, **kwargs)
+            running.note = f"{len(trace.path)} blocks"
+    leaves = dict(named_leaves(result))
+    if output is not None:
+        write_npz(output, leaves)
+    emit(
+        RunReport(
+            str(artifact), trace.path, tuple(f"{d.text} = {d.value}" for d in trace.decisions),
+            tuple(Leaf(n, str(v.dtype), v.shape) for n, v in leaves.items()), str(output or ""),
+        ), json,
+    )  # fmt: skip
+    return 0
+
+
+def _set(runtime: Any, name: str, text: str) -> None:
+    known = [p.name for p in runtime.flow.signature.params]
+    if name not in known:
+        raise UsageError(f"unknown run-time parameter {name!r}; known: {', '.join(known) or 'none'}")
+    runtime.params[name] = number(text, f"--param {name}")
+
+
+def values(texts: list[str], archive: Path | None) -> dict[str, Any]:
+    """Values by path: arrays from an .npz, then "x=@x.npy" and "n=3"."""
+    found: dict[str, Any] = dict(read_arrays(archive)) if archive else {}
+    for text in texts:
+        name, sign, value = text.partition("=@")
+        if sign:
+            arrays = read_arrays(Path(value))
+            if len(arrays) != 1:
+                raise UsageError(f"--input {text}: {value} holds {len(arrays)} arrays; give one, or all with --inputs")
+            found[name.strip()] = next(iter(arrays.values()))
+        else:
+            found |= {n: constant(v) for n, v in pairs([text], "--input").items()}
+    return found
+
+
+def call(signature: Signature, given: Mapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """(args, kwargs) with the given values at their paths; leaves that were fixed at capture keep their value. Raises UsageError."""
+    fixed = {f.path: f.value.python for f in signature.fixed}
+    known = [*(i.path for i in signature.inputs), *fixed, *(p.name for p in signature.params if p.place == "argument")]
+    defaults: dict[str, Any] = fixed | {p.name: p.default for p in signature.params if p.place == "argument"}
+    unknown = [n for n in given if n not in known]
+    missing = [i.path for i in signature.inputs if i.path not in given]
+    if unknown:
+        raise UsageError(f"no input {unknown[0]!r}; inputs: {', '.join(known)}")
+    if missing:
+        raise UsageError(f"no value for the input {missing[0]!r}; give it with --input \"{missing[0]}=@{missing[0]}.npy\"")
+    at = {**defaults, **given}
+    return build(signature.args, at.__getitem__), build(signature.kwargs, at.__getitem__)
+
+
+def named_leaves(result: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    """The leaves of a nested result by their path: "y", "out[0]", "exit"; None has no leaf, a single value is "out"."""
+    import dataclasses
+
+    import numpy as np
+
+    if dataclasses.is_dataclass(result) and not isinstance(result, type):
+        result = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
+    if hasattr(result, "_fields"):
+        result = dict(zip(result._fields, result, strict=True))
+    if isinstance(result, Mapping):
+        for key, value in result.items():
+            yield from named_leaves(value, f"{path}.{key}" if path else str(key))
+    elif isinstance(result, (list, tuple)):
+        for number, value in enumerate(result):
+            yield from named_leaves(value, f"{path or 'out'}[{number}]")
+    elif result is not None:
+        value = result.detach().cpu().numpy() if hasattr(result, "detach") else np.asarray(result)
+        if value.dtype == object:
+            raise GuardError(f"the result's {path or 'value'} is a {type(result).__name__}, which .npz cannot hold")
+        yield path or "out", value
+
+
+def write_npz(path: Path, leaves: Mapping[str, np.ndarray]) -> None:
+    """Write all of the file or nothing."""
+    import zipfile
+
+    import numpy as np
+
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+            for leaf, value in leaves.items():
+                with archive.open(f"{leaf}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)
+        os.chmod(name, 0o666 & ~_umask())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
