@@ -147,7 +147,9 @@ def walk(flow: Flow, kernels: Kernels, args: list[Any], state: dict[str, Any]) -
     blocks = {b.name: b for b in flow.blocks}
     block, path, decisions = flow.blocks[0], [], []
 
-    def read(operand: Operand) -> Any:
+    def read(operand: Operand | None) -> Any:
+        if operand is None:
+            return None
         return values[operand.name] if isinstance(operand, Ref) else operand.python
 
     def give(value: Any, operand: Operand) -> Any:

@@ -42,15 +42,16 @@ def execute(module: HostModule, flow: Flow, kernels: Kernels, args: list[Any], s
 
 def compare(flow: Flow, seed: int, runs: int = 3) -> None:
     plain, tracing = generate(flow), generate(flow, trace=True)
+    args = [3, 4][:len(flow.signature.inputs)]
     for run in range(runs):
         outcomes = []
         for module in (None, plain, tracing):
             kernels, state = Kernels(flow, seed * 31 + run), {"s": 7}
             try:
                 if module is None:
-                    outcome, path, decisions = walk(flow, kernels, [3, 4], state)
+                    outcome, path, decisions = walk(flow, kernels, args, state)
                 else:
-                    outcome, path, decisions = execute(module, flow, kernels, [3, 4], state)
+                    outcome, path, decisions = execute(module, flow, kernels, args, state)
             except OutOfFuel:
                 outcome = path = decisions = None
             outcomes.append((outcome, kernels.log, state, path, decisions))
