@@ -99,3 +99,8 @@ def sample() -> tuple[torch.Tensor, torch.Tensor]:
 def example_inputs() -> tuple[torch.Tensor]:
     """The first image of the sample, [1, 1, 28, 28]."""
     return (sample()[0][:1],)
+
+
+def varied_inputs() -> list[tuple[torch.Tensor]]:
+    """The first 32 images of the sample; all three exits are among them."""
+    return [(image,) for image in sample()[0][:32].split(1)]
