@@ -1,0 +1,123 @@
+"""Twins of Python's number builtins and of `math` for numbers known only at run time; anything else gets the original."""
+
+from __future__ import annotations
+
+import builtins
+from typing import Any, Callable
+
+import torch
+
+from dync.capture.image import SYMBOLIC
+from dync.capture.scalars import Expr, FloatNode, scalar_of
+
+INTEGRAL = {"floor", "ceil", "trunc"}
+LOGICAL = {"isnan", "isinf", "isfinite"}
+
+
+def twin(engine: Any, function: Any) -> Any:
+    """What a marked call of `function` calls instead."""
+    made = _TWINS.get(function) if isinstance(function, (type, type(len))) else None
+    if made is not None:
+        return lambda *args, **kwargs: made(engine, *args, **kwargs)
+    if getattr(function, "__module__", None) == "math":
+        return lambda *args: _math(engine, function, *args)
+    return function
+
+
+def is_number(x: Any) -> bool:
+    return isinstance(x, SYMBOLIC)
+
+
+def as_float(engine: Any, x: Any) -> Any:
+    return torch.SymFloat(FloatNode(Expr("float", (scalar_of(x),), "float"), engine)) if not isinstance(x, torch.SymFloat) else x
+
+
+def _int(engine: Any, *args: Any) -> Any:
+    x = args[0] if len(args) == 1 else None
+    if isinstance(x, torch.Tensor):
+        x = x.item()
+    if isinstance(x, torch.SymInt):
+        return x
+    return engine.as_int(x) if is_number(x) else int(*args)
+
+
+def _float(engine: Any, *args: Any) -> Any:
+    x = args[0] if args else None
+    if isinstance(x, torch.Tensor):
+        x = x.item()
+    return as_float(engine, x) if is_number(x) else float(*args)
+
+
+def _round(engine: Any, x: Any, ndigits: Any = None) -> Any:
+    if isinstance(x, torch.SymInt):
+        return x
+    if not is_number(x):
+        return round(x, ndigits) if ndigits is not None else round(x)
+    if ndigits is None:
+        return engine.integer(Expr("round", (scalar_of(x),), "int"))
+    return torch.SymFloat(FloatNode(Expr("round_digits", (scalar_of(x), ndigits), "float"), engine))
+
+
+def _len(engine: Any, x: Any) -> Any:
+    if isinstance(x, torch.Tensor) and x.dim() > 0:
+        return x.shape[0]
+    return len(x)
+
+
+def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
+    if is_number(x):
+        stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
+        return isinstance(x, kinds) or isinstance(stand_in, kinds)
+    return isinstance(x, kinds)
+
+
+def _extreme(name: str) -> Callable[..., Any]:
+    function = getattr(builtins, name)
+
+    def pick(engine: Any, *args: Any, **kwargs: Any) -> Any:
+        items = args if len(args) > 1 else tuple(args[0]) if args and not isinstance(args[0], torch.Tensor) and any(map(is_number, _peek(args[0]))) else ()
+        if kwargs or not any(map(is_number, items)) or not all(isinstance(i, (int, float, *SYMBOLIC)) for i in items):
+            return function(*args, **kwargs)
+        if any(isinstance(i, (float, torch.SymFloat)) for i in items) and not all(isinstance(i, (float, torch.SymFloat)) for i in items):
+            return function(*args)
+        best = items[0]
+        for item in items[1:]:
+            best = _pair(engine, name, best, item)
+        return best
+
+    return pick
+
+
+def _peek(x: Any) -> tuple[Any, ...]:
+    return tuple(x) if isinstance(x, (list, tuple)) else ()
+
+
+def _pair(engine: Any, name: str, a: Any, b: Any) -> Any:
+    if isinstance(a, (float, torch.SymFloat)):
+        if not is_number(a) and not is_number(b):
+            return getattr(builtins, name)(a, b)
+        return torch.SymFloat(FloatNode(Expr(name, (scalar_of(a), scalar_of(b)), "float"), engine))
+    return (torch.sym_max if name == "max" else torch.sym_min)(a, b)
+
+
+def _math(engine: Any, function: Any, *args: Any) -> Any:
+    args = tuple(a.item() if isinstance(a, torch.Tensor) else a for a in args)
+    if not any(map(is_number, args)):
+        return function(*args)
+    name = function.__name__
+    scalars = tuple(scalar_of(a) for a in args)
+    if name in INTEGRAL:
+        return args[0] if isinstance(args[0], torch.SymInt) else engine.integer(Expr(f"math.{name}", scalars, "int"))
+    from dync.ir.scalars import SCALAR_OPS
+
+    if f"math.{name}" not in SCALAR_OPS:
+        return function(*args)
+    if name in LOGICAL:
+        from dync.capture.scalars import BoolNode
+
+        return torch.SymBool(BoolNode(Expr(f"math.{name}", scalars, "bool"), engine))
+    return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
+
+
+_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, isinstance: _isinstance, min: _extreme("min"),
+                                         max: _extreme("max")}

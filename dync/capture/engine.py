@@ -1,0 +1,772 @@
+"""Marked, multi-shot symbolic re-execution: run the model's real Python on fakes, fork by running again, join at markers.
+
+A *record* is a block under construction. A run follows a path of records: it replays their logs, and goes on live in the
+last. At a decision the path does not fix, the record ends in a fork; one side goes on, the other becomes a task. At a
+marker behind a fork, a run is suspended until every path that could get there has; then paths with equal pictures join.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import linecache
+import sys
+import types
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from dync.capture.heap import MISSING, StaticHeap
+from dync.capture.image import SYMBOLIC, Image, Roots, substitute, take
+from dync.capture.markers import DOOR, Markers, Site, bind, instrument
+from dync.capture.places import NN, Activation, can_mark, frames, is_user, span_of
+from dync.capture.recorder import DispatchMode, FunctionMode, Recorder
+from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
+from dync.capture.shapes import PathShapeEnv
+from dync.capture.tape import CaseExit, Event, ForkExit, JumpExit, RaiseExit, Rec, To, Val, Weight
+from dync.capture.weights import Weights
+from dync.errors import CaptureError, Diagnostic
+from dync.ir.types import UNKNOWN, Span
+
+MAX_BLOCKS = 6000
+
+
+class Suspended(BaseException):
+    """Ends a run that waits at a marker."""
+
+
+class Restart(BaseException):
+    """Ends an attempt: something was learnt that every run must know."""
+
+
+@dataclass
+class Waiting:
+    path: list[Rec]
+    image: Image
+
+
+class Engine:
+    """One capture. `attempt` is called until nothing new is learnt; then `order` holds the records."""
+
+    def __init__(self, heap: StaticHeap, weights: Weights, joins: bool = True) -> None:
+        self.heap, self.weights, self.joins = heap, weights, joins
+        self.markers = Markers()
+        self.swapped: list[tuple[types.FunctionType, types.CodeType]] = []
+        self.tried: set[types.CodeType] = set()
+        self.written: list[tuple[int, Any]] = []
+        self.given: set[tuple[int, Any]] = set()
+        """Places that hold run-time parameters."""
+        self.recorder = Recorder(self)
+        self.restarts = 0
+        self.runs = 0
+
+    # ---- attempts and runs -------------------------------------------------------------------------------------
+
+    def attempt(self, start: Any, root: Any) -> list[Rec]:
+        """All records of the program. `start(engine, entry)` makes the inputs; `root()` runs the model and ends its record."""
+        Expr.forget()
+        self.shape_env = PathShapeEnv(self)
+        self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)
+        self.weights.start(self.fake_mode)
+        self.vals: dict[int, Val] = {}
+        self.integers: dict[Any, torch.SymInt] = {}
+        self.uids = 0
+        self.records: list[Rec] = []
+        self.waiting: dict[tuple[Any, ...], list[Waiting]] = {}
+        entry = self.new_rec(None)
+        self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0
+        self.partial: list[Any] = []
+        self.dead = False
+        start(self, entry)
+        self.tasks: list[list[Rec]] = [[entry]]
+        while self.tasks or self.waiting:
+            if not self.tasks:
+                self.merge_first()
+                continue
+            self.run(self.tasks.pop(), root)
+        return self.records
+
+    def run(self, path: list[Rec], root: Any) -> None:
+        self.runs += 1
+        self.path, self.step, self.cursor = path, 0, 0
+        self.rec = path[0]
+        self.partial = []
+        self.dead = False
+        self.activations: list[Activation] = []
+        try:
+            root()
+        except Suspended:
+            pass
+        finally:
+            self.activations = []
+            self.heap.restore()
+        if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
+            raise AssertionError(f"replay diverged: run ended in {self.rec} of {self.path}")
+
+    def new_rec(self, above: Rec | None) -> Rec:
+        rec = Rec(len(self.records), above)
+        self.records.append(rec)
+        if len(self.records) > MAX_BLOCKS:
+            self.refuse("DY301", f"more than {MAX_BLOCKS} blocks", "paths whose Python state differs in structure cannot join and multiply: " + self.split_reason(),
+                        "make the branches leave variables of the same types and shapes")
+        return rec
+
+    def split_reason(self) -> str:
+        return getattr(self, "last_split", "the loop may have no bound")
+
+    def check_alive(self) -> None:
+        if self.dead:
+            raise Suspended
+
+    # ---- facts, symbols, values ----------------------------------------------------------------------------------
+
+    def facts(self) -> list[tuple[Any, bool]]:
+        return [f for rec in self.rec.chain() for f in rec.facts]
+
+    def has_symbols(self, t: torch.Tensor) -> bool:
+        return any(isinstance(s, torch.SymInt) for s in t.shape)
+
+    def new_tensor(self, fake: Any, label: str = "", span: Span = UNKNOWN) -> Val:
+        self.uids += 1
+        val = Val(self.uids, self.rec, fake, "tensor", span, label)
+        self.vals[id(fake)] = val
+        return val
+
+    def new_scalar(self, kind: str, label: str = "item") -> Val:
+        self.uids += 1
+        return Val(self.uids, self.rec, None, kind, UNKNOWN, label)
+
+    def symbolic(self, val: Val, dtype: Any = None) -> Any:
+        """What the user's code gets for a scalar value."""
+        if val.kind == "float":
+            val.fake = torch.SymFloat(FloatNode(val, self))
+        elif val.kind == "bool":
+            val.fake = torch.SymBool(BoolNode(val, self))
+        else:
+            low, high = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(2**15), 2**15 - 1), torch.int32: (-(2**31), 2**31 - 1)}.get(
+                dtype, (None, None))
+            val.fake = self.shape_env.new_symbol(low, high)
+            self.rec.bindings[val.fake.node.expr] = val
+        return val.fake
+
+    def integer(self, expr: Expr) -> torch.SymInt:
+        """An integer symbol for an int-valued expression over floats, the same one each time."""
+        found = self.integers.get(expr)
+        if found is None:
+            found = self.integers[expr] = self.shape_env.new_symbol()
+        symbol = found.node.expr
+        if self.binding(symbol) is None:
+            self.rec.bindings[symbol] = expr
+        return found
+
+    def as_int(self, value: Any) -> Any:
+        return self.integer(Expr("int", (scalar_of(value),), "int")) if isinstance(value, SYMBOLIC) else int(value)
+
+    def binding(self, symbol: Any) -> Any:
+        for rec in self.rec.chain():
+            if symbol in rec.bindings:
+                return rec.bindings[symbol]
+        return None
+
+    def bind_sizes(self, val: Val) -> None:
+        """Defines the fresh symbols of a new tensor's sizes by reading them off the tensor."""
+        for dim, size in enumerate(val.fake.shape):
+            if isinstance(size, torch.SymInt):
+                symbol = size.node.expr
+                if isinstance(symbol, sympy.Symbol) and self.binding(symbol) is None:
+                    scalar = self.new_scalar("int", "size")
+                    scalar.fake = size
+                    self.shape_env.bound(symbol, 0, None)
+                    self.recorder.append(torch.ops.aten.sym_size.int, (val.fake, dim), {}, [scalar], True, False)
+                    self.rec.bindings[symbol] = scalar
+
+    def value(self, t: torch.Tensor) -> Val | Weight:
+        """The program's value for a tensor that the user's code holds."""
+        fake = self.weights.fake(t)
+        weight = self.weights.by_fake.get(id(fake))
+        if weight is not None:
+            return weight
+        val = self.vals.get(id(fake))
+        if val is None or val.fake is not fake:
+            self.refuse("DY901", "a tensor that capture did not see being made", "it was made behind torch's Python interface", "make it with a torch function")
+        if not self.rec.sees(val.rec):
+            self.refuse("DY902", f"a tensor from {val.span} is used where only one of several paths defined it",
+                        "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
+        return val
+
+    def check_visible(self, scalar: Any) -> None:
+        if isinstance(scalar, Val) and not self.rec.sees(scalar.rec):
+            self.refuse("DY902", f"a number from {scalar.span} is used where only one of several paths defined it",
+                        "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
+        if isinstance(scalar, Expr):
+            for a in scalar.args:
+                self.check_visible(a)
+        elif isinstance(scalar, sympy.Basic):
+            for symbol in scalar.free_symbols:
+                bound = self.binding(symbol)
+                if bound is None:
+                    self.refuse("DY902", f"a size or number ({symbol}) is used where only one of several paths defined it",
+                                "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
+
+    # ---- refusals --------------------------------------------------------------------------------------------------
+
+    def user_frame(self) -> Any:
+        frame = sys._getframe(1)
+        while frame is not None and not is_user(frame.f_code):
+            frame = frame.f_back
+        return frame
+
+    def span(self) -> Span:
+        frame = self.user_frame()
+        return span_of(frame) if frame is not None else UNKNOWN
+
+    def refuse(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> Any:
+        raise CaptureError(Diagnostic(code, span or self.span(), found, why, remedy))
+
+    def text_of(self, node: Any) -> str:
+        return self.refuse("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
+                           "format it outside the model, or return the number")
+
+    def concretise(self, node: Any, kind: str) -> Any:
+        return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time", "C code and Python's own data types need the value now",
+                           "use torch or arithmetic on it, or make it a fixed argument")
+
+    def known_int(self, value: Any) -> int | None:
+        if isinstance(value, int):
+            return value
+        found = self.shape_env.known(scalar_of(value)) if not isinstance(scalar_of(value), int) else scalar_of(value)
+        return None if found is None else int(found)
+
+    def concretise_int(self, expr: Any) -> int:
+        found = self.shape_env.known(expr)
+        if found is not None:
+            return int(found)
+        return self.concretise(None, "int")
+
+    # ---- replay and decisions -------------------------------------------------------------------------------------
+
+    @property
+    def live(self) -> bool:
+        return self.step == len(self.path) - 1 and self.cursor == len(self.rec.log)
+
+    def advance(self) -> None:
+        self.step += 1
+        self.rec = self.path[self.step]
+        self.cursor = 0
+
+    def next_event(self, name: str, key: tuple[Any, ...]) -> Event | None:
+        """The logged event, or None when the call must be made."""
+        if self.cursor < len(self.rec.log):
+            event = self.rec.log[self.cursor]
+            if event.name != name or len(event.key) != len(key):
+                raise AssertionError(f"replay diverged at {self.span()}: {name} where {event.name} ran before")
+            self.cursor += 1
+            return event
+        if self.step < len(self.path) - 1:
+            if self.rec.partial is None:
+                raise AssertionError(f"replay diverged at {self.span()}: {name} after the end of {self.rec}")
+            self.partial = list(self.rec.partial)
+            return None
+        return None
+
+    def fact(self, predicate: Any) -> bool | None:
+        """The value of a predicate where the path fixes it."""
+        if isinstance(predicate, bool):
+            return predicate
+        if isinstance(predicate, sympy.Basic):
+            found = self.shape_env.known(predicate)
+            return None if found is None else bool(found)
+        if isinstance(predicate, Expr) and predicate.op == "not_":
+            inner = self.fact(predicate.args[0])
+            return None if inner is None else not inner
+        if isinstance(predicate, Expr) and predicate.op == "bool" and isinstance(predicate.args[0], (Val, Expr)) and predicate.args[0].kind == "bool":
+            return self.fact(predicate.args[0])
+        return next((truth for p, truth in self.facts() if p is predicate), None)
+
+    def decide(self, predicate: Any) -> bool:
+        """The truth of a predicate on this path; forks where the path does not say."""
+        self.check_alive()
+        known = self.fact(predicate)
+        if known is not None:
+            return known
+        if self.cursor < len(self.rec.log):
+            raise AssertionError(f"replay diverged at {self.span()}: a decision where {self.rec.log[self.cursor].name} ran before")
+        if self.step < len(self.path) - 1:
+            exit = self.rec.exit
+            if not isinstance(exit, ForkExit):
+                raise AssertionError(f"replay diverged at {self.span()}: a decision that was not there")
+            taken = self.path[self.step + 1] is exit.then.rec
+            self.advance()
+            return taken
+        self.check_visible(predicate)
+        self.mark_stack()
+        text, span = self.source_text()
+        yes, no = self.fork_rec(), self.fork_rec()
+        yes.facts.append((predicate, True))
+        no.facts.append((predicate, False))
+        self.rec.exit = ForkExit(predicate, To(yes), To(no), text, span)
+        self.tasks.append([*self.path, no])
+        self.path = [*self.path, yes]
+        self.advance()
+        return True
+
+    def fork_rec(self) -> Rec:
+        rec = self.new_rec(self.rec)
+        if self.recorder.in_event is not None:
+            self.rec.partial = list(self.recorder.in_event)
+        rec.span = self.rec.span
+        return rec
+
+    def choose(self, index: Any, count: int) -> int:
+        """Which of 0..count-1 a symbolic index is on this path; negative indices count from the end."""
+        self.check_alive()
+        scalar = scalar_of(index)
+        for i in range(-count, count):
+            if self.shape_env.known(sympy.Eq(scalar, i)):
+                return i
+        if self.cursor < len(self.rec.log):
+            raise AssertionError("replay diverged at a switch")
+        if self.step < len(self.path) - 1:
+            exit = self.rec.exit
+            if not isinstance(exit, CaseExit):
+                raise AssertionError("replay diverged: a switch that was not there")
+            target = self.path[self.step + 1]
+            found = next((n for n, to in exit.cases if to.rec is target), None)
+            self.advance()
+            return count if found is None else found
+        self.check_visible(scalar)
+        self.mark_stack()
+        text, span = self.source_text()
+        possible = [i for i in range(-count, count) if self.shape_env.known(sympy.Eq(scalar, i)) is not False]
+        cases: list[tuple[int, To]] = []
+        for i in possible:
+            rec = self.fork_rec()
+            rec.facts.append((sympy.Eq(scalar, i), True))
+            cases.append((i, To(rec)))
+        inside = self.shape_env.known(sympy.And(scalar >= -count, scalar < count))
+        default = None
+        if inside is not True:
+            rec = self.fork_rec()
+            rec.exit = RaiseExit("builtins:IndexError", ("list index out of range",), (), span)
+            default = To(rec)
+        self.rec.exit = CaseExit(scalar, cases, default, text, span)
+        for _, to in reversed(cases[1:]):
+            self.tasks.append([*self.path, to.rec])
+        self.path = [*self.path, cases[0][1].rec]
+        self.advance()
+        return cases[0][0]
+
+    def expect(self, predicate: Any) -> bool:
+        """A condition that torch needs: a run for which it fails raises at run time."""
+        self.check_alive()
+        known = self.fact(predicate)
+        if known is not None:
+            return known
+        if self.step < len(self.path) - 1:
+            if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, ForkExit):
+                raise AssertionError("replay diverged at a size condition")
+            self.advance()
+            return True
+        self.check_visible(predicate)
+        text, span = self.source_text()
+        yes, no = self.fork_rec(), self.fork_rec()
+        yes.facts.append((predicate, True))
+        no.exit = RaiseExit("builtins:RuntimeError", (f"the sizes do not fit: {predicate} does not hold at {span}",), (), span)
+        self.rec.exit = ForkExit(predicate, To(yes), To(no), text, span)
+        self.path = [*self.path, yes]
+        self.advance()
+        return True
+
+    def source_text(self) -> tuple[str, Span]:
+        frame = self.user_frame()
+        if frame is None:
+            return "", UNKNOWN
+        span = span_of(frame)
+        line = linecache.getline(span.file, span.line)
+        text = line[span.col:span.end_col] if span.end_line == span.line and span.end_col else line.strip()
+        return text.strip(), span
+
+    # ---- instrumentation --------------------------------------------------------------------------------------------
+
+    def mark_stack(self) -> None:
+        """Rewrites the functions on the stack at a fork that are not marked yet, and starts over."""
+        if not self.joins:
+            return
+        fresh = {f.f_code for f in frames(sys._getframe(1), self.root_frame) if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
+        if fresh:
+            self.rewrite(fresh)
+            raise Restart
+
+    def is_marked(self, code: types.CodeType) -> bool:
+        return any(k is self for k in code.co_consts)
+
+    def rewrite(self, codes: set[types.CodeType]) -> None:
+        self.tried |= codes
+        for filename in {c.co_filename for c in codes}:
+            mine = {c for c in self.tried if c.co_filename == filename}
+            lines = linecache.getlines(filename)
+            if not lines:
+                continue
+            try:
+                twins = instrument(self.markers, "".join(lines), filename, mine)
+            except SyntaxError:
+                continue
+            for code, twin in twins.items():
+                bound = bind(twin, self)
+                olds = {code} | {f.__code__ for f, original in self.swapped if original is code}
+                for old in olds:
+                    for function in gc.get_referrers(old):
+                        if isinstance(function, types.FunctionType) and function.__code__ is old:
+                            if not any(f is function for f, _ in self.swapped):
+                                self.swapped.append((function, code))
+                            function.__code__ = bound
+
+    def unmark(self) -> None:
+        """Gives every function its own code back."""
+        for function, code in self.swapped:
+            function.__code__ = code
+        self.swapped = []
+
+    # ---- markers: called by rewritten code ----------------------------------------------------------------------------
+
+    def enter(self, site_uid: int) -> None:
+        self.check_alive()
+        site = self.markers.sites[site_uid]
+        frame = sys._getframe(1)
+        parent = self._unwind(frame.f_back)
+        if parent is None:
+            prefix: tuple[int, ...] = (len(self.activations),)
+        else:
+            parent.calls += 1
+            prefix = (*parent.prefix, *(n for pair in parent.loops for n in pair), parent.last, parent.calls)
+        self.activations.append(Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec}))
+
+    def _unwind(self, frame: Any) -> Activation | None:
+        """Drops the activations that have ended; the innermost that `frame` runs in."""
+        running = set()
+        while frame is not None:
+            running.add(id(frame))
+            frame = frame.f_back
+        while self.activations and id(self.activations[-1].frame) not in running:
+            self.activations.pop()
+        return self.activations[-1] if self.activations else None
+
+    def _here(self, site: Site, frame: Any) -> Activation:
+        while self.activations[-1].frame is not frame:
+            self.activations.pop()
+        act = self.activations[-1]
+        if any(p[0] not in site.loops for p in act.loops):
+            act.loops = [p for p in act.loops if p[0] in site.loops]
+        act.last, act.calls = site.uid, 0
+        return act
+
+    def at(self, site_uid: int) -> None:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        act.starts[site.depth] = self.rec
+
+    def mark(self, site_uid: int) -> dict[str, Any] | None:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        start = act.starts.get(site.depth, act.entry)
+        if self.rec is start:
+            return None
+        new = self.join(act.position(site.uid, site.loops), start, site, act, {})
+        act.starts[site.depth] = self.rec
+        return new
+
+    def begin(self) -> Rec:
+        return self.rec
+
+    def either(self, site_uid: int, start: Rec, value: Any) -> Any:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        if self.rec is start:
+            return value
+        new = self.join(act.position(site.uid, site.loops), start, site, act, {"dync value": value})
+        return new["dync value"] if new else value
+
+    def give(self, site_uid: int, value: Any) -> Any:
+        site = self.markers.sites[site_uid]
+        frame = sys._getframe(1)
+        act = self._here(site, frame)
+        if self.rec is act.entry or len(self.activations) == 1:
+            return value
+        new = self.join((*act.prefix, sys.maxsize), act.entry, site, act, {"dync value": value}, leaving=True)
+        return new["dync value"] if new else value
+
+    def loop_over(self, iterable: Any) -> Any:
+        return iterable
+
+    def head(self, site_uid: int) -> dict[str, Any] | None:
+        self.check_alive()
+        site = self.markers.sites[site_uid]
+        frame = sys._getframe(1)
+        act = self._here(site, frame)
+        loop = site.loops[-1]
+        if act.loops and act.loops[-1][0] == loop:
+            act.loops[-1][1] += 1
+        else:
+            act.loops.append([loop, 1])
+            act.heads[loop] = self.rec
+        new = None
+        if act.heads[loop] is not self.rec:
+            new = self.join(act.position(site.uid, site.loops), act.heads[loop], site, act, {})
+        act.heads[loop] = act.starts[site.depth] = self.rec
+        return new
+
+    def is_(self, value: Any, constant: bool, negate: bool) -> bool:
+        truth = self.decide(scalar_of(value)) is constant if isinstance(value, torch.SymBool) else value is constant
+        return truth is not negate
+
+    def getitem(self, container: Any, index: Any) -> Any:
+        if isinstance(container, torch.Tensor):
+            return container[index]
+        sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
+        if sequence and isinstance(index, torch.Tensor):
+            index = index.item()
+        if sequence and isinstance(index, torch.SymInt):
+            n = self.choose(index, len(container))
+            if n == len(container):
+                raise IndexError("list index out of range")
+            return container[n]
+        if isinstance(container, dict) and isinstance(index, (torch.SymInt, torch.SymBool)):
+            for key in container:
+                if isinstance(key, int) and index == key:
+                    return container[key]
+            raise KeyError("a number known only at run time")
+        return container[index]
+
+    def builtin(self, function: Any) -> Any:
+        from dync.capture.builtins import twin
+
+        return twin(self, function)
+
+    # ---- joins ---------------------------------------------------------------------------------------------------------
+
+    def roots(self, site: Site, act: Activation, extra: dict[str, Any], leaving: bool) -> Roots:
+        local = act.frame.f_locals
+        own = {**extra} if leaving or site.kind == "value" else {n: local[n] for n in site.live if n in local}
+        around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
+        outer = [{k: v for k, v in f.f_locals.items() if not k.startswith("dync_")} for f in around if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
+        return Roots(own, outer, self.written)
+
+    def note_writes(self) -> None:
+        """Places of the static heap that this run wrote; a new one starts the capture over."""
+        fresh = [(n, key) for n, key, _, _ in self.heap.changes() if (n, key) not in self.written and (n, key) not in self.given]
+        if fresh:
+            self.written.extend(fresh)
+            raise Restart
+
+    def join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool = False) -> dict[str, Any] | None:
+        """Waits for the other paths here, then goes on as their join. What to write into the frame, if anything."""
+        with torch._C.DisableTorchFunction():
+            return self._join(position, start, site, act, extra, leaving)
+
+    def _join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool) -> dict[str, Any] | None:
+        self.check_alive()
+        key = (position, start.uid, site.uid if not leaving else -1)
+        if self.step < len(self.path) - 1:
+            exit = self.rec.exit
+            if self.cursor == len(self.rec.log) and isinstance(exit, JumpExit) and exit.to.rec.pending == key:
+                self.advance()
+                return self._write_back(self.rec.state, site, act, extra, leaving)
+            return None
+        if self.cursor < len(self.rec.log) or not self.joins:
+            return None
+        if key in self.rec.released:
+            return None
+        others = any(start in t for t in self.tasks) or any(start in w.path and k[0] < position for k, ws in self.waiting.items() for w in ws)
+        mine = self.waiting.get(key, [])
+        if not others and not mine:
+            return None
+        self.note_writes()
+        image = take(self.roots(site, act, extra, leaving), self.heap, self.value)
+        me = Waiting(self.path, image)
+        if others:
+            self.waiting.setdefault(key, []).append(me)
+            self.dead = True
+            raise Suspended
+        del self.waiting[key]
+        same = [w for w in mine if compatible(w.image, image)]
+        rest = [w for w in mine if w not in same]
+        self._keep_rest(key, rest, me, site)
+        if not same:
+            return None
+        self.merge([*same, me], key, start)
+        self.path = [*self.path, self.path[-1].exit.to.rec]
+        self.advance()
+        return self._write_back(self.rec.state, site, act, extra, leaving)
+
+    def _keep_rest(self, key: tuple[Any, ...], rest: list[Waiting], other: Waiting, site: Site) -> None:
+        """Paths of another structure go on by themselves; those that agree with one another join first."""
+        if rest:
+            self.last_split = describe_split(rest[0].image, other.image, site)
+            self.regroup(key, rest)
+
+    def regroup(self, key: tuple[Any, ...], waiting: list[Waiting]) -> None:
+        start = self.records[key[1]]
+        while waiting:
+            first = waiting[0]
+            same = [w for w in waiting if w is first or compatible(w.image, first.image)]
+            waiting = [w for w in waiting if w not in same]
+            if len(same) > 1:
+                self.merge(same, key, start)
+                self.tasks.append([*first.path, first.path[-1].exit.to.rec])
+            else:
+                first.path[-1].released.add(key)
+                self.tasks.append(first.path)
+
+    def merge_first(self) -> None:
+        """With no task left, the suspended paths that stand earliest in the program go on."""
+        key = min(self.waiting, key=lambda k: (k[0], k[1]))
+        self.regroup(key, self.waiting.pop(key))
+
+    def merge(self, group: list[Waiting], key: tuple[Any, ...], start: Rec) -> Rec:
+        """A join record whose parameters are the leaves that differ."""
+        join = self.new_rec(start)
+        join.pending = key
+        saved, self.rec = self.rec, join
+        images = [w.image for w in group]
+        new: list[Any] = []
+        merged: dict[tuple[Any, ...], Any] = {}
+        columns: list[tuple[Any, ...]] = []
+        for leaves in zip(*(i.leaves for i in images)):
+            values = tuple(leaf_key(leaf) for leaf in leaves)
+            if all(v == values[0] for v in values) and self._everywhere(leaves[0], start):
+                new.append(MISSING)
+                continue
+            column = (leaves[0].kind, *values)
+            if column not in merged:
+                merged[column] = self._param(leaves)
+                columns.append(leaves)
+            new.append(merged[column])
+        join.state = (images[0].signature, new)
+        for n, w in enumerate(group):
+            w.path[-1].exit = JumpExit(To(join, [leaves[n].value for leaves in columns]))
+        for val in list(join.params):
+            if val.kind == "tensor":
+                self.bind_sizes(val)
+        self.rec = saved
+        return join
+
+    def _everywhere(self, leaf: Any, start: Rec) -> bool:
+        """Whether an equal value is visible at the join as it stands."""
+        value = leaf.value
+        if isinstance(value, Val):
+            return start.sees(value.rec)
+        if isinstance(value, Expr):
+            return all(self._everywhere(Column(a), start) for a in value.args)
+        if isinstance(value, sympy.Basic):
+            return all(any(s in rec.bindings for rec in start.chain()) for s in value.free_symbols)
+        return True
+
+    def _param(self, leaves: tuple[Any, ...]) -> Any:
+        first = leaves[0]
+        if first.kind == "tensor":
+            fakes = [self.weights.fake(leaf.raw) for leaf in leaves]
+            shape = [merge_size(self, [f.shape[d] for f in fakes]) for d in range(fakes[0].dim())]
+            with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
+                if any(isinstance(s, torch.SymInt) for s in shape):
+                    fake = torch.empty(shape, dtype=fakes[0].dtype, device=fakes[0].device)
+                else:
+                    fake = torch.empty_strided(shape, fakes[0].stride(), dtype=fakes[0].dtype, device=fakes[0].device)
+            val = self.new_tensor(fake, "join", self._where(leaves))
+            val.name = first.where
+            self.rec.params.append(val)
+            return fake
+        val = self.new_scalar(first.kind, "join")
+        val.name, val.span = first.where, self._where(leaves)
+        self.rec.params.append(val)
+        low, high = None, None
+        if first.kind == "int":
+            known = [self.shape_env.known(leaf.value) if isinstance(leaf.value, sympy.Basic) else leaf.value for leaf in leaves]
+            if all(isinstance(k, int) for k in known):
+                low, high = min(known), max(known)
+        symbolic = self.symbolic(val)
+        if first.kind == "int" and low is not None:
+            self.shape_env.bound(symbolic.node.expr, low, high)
+        return symbolic
+
+    def _where(self, leaves: tuple[Any, ...]) -> Span:
+        return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)
+
+    def _write_back(self, state: Any, site: Site, act: Activation, extra: dict[str, Any], leaving: bool) -> dict[str, Any] | None:
+        signature, new = state
+        roots = self.roots(site, act, extra, leaving)
+        image = take(roots, self.heap, self.loose_value)
+        if image.signature != signature:
+            raise AssertionError(f"replay diverged at a join: {describe_difference(image.signature, signature)}")
+        own = substitute(roots, self.heap, self.loose_value, new)
+        changed = {n: v for n, v in own.items() if v is not roots.own[n]}
+        act.starts[site.depth] = self.rec
+        return changed or None
+
+    def loose_value(self, t: torch.Tensor) -> Any:
+        """`value` without the visibility check: a picture taken while entering a join still holds one branch's tensors."""
+        fake = self.weights.fake(t)
+        return self.weights.by_fake.get(id(fake)) or self.vals[id(fake)]
+
+    @contextlib.contextmanager
+    def modes_on(self) -> Any:
+        with DispatchMode(self):
+            yield
+
+    def function_mode(self) -> FunctionMode:
+        return FunctionMode(self)
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        return self.recorder.call(func, args, kwargs)
+
+    root_frame: Any = None
+
+    def __repr__(self) -> str:
+        return DOOR
+
+
+
+
+@dataclass
+class Column:
+    value: Any
+
+
+def leaf_key(leaf: Any) -> Any:
+    v = leaf.value
+    return (type(v), repr(v)) if isinstance(v, float) else (type(v), v) if isinstance(v, (bool, int)) else v
+
+
+def merge_size(engine: Engine, sizes: list[Any]) -> Any:
+    if all(isinstance(s, int) for s in sizes) and len(set(sizes)) == 1:
+        return sizes[0]
+    exprs = [scalar_of(s) for s in sizes]
+    if all(e == exprs[0] for e in exprs) and not isinstance(exprs[0], int) and all(
+            any(sym in rec.bindings for rec in engine.rec.chain()) for sym in exprs[0].free_symbols):
+        return sizes[0]
+    return engine.shape_env.new_symbol(0)
+
+
+def compatible(a: Image, b: Image) -> bool:
+    """Whether two paths can join: one structure, and nothing differs that could not be written back."""
+    return a.signature == b.signature and all(not x.fixed or leaf_key(x) == leaf_key(y) for x, y in zip(a.leaves, b.leaves))
+
+
+def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:
+    n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return f"{a[max(0, n - 2):n + 1]} against {b[max(0, n - 2):n + 1]}"
+
+
+def describe_split(a: Image, b: Image, site: Site) -> str:
+    name = ""
+    for x, y in zip(a.signature, b.signature):
+        if isinstance(x, str):
+            name = x
+        if x != y:
+            break
+    return f"after line {site.line}, {name or 'a value'!r} differs in structure between paths"
+
+
+__all__ = ["Engine", "Restart", "Suspended"]

@@ -1,0 +1,185 @@
+"""The heap that a model's code can write to: what stood there before, what differs now, and how to put it back.
+
+The *static heap* is every mutable object reachable from the model, its arguments and its modules' globals before capture.
+A shallow snapshot of each lets `changes` tell what a run wrote, and `restore` undo it.
+"""
+
+from __future__ import annotations
+
+import collections
+import types
+from typing import Any, Iterator
+
+import torch
+from torch import nn
+
+ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size,
+         range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
+MISSING = object()
+
+
+def is_atom(x: object) -> bool:
+    return isinstance(x, ATOMS) or isinstance(x, torch.Tensor) or type(x).__module__ in ("typing", "torch._ops", "logging", "re", "abc", "weakref")
+
+
+def entries(x: Any) -> Iterator[tuple[Any, Any]]:
+    """The places of a mutable object and what stands in them; keys are ("i", n), ("k", key), ("a", attribute), ("c",)."""
+    if isinstance(x, (list, collections.deque, tuple)):
+        yield from ((("i", i), v) for i, v in enumerate(x))
+    elif isinstance(x, dict):
+        yield from ((("k", k), v) for k, v in x.items())
+    elif isinstance(x, (set, frozenset)):
+        yield from ((("s", i), v) for i, v in enumerate(sorted(x, key=repr)))
+    elif isinstance(x, types.CellType):
+        try:
+            yield ("c",), x.cell_contents
+        except ValueError:
+            return
+    elif isinstance(x, types.FunctionType):
+        yield from ((("f", i), c) for i, c in enumerate(x.__closure__ or ()))
+        yield from ((("d", i), c) for i, c in enumerate(x.__defaults__ or ()) if not is_atom(c))
+    elif isinstance(x, types.MethodType):
+        yield ("m",), x.__self__
+        yield ("g",), x.__func__
+    if not isinstance(x, (list, tuple, set, frozenset, types.CellType, types.FunctionType, types.MethodType)) or hasattr(x, "__dict__"):
+        own = getattr(x, "__dict__", None)
+        if type(own) is dict and not isinstance(x, types.FunctionType):
+            yield from ((("a", k), v) for k, v in own.items())
+        for cls in type(x).__mro__:
+            for slot in _slots(cls):
+                value = getattr(x, slot, MISSING)
+                if value is not MISSING:
+                    yield ("a", slot), value
+
+
+def _slots(cls: type) -> tuple[str, ...]:
+    slots = cls.__dict__.get("__slots__", ())
+    return tuple(s for s in ((slots,) if isinstance(slots, str) else slots) if s not in ("__dict__", "__weakref__"))
+
+
+def put(x: Any, key: Any, value: Any) -> None:
+    """Writes one place; raises TypeError where that cannot be done."""
+    match key:
+        case ("i", i) if not isinstance(x, tuple):
+            x[i] = value
+        case ("k", k):
+            dict.__setitem__(x, k, value)
+        case ("c",):
+            x.cell_contents = value
+        case ("a", name):
+            if isinstance(getattr(x, "__dict__", None), dict) and (name in x.__dict__ or not hasattr(type(x), name)):
+                x.__dict__[name] = value
+            else:
+                object.__setattr__(x, name, value)
+        case _:
+            raise TypeError(f"cannot write place {key} of {type(x).__name__}")
+
+
+class StaticHeap:
+    """Snapshot of the objects that were there before capture."""
+
+    def __init__(self, roots: list[Any], module_globals: list[dict[str, Any]]) -> None:
+        self.index: dict[int, int] = {}
+        self.objects: list[Any] = []
+        self.kept: list[list[tuple[Any, Any]]] = []
+        self.names: dict[int, str] = {}
+        queue: collections.deque[tuple[Any, str]] = collections.deque((r, "") for r in roots)
+        for g in module_globals:
+            self._add_globals(g)
+            queue.extend((v, k) for k, v in g.items() if not k.startswith("__") and _is_data(v))
+        while queue:
+            x, name = queue.popleft()
+            if is_atom(x) or id(x) in self.index:
+                continue
+            if isinstance(x, types.FunctionType) and not x.__closure__:
+                continue
+            self._add(x, name)
+            queue.extend((v, _join(name, k)) for k, v in self.kept[-1])
+
+    def _add(self, x: Any, name: str) -> None:
+        self.index[id(x)] = len(self.objects)
+        self.names[len(self.objects)] = name
+        self.objects.append(x)
+        self.kept.append(list(entries(x)))
+
+    def _add_globals(self, g: dict[str, Any]) -> None:
+        if id(g) not in self.index:
+            self.index[id(g)] = len(self.objects)
+            self.names[len(self.objects)] = f"{g.get('__name__', 'globals')}:"
+            self.objects.append(g)
+            self.kept.append([(("k", k), v) for k, v in g.items() if not k.startswith("__")])
+
+    def __contains__(self, x: object) -> bool:
+        return id(x) in self.index
+
+    def changes(self) -> list[tuple[int, Any, Any, Any]]:
+        """(object number, key, old, new) for each place that differs from the snapshot, MISSING for absent ones."""
+        found: list[tuple[int, Any, Any, Any]] = []
+        for n, (x, old) in enumerate(zip(self.objects, self.kept)):
+            new = list(entries(x)) if not (type(x) is dict and "__builtins__" in x) else [(("k", k), v) for k, v in x.items() if not k.startswith("__")]
+            if len(new) == len(old) and all(a[1] is b[1] for a, b in zip(old, new)) and all(a[0] == b[0] for a, b in zip(old, new)):
+                continue
+            before, after = dict(old), dict(new)
+            for key in {**before, **after}:
+                a, b = before.get(key, MISSING), after.get(key, MISSING)
+                if a is not b and not _same_atom(a, b):
+                    found.append((n, key, a, b))
+        return found
+
+    def restore(self) -> None:
+        """Puts every object back to its snapshot."""
+        for n in {c[0] for c in self.changes()}:
+            x, old = self.objects[n], self.kept[n]
+            if isinstance(x, list):
+                x[:] = [v for _, v in old]
+            elif isinstance(x, collections.deque):
+                x.clear()
+                x.extend(v for _, v in old)
+            elif isinstance(x, set):
+                x.clear()
+                x.update(v for _, v in old)
+            elif isinstance(x, dict) and "__builtins__" in x:
+                known = {k[1] for k, _ in old}
+                for k in [k for k in x if not k.startswith("__") and k not in known]:
+                    del x[k]
+                x.update({k[1]: v for k, v in old})
+            else:
+                if isinstance(x, dict):
+                    attributes = [(k, v) for k, v in old if k[0] == "k"]
+                    dict.clear(x)
+                    for k, v in attributes:
+                        dict.__setitem__(x, k[1], v)
+                own = getattr(x, "__dict__", None)
+                if type(own) is dict:
+                    known = {k[1] for k, _ in old if k[0] == "a"}
+                    for name in [k for k in own if k not in known]:
+                        del own[name]
+                for k, v in old:
+                    if k[0] in ("a", "c"):
+                        put(x, k, v)
+
+
+def _same_atom(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and isinstance(a, (int, float, str, bool, bytes)) and (a == b or a != a)
+
+
+def _is_data(x: Any) -> bool:
+    return isinstance(x, (list, dict, set, collections.deque, nn.Module)) or (
+        not is_atom(x) and not callable(x) and type(x).__module__ not in ("builtins",) and hasattr(x, "__dict__"))
+
+
+def _join(name: str, key: Any) -> str:
+    match key:
+        case ("a", ("_parameters" | "_buffers" | "_modules")):
+            return name
+        case ("a", k) | ("k", k):
+            return f"{name}.{k}" if name else str(k)
+        case ("i", i):
+            return f"{name}[{i}]"
+        case _:
+            return name
+
+
+def place_name(heap: StaticHeap, n: int, key: Any) -> str:
+    """A dotted name for people and for state slots, e.g. "memory.count"."""
+    return _join(heap.names[n], key)

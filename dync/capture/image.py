@@ -1,0 +1,193 @@
+"""A picture of everything that code after a join could see: its structure as a signature, its numbers and tensors as leaves.
+
+Two paths may join when their signatures are equal; leaves that differ become block parameters, and `substitute` writes
+them back into the live frame and heap. What cannot be written back is marked fixed: paths that differ there stay apart.
+"""
+
+from __future__ import annotations
+
+import collections
+import types
+from dataclasses import dataclass
+from typing import Any, Callable
+
+import torch
+
+from dync.capture.heap import MISSING, StaticHeap, entries, is_atom, put
+from dync.capture.scalars import kind_of, scalar_of
+
+SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+
+
+@dataclass
+class Leaf:
+    """A tensor (`value` is its Val or Weight) or a number (`value` is a scalar); `raw` is the Python object."""
+
+    kind: str
+    value: Any
+    raw: Any
+    fixed: bool
+    where: str
+
+
+@dataclass
+class Image:
+    signature: tuple[Any, ...]
+    leaves: list[Leaf]
+
+
+@dataclass
+class Roots:
+    """What is visible at a marker."""
+
+    own: dict[str, Any]
+    """Live local names of the marked frame."""
+    outer: list[dict[str, Any]]
+    """Locals of the frames that called it."""
+    heap: list[tuple[int, Any]]
+    """Places of the static heap that any run has written."""
+
+
+class _Walk:
+    """One pass over the roots, in a fixed order. `visit` returns the value to stand in a place."""
+
+    def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None) -> None:
+        self.heap, self.tensor, self.new = heap, tensor, new
+        self.seen: dict[int, int] = {}
+        self.alive: list[Any] = []
+        self.rebuilt: dict[int, Any] = {}
+        self.signature: list[Any] = []
+        self.leaves: list[Leaf] = []
+
+    def leaf(self, kind: str, value: Any, raw: Any, fixed: bool, where: str, sign: Any) -> Any:
+        n = len(self.leaves)
+        self.leaves.append(Leaf(kind, value, raw, fixed, where))
+        self.signature.append(sign)
+        if self.new is not None and self.new[n] is not MISSING:
+            return self.new[n]
+        return raw
+
+    def visit(self, x: Any, fixed: bool, where: str) -> Any:
+        if isinstance(x, torch.Tensor):
+            value = self.tensor(x)
+            return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x)))
+        if isinstance(x, SYMBOLIC) or type(x) in (bool, int, float):
+            scalar = scalar_of(x)
+            kind = kind_of(scalar) if isinstance(x, SYMBOLIC) else type(x).__name__
+            if isinstance(x, torch.SymFloat):
+                kind = "float"
+            return self.leaf(kind, scalar, x, fixed, where, ("N", kind))
+        if id(x) in self.heap.index:
+            self.signature.append(("S", self.heap.index[id(x)]))
+            return x
+        if is_atom(x) or (isinstance(x, types.FunctionType) and not x.__closure__):
+            self.signature.append(("A", atom_key(x)))
+            return x
+        if id(x) in self.seen:
+            self.signature.append(("R", self.seen[id(x)]))
+            return self.rebuilt.get(id(x), x)
+        self.seen[id(x)] = len(self.seen)
+        self.alive.append(x)
+        return self.compound(x, fixed, where)
+
+    def compound(self, x: Any, fixed: bool, where: str) -> Any:
+        if isinstance(x, tuple) and not isinstance(x, torch.Size):
+            self.signature.append(("tuple", type(x), len(x)))
+            items = [self.visit(v, fixed, f"{where}[{i}]") for i, v in enumerate(x)]
+            if self.new is not None and any(a is not b for a, b in zip(items, x)):
+                made = type(x)(*items) if hasattr(x, "_fields") else type(x)(items)
+                self.rebuilt[id(x)] = made
+                return made
+            return x
+        if isinstance(x, types.GeneratorType):
+            frame = x.gi_frame
+            self.signature.append(("generator", x.gi_code, frame.f_lasti if frame else -1))
+            for k, v in (frame.f_locals.items() if frame else ()):
+                self.signature.append(k)
+                self.visit(v, True, f"{where}.{k}")
+            return x
+        if isinstance(x, collections.abc.Iterator) and not hasattr(x, "__dict__"):
+            return self.iterator(x, where)
+        places = list(entries(x))
+        self.signature.append((type(x), *(atom_key(k) for k, _ in places)))
+        if isinstance(x, types.FunctionType):
+            self.signature.append(x.__code__.co_qualname)
+        for key, v in places:
+            closed = isinstance(x, (set, frozenset, types.FunctionType, types.MethodType))
+            new = self.visit(v, closed and not isinstance(v, types.CellType), f"{where}.{key[-1]}" if key[0] == "a" else f"{where}[{key[-1]!r}]")
+            if new is not v and self.new is not None:
+                put(x, key, new)
+        return x
+
+    def iterator(self, x: Any, where: str) -> Any:
+        try:
+            reduced = x.__reduce__()
+        except TypeError:
+            self.signature.append(("opaque", type(x)))
+            return x
+        self.signature.append(("iterator", type(x), *(v for v in reduced[2:] if isinstance(v, int))))
+        for v in reduced[1]:
+            if isinstance(v, int):
+                self.signature.append(v)
+            else:
+                self.visit(v, True, where)
+        return x
+
+
+def tensor_signature(x: torch.Tensor) -> tuple[Any, ...]:
+    """dtype, device, rank, static sizes and layout; symbolic sizes count as equal to one another."""
+    sizes = tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.shape)
+    if any(s is None for s in sizes):
+        strides: Any = "dense" if bool(x.is_contiguous()) else tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.stride())
+    else:
+        strides = tuple(int(s) if n != 1 else 0 for s, n in zip(x.stride(), sizes))
+    return (x.dtype, str(x.device), sizes, strides)
+
+
+def atom_key(x: Any) -> Any:
+    """Something hashable that is equal for equal constants."""
+    try:
+        hash(x)
+    except TypeError:
+        return (type(x), repr(x))
+    if isinstance(x, tuple):
+        return tuple(atom_key(v) for v in x)
+    return (type(x), x) if isinstance(x, (int, float, str, bool)) else x
+
+
+def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any]) -> Image:
+    """The picture of `roots`."""
+    walk, _ = _pass(roots, heap, tensor, None)
+    return Image(tuple(walk.signature), walk.leaves)
+
+
+def substitute(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any]) -> dict[str, Any]:
+    """Writes `new` (MISSING = leave) into the heap, leaf by leaf in the picture's order; returns the marked frame's new locals."""
+    _, own = _pass(roots, heap, tensor, new)
+    return own
+
+
+def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) -> tuple[_Walk, dict[str, Any]]:
+    walk = _Walk(heap, tensor, new)
+    own: dict[str, Any] = {}
+    for name in sorted(roots.own):
+        walk.signature.append(name)
+        own[name] = walk.visit(roots.own[name], False, name)
+    for n, key in roots.heap:
+        walk.signature.append((n, atom_key(key)))
+        x = heap.objects[n]
+        value = next((v for k, v in entries(x) if k == key), MISSING)
+        if value is MISSING:
+            walk.signature.append("missing")
+            continue
+        made = walk.visit(value, False, heap.names[n] + f".{key[-1]}")
+        if made is not value and new is not None:
+            put(x, key, made)
+    for local in roots.outer:
+        for name in sorted(local):
+            walk.signature.append(name)
+            walk.visit(local[name], True, name)
+    return walk, own
+
+
+__all__ = ["Image", "Leaf", "Roots", "substitute", "take", "tensor_signature"]

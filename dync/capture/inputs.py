@@ -1,0 +1,184 @@
+"""The call's arguments as program inputs: tensors become block parameters, other leaves are fixed unless named in `params`."""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import re
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping
+
+import torch
+
+from dync.capture.outputs import Unrepresentable, tree_of
+from dync.errors import UsageError
+from dync.ir.flow import DictTree, DimRange, Fixed, Input, RunParam, Signature, Tree, TupleTree
+from dync.ir.types import Lit, Ref, ScalarType, TensorType, Value, lit
+
+
+def identifier(text: str, taken: set[str]) -> str:
+    """A fresh Python identifier that reads like `text`."""
+    name = re.sub(r"\W+", "_", text).strip("_") or "x"
+    if name[0].isdigit() or keyword.iskeyword(name):
+        name = f"v_{name}"
+    while name.startswith("__"):
+        name = name[1:]
+    base, n = name, 1
+    while name in taken:
+        n += 1
+        name = f"{base}_{n}"
+    taken.add(name)
+    return name
+
+
+@dataclass
+class CallSpec:
+    """What a call looks like, and the example's tensors by value name."""
+
+    args: Tree
+    kwargs: Tree
+    names: tuple[str, ...]
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    paths: dict[str, str] = field(default_factory=dict)
+    dims: dict[str, list[Any]] = field(default_factory=dict)
+    """Value name → per dimension None, or (symbol name, low, high)."""
+    fixed: list[Fixed] = field(default_factory=list)
+    params: list[RunParam] = field(default_factory=list)
+    defaults: tuple[tuple[str, Lit], ...] = ()
+    taken: set[str] = field(default_factory=set)
+
+    def signature(self, types: Mapping[str, TensorType], spans: Any = None) -> Signature:
+        dims: dict[str, DimRange] = {}
+        for per in self.dims.values():
+            for d in per:
+                if d is not None:
+                    dims[d[0]] = DimRange(d[0], d[1], d[2])
+        return Signature(self.names, self.args, self.kwargs, tuple(Input(Value(n, types[n]), self.paths[n]) for n in self.tensors), tuple(self.fixed),
+                         tuple(self.params), tuple(dims.values()), self.defaults)
+
+
+def _forward(model: Any) -> Callable[..., Any]:
+    return model.forward if isinstance(model, torch.nn.Module) else model
+
+
+def describe(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, params: Mapping[str, Any] | None) -> CallSpec:
+    """Reads the example call. Raises UsageError for params that name nothing, values that cannot be inputs, odd dynamic_shapes."""
+    try:
+        parameters = list(inspect.signature(_forward(model)).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    spec = CallSpec(TupleTree(()), DictTree((), ()), names)
+    declared = dict(params or {})
+    given = set(names[: len(args)]) | set(kwargs)
+    spec.defaults = tuple((p.name, lit(p.default)) for p in parameters if type(p.default) in (bool, int, float, str, type(None)))
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    for name in declared:
+        if name in defaults and name not in given:
+            kwargs = {**kwargs, name: defaults[name]}
+            given.add(name)
+
+    def leaf(x: Any, where: str) -> Any:
+        if isinstance(x, torch.Tensor):
+            found = next((n for n, t in spec.tensors.items() if t is x), None)
+            if found is None:
+                found = identifier(where, spec.taken)
+                spec.tensors[found], spec.paths[found] = x, where
+            return Ref(spec.paths[found])
+        if where in declared and type(x) in (int, float):
+            param = run_param(where, declared.pop(where), identifier(where, spec.taken), "argument")
+            spec.params.append(param)
+            return Ref(where)
+        if x is not None:
+            spec.fixed.append(Fixed(where, lit(x), type(x).__name__))
+        return None
+
+    try:
+        spec.args = TupleTree(tuple(tree_of(a, leaf, names[i] if i < len(names) else f"args[{i}]") for i, a in enumerate(args)))
+        kw = tuple((k, tree_of(v, leaf, k)) for k, v in kwargs.items())
+    except Unrepresentable as e:
+        raise UsageError(f"an example input cannot be taken: {e}; pass tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them") from e
+    spec.kwargs = DictTree(tuple(lit(k) for k, _ in kw), tuple(t for _, t in kw))
+    for name, value in declared.items():
+        default = attribute(model, name)
+        if type(default) not in (int, float, bool):
+            raise UsageError(f"params: {name!r} is neither an argument of forward nor an attribute that holds a number")
+        spec.params.append(run_param(name, value, identifier(name, spec.taken), "attribute"))
+    read_dims(spec, model, args, kwargs, dynamic_shapes)
+    return spec
+
+
+def attribute(model: Any, path: str) -> Any:
+    """The value at a dotted path, or None."""
+    for part in path.split("."):
+        model = getattr(model, part, None) if not isinstance(model, torch.nn.Module) or not part.isdigit() else model._modules.get(part)
+    return model
+
+
+def run_param(name: str, declared: Any, identifier: str, place: Any) -> RunParam:
+    if not isinstance(declared, (tuple, list)) or len(declared) != 3 or not all(type(v) in (int, float) for v in declared):
+        raise UsageError(f"params: {name!r} must be (default, low, high), three numbers; got {declared!r}")
+    default, low, high = declared
+    if not low <= default <= high:
+        raise UsageError(f"params: {name!r} has default {default} outside {low}..{high}")
+    kind = "int" if all(type(v) is int for v in declared) else "float"
+    cast = int if kind == "int" else float
+    return RunParam(name, Value(identifier, ScalarType(kind)), cast(default), cast(low), cast(high), place)
+
+
+def read_dims(spec: CallSpec, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any) -> None:
+    """torch.export's dynamic_shapes (tuple per argument, or dict by name; per tensor a dict or sequence of Dim, str, int or None)."""
+    if not dynamic_shapes:
+        return
+    if not isinstance(dynamic_shapes, dict):
+        dynamic_shapes = {spec.names[i] if i < len(spec.names) else f"args[{i}]": d for i, d in enumerate(dynamic_shapes)}
+    bound = {spec.names[i] if i < len(spec.names) else f"args[{i}]": a for i, a in enumerate(args)} | kwargs
+    unknown = [n for n in dynamic_shapes if n not in bound and n not in spec.paths.values()]
+    if unknown:
+        raise UsageError(f"dynamic_shapes names {unknown[0]!r}, which is no argument of the example ({', '.join(bound)})")
+    auto = [0]
+    for name, shapes in dynamic_shapes.items():
+        _walk_dims(spec, bound.get(name), shapes, name, auto)
+
+
+def _walk_dims(spec: CallSpec, x: Any, shapes: Any, where: str, auto: list[int]) -> None:
+    if shapes is None or x is None:
+        return
+    if isinstance(x, torch.Tensor):
+        name = next(n for n, t in spec.tensors.items() if t is x)
+        pairs = shapes.items() if isinstance(shapes, dict) else enumerate(shapes)
+        per: list[Any] = [None] * x.dim()
+        for d, dim in pairs:
+            if not -x.dim() <= d < x.dim():
+                raise UsageError(f"dynamic_shapes: {where} has no dimension {d}")
+            per[d] = read_dim(dim, x.shape[d], f"{where}.shape[{d}]", auto)
+        spec.dims[name] = per
+        return
+    items = x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, (list, tuple)) else [(k, getattr(x, k)) for k in shapes]
+    for key, value in items:
+        inner = shapes.get(key) if isinstance(shapes, dict) else shapes[key]
+        _walk_dims(spec, value, inner, f"{where}[{key!r}]", auto)
+
+
+def read_dim(dim: Any, size: int, where: str, auto: list[int]) -> Any:
+    """None for a static size, else (name, low, high)."""
+    if dim is None or isinstance(dim, int):
+        if isinstance(dim, int) and dim != size:
+            raise UsageError(f"dynamic_shapes: {where} is {size} in the example, not {dim}")
+        return None
+    text = str(getattr(dim, "__name__", dim))
+    if "STATIC" in text or "STATIC" in repr(dim):
+        return None
+    low, high = getattr(dim, "min", 0), getattr(dim, "max", None)
+    if isinstance(dim, str):
+        name = dim
+    elif hasattr(dim, "__name__") and hasattr(dim, "min"):
+        name = dim.__name__
+    else:
+        auto[0] += 1
+        name = f"D{auto[0]}"
+    low = 0 if low is None else int(low)
+    high = None if high is None or high > 2**31 else int(high)
+    if not low <= size <= (high if high is not None else size):
+        raise UsageError(f"dynamic_shapes: {where} is {size} in the example, outside {low}..{high}")
+    return (name, low, high)

@@ -1,0 +1,310 @@
+"""The marker inserter: calls into the engine between a function's own statements, which stay as they are.
+
+    enter(f)            first statement of the body
+    at(s)               start of every nested body
+    mark(s)             after every statement that can fork: `if dync_m := mark(s): x = dync_m["x"]; ...`
+    head(s)             before a while test and at the start of a for body: where a loop may be rolled
+    give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
+    getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
+    is_, builtin        around `is True`, and calls of int, float, len, range, math.* ...: Python's own refuse symbolic numbers
+    loop_over(xs)       around what a for loop walks over
+
+Rewriting is on Python's own syntax tree: positions survive, so tracebacks and spans name the user's lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import types
+from dataclasses import dataclass, field
+
+from dync.capture.liveness import Names, analyse, stores
+
+DOOR = "@dync-engine@"
+"""A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """One marker. Numbers grow in source order within a function, which is what orders joins."""
+
+    uid: int
+    function: int
+    depth: int
+    kind: str
+    names: tuple[str, ...]
+    """Names to write back."""
+    live: Names
+    loops: tuple[int, ...]
+    """uids of the enclosing loops' sites, outermost first."""
+    line: int
+    text: str = ""
+
+
+@dataclass
+class Markers:
+    """All sites of a capture, by uid."""
+
+    sites: list[Site] = field(default_factory=list)
+    functions: list[str] = field(default_factory=list)
+    code: dict[tuple[types.CodeType, frozenset[types.CodeType]], types.CodeType] = field(default_factory=dict)
+
+
+def _call(name: str, *args: ast.expr) -> ast.Call:
+    return ast.Call(ast.Attribute(ast.Constant(DOOR), name, ast.Load()), list(args), [])
+
+
+def _can_fork(s: ast.stmt) -> bool:
+    if isinstance(s, (ast.If, ast.While, ast.For, ast.With, ast.Try, ast.Match, ast.Assert)):
+        return True
+    if isinstance(s, (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Pass, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom,
+                      ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
+        return False
+    forking = (ast.Call, ast.Compare, ast.BoolOp, ast.IfExp, ast.Subscript, ast.BinOp, ast.UnaryOp, ast.comprehension, ast.Attribute, ast.AugAssign)
+    return any(isinstance(n, forking) for n in ast.walk(s))
+
+
+class _Inserter(ast.NodeTransformer):
+    def __init__(self, markers: Markers, function: int, tree: ast.FunctionDef) -> None:
+        self.markers = markers
+        self.function = function
+        self.liveness = analyse(tree)
+        self.declared = {n for s in ast.walk(tree) if isinstance(s, ast.Global) for n in s.names}
+        self.depth = 0
+        self.loops: list[int] = []
+        self.args = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
+        self.args += [a.arg for a in (tree.args.vararg, tree.args.kwarg) if a]
+
+    def site(self, kind: str, names: Names, live: Names, node: ast.AST) -> ast.Constant:
+        site = Site(len(self.markers.sites), self.function, self.depth, kind, tuple(sorted(names - self.declared)), live,
+                    tuple(self.loops), getattr(node, "lineno", 0), "")
+        self.markers.sites.append(site)
+        return ast.Constant(site.uid)
+
+    def put(self, node: ast.AST, new: ast.stmt) -> ast.stmt:
+        for n in ast.walk(new):
+            if not hasattr(n, "lineno") or isinstance(n, (ast.expr, ast.stmt)):
+                ast.copy_location(n, node)
+        return new
+
+    def marked(self, call: str, kind: str, names: Names, live: Names, node: ast.AST) -> ast.stmt:
+        """`if dync_m := DOOR.call(site): x = dync_m["x"] ...` — only names that are live are written back."""
+        names = names & live
+        constant = self.site(kind, names, live, node)
+        write = [ast.If(ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())]),
+                        [ast.Assign([ast.Name(n, ast.Store())], ast.Subscript(ast.Name("dync_m", ast.Load()), ast.Constant(n), ast.Load()))], [])
+                 for n in sorted(names - self.declared)]
+        test = ast.NamedExpr(ast.Name("dync_m", ast.Store()), _call(call, constant))
+        return self.put(node, ast.If(test, write, []) if write else ast.Expr(_call(call, constant)))
+
+    def body(self, body: list[ast.stmt], first: list[ast.stmt] | None = None) -> list[ast.stmt]:
+        self.depth += 1
+        out: list[ast.stmt] = []
+        if first is None and body:
+            out.append(self.put(body[0], ast.Expr(_call("at", self.site("at", frozenset(), frozenset(), body[0])))))
+        out += first or []
+        for s in body:
+            after = self.liveness.after.get(id(s), frozenset())
+            bound = stores(s)
+            forks = _can_fork(s)
+            out.append(self.visit(s))
+            if forks:
+                out.append(self.marked("mark", "mark", bound, after, self._end(s)))
+        self.depth -= 1
+        return out
+
+    @staticmethod
+    def _end(s: ast.stmt) -> ast.stmt:
+        return s
+
+    def visit_If(self, s: ast.If) -> ast.stmt:
+        s.test = self.visit(s.test)
+        s.body, s.orelse = self.body(s.body), self.body(s.orelse) if s.orelse else []
+        return s
+
+    def visit_With(self, s: ast.With) -> ast.stmt:
+        s.items = [self.visit(i) for i in s.items]
+        s.body = self.body(s.body)
+        return s
+
+    def visit_Try(self, s: ast.Try) -> ast.stmt:
+        s.body = self.body(s.body)
+        for h in s.handlers:
+            h.body = self.body(h.body)
+        s.orelse = self.body(s.orelse) if s.orelse else []
+        s.finalbody = self.body(s.finalbody) if s.finalbody else []
+        return s
+
+    def visit_Match(self, s: ast.Match) -> ast.stmt:
+        s.subject = self.visit(s.subject)
+        for c in s.cases:
+            c.body = self.body(c.body)
+        return s
+
+    def visit_While(self, s: ast.While) -> ast.stmt:
+        return self._loop(s)
+
+    def visit_For(self, s: ast.For) -> ast.stmt:
+        s.iter = self.put_expr(s.iter, _call("loop_over", self.visit(s.iter)))
+        return self._loop(s)
+
+    def put_expr(self, node: ast.expr, new: ast.expr) -> ast.expr:
+        for n in ast.walk(new):
+            if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
+                ast.copy_location(n, node)
+        return new
+
+    def _loop(self, s: ast.While | ast.For) -> ast.stmt:
+        live = self.liveness.head[id(s)]
+        if isinstance(s, ast.For):
+            live = live | stores(s.target)
+        bound = stores(s)
+        constant = self.site("loop", frozenset(), frozenset(), s)
+        self.loops.append(constant.value)
+        self.depth += 1
+        head_names = bound & live
+        head = self.marked("head", "while" if isinstance(s, ast.While) else "for", head_names, live, s)
+        self.depth -= 1
+        if isinstance(s, ast.While):
+            # while T: B  →  while (head, write back, T)[-1]: B — the test is evaluated after the state was widened
+            test = self.visit(s.test)
+            assert isinstance(head, (ast.If, ast.Expr))
+            parts: list[ast.expr] = []
+            if isinstance(head, ast.If):
+                parts.append(head.test)
+                for n in sorted(head_names - self.declared):
+                    value = ast.Subscript(ast.Name("dync_m", ast.Load()), ast.Constant(n), ast.Load())
+                    cond = ast.BoolOp(ast.And(), [ast.Name("dync_m", ast.Load()), ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())])])
+                    parts.append(ast.IfExp(cond, ast.NamedExpr(ast.Name(n, ast.Store()), value), ast.Constant(None)))
+            else:
+                parts.append(head.value)
+            whole = ast.Subscript(ast.Tuple([*parts, test], ast.Load()), ast.Constant(-1), ast.Load())
+            for n in ast.walk(whole):
+                if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
+                    ast.copy_location(n, s.test)
+            s.test = whole
+            s.body = self.body(s.body)
+        else:
+            s.body = self.body(s.body, first=[head])
+        self.loops.pop()
+        s.orelse = self.body(s.orelse) if s.orelse else []
+        return s
+
+    def visit_Return(self, s: ast.Return) -> ast.stmt:
+        value = self.visit(s.value) if s.value is not None else ast.Constant(None)
+        s.value = self.put_expr(s, _call("give", self.site("return", frozenset(), frozenset(), s), value))
+        for n in ast.walk(s.value):
+            if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
+                ast.copy_location(n, s)
+        return s
+
+    def visit_Call(self, s: ast.Call) -> ast.expr:
+        self.generic_visit(s)
+        if isinstance(s.func, ast.Name) and s.func.id in ("int", "float", "bool", "isinstance", "range", "round", "len", "str", "print", "min", "max", "sum"):
+            s.func = self.put_expr(s.func, _call("builtin", s.func))
+        elif isinstance(s.func, ast.Attribute) and isinstance(s.func.value, ast.Name) and s.func.value.id in ("math", "np", "numpy"):
+            s.func = self.put_expr(s.func, _call("builtin", s.func))
+        return s
+
+    def visit_IfExp(self, s: ast.IfExp) -> ast.expr:
+        self.generic_visit(s)
+        site = self.site("value", frozenset(), frozenset(), s)
+        return self.put_expr(s, _call("either", site, _call("begin"), s))
+
+    def visit_Compare(self, s: ast.Compare) -> ast.expr:
+        self.generic_visit(s)
+        if len(s.ops) == 1 and isinstance(s.ops[0], (ast.Is, ast.IsNot)) and isinstance(s.comparators[0], ast.Constant) and isinstance(
+                s.comparators[0].value, bool):
+            return self.put_expr(s, _call("is_", s.left, s.comparators[0], ast.Constant(isinstance(s.ops[0], ast.IsNot))))
+        return s
+
+    def visit_Subscript(self, s: ast.Subscript) -> ast.expr:
+        self.generic_visit(s)
+        if isinstance(s.ctx, ast.Load) and not isinstance(s.slice, (ast.Constant, ast.Slice, ast.Tuple)):
+            return self.put_expr(s, _call("getitem", s.value, s.slice))
+        return s
+
+    def _opaque(self, s: ast.AST) -> ast.AST:
+        return s
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Lambda = _opaque
+    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _opaque
+
+
+def _insert(markers: Markers, tree: ast.FunctionDef) -> None:
+    uid = len(markers.functions)
+    markers.functions.append(tree.name)
+    inserter = _Inserter(markers, uid, tree)
+    docstring = tree.body[:1] if isinstance(tree.body[0], ast.Expr) and isinstance(tree.body[0].value, ast.Constant) else []
+    enter = inserter.put(tree.body[0], ast.Expr(_call("enter", inserter.site("enter", frozenset(), frozenset(), tree))))
+    rest = inserter.body(tree.body[len(docstring):], first=[enter])
+    last = tree.body[-1]
+    if not isinstance(last, (ast.Return, ast.Raise)):
+        final = ast.Return(_call("give", inserter.site("return", frozenset(), frozenset(), last), ast.Constant(None)))
+        rest.append(inserter.put(last, final))
+    tree.body = [*docstring, *rest]
+
+
+def _matches(node: ast.AST, code: types.CodeType) -> bool:
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) if isinstance(node, ast.FunctionDef) else -1
+    return isinstance(node, ast.FunctionDef) and node.name == code.co_name and first == code.co_firstlineno
+
+
+def _is_private(name: str) -> bool:
+    """Names that Python mangles inside classes: the marker would look for them under another name."""
+    return name.startswith("_") and "__" in name and not name.endswith("__")
+
+
+def is_generator(code: types.CodeType) -> bool:
+    return bool(code.co_flags & 0x2A0)
+
+
+def instrument(markers: Markers, source: str, filename: str, codes: set[types.CodeType]) -> dict[types.CodeType, types.CodeType]:
+    """Marked twins of `codes`, all from one file. A code that cannot be matched to its source is left out: its branches do not join."""
+    tree = ast.parse(source, filename)
+    wanted = [c for c in codes if not is_generator(c)]
+    found: dict[int, types.CodeType] = {}
+    nodes = list(ast.walk(tree))
+    for code in wanted:
+        hits = [n for n in nodes if _matches(n, code)]
+        if len(hits) == 1 and not any(_is_private(n) for n in code.co_varnames + code.co_cellvars + code.co_freevars):
+            found[id(hits[0])] = code
+    # Inner functions first, so that an outer function's text holds its marked inner ones.
+    for node in reversed(nodes):
+        if id(node) in found:
+            _insert(markers, node)  # type: ignore[arg-type]
+    ast.fix_missing_locations(tree)
+    module = compile(tree, filename, "exec", dont_inherit=True, flags=_future_flags(wanted))
+    twins: dict[types.CodeType, types.CodeType] = {}
+    for candidate in _all_codes(module):
+        for code in wanted:
+            if (candidate.co_name, candidate.co_firstlineno, candidate.co_qualname) == (code.co_name, code.co_firstlineno, code.co_qualname) and (
+                    candidate.co_freevars == code.co_freevars and DOOR in _flat_constants(candidate)):
+                twins[code] = candidate
+    return twins
+
+
+def _future_flags(codes: list[types.CodeType]) -> int:
+    import __future__
+
+    mask = 0
+    for name in __future__.all_feature_names:
+        mask |= getattr(__future__, name).compiler_flag
+    return codes[0].co_flags & mask if codes else 0
+
+
+def _all_codes(code: types.CodeType) -> list[types.CodeType]:
+    return [code] + [c for k in code.co_consts if isinstance(k, types.CodeType) for c in _all_codes(k)]
+
+
+def _flat_constants(code: types.CodeType) -> list[object]:
+    return [k for k in code.co_consts if isinstance(k, str)]
+
+
+def bind(code: types.CodeType, engine: object) -> types.CodeType:
+    """`code` with every DOOR constant, nested functions included, replaced by the engine itself."""
+    constants = tuple(engine if isinstance(k, str) and k == DOOR else bind(k, engine) if isinstance(k, types.CodeType) else k for k in code.co_consts)
+    return code.replace(co_consts=constants)
+
+
+__all__ = ["DOOR", "Markers", "Site", "bind", "instrument", "is_generator"]

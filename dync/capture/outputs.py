@@ -1,0 +1,68 @@
+"""Python values as trees of leaves: what a model was given, what it returned, what it raised."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from typing import Any, Callable
+
+import torch
+
+from dync.capture.image import SYMBOLIC
+from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, Tree, TupleTree
+from dync.ir.opaque import to_opaque
+from dync.ir.trees import kind_of
+from dync.ir.types import lit
+
+
+class Unrepresentable(Exception):
+    """A value that no tree can carry; `where` is its path."""
+
+    def __init__(self, value: object, where: str) -> None:
+        self.where, self.kind = where, type(value).__qualname__
+        super().__init__(f"{where or 'the value'} is a {type(value).__module__}.{self.kind}")
+
+
+LeafOf = Callable[[Any, str], Any]
+
+
+def class_name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
+    """`leaf(value, path)` gives the operand of each tensor and symbolic number."""
+    if isinstance(x, (torch.Tensor, *SYMBOLIC)):
+        return Leaf(leaf(x, where))
+    if x is None or type(x) in (bool, int, float, str):
+        found = leaf(x, where)
+        return Leaf(found if found is not None else lit(x))
+    if isinstance(x, torch.Size):
+        if all(isinstance(v, int) for v in x):
+            return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
+        return TupleTree(tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+    opaque = None if isinstance(x, torch.Size) else to_opaque(x)
+    if opaque is not None:
+        return opaque
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        fields = tuple(f.name for f in dataclasses.fields(x))
+        kind = "mapping" if isinstance(x, dict) else "dataclass"
+        return RecordTree(kind, class_name(type(x)), fields, tuple(tree_of(getattr(x, f), leaf, _attr(where, f)) for f in fields))
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return RecordTree("namedtuple", class_name(type(x)), tuple(x._fields), tuple(tree_of(v, leaf, _attr(where, f)) for f, v in zip(x._fields, x)))
+    if isinstance(x, tuple) and type(x).__module__ == "torch.return_types":
+        names = [n for n in dir(x) if not n.startswith("_") and n not in ("count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields")]
+        order = sorted(names, key=lambda n: next(i for i, v in enumerate(x) if v is getattr(x, n)))
+        return RecordTree("namedtuple", class_name(type(x)), tuple(order), tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+    if type(x) in (tuple, list):
+        items = tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x))
+        return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
+    if type(x) in (dict, collections.OrderedDict, collections.defaultdict):
+        if not all(isinstance(k, (str, int, float, bool, type(None))) for k in x):
+            raise Unrepresentable(next(k for k in x if not isinstance(k, (str, int, float, bool, type(None)))), f"a key of {where or 'the dict'}")
+        return DictTree(tuple(lit(k) for k in x), tuple(tree_of(v, leaf, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
+    raise Unrepresentable(x, where)
+
+
+def _attr(where: str, name: str) -> str:
+    return f"{where}.{name}" if where else name

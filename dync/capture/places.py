@@ -1,0 +1,70 @@
+"""Where the user's code stands: frames, spans, and the order in which marked code runs."""
+
+from __future__ import annotations
+
+import os
+import types
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, Iterator
+
+import torch
+
+import dync
+from dync.capture.tape import Rec
+from dync.ir.types import Span
+
+TORCH = os.path.dirname(torch.__file__) + os.sep
+CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
+NN = os.path.join(TORCH, "nn") + os.sep
+OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture",))
+
+
+def is_user(code: types.CodeType) -> bool:
+    """Whether code is the model's: not torch's, not dync's, not Python's own."""
+    name = code.co_filename
+    return not (name.startswith(TORCH) or name.startswith(OURS) or name.startswith("<frozen") or name.startswith("<string"))
+
+
+def can_mark(code: types.CodeType) -> bool:
+    return (is_user(code) or code.co_filename == CONTAINERS) and not code.co_name.startswith("<")
+
+
+@lru_cache(maxsize=None)
+def _positions(code: types.CodeType) -> list[tuple[Any, ...]]:
+    return list(code.co_positions())
+
+
+def span_of(frame: Any) -> Span:
+    """The expression that a frame is evaluating."""
+    code = frame.f_code
+    line, end_line, col, end_col = _positions(code)[frame.f_lasti // 2] if frame.f_lasti >= 0 else (code.co_firstlineno, None, None, None)
+    return Span(code.co_filename, line or frame.f_lineno or 0, col or 0, end_line or line or 0, end_col or 0)
+
+
+def frames(start: Any, root: Any) -> Iterator[Any]:
+    """The frames from `start` outwards, up to but not including `root`."""
+    while start is not None and start is not root:
+        yield start
+        start = start.f_back
+
+
+@dataclass(eq=False)
+class Activation:
+    """One run of a marked function."""
+
+    frame: Any
+    function: int
+    prefix: tuple[int, ...]
+    entry: Rec
+    starts: dict[int, Rec] = field(default_factory=dict)
+    loops: list[list[int]] = field(default_factory=list)
+    last: int = 0
+    calls: int = 0
+    begins: list[Rec] = field(default_factory=list)
+    heads: dict[int, Any] = field(default_factory=dict)
+
+    def position(self, site: int, loops: tuple[int, ...]) -> tuple[int, ...]:
+        """Where a marker stands in the order of this run; sorts as the run goes."""
+        kept = [pair for pair in self.loops if pair[0] in loops]
+        return (*self.prefix, *(n for pair in kept for n in pair), site)

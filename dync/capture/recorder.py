@@ -1,0 +1,322 @@
+"""Records what torch is asked to do: function calls as events to replay, ATen calls as operations of the current block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor, UnsupportedFakeTensorException
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_flatten, tree_map
+
+from dync.capture.image import SYMBOLIC
+from dync.capture.scalars import scalar_of
+from dync.capture.tape import Event, Op, Val, Weight
+
+aten = torch.ops.aten
+
+QUIET = frozenset({"size", "dim", "ndimension", "stride", "storage_offset", "numel", "nelement", "is_contiguous", "element_size", "is_floating_point",
+                   "is_complex", "get_device", "is_signed", "is_inference", "__hash__", "__repr__", "__str__", "__format__", "has_names", "is_shared",
+                   "is_pinned", "result_type", "can_cast", "promote_types", "is_tensor", "get_default_dtype", "is_same_size", "broadcast_shapes"})
+"""Questions about a tensor's form: they compute nothing."""
+COMPUTING_GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
+RESHAPING = frozenset({"unsqueeze_", "squeeze_", "t_", "transpose_", "resize_", "resize_as_", "set_", "swapaxes_", "swapdims_", "swap_tensors", "rename_"})
+OUTSIDE = {"numpy": "a numpy array", "__array__": "a numpy array", "data_ptr": "an address", "__reduce_ex__": "a pickle", "untyped_storage": "its storage",
+           "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
+
+
+class Use:
+    """A symbolic scalar as an argument of an operation."""
+
+    __slots__ = ("scalar",)
+
+    def __init__(self, scalar: Any) -> None:
+        self.scalar = scalar
+
+
+class FunctionMode(TorchFunctionMode):
+    """Sees every call of the torch API that the user's code makes."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.engine.call(func, args, kwargs or {})
+
+
+class DispatchMode(TorchDispatchMode):
+    """Sees every ATen operation below autograd."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__()
+        self.engine = engine
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return self.engine.recorder.dispatch(func, args, kwargs or {})
+
+
+class Recorder:
+    """Turns ATen calls into Ops of the engine's current record."""
+
+    def __init__(self, engine: Any) -> None:
+        self.engine = engine
+        self.in_event: list[Any] | None = None
+
+    def call(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """One torch API call by the user: given from the log on replay, done and logged when live."""
+        engine = self.engine
+        name = function_name(func)
+        if name in QUIET or (name.startswith("get:") and name[4:] not in COMPUTING_GETTERS):
+            return func(*args, **kwargs)
+        engine.check_alive()
+        if name in OUTSIDE:
+            engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
+                          "stay in torch, or do this outside the model")
+        if name in RESHAPING or name.startswith("set:"):
+            if name in ("set:requires_grad", "set:grad"):
+                return None
+            engine.refuse("DY202", f"`{name.removeprefix('set:')}` changes a tensor's form in place", "blocks hold tensors of one form",
+                          f"write `{name.rstrip('_')}` and use its result")
+        if name in ("backward", "requires_grad_"):
+            if name == "requires_grad_":
+                return args[0]
+            engine.refuse("DY203", "a backward pass inside forward", "programs are compiled for inference", "compute it outside the compiled model")
+        special = SPECIAL.get(name)
+        if special is not None:
+            done = special(self, func, args, kwargs)
+            if done is not NotImplemented:
+                return done
+        return self.event(name, func, args, kwargs)
+
+    def event(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
+        engine = self.engine
+        key = (name, *(event_key(engine, a) for a in args), *((k, event_key(engine, v)) for k, v in kwargs.items()))
+        event = engine.next_event(name, key)
+        if event is None:
+            event = self.live(name, key, func, args, kwargs)
+        if event.error is not None:
+            raise event.error
+        return event.result[:] if type(event.result) is list else event.result
+
+    def live(self, name: str, key: tuple[Any, ...], func: Any, args: Any, kwargs: Any) -> Event:
+        engine = self.engine
+        args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
+        self.in_event = []
+        error: Exception | None = None
+        result: Any = None
+        try:
+            result = func(*args, **kwargs)
+        except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException) as e:
+            engine.refuse("DY204", f"`{name}` cannot be traced: {str(e).splitlines()[0][:120]}", "its result's form depends on data in a way torch does not describe",
+                          "write it with nonzero, boolean masks or where")
+        except Exception as e:  # the user's own error on this path: it is logged and raised again on replay
+            error = e
+        finally:
+            self.in_event = None
+        event = Event(name, key, result, error)
+        engine.rec.log.append(event)
+        engine.cursor += 1
+        return event
+
+    def item(self, x: torch.Tensor) -> Any:
+        """The number in a one-element tensor, as an event."""
+        return self.event("item", lambda t: self.local_scalar(t), (x,), {})
+
+    def local_scalar(self, x: Any) -> Any:
+        engine = self.engine
+        x = engine.weights.fake(x)
+        if x.numel() != 1:
+            raise RuntimeError(f"a Tensor with {x.numel()} elements cannot be converted to Scalar")
+        if self.in_event is not None and engine.partial:
+            return engine.partial.pop(0)
+        kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
+        if x.dtype.is_complex:
+            engine.refuse("DY205", "a complex number is read from a tensor", "", "read its real and imaginary parts")
+        val = engine.new_scalar(kind)
+        self.append(aten._local_scalar_dense.default, (x,), {}, [val], True, False)
+        result = engine.symbolic(val, x.dtype)
+        if self.in_event is not None:
+            self.in_event.append(result)
+        return result
+
+    def dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
+        engine = self.engine
+        engine.check_alive()
+        if func.namespace == "prim":
+            with engine.fake_mode:
+                return func(*tree_map(engine.weights.fake, args), **kwargs)
+        if func in (aten._local_scalar_dense.default,):
+            return self.local_scalar(args[0])
+        if func in (aten.lift_fresh.default, aten.lift.default, aten.lift_fresh_copy.default):
+            if not isinstance(args[0], FakeTensor):
+                return self.dispatch(aten.clone.default, (args[0],), {})
+            return args[0]
+        if self.in_event is not None and engine.partial:
+            return engine.partial.pop(0)
+        if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd") and func not in KEEP:
+            with self.engine.modes_on():
+                done = func.decompose(*args, **kwargs)
+            if done is not NotImplemented:
+                return done
+        args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
+        flat, _ = tree_flatten((args, kwargs))
+        symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
+        engine.fake_mode.cache_enabled = not symbolic
+        with engine.fake_mode:
+            out = func(*args, **kwargs)
+        for t in flat:
+            if isinstance(t, FakeTensor):
+                t.nonzero_memo = t.item_memo = t.unique_memo = t.unique_consecutive_memo = None
+        self.record(func, args, kwargs, out)
+        if self.in_event is not None:
+            self.in_event.append(out)
+        return out
+
+    def record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
+        engine = self.engine
+        outs, _ = tree_flatten(out)
+        single = not isinstance(out, (tuple, list))
+        known = {id(a) for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)}
+        vals: list[Val | None] = []
+        for o in outs:
+            if not isinstance(o, torch.Tensor) or id(o) in known:
+                vals.append(None)
+                continue
+            vals.append(engine.new_tensor(o, label=func.overloadpacket.__name__))
+        effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
+        self.append(func, args, kwargs, vals, single, effect)
+        for o, val in zip(outs, vals):
+            if val is not None:
+                engine.bind_sizes(val)
+
+    def append(self, func: Any, args: Any, kwargs: Any, vals: list[Val | None], single: bool, effect: bool) -> None:
+        engine = self.engine
+        span = engine.span()
+        for v in vals:
+            if v is not None:
+                v.span = span
+        engine.rec.ops.append(Op(func, tree_map(self.operand, tuple(args)), tree_map(self.operand, dict(kwargs)), tuple(vals), single, span, effect))
+
+    def operand(self, x: Any) -> Any:
+        if isinstance(x, torch.Tensor):
+            return self.engine.value(x)
+        if isinstance(x, SYMBOLIC):
+            scalar = scalar_of(x)
+            if isinstance(scalar, (bool, int, float)):
+                return scalar
+            self.engine.check_visible(scalar)
+            return Use(scalar)
+        return x
+
+
+KEEP = frozenset({aten.unique_consecutive.default})
+
+
+def function_name(func: Any) -> str:
+    owner = getattr(func, "__self__", None)
+    name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__", "__delete__") and owner is not None and hasattr(owner, "__name__"):
+        return f"{name.strip('_')}:{owner.__name__}"
+    return name
+
+
+def event_key(engine: Any, x: Any) -> Any:
+    """Something that is equal exactly when a replay passes the same argument."""
+    if isinstance(x, torch.Tensor):
+        return id(x)
+    if isinstance(x, SYMBOLIC):
+        return str(x.node.expr) if isinstance(x.node.expr, sympy.Basic) else x.node.expr
+    if isinstance(x, (list, tuple)):
+        return tuple(event_key(engine, v) for v in x)
+    if isinstance(x, (int, float, str, bool, type(None), torch.dtype)):
+        return (type(x), repr(x))
+    return type(x)
+
+
+def _bool(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return bool(recorder.item(args[0]))
+
+
+def _number(kind: type) -> Any:
+    def convert(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+        value = recorder.item(args[0])
+        return kind(value) if not isinstance(value, SYMBOLIC) else recorder.engine.concretise(value.node, kind.__name__)
+
+    return convert
+
+
+def _item(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return recorder.item(args[0])
+
+
+def _tolist(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    x = args[0]
+    if x.dim() == 0:
+        return recorder.item(x)
+    n = x.shape[0]
+    if isinstance(n, torch.SymInt):
+        n = recorder.engine.known_int(n)
+        if n is None:
+            recorder.engine.refuse("DY206", "`tolist` of a tensor whose length depends on data", "a Python list's length must be fixed at capture",
+                                   "keep it a tensor, or loop over `range(x.shape[0])`")
+    return [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
+
+
+def _equal(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    a, b = args
+    if a.dim() != b.dim() or any(x != y for x, y in zip(a.shape, b.shape)):
+        return False
+    return bool(recorder.item(recorder.call(torch.all, (recorder.call(torch.eq, (a, b), {}),), {})))
+
+
+def _allclose(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return bool(recorder.item(recorder.call(torch.all, (recorder.call(torch.isclose, args, kwargs),), {})))
+
+
+def _contains(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return bool(recorder.item(recorder.call(torch.any, (recorder.call(torch.eq, args, kwargs),), {})))
+
+
+def _len(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    if args[0].dim() == 0:
+        raise TypeError("len() of a 0-d tensor")
+    n = args[0].shape[0]
+    return n if isinstance(n, int) else recorder.engine.concretise_int(n.node.expr)
+
+
+def _data(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return recorder.call(torch.Tensor.detach, (args[0],), {})
+
+
+def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.tensor over symbolic numbers: stacked 0-d tensors."""
+    flat, spec = tree_flatten(args[0])
+    if not any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in flat):
+        return NotImplemented
+    dtype = kwargs.get("dtype")
+    if dtype is None:
+        kinds = {"float" if isinstance(v, (float, torch.SymFloat)) else "bool" if isinstance(v, (bool, torch.SymBool)) else "int" for v in flat
+                 if not isinstance(v, torch.Tensor)}
+        tensors = [v.dtype for v in flat if isinstance(v, torch.Tensor)]
+        dtype = torch.get_default_dtype() if "float" in kinds else torch.bool if kinds == {"bool"} else tensors[0] if tensors else torch.int64
+
+    def build(x: Any) -> torch.Tensor:
+        if isinstance(x, (list, tuple)):
+            return recorder.call(torch.stack, ([build(v) for v in x],), {})
+        if isinstance(x, torch.Tensor):
+            return recorder.call(torch.clone, (recorder.call(torch.Tensor.to, (x.detach(), dtype), {}),), {})
+        if isinstance(x, torch.SymBool):
+            x = recorder.engine.as_int(x)
+        return recorder.call(torch.full, ((), x), {"dtype": dtype})
+
+    return build(args[0])
+
+
+SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int), "__float__": _number(float),
+           "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains, "__len__": _len, "get:data": _data, "tensor": _tensor}
+"""Calls that read data, by name."""
+
+__all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

@@ -1,0 +1,311 @@
+"""One capture from start to end: the snapshot, the engine's attempts, the model run on fakes, the Program."""
+
+from __future__ import annotations
+
+import contextlib
+import linecache
+import random
+import sys
+import types
+from typing import Any, Iterator, Mapping
+
+import torch
+from torch import nn
+from torch.fx.experimental.sym_node import SymNode
+
+from dync.capture.emit import emit
+from dync.capture.engine import Engine, Restart, Suspended
+from dync.capture.heap import MISSING, StaticHeap, entries, place_name, put
+from dync.capture.image import SYMBOLIC
+from dync.capture.inputs import attribute, describe, identifier
+from dync.capture.outputs import Unrepresentable, class_name, tree_of
+from dync.capture.places import is_user
+from dync.capture.recorder import DispatchMode
+from dync.capture.scalars import Expr, FloatNode, scalar_of
+from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
+from dync.capture.weights import Weights
+from dync.errors import CaptureError, Diagnostic
+from dync.ir.flow import Leaf, Slot
+from dync.ir.meta import value_type
+from dync.ir.program import Program
+from dync.ir.trees import build
+from dync.ir.types import UNKNOWN, Ref, ScalarType, Span, Value, lit
+
+MAX_RESTARTS = 300
+
+
+def user_modules(model: Any) -> list[dict[str, Any]]:
+    """Globals of the files that define the model's classes and functions, torch's left out."""
+    owners = {type(m) for m in model.modules()} if isinstance(model, nn.Module) else set()
+    names = {cls.__module__ for owner in owners for cls in owner.__mro__}
+    if isinstance(model, types.FunctionType):
+        names.add(model.__module__)
+    found = []
+    for name in sorted(names):
+        module = sys.modules.get(name)
+        if module is not None and name.split(".")[0] not in ("torch", "builtins", "typing", "abc"):
+            found.append(vars(module))
+    if isinstance(model, types.FunctionType) and not any(g is model.__globals__ for g in found):
+        found.append(model.__globals__)
+    return found
+
+
+class Session:
+    """The state of one capture."""
+
+    def __init__(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, params: Mapping[str, Any] | None, joins: bool) -> None:
+        self.model, self.args, self.kwargs = model, args, kwargs
+        self.spec = describe(model, args, kwargs, dynamic_shapes, params)
+        self.heap = StaticHeap([model, *args, *kwargs.values()], user_modules(model))
+        self.weights = Weights(model, self.heap)
+        self.engine = Engine(self.heap, self.weights, joins)
+        self.labels: dict[Val, str] = {}
+        self.inputs: dict[str, Any] = {}
+        self.symbols: dict[str, Any] = {}
+        self.slots: dict[tuple[int, Any], tuple[Slot, Any]] = {}
+        for param in self.spec.params:
+            if param.place == "attribute":
+                self.engine.given.add((self.heap.index[id(self.owner(param.name))], ("a", param.name.rpartition(".")[2])))
+
+    def owner(self, path: str) -> Any:
+        """The object that holds the attribute at a dotted path."""
+        return attribute(self.model, path.rpartition(".")[0]) if "." in path else self.model
+
+    def capture(self) -> Program:
+        engine = self.engine
+        try:
+            with patches(engine), torch.no_grad():
+                for _ in range(MAX_RESTARTS):
+                    try:
+                        records = engine.attempt(self.start, self.run_model)
+                        break
+                    except Restart:
+                        engine.restarts += 1
+                else:
+                    raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state", "report this model"))
+                return self.program(records[0])
+        finally:
+            engine.unmark()
+            self.heap.restore()
+            Expr.forget()
+
+    # ---- inputs ------------------------------------------------------------------------------------------------------
+
+    def start(self, engine: Engine, entry: Rec) -> None:
+        self.labels, self.inputs, self.symbols, self.slots = {}, {}, {}, {}
+        self.taken = set(self.spec.taken)
+        for name, tensor in self.spec.tensors.items():
+            fake = self.input_fake(name, tensor)
+            self.label(entry, engine.new_tensor(fake, "input"), name)
+            self.inputs[self.spec.paths[name]] = fake
+        for val in list(entry.params):
+            engine.bind_sizes(val)
+        for param in self.spec.params:
+            val = engine.new_scalar(param.value.type.kind)  # type: ignore[union-attr]
+            self.label(entry, val, param.value.name)
+            symbolic = engine.symbolic(val)
+            if isinstance(symbolic, torch.SymInt):
+                engine.shape_env.bound(symbolic.node.expr, int(param.low), int(param.high))
+            self.inputs[param.name] = symbolic
+        for n, key in engine.written:
+            self.start_slot(entry, n, key)
+
+    def label(self, entry: Rec, val: Val, name: str) -> None:
+        val.name = name
+        entry.params.append(val)
+        self.labels[val] = name
+
+    def input_fake(self, name: str, tensor: torch.Tensor) -> Any:
+        per = self.spec.dims.get(name)
+        if not per or not any(per):
+            return self.engine.fake_mode.from_tensor(tensor.detach(), static_shapes=True)
+        shape: list[Any] = []
+        for size, dim in zip(tensor.shape, per):
+            if dim is None:
+                shape.append(size)
+                continue
+            if dim[0] not in self.symbols:
+                self.symbols[dim[0]] = self.engine.shape_env.new_symbol(dim[1], dim[2])
+            shape.append(self.symbols[dim[0]])
+        with self.engine.fake_mode:
+            return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
+
+    def start_slot(self, entry: Rec, n: int, key: Any) -> None:
+        """A place that the model writes starts each call from the state of the last."""
+        engine = self.engine
+        value = next((v for k, v in entries(self.heap.objects[n]) if k == key), MISSING)
+        slot_name = place_name(self.heap, n, key)
+        name = identifier(f"state_{slot_name}", self.taken)
+        if isinstance(value, torch.Tensor):
+            weight = engine.value(value)
+            fake = engine.fake_mode.from_tensor(value.detach().clone(), static_shapes=True)
+            self.label(entry, engine.new_tensor(fake, "state"), name)
+            self.slots[n, key] = (Slot(slot_name, Value(name, value_type(fake)), Leaf(Ref(weight.name))), fake)  # type: ignore[union-attr]
+        elif type(value) in (bool, int, float):
+            val = engine.new_scalar(type(value).__name__)
+            self.label(entry, val, name)
+            self.slots[n, key] = (Slot(slot_name, Value(name, ScalarType(val.kind)), Leaf(lit(value))), engine.symbolic(val))  # type: ignore[arg-type]
+        elif value is None or value is MISSING:
+            self.engine.refuse("DY401", f"`{slot_name}` is {'None' if value is None else 'absent'} at first and written by forward",
+                               "later calls would start from another structure", "give it its first value in __init__, or return it")
+        else:
+            self.engine.refuse("DY402", f"`{slot_name}`, a {type(value).__name__}, is written by forward", "its structure would have to be carried from call to call",
+                               "keep a tensor or a number there, or return it")
+
+    # ---- running the model -----------------------------------------------------------------------------------------------
+
+    def run_model(self) -> None:
+        """One run along the engine's path; ends its record unless the run was suspended."""
+        engine = self.engine
+        engine.root_frame = sys._getframe()
+        for (n, key), (_, symbolic) in self.slots.items():
+            put(self.heap.objects[n], key, symbolic)
+        for param in self.spec.params:
+            if param.place == "attribute":
+                self.owner(param.name).__dict__[param.name.rpartition(".")[2]] = self.inputs[param.name]
+        args = build(self.spec.args, self.inputs.__getitem__)
+        kwargs = build(self.spec.kwargs, self.inputs.__getitem__)
+        try:
+            with DispatchMode(engine), engine.function_mode():
+                result = self.model(*args, **kwargs)
+        except CaptureError:
+            raise
+        except AssertionError as e:
+            if str(e).startswith("replay diverged"):
+                raise
+            self.finish_raise(e)
+        except Exception as e:
+            self.finish_raise(e)
+        else:
+            self.finish_return(result)
+
+    def finish_return(self, result: Any) -> None:
+        engine = self.engine
+        if engine.dead:
+            raise Suspended
+        span = self.return_span()
+        try:
+            tree = tree_of(result, self.leaf)
+        except Unrepresentable as e:
+            engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
+                          "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", span)
+        self.end(ReturnExit(tree, self.writes(), span))
+
+    def end(self, exit: Any) -> None:
+        engine = self.engine
+        if not engine.live:
+            raise AssertionError(f"replay diverged: the model ended before {engine.rec} did")
+        engine.rec.exit = exit
+
+    def leaf(self, x: Any, where: str) -> Any:
+        if isinstance(x, torch.Tensor):
+            return self.engine.value(x)
+        if isinstance(x, SYMBOLIC):
+            scalar = scalar_of(x)
+            if isinstance(scalar, (bool, int, float)):
+                return lit(scalar)
+            self.engine.check_visible(scalar)
+            return scalar
+        return None
+
+    def writes(self) -> tuple[Any, ...]:
+        self.engine.note_writes()
+        found = []
+        for (n, key), (slot, symbolic) in self.slots.items():
+            value = next((v for k, v in entries(self.heap.objects[n]) if k == key), MISSING)
+            if value is symbolic:
+                continue
+            try:
+                found.append((slot.name, tree_of(value if value is not MISSING else None, self.leaf)))
+            except Unrepresentable as e:
+                self.engine.refuse("DY402", f"`{slot.name}` is given {e}", "it cannot be carried from call to call", "keep a tensor or a number there")
+        return tuple(found)
+
+    def return_span(self) -> Span:
+        rec = self.engine.rec
+        return rec.ops[-1].span if rec.ops else rec.span
+
+    def finish_raise(self, error: Exception) -> None:
+        engine = self.engine
+        if engine.dead:
+            raise Suspended
+        frames = list(_traceback_frames(error))
+        user = [f for f in frames if is_user(f[0].f_code)]
+        raised = bool(frames) and is_user(frames[-1][0].f_code) and _is_raise(*frames[-1])
+        span = _span_at(*user[-1]) if user else UNKNOWN
+        if not raised:
+            text = str(error).splitlines()[0][:200] if str(error) else ""
+            raise CaptureError(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured on this path",
+                                          "check that the model runs in eager on such inputs")) from error
+        try:
+            args = tuple(tree_of(a, self.leaf) for a in error.args)
+        except Unrepresentable as e:
+            raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers")) from error
+        self.end(RaiseExit(class_name(type(error)), args, self.writes(), span))
+
+    # ---- the result ---------------------------------------------------------------------------------------------------------
+
+    def program(self, entry: Rec) -> Program:
+        dims = {s.node.expr: name for name, s in self.symbols.items()}
+        used = {val.name: value_type(val.fake, dims) for val in self.labels if val.kind == "tensor"}
+        name = type(self.model).__name__ if isinstance(self.model, nn.Module) else getattr(self.model, "__name__", "model")
+        files = {op.span.file for rec in self.engine.records for op in rec.ops} | {getattr(rec.exit, "span", UNKNOWN).file for rec in self.engine.records}
+        sources = {f: "".join(linecache.getlines(f)) for f in files if linecache.getlines(f)}
+        slots = [slot for slot, _ in self.slots.values()]
+        return emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, slots, self.labels, sources)  # type: ignore[arg-type]
+
+
+def _traceback_frames(error: BaseException) -> Iterator[tuple[Any, int]]:
+    tb = error.__traceback__
+    while tb is not None:
+        yield tb.tb_frame, tb.tb_lasti
+        tb = tb.tb_next
+
+
+def _span_at(frame: Any, lasti: int) -> Span:
+    code = frame.f_code
+    line, end_line, col, end_col = list(code.co_positions())[lasti // 2]
+    return Span(code.co_filename, line or 0, col or 0, end_line or 0, end_col or 0)
+
+
+def _is_raise(frame: Any, lasti: int) -> bool:
+    import dis
+
+    return dis.opname[frame.f_code.co_code[lasti]] in ("RAISE_VARARGS", "RERAISE")
+
+
+@contextlib.contextmanager
+def patches(engine: Engine) -> Iterator[None]:
+    """torch's integers hand float results to our exact nodes; random draws outside torch are refused. Undone at the end."""
+    saved: list[tuple[Any, str, Any]] = []
+
+    def patch(owner: Any, name: str, new: Any) -> None:
+        saved.append((owner, name, getattr(owner, name)))
+        setattr(owner, name, new)
+
+    def to_float(node: Any) -> Any:
+        return FloatNode(Expr("float", (node.expr,), "float"), engine) if node.shape_env is engine.shape_env and not node.is_float() else original_float(node)
+
+    def true_divide(node: Any, other: Any) -> Any:
+        return FloatNode(Expr("truediv", (node.expr, other.expr), "float"), engine)
+
+    original_float = SymNode.sym_float
+    patch(SymNode, "sym_float", to_float)
+    patch(SymNode, "int_truediv", true_divide)
+    for owner, names in ((random, ("random", "randint", "uniform", "choice", "gauss", "shuffle", "sample", "randrange")), (torch, ("manual_seed", "seed"))):
+        for name in names:
+            patch(owner, name, _refused(engine, f"{owner.__name__}.{name}"))
+    try:
+        yield
+    finally:
+        for owner, name, old in reversed(saved):
+            setattr(owner, name, old)
+
+
+def _refused(engine: Engine, name: str) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
+        engine.refuse("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture", "draw with torch.rand and friends, and seed outside the model")
+
+    return refuse
+
+

@@ -1,0 +1,162 @@
+"""A ShapeEnv that learns nothing: what is known about a symbol depends on the path, and the engine holds the path."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+import torch
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
+
+Facts = list[tuple[Any, bool]]
+
+
+class PathShapeEnv(ShapeEnv):
+    """Answers every question of torch's symbolic shapes from path facts, or hands it to the engine as a decision."""
+
+    def __init__(self, engine: Any) -> None:
+        super().__init__(should_record_events=False, specialize_zero_one=False, duck_shape=False)
+        self.engine = engine
+
+    def new_symbol(self, low: int | None = None, high: int | None = None) -> torch.SymInt:
+        """A fresh integer symbol with inclusive bounds that hold on every path."""
+        value = self.create_unbacked_symint()
+        self.pending_fresh_unbacked_symbols.clear()
+        self.bound(value.node.expr, low, high)
+        return value
+
+    def bound(self, symbol: sympy.Symbol, low: int | None, high: int | None) -> None:
+        old = self.var_to_range[symbol]
+        new = ValueRanges(old.lower if low is None else max(old.lower, sympy.Integer(low)),
+                          old.upper if high is None else min(old.upper, sympy.Integer(high)))
+        self.var_to_range[symbol] = new
+
+    def known(self, expr: Any) -> bool | int | None:
+        """The value of an expression where the path's facts fix it, else None."""
+        if expr in (sympy.true, sympy.false):
+            return bool(expr)
+        if isinstance(expr, sympy.Integer):
+            return int(expr)
+        if not isinstance(expr, sympy.Basic):
+            return None
+        facts = self.engine.facts()
+        for fact, truth in facts:
+            if fact == expr:
+                return truth
+            if isinstance(fact, sympy.Basic) and isinstance(expr, sympy.logic.boolalg.Boolean) and fact == sympy.Not(expr):
+                return not truth
+        substitution, ranges = learn(facts, {s: self.var_to_range[s] for s in expr.free_symbols if s in self.var_to_range}, self.var_to_range)
+        reduced = expr.xreplace(substitution) if substitution else expr
+        if reduced in (sympy.true, sympy.false):
+            return bool(reduced)
+        if isinstance(reduced, sympy.Integer):
+            return int(reduced)
+        if reduced != expr and (reduced, True) in facts:
+            return True
+        try:
+            bounds = bound_sympy(reduced, ranges)
+        except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
+            return None
+        if bounds.is_singleton():
+            return bool(bounds.lower) if bounds.is_bool else int(bounds.lower)
+        return _difference(reduced, ranges)
+
+    def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
+                      fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:
+        found = self.known(orig_expr)
+        if found is None and fallback_value is not None:
+            found = fallback_value
+        if found is None and isinstance(orig_expr, sympy.logic.boolalg.Boolean):
+            found = self.engine.decide(orig_expr)
+        if found is None:
+            found = self.engine.concretise_int(orig_expr)
+        return sympy.sympify(found)
+
+    def guard_or_defer_runtime_assert(self, orig_expr: Any, msg: str, fx_node: Any = None) -> bool:
+        return self.engine.expect(orig_expr)
+
+    def _maybe_evaluate_static(self, expr: Any, **_: Any) -> Any:
+        found = self.known(expr)
+        return None if found is None else sympy.sympify(found)
+
+    def constrain_symbol_range(self, s: sympy.Symbol, compiler_min: int, compiler_max: int) -> None:
+        self.bound(s, compiler_min, compiler_max if compiler_max < 2**62 else None)
+
+    def replace(self, expr: Any) -> Any:
+        return expr
+
+    def simplify(self, expr: Any, size_oblivious: bool = False) -> Any:
+        return expr
+
+    def _set_replacement(self, *_: Any, **__: Any) -> None:
+        return None
+
+    def _maybe_guard_rel(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+def _difference(expr: Any, ranges: dict[Any, Any]) -> bool | None:
+    """Decides a relation by the bounds of left - right."""
+    if not isinstance(expr, sympy.core.relational.Relational):
+        return None
+    try:
+        d = bound_sympy(expr.lhs - expr.rhs, ranges)
+    except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
+        return None
+    low, high = d.lower, d.upper
+    match expr:
+        case sympy.Eq():
+            return False if low > 0 or high < 0 else None
+        case sympy.Ne():
+            return True if low > 0 or high < 0 else None
+        case sympy.Lt():
+            return True if high < 0 else False if low >= 0 else None
+        case sympy.Le():
+            return True if high <= 0 else False if low > 0 else None
+        case sympy.Gt():
+            return True if low > 0 else False if high <= 0 else None
+        case sympy.Ge():
+            return True if low >= 0 else False if high < 0 else None
+        case _:
+            return None
+
+
+def learn(facts: Facts, ranges: dict[Any, Any], every: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
+    """What linear facts on single symbols say: replacements (u0 → 3, u1 → u0) and narrower ranges."""
+    substitution: dict[Any, Any] = {}
+    narrowed = dict(every)
+    narrowed.update(ranges)
+    for fact, truth in facts:
+        if not isinstance(fact, sympy.core.relational.Relational):
+            continue
+        rel = fact if truth else sympy.Not(fact)
+        left, right = rel.lhs, rel.rhs
+        if isinstance(right, sympy.Symbol) and right.is_integer and left.is_number:
+            rel, left, right = rel.reversed, right, left
+        if not isinstance(left, sympy.Symbol) or left not in narrowed:
+            continue
+        old = narrowed[left]
+        low, high = old.lower, old.upper
+        if isinstance(right, sympy.Integer):
+            match rel:
+                case sympy.Eq():
+                    low = high = right
+                    substitution[left] = right
+                case sympy.Ne():
+                    low, high = (low + 1 if low == right else low), (high - 1 if high == right else high)
+                case sympy.Lt():
+                    high = min(high, right - 1)
+                case sympy.Le():
+                    high = min(high, right)
+                case sympy.Gt():
+                    low = max(low, right + 1)
+                case sympy.Ge():
+                    low = max(low, right)
+                case _:
+                    continue
+            if low <= high:
+                narrowed[left] = ValueRanges(low, high)
+        elif isinstance(rel, sympy.Eq) and isinstance(right, sympy.Symbol):
+            substitution[left] = right
+    return substitution, narrowed
