@@ -45,6 +45,7 @@ def merge_equal(graph: Graph) -> int:
     memory, versions, seen, merged = roots(graph), Counter[Node](), dict[Hashable, Node](), 0
     shared = {r for n in graph.output_node().all_input_nodes if _is_tensor(n) for r in memory[n]}
     changed = {r for n in graph.nodes for w in written(n) for r in memory[w]}
+    reshaped = {w for n in graph.nodes if torch.Tag.inplace_view in getattr(n.target, "tags", ()) for w in written(n)}
     for node in list(graph.nodes):
         for target in written(node):
             versions.update(memory[target])
@@ -54,7 +55,7 @@ def merge_equal(graph: Graph) -> int:
         key = (node.op, node.target, _key(node.args), _key(tuple(sorted(node.kwargs.items()))), reads)
         first = seen.setdefault(key, node)
         fresh = memory[node] == {node} and node.op != "get_attr"
-        if first is node or (fresh and _is_tensor(node) and (node in shared or node in changed or first in changed)):
+        if first is node or {first, node} & reshaped or (fresh and _is_tensor(node) and (node in shared or node in changed or first in changed)):
             continue
         node.replace_all_uses_with(first)
         graph.erase_node(node)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import msgspec
-from torch.fx import Node
+from torch.fx import Graph, Node
 
 from dync.ir.effects import is_pure
 from dync.ir.flow import Branch, Edge, FlowBlock, HostOp, Raise, Return, Switch, edges, exit_operands, leaves
@@ -55,21 +55,22 @@ class _Liveness:
     def __init__(self, program: Program) -> None:
         self.names: set[str] = set()
         self._users: dict[str, list[tuple[Operand, ...]]] = {}
-        self._nodes: dict[str, tuple[Block, Node]] = {}
+        self._nodes: dict[str, Node] = {}
+        self._inputs: dict[Node, str] = {}
         for block in program.blocks:
             self._index(block, program)
         for block in program.blocks:
             self._need(_decided(block.flow))
             for op in block.flow.host:
                 self._need(() if op.op in NEVER_RAISE else (Ref(op.result.name), *op.args))
-            for node in live_nodes(block, ()):
-                self._placeholder(block, node)
+            self._need(tuple(Ref(self._inputs[n]) for n in live_nodes(block.graph, ()) if n in self._inputs))
 
     def _index(self, block: Block, program: Program) -> None:
         self._users.update({op.result.name: [op.args] for op in block.flow.host})
+        self._inputs.update(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs))
         for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
             if isinstance(node, Node):
-                self._nodes[result.name] = (block, node)
+                self._nodes[result.name] = node
         into = [e for b in program.blocks for e in edges(b.flow.exit) if e.target == block.name]
         self._users.update({p.name: [(e.args[i],) for e in into] for i, p in enumerate(block.flow.params)})
 
@@ -82,12 +83,7 @@ class _Liveness:
             self.names.add(name)
             todo += [o.name for args in self._users.get(name, ()) for o in args if isinstance(o, Ref)]
             if name in self._nodes:
-                block, node = self._nodes[name]
-                todo += [n for m in ancestors(node) if (n := _input_name(block, m))]
-
-    def _placeholder(self, block: Block, node: Node) -> None:
-        name = _input_name(block, node)
-        self._need((Ref(name),) if name else ())
+                todo += [self._inputs[n] for n in ancestors(self._nodes[name]) if n in self._inputs]
 
 
 def _decided(flow: FlowBlock) -> tuple[Operand, ...]:
@@ -95,10 +91,6 @@ def _decided(flow: FlowBlock) -> tuple[Operand, ...]:
     exit = flow.exit
     return exit_operands(exit) if isinstance(exit, (Return, Raise)) else exit_operands(map_edges(exit, lambda e: Edge(e.target))) if isinstance(
         exit, (Branch, Switch)) else ()
-
-
-def _input_name(block: Block, node: Node) -> str | None:
-    return dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs)).get(node) if node.op == "placeholder" else None
 
 
 def ancestors(*nodes: Node) -> set[Node]:
@@ -113,16 +105,16 @@ def ancestors(*nodes: Node) -> set[Node]:
     return found
 
 
-def live_nodes(block: Block, results: tuple[Node, ...]) -> set[Node]:
-    """The nodes that the given results and the block's effects need."""
-    return ancestors(*results, *(n for n in block.graph.nodes if n.op == "call_function" and not is_pure(n)))
+def live_nodes(graph: Graph, results: tuple[Node, ...]) -> set[Node]:
+    """The nodes that the given results and the graph's effects need."""
+    return ancestors(*results, *(n for n in graph.nodes if n.op == "call_function" and not is_pure(n)))
 
 
 def _without_dead(block: Block, live: set[str], params: dict[str, list[bool]]) -> Block:
     flow, graph = block.flow, copy_graph(block.graph)
     pairs = [(r, o) for r, o in zip(flow.results, graph.output_node().args[0]) if r.name in live]  # type: ignore[arg-type]
     graph.output_node().args = (tuple(o for _, o in pairs),)
-    needed = live_nodes(Block(flow, graph), tuple(o for _, o in pairs if isinstance(o, Node)))
+    needed = live_nodes(graph, tuple(o for _, o in pairs if isinstance(o, Node)))
     names = dict(zip(graph.find_nodes(op="placeholder"), flow.inputs))
     for node in reversed(list(graph.nodes)):
         if node.op != "output" and node not in needed:

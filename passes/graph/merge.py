@@ -50,8 +50,9 @@ def _bypass_all(program: Program) -> Program:
 def _forwards(program: Program, block: Block) -> bool:
     """Whether the block does nothing but jump on, and no other block reads its params."""
     flow = program.block(block.name).flow
-    if flow.inputs or flow.results or flow.host or not isinstance(flow.exit, Jump) or flow.exit.edge.target == flow.name or block.graph.find_nodes(
-            op="call_function"):
+    if not isinstance(flow.exit, Jump) or flow.exit.edge.target == flow.name:
+        return False
+    if flow.inputs or flow.results or flow.host or any(n.op != "output" for n in block.graph.nodes):
         return False
     own = {p.name for p in flow.params}
     return not any(own & _reads(b) for b in program.blocks if b.name != flow.name)

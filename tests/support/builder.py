@@ -15,7 +15,7 @@ from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv
 
 from dync.ir.flow import Decision, DictTree, DimRange, Exit, FlowBlock, HostOp, Input, Leaf, RunParam, Signature, Slot, TupleTree
 from dync.ir.program import Block, Program
-from dync.ir.types import Lit, Operand, Ref, ScalarType, Span, TensorType, Value, ValueType, lit
+from dync.ir.types import UNKNOWN, Lit, Operand, Ref, ScalarType, Span, TensorType, Value, ValueType, lit
 
 
 def operand(value: Operand | str | float | bool | None) -> Operand:
@@ -100,8 +100,9 @@ class Builder:
         outputs = graph.output_node().args[0]
         defined = []
         for result, node in zip(results, outputs, strict=True):
-            self.values[result] = node.meta["val"]
-            defined.append(Value(result, self.type(node.meta["val"]), node.meta["span"]))
+            fake, span = (node.meta["val"], node.meta["span"]) if isinstance(node, torch.fx.Node) else (node, UNKNOWN)
+            self.values[result] = fake
+            defined.append(Value(result, self.type(fake), span))
         for op in host:
             self.value(op.result.name, op.result.type)
         self.blocks.append(Block(FlowBlock(name, declared, inputs, tuple(defined), host, exit, mutates), graph))
