@@ -16,6 +16,7 @@ from torch import nn
 
 from dync.errors import DyncError
 from dync.ir.interpret import run as run_program
+from dync.ir.interpret import written_weights
 from dync.ir.program import Program
 from dync.ir.trace import Trace
 from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
@@ -150,24 +151,65 @@ def _equal(before: Any, after: Any) -> bool:
 
 
 class ProgramSide:
-    """A Program, run by `interpret`: bit-equal to eager, and it traces."""
+    """A Program, run by `interpret`: bit-equal to eager, and it traces. `initial`: the first state, where it is not the program's own."""
 
     name = "interpret"
 
-    def __init__(self, program: Program, seed: int = 0) -> None:
+    def __init__(self, program: Program, seed: int = 0, initial: Mapping[str, Any] | None = None) -> None:
         self.program, self.seed = program, seed
+        self.initial = {n: v for n, v in (initial or {}).items() if n in state_names(program)}
         self.state: dict[str, Any] = {}
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
         if fresh:
-            self.state = {}
+            self.state = copy.deepcopy(self.initial)
         args, kwargs = copied(call)
         seed_all(self.seed)
         try:
             done = run_program(self.program, args, kwargs, dict(call.params), state=self.state)
-        except (RuntimeError, IndexError, ValueError, ArithmeticError, DyncError) as raised:  # torch's own complaint about a value
+        except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError, DyncError) as raised:  # torch's own complaint about a value
             return Effect(None, raised, args, kwargs, dict(self.state), None, torch.get_rng_state())
         return Effect(done.result, done.error, args, kwargs, dict(self.state), None, torch.get_rng_state(), done.trace)
+
+
+def state_names(program: Program) -> frozenset[str]:
+    """What a program keeps from call to call: slots, and weights that it writes."""
+    return frozenset(s.name for s in program.slots) | frozenset(written_weights(program))
+
+
+class CompiledSide:
+    """A compiled runtime. Its state and run-time parameters are put back by `close`."""
+
+    name = "compiled"
+
+    def __init__(self, compiled: Any, seed: int = 0, initial: Mapping[str, Any] | None = None) -> None:
+        self.compiled, self.seed = compiled, seed
+        self.saved = copy.deepcopy(dict(compiled.state)), dict(compiled.params)
+        self.initial = {n: (initial or {}).get(n, v) for n, v in self.saved[0].items()}
+
+    def run(self, call: Call, fresh: bool = True) -> Effect:
+        if fresh:
+            self._put(copy.deepcopy(self.initial))
+        args, kwargs = copied(call)
+        for name, value in call.params.items():
+            self.compiled.params[name] = value
+        seed_all(self.seed)
+        result, error, trace = None, None, None
+        try:
+            result, trace = self.compiled.traced(*args, **kwargs)
+        except Exception as raised:  # compared with what eager raises, never dropped
+            error, trace = raised, getattr(raised, "trace", None)
+        return Effect(result, error, args, kwargs, copy.deepcopy(dict(self.compiled.state)), None, torch.get_rng_state(), trace)
+
+    def _put(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            self.compiled.state[name] = value
+
+    def close(self) -> None:
+        """Leaves the runtime as it was found."""
+        self._put(self.saved[0])
+        for name, value in self.saved[1].items():
+            self.compiled.params[name] = value
 
 
 def differences(expected: Effect, got: Effect, tolerances: Tolerances, rng: bool = True) -> Comparison:

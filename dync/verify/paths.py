@@ -112,10 +112,10 @@ def shorten(backs: frozenset[tuple[str, str]], path: Path) -> Path:
 
 
 def _drop_round(out: list[tuple[str, str]], head: str) -> None:
-    """Removes the last round from `out` when it and the ROUNDS - 1 before it are the same."""
-    at = [i for i, (n, _) in enumerate(out) if n == head][-ROUNDS:]
+    """Removes the last round from `out` when it and the ROUNDS before it are the same."""
+    at = [i for i, (n, _) in enumerate(out) if n == head][-ROUNDS - 1:]
     rounds = [out[a:b] for a, b in zip(at, [*at[1:], len(out)])]
-    if len(at) == ROUNDS and all(r == rounds[0] for r in rounds):
+    if len(at) > ROUNDS and all(r == rounds[0] for r in rounds):
         del out[at[-1]:]
 
 

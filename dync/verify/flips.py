@@ -1,0 +1,117 @@
+"""Why two runs differ: a decision within numeric error (a flip), or a fault, with the first thing that is wrong.
+
+Eager's own decisions are those of `interpret` on the same Program, after it was seen to give eager's effects. A decision that
+differs is a flip when the distance between both sides' predicates, margin plus margin, is within what their operands may
+differ by; or, where no margin can be told (counts, indices), when noise of a few ULP on the inputs flips eager's own decision.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dync.ir.program import Program
+from dync.ir.trace import DecisionRecord, Trace
+from dync.ir.types import Span
+from dync.verify.calls import Call, Side
+from dync.verify.compare import EPS, Tolerances
+from dync.verify.inputs import call_of, leaf_values
+from dync.verify.paths import steps
+from dync.verify.relax import force
+
+NUDGES = 12
+NUDGE_ULP = 8
+
+
+@dataclass(frozen=True)
+class Parting:
+    """The first decision that two runs took differently. error: distance between the predicates, None when unknown."""
+
+    block: str
+    text: str
+    span: Span
+    eager: str
+    here: str
+    error: float | None
+    allowed: float
+    unstable: bool = False
+
+    @property
+    def is_flip(self) -> bool:
+        return self.unstable or self.error is not None and self.error <= self.allowed
+
+
+def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trace, tolerances: Tolerances) -> Parting | None:
+    """Where `here` leaves `eager`'s way, None when both decide alike."""
+    pairs = list(zip(eager.decisions, here.decisions))
+    at = next((i for i, (a, b) in enumerate(pairs) if (a.block, a.value) != (b.block, b.value)), None)
+    if at is None:
+        return None
+    ours, theirs = pairs[at]
+    if ours.block != theirs.block:
+        return Parting(theirs.block, theirs.text, theirs.span, ours.block, theirs.block, None, 0.0)
+    error, allowed = _error(program, call, eager, at, theirs, tolerances)
+    settled = error is not None and error <= allowed
+    return Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), error, allowed, not settled and _unstable(oracle, program, call, eager, at))
+
+
+def _error(program: Program, call: Call, eager: Trace, at: int, theirs: DecisionRecord, tolerances: Tolerances) -> tuple[float | None, float]:
+    """Distance between the predicates, and the tolerance at the size of their operands."""
+    values = leaf_values(program.signature, call)
+    entry = {i.value.name: _probe(values[i.path]) for i in program.signature.inputs} | {p.value.name: values[p.name] for p in program.signature.params}
+    path, ours = steps(program.flow, eager), eager.decisions[at]
+    until = [i for i, (_, said) in enumerate(path) if said][at]
+    try:
+        with torch.enable_grad():
+            done = force(program, path[:until + 1], entry, {})[-1]
+    except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError):  # the block cannot run with gradients
+        return _sum(ours.margin, theirs.margin), _allowed(1.0, tolerances)
+    size = max((abs(float(v)) for v in (done.left, done.right) if isinstance(v, (int, float)) and math.isfinite(v)), default=1.0)
+    distance = None if done.distance is None else abs(float(done.distance.detach()))
+    counts = isinstance(done.left, int) and not isinstance(done.left, bool)
+    own = ours.margin if ours.margin is not None and not counts else distance
+    other = theirs.margin if theirs.margin is not None and not counts else own
+    return _sum(own, other), _allowed(size, tolerances)
+
+
+def _probe(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    copied = value.detach().clone()
+    return copied.requires_grad_().clone() if copied.is_floating_point() else copied
+
+
+def _sum(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None or math.isnan(a + b) else a + b
+
+
+def _allowed(size: float, tolerances: Tolerances) -> float:
+    absolute, relative = tolerances.of("float32")
+    return absolute * max(1.0, size) + relative * size
+
+
+def _unstable(oracle: Side, program: Program, call: Call, eager: Trace, at: int) -> bool:
+    """Whether noise of a few ULP on the inputs changes the decision in eager itself."""
+    generator = torch.Generator().manual_seed(0)
+    ours = eager.decisions[at]
+    for _ in range(NUDGES):
+        trace = oracle.run(nudged(program, call, generator)).trace
+        if trace is None or len(trace.decisions) <= at:
+            continue
+        other = trace.decisions[at]
+        if other.block == ours.block and other.value != ours.value:
+            return True
+    return False
+
+
+def nudged(program: Program, call: Call, generator: torch.Generator) -> Call:
+    """The call with its float inputs off by a few units in the last place."""
+    values = leaf_values(program.signature, call)
+    for path, value in values.items():
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            step = EPS[str(value.dtype).removeprefix("torch.")] * NUDGE_ULP
+            values[path] = value.detach() * (1 + step * torch.randn(value.shape, generator=generator).to(value))
+    return call_of(program.signature, values, call.origin)

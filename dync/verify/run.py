@@ -1,0 +1,61 @@
+"""`verify`: what `dync.verify` and `dync verify` call."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+from torch import nn
+
+from dync.errors import UsageError
+from dync.ir.flow import Flow
+from dync.ir.program import Program
+from dync.verify.calls import CompiledSide, EagerSide, ProgramSide, Side, attributes, state_names
+from dync.verify.compare import Tolerances, compare
+from dync.verify.drive import Driver
+from dync.verify.harness import Harness
+from dync.verify.inputs import Sampler, as_calls, fits
+from dync.verify.report import Report
+
+COVERS = ("paths", "decisions")
+
+
+def verify(
+    model: nn.Module, compiled: Any, inputs: Sequence[Any] | None = None, cover: str = "paths", budget: int = 200, seed: int = 0, *,
+    atol: float | None = None, rtol: float | None = None, program: Program | None = None, against: Sequence[Side] = (), command: str = "",
+) -> Report:  # fmt: skip
+    """Compares `compiled` (a Runtime) with eager `model`, on copies of both states, on calls that drive every decision both ways.
+
+    inputs: calls to begin with, each a tuple of arguments, (args, kwargs) or a dict of kwargs. cover: "paths" or "decisions".
+    budget: most calls beside the given ones. atol, rtol: replace the tolerance per dtype. program: the Program that `compiled`
+    was made from, where `compiled` does not know it; it makes the search stronger and tells flips from faults. against: more
+    sides to compare on the same calls. command: what the report shows for replaying it.
+    Raises UsageError for inputs that do not fit the signature.
+    """
+    if cover not in COVERS:
+        raise UsageError(f"unknown cover {cover!r}; known: {', '.join(COVERS)}")
+    if budget < 1:
+        raise UsageError(f"budget is {budget}; at least one call must be allowed")
+    program = program or getattr(compiled, "program", None)
+    flow: Flow = compiled.flow
+    given = as_calls(inputs, flow.signature)
+    for n, call in enumerate(given):
+        if reason := fits(flow.signature, call):
+            raise UsageError(f"inputs[{n}]: {reason}")
+    initial = dict(attributes(model))
+    eager, side = EagerSide(model, seed), CompiledSide(compiled, seed, initial)
+    oracle = ProgramSide(program, seed, initial) if program is not None else None
+    try:
+        harness = Harness(flow, eager, (side, *against), program, oracle, Tolerances(atol, rtol))
+        driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover)
+        driver.run(given)
+        return driver.report(flow.name, seed, _notes(side, oracle, initial, program), command)
+    finally:
+        side.close()
+
+
+def _notes(side: CompiledSide, oracle: ProgramSide | None, initial: Mapping[str, Any], program: Program | None) -> tuple[str, ...]:
+    """What a reader must know: state that differs at the start, or that the search had no Program."""
+    kept = side.saved[0] if program is None else {n: v for n, v in side.saved[0].items() if n in state_names(program)}
+    moved = [n for n, v in kept.items() if n in initial and not compare(initial[n], v).same]
+    notes = [f"the model's {', '.join(moved)} differs from the compiled program's own; both began from the model's"] if moved else []
+    return (*notes, *(["no Program at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []))

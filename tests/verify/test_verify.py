@@ -1,0 +1,99 @@
+"""verify on hand-built Programs: it passes what is the same, and says what was not run."""
+
+import json
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+import torch
+from support.programs import CASES, W1, W2
+from torch import nn
+
+from dync.errors import UsageError, VerifyError
+from dync.verify.run import verify
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stand_in import Eager, Walked  # noqa: E402
+
+
+class EarlyExit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.threshold = 0.0
+
+    def forward(self, x):
+        h = torch.relu(x @ W1)
+        if (h.max() - h.mean() * 3).item() > self.threshold:
+            return h
+        return {"logits": torch.softmax(h @ W2, -1), "exits": (h, 2)}
+
+
+def model_of(name):
+    return EarlyExit() if name == "early_exit" else Eager(name)
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_every_path_of_a_faithful_program_is_reached(name):
+    case = CASES[name]
+    given = case.samples if name == "switch" else None
+    report = verify(model_of(name), Walked(case.program()), given, budget=60)
+    assert report.ok and report.covered, str(report)
+    assert all(p.calls for p in report.paths)
+    assert report.exit_code(require_coverage=True) == 0
+    report.raise_for_status(require_coverage=True)
+
+
+def test_another_model_is_a_mismatch():
+    report = verify(Eager("diamond"), Walked(CASES["early_exit"].program()), budget=4)
+    assert not report.ok and report.exit_code() == 1
+    with pytest.raises(VerifyError, match="replay"):
+        report.raise_for_status()
+
+
+def test_nothing_compared_is_never_ok():
+    class Refuses(nn.Module):
+        def forward(self, x):
+            raise TypeError("no")
+
+    report = verify(Refuses(), Walked(CASES["diamond"].program()), budget=40)
+    assert report.runs == 0 and not report.ok and report.rejected and str(report).startswith("NOTHING WAS COMPARED")
+    with pytest.raises(VerifyError, match="nothing was compared"):
+        report.raise_for_status()
+    assert ElementTree.fromstring(report.to_junit()).get("failures") == "1"
+
+
+def test_an_unreached_decision_is_named_with_its_margin():
+    report = verify(Eager("switch"), Walked(CASES["switch"].program()), CASES["switch"].samples[:1], budget=1)
+    assert report.ok and not report.covered and report.exit_code() == 0 and report.exit_code(require_coverage=True) == 3
+    assert [u.name for u in report.uncovered if u.kind == "decision"] == ["b0 case 1", "b0 case 2"]
+    assert ElementTree.fromstring(report.to_junit()).get("skipped") == "4"
+    with pytest.raises(VerifyError, match="not covered"):
+        report.raise_for_status(require_coverage=True)
+
+
+def test_the_same_seed_gives_the_same_report():
+    one, two = (verify(EarlyExit(), Walked(CASES["early_exit"].program()), budget=30, seed=3) for _ in range(2))
+    assert one == two and json.loads(one.to_json())["ok"] is True
+
+
+def test_model_and_runtime_are_left_as_they_were():
+    model, compiled = EarlyExit(), Walked(CASES["early_exit"].program())
+    compiled.params["threshold"] = 0.25
+    verify(model, compiled, budget=20)
+    assert model.threshold == 0.0 and compiled.params == {"threshold": 0.25}
+
+
+def test_inputs_that_do_not_fit_are_refused():
+    with pytest.raises(UsageError, match=r"inputs\[0\]"):
+        verify(EarlyExit(), Walked(CASES["early_exit"].program()), [(torch.ones(2, 4), 1)])
+    with pytest.raises(UsageError, match="cover"):
+        verify(EarlyExit(), Walked(CASES["early_exit"].program()), cover="all")
+
+
+@pytest.mark.parametrize("name", ["early_exit", "diamond", "raising"])
+def test_without_a_program_mutation_still_reaches_the_decisions(name):
+    compiled = Walked(CASES[name].program(), shown=None)
+    del compiled.program
+    report = verify(model_of(name), compiled, budget=100)
+    assert report.ok and report.covered and any("no Program" in n for n in report.notes), str(report)
