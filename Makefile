@@ -25,7 +25,8 @@ bench: venv
 	$(PY) -m benchmarks
 
 wheel: venv
-	$(PY) -m build --wheel --outdir dist .
+	rm -rf build dist
+	$(PY) -m build -q --wheel --outdir dist .
 
 venv: $(STAMP)
 
