@@ -1,0 +1,231 @@
+"""Compiled code against eager, on random and corner inputs: a block that computes another number is refused, never shipped."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+
+from dync.backends.base import BlockCode, Kernel
+from dync.errors import BackendError
+from dync.ir.types import ScalarType, TensorType, Value
+
+if TYPE_CHECKING:
+    import torch
+
+TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "float16": 1e-2, "bfloat16": 8e-2}
+"""Largest accepted difference, relative to max(|eager|, root mean square of eager's tensor, FLOOR)."""
+FLOOR = 1e-2
+SIZES = (2, 7, 1, 0, 3)
+"""Sizes tried for a symbol, as far as its range has them."""
+INDEX_BOUNDS = (8, 4, 2, 1)
+"""Integer inputs are drawn below these in turn, until eager takes them: they may be indices."""
+Run = Callable[[Sequence[Any]], Sequence[Any]]
+"""Runs code on tensors and Python numbers, in the order of the kernel's inputs."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The worst difference of one run: `error` is relative as in TOLERANCE, `discrete` when an integer, bool or shape differs."""
+
+    error: float
+    result: str = ""
+    text: str = ""
+    discrete: bool = False
+
+
+def check(kernel: Kernel, code: BlockCode, examples: Sequence[Sequence[Any]] = (), seed: int = 0, run: Run | None = None,
+          tolerance: Mapping[str, float] = TOLERANCE) -> float:
+    """The worst relative error of `code` over `examples` and drawn inputs; NaN when eager took none of them.
+
+    A result that hangs on a comparison may differ on one draw by rounding alone, so a discrete difference counts when two
+    draws show one. Raises BackendError, with the number, for a difference beyond tolerance.
+    """
+    run = run or open_code(kernel, code)
+    worst, discrete = math.nan, []
+    for inputs in itertools.chain(examples, draws(kernel, seed)):
+        expected = eager(kernel, copies(inputs))
+        if expected is None:
+            continue
+        try:
+            found = run(copies(inputs))
+        except Exception as error:  # noqa: BLE001  whatever the engine raises, eager did not
+            raise BackendError(f"{kernel.name}: the compiled code fails where eager does not: {str(error).splitlines()[0] if str(error) else error!r}") from error
+        difference = compare(kernel.results, expected, found, tolerance)
+        if difference.discrete:
+            discrete.append(difference)
+        elif difference.text:
+            raise BackendError(f"{kernel.name}: {difference.text}")
+        else:
+            worst = difference.error if math.isnan(worst) else max(worst, difference.error)
+        if len(discrete) > 1:
+            raise BackendError(f"{kernel.name}: {discrete[0].text}")
+    return worst
+
+
+def open_code(kernel: Kernel, code: BlockCode) -> Run:
+    """The code through its runtime loader."""
+    from dync.runtime.loaders import open_kernel
+
+    return open_kernel(code, kernel)
+
+
+def copies(inputs: Sequence[Any]) -> list[Any]:
+    """The inputs anew: code may write into them."""
+    return [v.clone() if hasattr(v, "clone") else v for v in inputs]
+
+
+def eager(kernel: Kernel, inputs: Sequence[Any]) -> tuple[Any, ...] | None:
+    """What the kernel's graph gives in eager; None where it raises, which inputs drawn at random may make it do."""
+    import torch
+
+    env: dict[Any, Any] = dict(zip(kernel.graph.find_nodes(op="placeholder"), inputs, strict=True))
+    weights = {n: w.clone() if n in kernel.mutates else w for n, w in kernel.weights.items()}
+    try:
+        with torch.no_grad():
+            for node in kernel.graph.nodes:
+                if node.op == "get_attr":
+                    env[node] = weights[str(node.target)]
+                elif node.op == "call_function":
+                    args, kwargs = (torch.fx.node.map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
+                    env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+    except (RuntimeError, IndexError, ValueError, ArithmeticError):
+        return None
+    return tuple(torch.fx.node.map_arg(kernel.graph.output_node().args[0], env.__getitem__))  # type: ignore[arg-type]
+
+
+def compare(results: Sequence[Value], expected: Sequence[Any], found: Sequence[Any], tolerance: Mapping[str, float] = TOLERANCE) -> Difference:
+    """The worst difference between two runs; `text` is set when one is beyond tolerance."""
+    import torch
+
+    worst = Difference(0.0)
+    for value, e, f in zip(results, expected, found, strict=True):
+        if isinstance(value.type, ScalarType):
+            one = _scalars(value.name, e, f, tolerance)
+        else:
+            one = _tensors(value.name, e, torch.as_tensor(f), tolerance)
+        if one.text:
+            return one
+        worst = max(worst, one, key=lambda d: d.error)
+    return worst
+
+
+def _scalars(name: str, expected: Any, found: Any, tolerance: Mapping[str, float]) -> Difference:
+    if type(expected) is not type(found):
+        return Difference(math.inf, name, f"{name} is a {type(found).__name__}, in eager a {type(expected).__name__}")
+    if not isinstance(expected, float):
+        same = expected == found
+        return Difference(0.0 if same else math.inf, name, "" if same else f"{name} is {found}, in eager {expected}", not same)
+    if expected == found or (math.isnan(expected) and math.isnan(found)):
+        return Difference(0.0, name)
+    error = abs(expected - found) / max(abs(expected), FLOOR) if math.isfinite(expected) and math.isfinite(found) else math.inf
+    beyond = error > tolerance["float32"]
+    return Difference(error, name, f"{name} is {found!r}, in eager {expected!r}" if beyond else "")
+
+
+def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: Mapping[str, float]) -> Difference:
+    import torch
+
+    if expected.dtype != found.dtype:
+        return Difference(math.inf, name, f"{name} has dtype {found.dtype}, in eager {expected.dtype}")
+    if expected.shape != found.shape:
+        return Difference(math.inf, name, f"{name} has shape {list(found.shape)}, in eager {list(expected.shape)}", len(expected.shape) == len(found.shape))
+    if not expected.numel():
+        return Difference(0.0, name)
+    if not expected.is_floating_point():
+        count = int((expected != found).sum())
+        return Difference(math.inf if count else 0.0, name, f"{name} differs from eager in {count} of {expected.numel()} places" if count else "", bool(count))
+    e, f = expected.double(), found.double()
+    same = (e == f) | (e.isnan() & f.isnan())
+    finite = e.isfinite() & f.isfinite()
+    if bool((~same & ~finite).any()):
+        at = int((~same & ~finite).flatten().nonzero()[0])
+        return Difference(math.inf, name, f"{name} is {f.flatten()[at]:g} where eager has {e.flatten()[at]:g}")
+    scale = e[finite].square().mean().sqrt().clamp_min(FLOOR) if bool(finite.any()) else torch.tensor(1.0)
+    errors = torch.where(same, 0.0, (e - f).abs() / torch.maximum(e.abs(), scale))
+    error, limit = float(errors.max()), tolerance[str(expected.dtype).removeprefix("torch.")]
+    at = int(errors.argmax())
+    text = f"{name} is {f.flatten()[at]:g} where eager has {e.flatten()[at]:g} (relative error {error:.3g}, allowed {limit:g})"
+    return Difference(error, name, text if error > limit else "")
+
+
+# -- inputs --------------------------------------------------------------------------------------------------------------
+
+
+def draws(kernel: Kernel, seed: int = 0) -> Iterator[list[Any]]:
+    """Inputs of the kernel's types: for each of a few sizes the largest integer bound that eager takes, then zeros."""
+    rng = random.Random(seed)
+    for number, sizes in enumerate(size_draws(kernel)):
+        for bound in INDEX_BOUNDS:
+            inputs = [draw(v, sizes, rng, bound) for v in kernel.inputs]
+            if any(i is None for i in inputs) or eager(kernel, copies(inputs)) is None:
+                continue
+            yield inputs
+            if number == 0:
+                yield [draw(v, sizes, rng, bound) for v in kernel.inputs]
+                yield [draw(v, sizes, rng, bound, spread=0.0) for v in kernel.inputs]
+            break
+
+
+def size_draws(kernel: Kernel) -> list[dict[str, int]]:
+    """A few assignments of sizes to symbols: alike, then corners. Without symbols one, the empty assignment."""
+    names = symbols(kernel)
+    if not names:
+        return [{}]
+    limits = {n: kernel.ranges.get(n, (0, None)) for n in names}
+
+    def fit(name: str, size: int) -> int:
+        low, high = limits[name]
+        return max(low, size if high is None else min(size, high))
+
+    found = [{n: fit(n, size) for n in names} for size in SIZES]
+    mixed = [{n: fit(n, SIZES[(i + shift) % len(SIZES)]) for i, n in enumerate(names)} for shift in range(2)]
+    return [dict(items) for items in dict.fromkeys(tuple(d.items()) for d in (*found, *mixed))]
+
+
+def symbols(kernel: Kernel) -> list[str]:
+    """The size symbols in the inputs' types."""
+    dims = [d for v in kernel.inputs if isinstance(v.type, TensorType) for d in v.type.shape if isinstance(d, str)]
+    return list(dict.fromkeys(str(s) for d in dims for s in sorted(_expression(d).free_symbols, key=str)))
+
+
+def _expression(dim: str) -> Any:
+    import sympy
+
+    names = {n: sympy.Symbol(n, integer=True) for n in _identifiers(dim)}
+    return sympy.sympify(dim, locals=names)
+
+
+def _identifiers(text: str) -> list[str]:
+    import re
+
+    return [n for n in re.findall(r"[A-Za-z_]\w*", text) if n not in ("Max", "Min", "Mod", "floor", "ceiling", "FloorDiv")]
+
+
+def draw(value: Value, sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0) -> Any:
+    """A random value of a type; None where the sizes make a dim negative."""
+    match value.type:
+        case TensorType():
+            shape = [d if isinstance(d, int) else int(_expression(d).subs(sizes)) for d in value.type.shape]
+            return None if min(shape, default=0) < 0 else _tensor(value.type, shape, rng, bound, spread)
+        case ScalarType("int"):
+            return rng.randrange(bound + 1)
+        case ScalarType("float"):
+            return rng.gauss(0, 1) * spread
+        case ScalarType("bool"):
+            return rng.random() < 0.5
+    raise BackendError(f"an input of type {value.type} cannot be drawn")
+
+
+def _tensor(type: TensorType, shape: list[int], rng: random.Random, bound: int, spread: float) -> torch.Tensor:
+    import torch
+
+    generator = torch.Generator().manual_seed(rng.getrandbits(32))
+    dtype = getattr(torch, type.dtype)
+    if dtype == torch.bool:
+        return torch.rand(shape, generator=generator) < 0.5
+    if not dtype.is_floating_point and not dtype.is_complex:
+        return torch.randint(0, bound, shape, generator=generator, dtype=dtype)
+    return (torch.randn(shape, generator=generator) * spread).to(dtype).to(type.device)

@@ -1,0 +1,152 @@
+"""The reference: eager PyTorch runs the block's own graph, node by node. It takes everything, in-place writes and random numbers too."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Iterable
+
+from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.errors import BackendError
+
+if TYPE_CHECKING:
+    from torch.fx import Graph, Node
+
+VIEWS = frozenset({"aten.view.default", "aten._unsafe_view.default"})
+"""Views that ask for strides: another backend may hand over the same values with other strides than eager would."""
+
+
+class Eager:
+    """Writes the graph as JSON; the runtime's loader calls the same ATen operators in the same order."""
+
+    name = "eager"
+
+    def available(self) -> Available | Declined:
+        from importlib.metadata import version
+        from importlib.util import find_spec
+
+        if find_spec("torch") is None:
+            return Declined("torch is not installed: pip install torch==2.13.0")
+        return Available(version("torch"), ("cpu", "cuda"), ("cpu", "cuda"))
+
+    def supports(self, kernel: Kernel, target: Target) -> Declined | None:
+        """Everything on the device that it was captured on."""
+        return None
+
+    def compile(self, kernel: Kernel, target: Target, threads: int = 0) -> BlockCode:
+        """graph.json: see `document`. Raises BackendError for a constant that JSON cannot hold."""
+        import hashlib
+        import json
+
+        text = json.dumps(document(kernel.graph), separators=(",", ":")).encode()
+        weights = tuple(dict.fromkeys(str(n.target) for n in kernel.graph.nodes if n.op == "get_attr"))
+        settings = {"inputs": [v.name for v in kernel.inputs], "outputs": [v.name for v in kernel.results]}
+        return BlockCode("eager", hashlib.sha256(text).hexdigest(), {"graph.json": text}, weights, settings, ("torch",))
+
+
+def document(graph: Graph) -> dict[str, Any]:
+    """The graph as plain data: {"inputs": [name], "nodes": [{"name", "target", "args", "kwargs"}], "outputs": [argument]}.
+
+    An argument is {"ref": name}, {"weight": name}, {"const": None, bool, int, str or float}, {"float": "inf"}, {"list": [...]},
+    {"dtype"|"device"|"layout"|"memory_format": text}.
+    """
+    names = _names(graph)
+    loose = _reshapable(graph)
+    nodes = []
+    for node in graph.nodes:
+        if node.op == "call_function":
+            target = target_text(node.target)
+            nodes.append({"name": names[node], "target": "aten.reshape.default" if node in loose else target,
+                          "args": [_argument(a, names) for a in node.args], "kwargs": {k: _argument(v, names) for k, v in node.kwargs.items()}})
+    inputs = [names[n] for n in graph.find_nodes(op="placeholder")]
+    return {"inputs": inputs, "nodes": nodes, "outputs": [_argument(a, names) for a in graph.output_node().args[0]]}
+
+
+def _names(graph: Graph) -> dict[Node, str]:
+    """Numbered names, so that equal graphs give equal text."""
+    names: dict[Node, str] = {}
+    for node in graph.nodes:
+        if node.op in ("placeholder", "call_function"):
+            names[node] = f"v{len(names)}"
+    return names
+
+
+def target_text(target: Any) -> str:
+    """ "aten.add.Tensor" for an ATen overload, "operator.add" or "math.sqrt" for a Python function.
+
+    Scalar operations are named by their key in dync.ir.scalars.SCALAR_OPS. Raises BackendError for any other callable.
+    """
+    import operator
+
+    import torch
+
+    from dync.ir.scalars import SCALAR_OPS
+
+    if isinstance(target, torch._ops.OpOverload):
+        return str(target)
+    if target is operator.getitem:
+        return "operator.getitem"
+    sym = {torch.sym_float: "float", torch.sym_int: "int", torch.sym_max: "max", torch.sym_min: "min", torch.sym_not: "not_", torch.sym_ite: "select"}
+    name = sym.get(target) or next((n for n, op in SCALAR_OPS.items() if op.function is target), None)
+    if name is None:
+        raise BackendError(f"{target} is neither an ATen operator nor a scalar operation")
+    return name if name.startswith("math.") else f"operator.{name}"
+
+
+def _argument(arg: Any, names: dict[Node, str]) -> dict[str, Any]:
+    import torch
+
+    match arg:
+        case torch.fx.Node():
+            return {"weight": str(arg.target)} if arg.op == "get_attr" else {"ref": names[arg]}
+        case tuple() | list():
+            return {"list": [_argument(a, names) for a in arg]}
+        case torch.dtype() | torch.layout() | torch.memory_format():
+            return {type(arg).__name__: str(arg).removeprefix("torch.")}
+        case torch.device():
+            return {"device": str(arg)}
+        case float() if not math.isfinite(arg):
+            return {"float": repr(arg)}
+        case None | bool() | int() | float() | str():
+            return {"const": arg}
+    raise BackendError(f"an argument of type {type(arg).__name__} cannot be stored")
+
+
+def _reshapable(graph: Graph) -> set[Node]:
+    """Views of what came in, or of views of it, that may become reshapes: nothing reachable through them is written in place."""
+    roots = {n: n for n in graph.find_nodes(op="placeholder")}
+    written: set[Node] = set()
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        for parent in _aliased(node):
+            if parent in roots:
+                roots.setdefault(node, roots[parent])
+        written.update(roots[p] for p in _mutated(node) if p in roots)
+    return {n for n, root in roots.items() if n.op == "call_function" and str(n.target) in VIEWS and root not in written}
+
+
+def _mutated(node: Node) -> Iterable[Node]:
+    return _by_alias(node, lambda info: info is not None and info.is_write)
+
+
+def _aliased(node: Node) -> Iterable[Node]:
+    """The arguments that the node's result may share memory with; getitem and reshape included."""
+    import operator
+
+    if node.target is operator.getitem or str(node.target) in ("aten.reshape.default", "aten.contiguous.default", "aten._unsafe_view.default"):
+        return node.all_input_nodes[:1]
+    return _by_alias(node, lambda info: info is not None)
+
+
+def _by_alias(node: Node, chosen: Any) -> list[Node]:
+    import torch
+
+    schema = getattr(node.target, "_schema", None)
+    if schema is None:
+        return []
+    found = []
+    for argument, value in zip(schema.arguments, node.args, strict=False):
+        if chosen(argument.alias_info):
+            found += [v for v in (value if isinstance(value, (tuple, list)) else (value,)) if isinstance(v, torch.fx.Node)]
+    found += [v for k, v in node.kwargs.items() for a in schema.arguments if a.name == k and chosen(a.alias_info) and isinstance(v, torch.fx.Node)]
+    return found

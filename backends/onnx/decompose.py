@@ -1,0 +1,80 @@
+"""An ATen operator as a graph of smaller ones, through torch's own decompositions, for operators without a translation of their own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Callable
+
+from dync.backends.onnx.registry import Unsupported
+
+if TYPE_CHECKING:
+    from torch.fx import Graph, Node
+
+HINTS = (7, 11, 13, 17, 19, 23, 29, 31)
+
+
+def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[Graph, list[Node]]:
+    """The graph of `node` in terms of `known` operators as far as possible, and the nodes of the caller that its placeholders stand for.
+
+    Traced on fresh fakes, so nothing is learnt about the caller's sizes. Raises Unsupported when there is no decomposition, or
+    when it holds only for some sizes.
+    """
+    import torch
+    from torch._decomp import decomposition_table
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.fx.experimental.proxy_tensor import make_fx
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    target: Any = node.target
+    if not (isinstance(target, torch._ops.OpOverload) and (target in decomposition_table or target._can_decompose())):
+        raise Unsupported("no translation to ONNX")
+    nodes = list(node.all_input_nodes)
+    env = ShapeEnv(specialize_zero_one=False, duck_shape=False, allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
+    mode, symbols = FakeTensorMode(shape_env=env), _Symbols(env)
+    fakes = [_fresh(n.meta["val"], mode, symbols) for n in nodes]
+
+    def call(*values: Any) -> Any:
+        env_of = dict(zip(nodes, values, strict=True))
+        args = torch.fx.node.map_arg(node.args, env_of.__getitem__)
+        return target(*args, **torch.fx.node.map_arg(node.kwargs, env_of.__getitem__))
+
+    table = {op: rule for op, rule in decomposition_table.items() if op is target or not known(op)}
+    before = len(env.guards)
+    graph = make_fx(call, decomposition_table=table)(*fakes).graph
+    if len(env.guards) > before:
+        raise Unsupported("its decomposition depends on dynamic sizes")
+    if any(n.target is target for n in graph.nodes):
+        raise Unsupported("no translation to ONNX")
+    return graph, nodes
+
+
+class _Symbols:
+    """One fresh size for each distinct expression of the caller."""
+
+    def __init__(self, env: Any) -> None:
+        self.env, self.made = env, {}
+
+    def __getitem__(self, size: Any) -> Any:
+        from torch._dynamo.source import ConstantSource
+        from torch.fx.experimental.symbolic_shapes import DimDynamic
+
+        if isinstance(size, int):
+            return size
+        key = str(size)
+        if key not in self.made:
+            source, hint = ConstantSource(f"size{len(self.made)}"), HINTS[len(self.made) % len(HINTS)]
+            symbol = self.env.create_symbol(hint, source, dynamic_dim=DimDynamic.DYNAMIC)
+            self.made[key] = self.env.create_symintnode(symbol, hint=hint, source=source)
+        return self.made[key]
+
+
+def _fresh(value: Any, mode: Any, symbols: _Symbols) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        with mode:
+            return torch.empty([symbols[s] for s in value.shape], dtype=value.dtype, device=value.device)
+    if isinstance(value, torch.SymInt):
+        return symbols[value]
+    if isinstance(value, (torch.SymFloat, torch.SymBool)):
+        raise Unsupported("no translation to ONNX with a run-time number")
+    return value
