@@ -46,7 +46,7 @@ class Cache:
         except OSError:
             return None
         try:
-            return _rename(_decode(data), dict(enumerate(canonical_weights(kernel))))
+            return with_weights(_decode(data), dict(enumerate(canonical_weights(kernel))))
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"dync: the cache entry {self.path(key)} is damaged ({error}) and is compiled anew", stacklevel=2)
             return None
@@ -55,7 +55,7 @@ class Cache:
         """Stores `code`; where that fails (no space, no permission) a notice says so and nothing is kept."""
         if not self.enabled:
             return
-        data = _encode(_rename(code, {name: i for i, name in enumerate(canonical_weights(kernel))}))
+        data = _encode(with_weights(code, {name: i for i, name in enumerate(canonical_weights(kernel))}))
         path, temporary = self.path(key), None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +75,8 @@ def cache_key(kernel: Kernel, backend: str, version: str, target: Target, thread
     return hashlib.sha256(facts.encode()).hexdigest()
 
 
-def _rename(code: BlockCode, names: Mapping) -> BlockCode:
-    """`code` with its weights' names replaced, in `weights` and in the settings' initializers."""
+def with_weights(code: BlockCode, names: Mapping) -> BlockCode:
+    """`code` reading other weights: names replaced in `weights` and in the settings' initializers."""
     initializers = code.settings.get("initializers")
     settings = dict(code.settings)
     if isinstance(initializers, dict):

@@ -2,17 +2,19 @@
 
     place   ::= kernels, options → for each block the backends to try, in order, each with its reason, and those that refused
     compile ::= the first of them whose code passes the numeric check; the others are refusals in the report
+    distinct ::= another structure key; kernels that differ only in their weights share code
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import isnan
 from time import perf_counter
 from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 import msgspec
 
-from dync import registry
+from dync import __version__, registry
 from dync.backends.base import Backend, BlockCode, Declined, Kernel
 from dync.errors import BackendError
 from dync.options import AUTO, CompileOptions
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from dync.runtime.package import Package
 
 Tick = Callable[[int, int], None]
+HOST = "python"
 
 
 @dataclass(frozen=True)
@@ -125,48 +128,51 @@ class Built:
 
     def package(self, seconds: Mapping[str, float]) -> Package:
         """The package; `seconds` by stage go into its report."""
-        from dync.package_of import package_of
+        from dync.runtime.package import KernelEntry, Package
 
-        return package_of(self, seconds)
+        members = {_member(code, name): data for code in self.codes.values() for name, data in code.members.items()}
+        kernels = {
+            block: KernelEntry(code.loader, tuple(_member(code, n) for n in code.members), code.settings, code.weights, self.placements[block].kernel.mutates, code.needs)
+            for block, code in self.codes.items()
+        }
+        needed = {w for k in kernels.values() for w in (*k.weights, *k.mutates)}
+        weights = {n: w for n, w in self.program.weights.items() if n in needed}
+        report = CompileReport(
+            self.program.name, str(self.options.target), HOST, self.reports, dict(seconds),
+            sum(len(m) for m in members.values()), sum(w.nbytes for w in weights.values()),
+        )  # fmt: skip
+        meta = {"dync": __version__, "target": str(self.options.target), "host": HOST, "history": list(self.program.history)}
+        return Package(self.program.flow, kernels, members, weights, msgspec.to_builtins(report), meta, dict(self.program.sources))
+
+
+def _member(code: BlockCode, name: str) -> str:
+    return f"blocks/{code.key[:32]}/{name}"
 
 
 def compile_blocks(program: Program, placements: Mapping[str, Placement], options: CompileOptions, tick: Tick = lambda done, total: None) -> Built:
     """Compile each distinct kernel once. Raises BackendError when every choice for a block fails, or under `strict` when the first does."""
+    from dync.backends.kernels import structure_key
+
     codes: dict[str, BlockCode] = {}
-    reports: list[BlockReport] = []
+    reports: dict[str, BlockReport] = {}
     first: dict[str, str] = {}
     for number, (block, placement) in enumerate(placements.items()):
-        twin = first.setdefault(identity(placement.kernel), block)
-        if twin != block:
-            codes[block] = codes[twin]
-            reports.append(msgspec.structs.replace(next(r for r in reports if r.block == twin), block=block, seconds=0.0, same_as=twin))
+        twin = first.setdefault(structure_key(placement.kernel), block)
+        if twin == block:
+            codes[block], reports[block] = _compile(placement, options)
         else:
-            codes[block], report = _compile(placement, options)
-            reports.append(report)
+            codes[block] = _with_weights_of(placement.kernel, placements[twin].kernel, codes[twin])
+            reports[block] = msgspec.structs.replace(reports[twin], block=block, seconds=0.0, same_as=twin)
         tick(number + 1, len(placements))
-    return Built(program, codes, placements, tuple(reports), options)
+    return Built(program, codes, placements, tuple(reports.values()), options)
 
 
-def identity(kernel: Kernel) -> str:
-    """Equal for kernels with the same graph, types and weights: compiled once."""
-    number = {node: i for i, node in enumerate(kernel.graph.nodes)}
+def _with_weights_of(kernel: Kernel, twin: Kernel, code: BlockCode) -> BlockCode:
+    """The twin's code reading `kernel`'s weights."""
+    from dync.backends.cache import with_weights
+    from dync.backends.kernels import renamed_weights
 
-    def show(value: object) -> str:
-        from torch.fx import Node
-        from torch.fx.node import map_arg
-
-        return repr(map_arg(value, lambda n: _Named(f"%{number[n]}") if isinstance(n, Node) else n))
-
-    lines = [f"{n.op} {n.target if n.op != 'placeholder' else ''} {show(n.args)} {show(n.kwargs)}" for n in kernel.graph.nodes]
-    ends = [str([v.type for v in kernel.inputs]), str([v.type for v in kernel.results]), str(len(kernel.mutates))]
-    return "\n".join(lines + ends)
-
-
-class _Named(str):
-    """A text that is its own repr."""
-
-    def __repr__(self) -> str:
-        return str(self)
+    return with_weights(code, renamed_weights(twin, kernel))
 
 
 def _compile(placement: Placement, options: CompileOptions) -> tuple[BlockCode, BlockReport]:
@@ -185,6 +191,7 @@ def _compile(placement: Placement, options: CompileOptions) -> tuple[BlockCode, 
             continue
         reason = choice.reason if choice is placement.choices[0] else "fallback"
         size = sum(len(m) for m in code.members.values())
-        report = BlockReport(placement.kernel.name, choice.backend, reason, perf_counter() - start, size, worst, refused=tuple(refused))
+        checked = None if isnan(worst) else worst
+        report = BlockReport(placement.kernel.name, choice.backend, reason, perf_counter() - start, size, checked, refused=tuple(refused))
         return code, report
     raise BackendError(f"block {placement.kernel.name}: every backend failed: " + "; ".join(map(str, refused)))

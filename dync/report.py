@@ -22,7 +22,7 @@ class BlockReport(msgspec.Struct, frozen=True):
     """One block: the backend that runs it, why that one, and what it cost.
 
     seconds: compile time of its code, 0 where it shares the code of `same_as`. size: bytes of that code.
-    worst: largest difference from eager over the check's inputs, relative to the tolerance's scale.
+    worst: largest relative difference from eager over the check's inputs, None where eager took none of them: not checked.
     """
 
     block: str
@@ -30,7 +30,7 @@ class BlockReport(msgspec.Struct, frozen=True):
     reason: str
     seconds: float = 0.0
     size: int = 0
-    worst: float = 0.0
+    worst: float | None = None
     same_as: str = ""
     refused: tuple[Refusal, ...] = ()
 
@@ -62,7 +62,8 @@ class CompileReport(msgspec.Struct, frozen=True):
 
 
 def _row(one: BlockReport) -> tuple[str, ...]:
-    reason = "; ".join([one.reason, *(f"not {r}" for r in one.refused)])
+    unchecked = ["numbers not checked"] * (one.worst is None)
+    reason = "; ".join([one.reason, *unchecked, *(f"not {r}" for r in one.refused)])
     cost = (f"as {one.same_as}", "") if one.same_as else (f"{one.seconds:.2f}", size(one.size))
     return (one.block, one.backend, reason, *cost)
 

@@ -44,8 +44,8 @@ def test_a_bar_only_on_a_terminal(capsys, monkeypatch):
 
 def report() -> CompileReport:
     refusal = Refusal("onnxruntime", "no kernel for aten.nonzero", Span("model.py", 7, 4))
-    blocks = (BlockReport("b0", "onnxruntime", "preferred", 0.25, 1500, 1e-7), BlockReport("b1", "eager", "fallback", 0.5, 10, refused=(refusal,)),
-              BlockReport("b2", "onnxruntime", "preferred", 0, 1500, same_as="b0"))  # fmt: skip
+    blocks = (BlockReport("b0", "onnxruntime", "preferred", 0.25, 1500, 1e-7), BlockReport("b1", "eager", "fallback", 0.5, 10, 0.0, refused=(refusal,)),
+              BlockReport("b2", "onnxruntime", "preferred", 0, 1500, 1e-7, same_as="b0"))  # fmt: skip
     return CompileReport("Net", "cpu", "python", blocks, {"capture": 0.5}, 1510, 2_000_000)
 
 
