@@ -141,7 +141,7 @@ class Built:
             self.program.name, str(self.options.target), HOST, self.reports, dict(seconds),
             sum(len(m) for m in members.values()), sum(w.nbytes for w in weights.values()),
         )  # fmt: skip
-        meta = {"dync": __version__, "target": str(self.options.target), "host": HOST, "history": list(self.program.history)}
+        meta = {"dync": __version__, "target": str(self.options.target), "host": HOST, "passes": self.options.passes, "history": list(self.program.history)}
         return Package(self.program.flow, kernels, members, weights, msgspec.to_builtins(report), meta, dict(self.program.sources))
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,6 +21,10 @@ class Compiled(Runtime):
     def __init__(self, package: Package, program: Program, device: str | None = None) -> None:
         super().__init__(package, device)
         self.program = program
+
+    def with_facts(self, **facts: Any) -> Compiled:
+        """The same with other `meta` or `coverage` in its package."""
+        return Compiled(replace(self.package, **facts), self.program)
 
     @property
     def report(self) -> CompileReport:

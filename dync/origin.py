@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Mapping, Sequence
 
 import msgspec
 
-from dync.errors import UsageError
+from dync.errors import CaptureError, UsageError
 
 if TYPE_CHECKING:
     from dync.examples import Examples
+    from dync.ir.program import Program
+    from dync.runtime.package import Package
     from dync.source import ModelSource
 
 
@@ -52,3 +54,18 @@ def origin_of(meta: Mapping[str, Any], against: str | None, init: Mapping[str, o
     if own is None:
         raise UsageError("the artifact does not say which model it came from: name it with --against MODEL")
     return own
+
+
+def program_of(package: Package, source: ModelSource, found: Examples) -> Program | None:
+    """The Program that an artifact was made from, captured again; None when this model gives another control flow."""
+    from dync.api import capture
+    from dync.build import rewrite
+    from dync.options import CompileOptions
+
+    params = {p.name: (p.default, p.low, p.high) for p in package.flow.signature.params}
+    try:
+        program = capture(source.model, found.args, found.kwargs, found.dynamic_shapes, params or None)
+    except (CaptureError, UsageError):
+        return None
+    program = rewrite(program, CompileOptions.parse(passes=str(package.meta.get("passes", "default"))))
+    return program if program.flow == package.flow else None

@@ -21,8 +21,13 @@ BACKENDS: Mapping[str, str] = {
     "eager": "dync.backends.eager:Eager",
 }
 HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate"}
-PASSES: Mapping[str, str] = {}
-DEFAULT_PASSES: tuple[str, ...] = ()
+PASSES: Mapping[str, str] = {
+    "fold": "dync.passes.graph.fold:Fold",
+    "common-subexpression": "dync.passes.graph.common_subexpression:CommonSubexpression",
+    "merge": "dync.passes.graph.merge:Merge",
+    "dead-code": "dync.passes.graph.dead_code:DeadCode",
+}
+DEFAULT_PASSES: tuple[str, ...] = ("fold", "common-subexpression", "merge", "dead-code")
 PREFERENCE: tuple[str, ...] = ("onnxruntime", "eager")
 """The order in which backend="auto" asks, until blocks are placed by measurement. The last one takes everything."""
 REFERENCE = "eager"

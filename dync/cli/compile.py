@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from dync.api import compile_with
 from dync.cli.console import constant, emit, pairs, run_params, steps
 from dync.cli.words import Archive, Backend, Init, Inputs, Json, Level, Params, Seed, Target, Weights
 from dync.compiled import Compiled
-from dync.errors import UsageError, VerifyError
+from dync.errors import UsageError
 from dync.examples import examples
 from dync.options import CompileOptions
 from dync.origin import Origin
@@ -56,7 +55,7 @@ def compile(
             found = examples(source, input, inputs, seed)
         compiled = compile_with(options, source.model, found.args, found.kwargs, found.dynamic_shapes, params)
         origin = Origin.of(source, built_with, weights, seed, input, inputs)
-        compiled = Compiled(replace(compiled.package, meta={**compiled.package.meta, "origin": msgspec.to_builtins(origin)}), compiled.program)
+        compiled = compiled.with_facts(meta={**compiled.package.meta, "origin": msgspec.to_builtins(origin)})
         if verify != "off":
             compiled = _verified(compiled, source.model, (found.args, found.kwargs), verify, options)
         with stage("write", str(output)) as written:
@@ -78,9 +77,8 @@ def _verified(compiled: Compiled, model: Any, example: Any, level: str, options:
     from dync.verify import verify
 
     with stage("verify", f"against eager ({level})") as verifying:
-        report = verify(model, compiled, [example], "paths", QUICK if level == "quick" else THOROUGH, options.seed)
-        verifying.note = f"{len(report.paths)} paths, {len(report.uncovered)} uncovered, {len(report.flips)} flips"
-        if not report.ok:
-            report.raise_for_status()
-            raise VerifyError("the compiled program differs from the model")
-    return Compiled(replace(compiled.package, coverage=report.coverage()), compiled.program)
+        budget = QUICK if level == "quick" else THOROUGH
+        report = verify(model, compiled, [example], budget=budget, seed=options.seed, atol=options.atol, rtol=options.rtol)
+        verifying.note = f"{report.runs} calls, {len(report.paths)} paths, {len(report.uncovered)} uncovered, {len(report.flips)} flips"
+        report.raise_for_status()
+    return compiled.with_facts(coverage=msgspec.json.decode(report.to_json()))

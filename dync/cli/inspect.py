@@ -1,0 +1,85 @@
+"""`dync inspect ART`: imports no torch and loads no kernel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dync.cli.console import emit
+from dync.cli.words import Json
+from dync.ir.flow import DimRange, Fixed, RunParam
+from dync.report import size, table
+from dync.runtime.artifact import COVERAGE, WEIGHTS, Manifest
+from dync.runtime.artifact import inspect as read_manifest
+
+
+class InputFacts(msgspec.Struct, frozen=True):
+    """A dynamic leaf of the call and its type."""
+
+    path: str
+    type: str
+
+
+class KernelFacts(msgspec.Struct, frozen=True):
+    """A block with code: the runtime loader, its members, their bytes, and what running needs."""
+
+    block: str
+    backend: str
+    loader: str
+    size: int
+    members: tuple[str, ...]
+    needs: tuple[str, ...]
+
+
+class Inspection(msgspec.Struct, frozen=True):
+    """What an artifact holds."""
+
+    artifact: str
+    schema: int
+    name: str
+    size: int
+    code_bytes: int
+    weight_bytes: int
+    inputs: tuple[InputFacts, ...]
+    fixed: tuple[Fixed, ...]
+    dims: tuple[DimRange, ...]
+    params: tuple[RunParam, ...]
+    blocks: tuple[str, ...]
+    kernels: tuple[KernelFacts, ...]
+    meta: dict[str, Any]
+    has_coverage: bool
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.artifact}: {self.name}, schema {self.schema}, {size(self.size)} (code {size(self.code_bytes)}, weights {size(self.weight_bytes)})",
+            f"target {self.meta.get('target', 'unknown')}, host {self.meta.get('host', 'unknown')}, written by dync {self.meta.get('dync', 'unknown')}",
+            *(f"input {i.path}: {i.type}" for i in self.inputs),
+            *(f"fixed {f.path} = {f.value}" for f in self.fixed),
+            *(f"dim {d.name}: {d.low}..{'' if d.high is None else d.high}" for d in self.dims),
+            *(f"param {p.name} = {p.default}, within {p.low}..{p.high}" for p in self.params),
+            f"blocks: {len(self.blocks)}, {len(self.kernels)} with code; verified at compile time: {'see verify/coverage.json' if self.has_coverage else 'no'}",
+        ]
+        rows = [(k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.members[0].rpartition("/")[0] if k.members else "-") for k in self.kernels]
+        return "\n".join([*lines, *table(("block", "backend", "code", "needs", "stored in"), rows)])
+
+
+def inspect(artifact: Path, *, json: Json = False) -> int:
+    """Show an artifact's manifest: inputs, outputs, parameters, blocks, backends, sizes."""
+    emit(inspection(artifact, read_manifest(artifact)), json)
+    return 0
+
+
+def inspection(path: Path, manifest: Manifest) -> Inspection:
+    """The facts of a manifest."""
+    signature, sizes = manifest.signature, {n: m.size for n, m in manifest.members.items()}
+    backends = {b["block"]: b["backend"] for b in (manifest.report or {}).get("blocks", ())}
+    kernels = tuple(
+        KernelFacts(n, backends.get(n, k.loader), k.loader, sum(sizes[m] for m in k.members), k.members, k.needs) for n, k in manifest.kernels.items()
+    )
+    return Inspection(
+        str(path), manifest.schema, manifest.name, manifest.size, sum(s for n, s in sizes.items() if n.startswith("blocks/")), sizes[WEIGHTS],
+        tuple(InputFacts(i.path, str(i.value.type)) for i in signature.inputs), signature.fixed, signature.dims, signature.params,
+        manifest.blocks, kernels, manifest.meta, sizes[COVERAGE] > len(b"null"),
+    )  # fmt: skip
