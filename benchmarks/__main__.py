@@ -1,0 +1,82 @@
+"""The runner: `python -m benchmarks [NAME ...] [--threads N] [--seconds S] [--json FILE] [--docs]`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+from benchmarks.machine import facts
+from benchmarks.options import Options
+from benchmarks.result import Result, cell, markdown
+
+BENCHES = {
+    "capture-growth": "benchmarks.capture_growth",
+    "early-exits": "benchmarks.early_exits",
+    "host-overhead": "benchmarks.host_overhead",
+    "zoo": "benchmarks.zoo",
+}
+DOCS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `python -m benchmarks --docs`; only figures that ran, on one machine, in one run. Read the ratios, not the
+times: runners are called in turn in one process with the same number of threads, compile time is apart, and every
+output is compared with eager PyTorch before anything is timed.
+"""
+
+
+def main() -> int:
+    """0, or 1 when an output was wrong."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHES)} (default: all)")
+    parser.add_argument("--threads", type=int, default=Options.threads)
+    parser.add_argument("--seconds", type=float, default=Options.seconds, help="timed a group of runners")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
+    parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.names) - set(BENCHES):
+        parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; known: {', '.join(BENCHES)}")
+    options = Options(arguments.threads, arguments.seconds)
+
+    import torch
+
+    torch.set_num_threads(options.threads)
+    machine = facts(options.threads)
+    results = []
+    for name in arguments.names or BENCHES:
+        with torch.no_grad():
+            result = import_module(BENCHES[name]).run(options)
+        flags = "".join(f" --{key} {value}" for key, value in vars(options).items() if value != getattr(Options, key))
+        results.append(replace(result, command=f"python -m benchmarks {name}{flags}"))
+        show(results[-1])
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"machine": machine, "results": [r.record() for r in results]}, indent=1) + "\n")
+    if arguments.docs:
+        DOCS.write_text(document(machine, results))
+    return 0 if all(r.ok for r in results) else 1
+
+
+def document(machine: dict[str, str], results: list[Result]) -> str:
+    """docs/benchmarks.md."""
+    rows = "".join(f"| {key} | {value} |\n" for key, value in machine.items())
+    return "\n".join([HEAD, f"| machine | |\n|---|---|\n{rows}", *(markdown(r) for r in results)])
+
+
+def show(result: Result) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 130)
+    table = Table(*result.columns, title=result.title)
+    for row in result.rows:
+        table.add_row(*map(cell, row))
+    console.print(table)
+    for note in result.notes:
+        console.print(f"  {note}", markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
