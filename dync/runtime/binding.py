@@ -1,0 +1,85 @@
+"""From the arguments of a call to the values that the control flow starts with, all in the home form."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping, Sequence
+
+import numpy as np
+
+from dync.errors import GuardError
+from dync.ir.binding import bind
+from dync.ir.flow import DictTree, Fixed, Flow, Leaf, TupleTree
+from dync.ir.types import Ref, ScalarType, TensorType
+from dync.runtime.guards import ScalarGuard, Sizes, TensorGuard, checked
+from dync.runtime.tensors import Form, Give, caller_form, describe, giver, is_tensor, same, to_home
+
+
+class Binder:
+    """Checks a call against the signature. Raises GuardError that names the argument, what came, and what is allowed."""
+
+    def __init__(self, flow: Flow, form: Form) -> None:
+        self.form, self.signature = form, flow.signature
+        written = {n for b in flow.blocks for n in b.mutates}
+        ranges = {d.name: d for d in flow.signature.dims}
+        self.paths = tuple(i.path for i in flow.signature.inputs)
+        self.guards = tuple(
+            TensorGuard(i.path, i.value.type, form, ranges, i.value.name in written) if isinstance(i.value.type, TensorType)
+            else ScalarGuard(i.path, i.value.type) if isinstance(i.value.type, ScalarType) else _anything
+            for i in flow.signature.inputs)
+        self.arguments = tuple(p for p in flow.signature.params if p.place == "argument")
+        self.fixed = {f.path: f for f in flow.signature.fixed}
+        self.first_tensor = next((i for i, g in enumerate(self.guards) if isinstance(g, TensorGuard)), None)
+        self.direct = self._direct()
+
+    def _direct(self) -> bool:
+        """Whether a call without keywords gives the inputs as they are, one argument each in order."""
+        args, kwargs = self.signature.args, self.signature.kwargs
+        assert isinstance(args, TupleTree) and isinstance(kwargs, DictTree)
+        names = [t.operand.name for t in args.items if isinstance(t, Leaf) and isinstance(t.operand, Ref)]
+        return not kwargs.items and len(names) == len(args.items) and tuple(names) == self.paths
+
+    def __call__(self, args: Sequence[Any], kwargs: Mapping[str, Any], params: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...], Give]:
+        """(inputs in order, run-time parameters in order, what gives tensors out in the caller's kind)."""
+        if self.direct and not kwargs and len(args) == len(self.paths):
+            given = args
+        else:
+            given, params = self._general(args, kwargs, params)
+        sizes: Sizes = {}
+        values = [guard(value, sizes) for guard, value in zip(self.guards, given)]
+        return values, params, self._give(values, given)
+
+    def _general(self, args: Sequence[Any], kwargs: Mapping[str, Any], params: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
+        settings = {p.name: v for p, v in zip(self.signature.params, params, strict=True)}
+        found = bind(self.signature, args, kwargs, {p.name: settings[p.name] for p in self.arguments})
+        for path, fixed in self.fixed.items():
+            if path in found:
+                _same(fixed, found[path])
+        for param in self.arguments:
+            if param.name in found:
+                settings[param.name] = checked(param, found[param.name])
+        return [found[p] for p in self.paths], tuple(settings.values())
+
+    def _give(self, values: Sequence[Any], given: Sequence[Any]) -> Give:
+        if self.first_tensor is None:
+            return same if caller_form(self.form) == self.form else _to_torch
+        example = given[self.first_tensor]
+        give = giver(self.form, example)
+        changed = {id(v): g for v, g in zip(values, given) if v is not g and is_tensor(g) and not isinstance(g, np.generic)}
+        if not changed:
+            return give
+        return lambda value: changed[id(value)] if id(value) in changed else give(value)  # an input comes back as the caller's own object
+
+
+def _anything(value: Any, sizes: Sizes) -> Any:
+    return value
+
+
+def _to_torch(value: Any) -> Any:
+    return to_home(value, "torch")
+
+
+def _same(fixed: Fixed, value: Any) -> None:
+    expected = fixed.value.python
+    if type(value) is not type(expected) or value != expected and not (value != value and expected != expected):
+        given = describe(value)
+        raise GuardError(f"argument {fixed.path!r}: {given} given, fixed at capture as {expected!r}; name it in params to let it vary")

@@ -1,0 +1,196 @@
+"""Kernels as ATen graphs, run by torch itself: the backend that takes everything.
+
+members: graph.json = {"inputs": [name], "nodes": [{"name", "target", "args", "kwargs"}], "outputs": [argument]}
+target:   "aten.add.Tensor", or a plain function: "operator.add", "math.sqrt", "builtins.max", "torch.sym_max"
+argument: {"ref": name} | {"weight": name} | {"const": null, bool, int, float, str} | {"float": "inf", "-inf", "nan"}
+          | {"complex": [re, im]} | {"list": [argument]} | {"tuple": [argument]} | {"slice": [argument x 3]} | {"ellipsis": true}
+          | {"dtype": "float32"} | {"device": "cpu"} | {"layout": "strided"} | {"memory_format": "contiguous_format"}
+settings: "weights", a graph's own weight name → the package's, where they differ (identical blocks share one graph).
+
+The graph becomes one Python function; each intermediate is let go after its last use. Only names from tables are called.
+"""
+
+from __future__ import annotations
+
+import builtins
+import keyword
+import math
+import operator
+from typing import Any, Callable, Mapping
+
+import msgspec
+
+from dync.errors import ArtifactError, BackendError
+from dync.runtime.package import KernelEntry
+from dync.runtime.store import Weights
+
+FORM = "torch"
+NAMESPACES = frozenset({"aten", "prims", "quantized_decomposed"})
+FORBIDDEN = frozenset({"aten.from_file"})
+"""Operators that touch files: no graph of a network holds them."""
+PLAIN: dict[str, Any] = {
+    **{f"operator.{n}": getattr(operator, n) for n in (
+        "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "lt", "le", "gt", "ge", "eq", "ne",
+        "and_", "or_", "xor", "not_", "neg", "pos", "invert", "getitem", "index")},
+    **{f"math.{n}": getattr(math, n) for n in dir(math) if callable(getattr(math, n)) and not n.startswith("_")},
+    **{f"builtins.{n}": getattr(builtins, n) for n in ("int", "float", "bool", "abs", "round", "min", "max", "sum", "complex")},
+}
+SYMBOLIC = frozenset({"sym_int", "sym_float", "sym_max", "sym_min", "sym_not", "sym_ite", "sym_sum", "sym_sqrt"})
+
+
+class Node(msgspec.Struct, frozen=True):
+    name: str
+    target: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+
+
+class GraphText(msgspec.Struct, frozen=True):
+    inputs: list[str]
+    nodes: list[Node]
+    outputs: list[Any]
+
+
+def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
+    """The graph as a Python function on torch tensors.
+
+    Raises ArtifactError for a graph that does not read, BackendError for an operator that is unknown or not allowed.
+    """
+    try:
+        graph = msgspec.json.decode(members["graph.json"], type=GraphText)
+    except (msgspec.DecodeError, KeyError, RecursionError) as error:
+        raise ArtifactError(f"a block's graph does not read: {error}") from error
+    return _Compiler(graph, weights, settings.get("weights", {}), settings.get("device", "cpu")).function()
+
+
+def resolve(target: str) -> Callable[..., Any]:
+    """The function that a node calls. Raises BackendError when this torch has no such operator, or it is not one that a graph may call."""
+    import torch
+
+    if target in PLAIN:
+        return PLAIN[target]
+    if target.startswith("torch.") and target[6:] in SYMBOLIC:
+        return getattr(torch, target[6:])
+    parts = target.split(".")
+    if len(parts) != 3 or parts[0] not in NAMESPACES or ".".join(parts[:2]) in FORBIDDEN:
+        raise BackendError(f"{target!r} is no operator that a block may call")
+    try:
+        overload = getattr(getattr(getattr(torch.ops, parts[0]), parts[1]), parts[2])
+    except AttributeError as error:
+        raise BackendError(f"torch {torch.__version__} has no operator {target}") from error
+    return getattr(overload, "_op", overload)
+
+
+class _Compiler:
+    def __init__(self, graph: GraphText, weights: Weights, renamed: Mapping[str, str], device: str) -> None:
+        self.graph, self.weights, self.renamed, self.device = graph, weights, renamed, device
+        self.space: dict[str, Any] = {"__builtins__": {"slice": slice}}
+        self.locals: dict[str, str] = {}
+        self.bound: dict[tuple[str, str], str] = {}
+
+    def function(self) -> Callable[..., Any]:
+        import torch
+
+        self.torch = torch
+        head = f"def kernel({', '.join(self.define(n) for n in self.graph.inputs)}):"
+        last = self.last_uses()
+        lines = []
+        for i, node in enumerate(self.graph.nodes):
+            call = self.bind("f", node.target, lambda: resolve(node.target))
+            args = [self.argument(a) for a in node.args] + [_keyword(k, self.argument(v)) for k, v in node.kwargs.items()]
+            lines.append(f"    {self.define(node.name)} = {call}({', '.join(args)})")
+            if dead := [self.locals[n] for n in last.get(i, ())]:
+                lines.append(f"    del {', '.join(dead)}")
+        lines.append(f"    return ({''.join(self.argument(a) + ', ' for a in self.graph.outputs)})")
+        exec(compile("\n".join([head, *lines]), "<dync eager block>", "exec"), self.space)
+        return self.space["kernel"]
+
+    def last_uses(self) -> dict[int, list[str]]:
+        """Node index → values of the graph that nothing later reads."""
+        last: dict[str, int] = {}
+        for i, node in enumerate(self.graph.nodes):
+            last[node.name] = i
+            for name in _refs([node.args, list(node.kwargs.values())]):
+                last[name] = i
+        kept = {*_refs(self.graph.outputs)}
+        found: dict[int, list[str]] = {}
+        for name, i in last.items():
+            if name not in kept and name not in self.graph.inputs:
+                found.setdefault(i, []).append(name)
+        return found
+
+    def define(self, name: str) -> str:
+        if name in self.locals:
+            raise ArtifactError(f"a block's graph defines {name!r} twice")
+        self.locals[name] = f"v{len(self.locals)}"
+        return self.locals[name]
+
+    def bind(self, kind: str, key: str, make: Callable[[], Any]) -> str:
+        """A global of the function for a thing that is no literal."""
+        if (kind, key) not in self.bound:
+            name = f"{kind}{len(self.bound)}_"
+            self.space[name] = make()
+            self.bound[kind, key] = name
+        return self.bound[kind, key]
+
+    def argument(self, value: Any) -> str:
+        if not isinstance(value, dict):
+            return _literal(value)
+        if len(value) != 1:
+            raise ArtifactError(f"a block's graph has an argument that does not read: {value}")
+        ((kind, inner),) = value.items()
+        match kind:
+            case "ref" if inner in self.locals:
+                return self.locals[inner]
+            case "weight":
+                return self.bind("w", inner, lambda: self.weight(inner))
+            case "const":
+                return _literal(inner)
+            case "float":
+                return self.bind("c", str(inner), lambda: float(inner))
+            case "complex":
+                return self.bind("z", str(inner), lambda: complex(*inner))
+            case "list":
+                return f"[{', '.join(self.argument(v) for v in inner)}]"
+            case "tuple":
+                return f"({''.join(self.argument(v) + ', ' for v in inner)})"
+            case "slice":
+                return f"slice({', '.join(self.argument(v) for v in inner)})"
+            case "ellipsis":
+                return "..."
+            case "dtype" | "layout" | "memory_format":
+                return self.bind("t", str(inner), lambda: self.torch_constant(kind, str(inner)))
+            case "device":
+                return self.bind("d", str(inner), lambda: self.torch.device(inner))
+        raise ArtifactError(f"a block's graph has an argument that does not read: {value}")
+
+    def weight(self, name: str) -> Any:
+        own = self.renamed.get(name, name)
+        if own not in self.weights:
+            raise ArtifactError(f"a block's graph reads weight {own!r}, which is not there")
+        return self.weights.torch(own)
+
+    def torch_constant(self, kind: str, name: str) -> Any:
+        found = getattr(self.torch, name, None)
+        if not isinstance(found, getattr(self.torch, kind)):
+            raise BackendError(f"torch {self.torch.__version__} has no {kind} {name!r}")
+        return found
+
+
+def _literal(value: Any) -> str:
+    if value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ArtifactError(f"a block's graph has a constant that does not read: {value}")
+    return repr(value)
+
+
+def _keyword(name: str, value: str) -> str:
+    """A keyword argument; `from`, as in aten.random_.from, cannot stand plainly."""
+    if not name.isascii() or not name.isidentifier():
+        raise ArtifactError(f"a block's graph has a keyword that does not read: {name!r}")
+    return f"**{{{name!r}: {value}}}" if keyword.iskeyword(name) else f"{name}={value}"
+
+
+def _refs(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [value["ref"]] if "ref" in value else _refs(list(value.values()))
+    return [name for v in value for name in _refs(v)] if isinstance(value, list) else []

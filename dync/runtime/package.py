@@ -1,0 +1,47 @@
+"""A compiled program as data: what is compiled in memory, saved as an artifact, and run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+from dync.ir.flow import Flow
+from dync.ir.types import ValueType
+
+
+@dataclass(frozen=True)
+class KernelEntry:
+    """How one block's kernel is loaded.
+
+    loader: a name of dync.runtime.loaders. members: names in Package.members; the loader sees their last parts. settings: small
+    JSON-able facts for the loader. weights: names in Package.weights that it reads. mutates: those weights and inputs that it writes.
+    needs: packages that running needs. inputs, results: types of the kernel's values, filled in by the runtime from the flow.
+    """
+
+    loader: str
+    members: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    weights: tuple[str, ...] = ()
+    mutates: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    inputs: tuple[ValueType, ...] = ()
+    results: tuple[ValueType, ...] = ()
+
+
+@dataclass(frozen=True)
+class Package:
+    """flow: the control flow. kernels: block name → how its kernel is loaded, for every block that has one.
+
+    members: "blocks/<key>/<file>" → bytes or a memory view. weights: each tensor once, as torch tensors, numpy arrays, or
+    dync.runtime.weights.Raw. report: what the compilation did, JSON-able. meta: target, versions and the like, JSON-able.
+    sources: the user's files that spans point into. coverage: what verification proved, JSON-able.
+    """
+
+    flow: Flow
+    kernels: Mapping[str, KernelEntry]
+    members: Mapping[str, Any] = field(default_factory=dict)
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    report: Any = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    coverage: Any = None

@@ -1,0 +1,257 @@
+"""A loaded program: it walks blocks by the generated host and knows no compiler."""
+
+from __future__ import annotations
+
+import linecache
+import math
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from os import PathLike
+from typing import Any, Callable, Iterator, MutableMapping
+
+from dync.errors import ArtifactError, BackendError, GuardError
+from dync.host.base import HostModule
+from dync.host.python import generate
+from dync.ir.classes import exception_class
+from dync.ir.flow import Flow, Raise, Tree
+from dync.ir.trace import DecisionRecord, Trace, margin
+from dync.ir.trees import build
+from dync.ir.types import ObjectType, TensorType, ValueType
+from dync.runtime import artifact, loaders
+from dync.runtime.binding import Binder
+from dync.runtime.guards import number
+from dync.runtime.package import Package
+from dync.runtime.params import Params
+from dync.runtime.store import Weights
+from dync.runtime.tensors import Form, caller_form, describe, is_tensor, numpy_dtype, to_home
+from dync.runtime.weights import WIDTHS
+
+BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, IndexError)}
+"""All that a host module may use of Python's own names."""
+
+
+def load(path: str | PathLike[str], device: str | None = None) -> Runtime:
+    """The artifact at `path`, ready to run.
+
+    Raises ArtifactError for a file that is none, BackendError when something that it needs to run is missing.
+    """
+    return Runtime(artifact.read(path), device)
+
+
+class Runtime:
+    """A compiled program to call as the model: same arguments, same structure of results, tensors of the caller's kind.
+
+    Calls may come from several threads; where the program keeps state they run one at a time. device: "cpu" or "cuda", as compiled.
+    Raises BackendError when a block's code cannot be loaded here.
+    """
+
+    def __init__(self, package: Package, device: str | None = None) -> None:
+        self.package = package
+        target = str(package.meta.get("target", "cpu")).partition(":")[0]
+        if device is not None and device.partition(":")[0] != target:
+            raise BackendError(f"compiled for {target}, cannot run on {device}: compile it with --target {device.partition(':')[0]}")
+        if problem := artifact.misfit(package):
+            raise ArtifactError(problem)
+        self._form = home_form(package)
+        self._types = _types(package.flow)
+        self._weights = Weights(package.weights, self._form, _written(package))
+        self._binder = Binder(package.flow, self._form)
+        self._kernels = self._load_kernels()
+        self._run = self._bind(generate(package.flow))
+        self._traced: tuple[HostModule, Callable[..., Any]] | None = None
+        self._slots: dict[str, Any] = {}
+        self._lock: AbstractContextManager[Any] = threading.RLock() if package.flow.slots or self._weights.written else nullcontext()
+        self._slot_types = {s.name: s.value.type for s in package.flow.slots}
+        self.params = Params(package.flow.signature.params)
+        self.state = State(self)
+        self.reset_state()
+
+    @property
+    def flow(self) -> Flow:
+        """The control flow that runs."""
+        return self.package.flow
+
+    @property
+    def report(self) -> Any:
+        """What the compilation did, block by block."""
+        return self.package.report
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Runs the program. Raises GuardError for a call that does not fit, and what the model itself raises."""
+        values, params, give = self._binder(args, kwargs, self.params.values_in_order)
+        if not self._slot_types:
+            with self._lock:
+                return self._run(*values, *params, give)
+        with self._lock:
+            self._check_slots()
+            return self._run(*values, *params, self._slots, give)
+
+    def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
+        """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
+        module, run = self._traced or self._trace()
+        values, params, give = self._binder(args, kwargs, self.params.values_in_order)
+        path: list[str] = []
+        decisions: list[DecisionRecord] = []
+
+        def decide(number: int, value: Any, left: Any, right: Any) -> None:
+            block, asked = module.decisions[number]
+            gap = None if asked.left is None or asked.right is None else margin(left, right)
+            decisions.append(DecisionRecord(block, asked.text, asked.span, value, gap))
+
+        try:
+            with self._lock:
+                self._check_slots()
+                result = run(*values, *params, *([self._slots] if self._slot_types else []), give, path.append, decide)
+        except Exception as error:  # raised on, with the way that led to it
+            error.__dict__["trace"] = Trace(tuple(path), tuple(decisions))
+            raise
+        return result, Trace(tuple(path), tuple(decisions))
+
+    def reset_state(self) -> None:
+        """State slots and weights that calls write, as they were at first."""
+        with self._lock:
+            self._weights.reset()
+            for slot in self.flow.slots:
+                self._slots[slot.name] = build(slot.initial, self._initial)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the artifact, with the first state and default parameters. Raises ArtifactError on failure; an old file then stays."""
+        artifact.write(self.package, path)
+
+    def _initial(self, weight: str) -> Any:
+        from dync.runtime.store import copied
+
+        return to_home(copied(self._weights.raw(weight)), self._form)
+
+    def _trace(self) -> tuple[HostModule, Callable[..., Any]]:
+        module = generate(self.flow, trace=True)
+        self._traced = (module, self._bind(module))
+        return self._traced
+
+    def _load_kernels(self) -> dict[str, Callable[..., Any]]:
+        threads = int(self.package.meta.get("threads", 0))
+        made: dict[Any, Callable[..., Any]] = {}
+        found = {}
+        for block in self.flow.blocks:
+            if block.name not in self.package.kernels:
+                continue
+            entry = replace(self.package.kernels[block.name], inputs=tuple(self._types[n] for n in block.inputs),
+                            results=tuple(r.type for r in block.results))
+            key: Any = (entry.loader, entry.members, repr(entry.settings), _kinds(entry.inputs), _kinds(entry.results))
+            if key not in made or not entry.members:
+                made[key] = loaders.load(block.name, entry, self.package.members, self._weights, threads, self._form)
+            found[block.name] = made[key]
+        return found
+
+    def _bind(self, module: HostModule) -> Callable[..., Any]:
+        """Executes the host module, made here from the flow, with its names bound."""
+        space: dict[str, Any] = {"__builtins__": BUILTINS, "math": math, "inf": math.inf, "nan": math.nan}
+        space |= {name: self._kernels[block] for block, name in module.kernels.items()}
+        space |= {name: _builder(tree) for name, tree in module.builders.items()}
+        space |= {name: _raiser(exit) for name, exit in module.raises.items()}
+        tracing = ", tracing" if module.decisions else ""
+        file = f"<dync host of {self.flow.name}{tracing}, {id(module):x}>"
+        exec(compile(module.source, file, "exec"), space)
+        linecache.cache[file] = (len(module.source), None, module.source.splitlines(True), file)
+        return space["run"]
+
+    def _check_slots(self) -> None:
+        for name, type in self._slot_types.items():
+            if not fits(self._slots[name], type, self._form):
+                raise GuardError(f"attribute {name!r} holds {describe(self._slots[name])} now; the program was captured for {type}")
+
+
+class State(MutableMapping[str, Any]):
+    """What a program keeps from call to call: state slots and written weights, by name. Tensors are torch's where torch is loaded.
+
+    Reading gives the live value, not a copy; setting a weight writes into its memory. Names cannot be added or removed.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._names = (*runtime._slot_types, *runtime._weights.written)
+
+    def __getitem__(self, name: str) -> Any:
+        runtime = self._runtime
+        value = runtime._slots[name] if name in runtime._slot_types else runtime._weights.home(name)
+        return to_home(value, caller_form(runtime._form)) if is_tensor(value) else value
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        runtime = self._runtime
+        with runtime._lock:
+            if name in runtime._slot_types:
+                runtime._slots[name] = to_home(value, runtime._form) if is_tensor(value) else value
+            elif name in self._names:
+                runtime._weights.put(name, value)
+            else:
+                raise GuardError(f"no state {name!r}; there is: {', '.join(self._names) or 'none'}")
+
+    def __delitem__(self, name: str) -> None:
+        raise GuardError(f"state {name!r} cannot be removed")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def home_form(package: Package) -> Form:
+    """Numpy where no kernel needs torch and numpy has all dtypes, else torch."""
+    if any(loaders.find(k.loader).form == "torch" for k in package.kernels.values()):
+        return "torch"
+    lacking = sorted({t.dtype for t in _types(package.flow).values() if isinstance(t, TensorType) and t.dtype in WIDTHS})
+    try:
+        for dtype in lacking:
+            numpy_dtype(dtype)
+    except ArtifactError:
+        return "torch"
+    return "numpy"
+
+
+def fits(value: Any, type: ValueType, form: Form) -> bool:
+    """Whether a state slot's value is of the type that the program was captured for."""
+    if isinstance(type, TensorType):
+        if not is_tensor(value) or str(value.dtype).removeprefix("torch.") != type.dtype or value.ndim != len(type.shape):
+            return False
+        return all(not isinstance(want, int) or want == size for want, size in zip(type.shape, value.shape))
+    if isinstance(type, ObjectType):
+        return type.kind not in ("None", "NoneType") or value is None
+    return number(value, type.kind) is not None
+
+
+def _types(flow: Flow) -> dict[str, ValueType]:
+    values = [*(i.value for i in flow.signature.inputs), *(p.value for p in flow.signature.params), *(s.value for s in flow.slots)]
+    for block in flow.blocks:
+        values += [*block.params, *block.results, *(o.result for o in block.host)]
+    return {v.name: v.type for v in values}
+
+
+def _kinds(types: tuple[ValueType, ...]) -> tuple[str, ...]:
+    """What a loader may tell apart: scalars by kind, tensors as such."""
+    return tuple("tensor" if isinstance(t, TensorType) else str(t) for t in types)
+
+
+def _written(package: Package) -> list[str]:
+    names = [n for b in package.flow.blocks for n in b.mutates] + [n for k in package.kernels.values() for n in k.mutates]
+    return [n for n in dict.fromkeys(names) if n in package.weights]
+
+
+def _builder(tree: Tree) -> Callable[..., Any]:
+    def make(*leaves: Any) -> Any:
+        return build(tree, lambda name: leaves[int(name)])
+
+    return make
+
+
+def _raiser(exit: Raise) -> Callable[..., BaseException]:
+    def make(*args: Any) -> BaseException:
+        error = exception_class(exit.cls)(*args)
+        if exit.span.line:
+            error.add_note(f"raised by the model at {exit.span.file}:{exit.span.line}")
+        return error
+
+    return make
+
+

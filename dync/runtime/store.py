@@ -1,0 +1,73 @@
+"""The weights of a loaded program: one memory for all kernels, whatever form each wants; and a copy of those that calls write."""
+
+from __future__ import annotations
+
+from typing import Any, Iterable, Mapping
+
+import numpy as np
+
+from dync.runtime.tensors import Form, to_home, to_numpy, to_torch
+from dync.runtime.weights import Raw
+
+
+class Weights:
+    """Name → tensor, as numpy, torch or home form, all over the same memory.
+
+    `written` are private copies, so that a call changes neither the model nor the file's first values, to which `reset` goes back.
+    """
+
+    def __init__(self, given: Mapping[str, Any], form: Form, written: Iterable[str] = ()) -> None:
+        self.form = form
+        self.written = tuple(written)
+        self._given = dict(given)
+        self._first = {name: self._given[name] for name in self.written}
+        self._given |= {name: copied(tensor) for name, tensor in self._first.items()}
+        self._made: dict[tuple[str, Form], Any] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._given
+
+    def numpy(self, name: str) -> np.ndarray:
+        """As a numpy array; bfloat16 and float8 need ml_dtypes."""
+        return self._as(name, "numpy")
+
+    def torch(self, name: str) -> Any:
+        """As a torch tensor without gradient."""
+        return self._as(name, "torch")
+
+    def raw(self, name: str) -> Any:
+        """As it was given: torch tensor, numpy array or Raw."""
+        return self._given[name]
+
+    def home(self, name: str) -> Any:
+        return self._as(name, self.form)
+
+    def _as(self, name: str, form: Form) -> Any:
+        key = (name, form)
+        if key not in self._made:
+            self._made[key] = to_home(self._given[name], form)
+        return self._made[key]
+
+    def put(self, name: str, value: Any) -> None:
+        """Writes `value` into a written weight, in place: kernels hold on to its memory."""
+        overwrite(self.home(name), value)
+
+    def reset(self) -> None:
+        """First values again in all written weights."""
+        for name in self.written:
+            self.put(name, self._first[name])
+
+
+def copied(tensor: Any) -> Any:
+    """A copy with memory of its own, a numpy array or torch tensor; Raw keeps its kind."""
+    if isinstance(tensor, Raw):
+        return Raw(tensor.dtype, tensor.shape, bytearray(tensor.data))
+    return tensor.copy() if isinstance(tensor, np.ndarray) else tensor.detach().clone()
+
+
+def overwrite(target: Any, value: Any) -> None:
+    """Copies `value`, of any form, into the home tensor `target`."""
+    if isinstance(target, np.ndarray):
+        target[...] = to_numpy(value)
+    else:
+        target.copy_(to_torch(value))

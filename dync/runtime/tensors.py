@@ -1,0 +1,145 @@
+"""Tensors from anything to a package's home form, and back to what the caller uses. Torch is imported only where torch is in play.
+
+Home form: numpy arrays where no kernel needs torch, torch tensors otherwise. All conversions share memory, but for tensors on another
+device and arrays that torch cannot view (read-only, negative strides).
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Literal
+
+import numpy as np
+
+from dync.errors import ArtifactError, GuardError
+from dync.runtime.weights import WIDTHS, Raw
+
+Form = Literal["numpy", "torch"]
+Give = Callable[[Any], Any]
+
+
+def is_torch(value: Any) -> bool:
+    """Whether `value` is a torch tensor; does not import torch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def is_tensor(value: Any) -> bool:
+    """Whether `value` is an array of any library."""
+    return isinstance(value, (np.ndarray, np.generic)) or hasattr(value, "__dlpack__")
+
+
+def describe(value: Any) -> str:
+    """A value as error messages show it: "float32[2, 3]", "int 3"."""
+    if is_tensor(value):
+        dtype = str(getattr(value, "dtype", "?")).removeprefix("torch.")
+        device = f" on {value.device}" if is_torch(value) and value.device.type != "cpu" else ""
+        return f"{dtype}[{', '.join(map(str, getattr(value, 'shape', ())))}]{device}"
+    return f"{type(value).__name__} {value!r}" if isinstance(value, (bool, int, float, str)) else type(value).__name__
+
+
+def numpy_dtype(name: str) -> np.dtype:
+    """numpy's dtype for torch's name of one; bfloat16 and float8 through ml_dtypes. Raises ArtifactError when that is not installed."""
+    if name not in WIDTHS:
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ArtifactError(f"{name} needs torch or ml_dtypes: pip install ml_dtypes") from error
+    return np.dtype(getattr(ml_dtypes, name))
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """An array of any library as a numpy array that shares its memory. Raises GuardError for a device that numpy cannot see."""
+    if isinstance(value, np.ndarray):
+        return value
+    if isinstance(value, Raw):
+        return np.frombuffer(value.data, numpy_dtype(value.dtype)).reshape(value.shape)
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    if is_torch(value):
+        return _numpy_of_torch(value)
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise GuardError(f"{describe(value)} cannot be read on the CPU: {error}") from error
+
+
+def _numpy_of_torch(value: Any) -> np.ndarray:
+    if str(value.layout) != "torch.strided":
+        raise GuardError(f"a tensor of layout {value.layout} given, dense ones are allowed")
+    plain = value.detach()
+    if plain.is_conj() or plain.is_neg():
+        plain = plain.resolve_conj().resolve_neg()
+    name = str(value.dtype).removeprefix("torch.")
+    if name in WIDTHS:
+        torch = sys.modules["torch"]
+        return plain.view(torch.uint16 if WIDTHS[name] == 2 else torch.uint8).numpy().view(numpy_dtype(name))
+    if plain.device.type != "cpu":
+        raise GuardError(f"{describe(value)} given, tensors on the CPU are allowed")
+    return plain.numpy()
+
+
+def to_torch(value: Any) -> Any:
+    """An array of any library as a torch tensor without gradient; shares memory where torch can."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return value.detach() if value.requires_grad or type(value) is not torch.Tensor else value
+    if isinstance(value, Raw):
+        return torch.frombuffer(value.data, dtype=getattr(torch, value.dtype)).reshape(value.shape) if len(value.data) else torch.empty(
+            value.shape, dtype=getattr(torch, value.dtype))
+    if not isinstance(value, (np.ndarray, np.generic)):
+        try:
+            return torch.from_dlpack(value)
+        except (BufferError, RuntimeError, TypeError, ValueError) as error:
+            raise GuardError(f"{describe(value)} cannot be read by torch: {error}") from error
+    array = np.asarray(value)
+    if not viewable(array):
+        array = array.copy()
+    if array.dtype.name in WIDTHS:
+        return torch.from_numpy(array.view(f"uint{8 * WIDTHS[array.dtype.name]}")).view(getattr(torch, array.dtype.name))
+    try:
+        return torch.from_numpy(array)
+    except TypeError as error:
+        raise GuardError(f"{describe(value)} given, which torch has no dtype for") from error
+
+
+def viewable(array: np.ndarray) -> bool:
+    """Whether torch can share the array's memory."""
+    return array.flags.writeable and all(s >= 0 for s in array.strides) and array.dtype.isnative
+
+
+def to_home(value: Any, form: Form) -> Any:
+    """`value` in the home form."""
+    return to_numpy(value) if form == "numpy" else to_torch(value)
+
+
+def caller_form(form: Form) -> Form:
+    """What a caller gets who gave no tensor: torch tensors where torch is loaded, as from the eager model."""
+    return "torch" if form == "torch" or "torch" in sys.modules else "numpy"
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+def giver(form: Form, example: Any) -> Give:
+    """What turns a home tensor into the caller's kind, that of `example`."""
+    if isinstance(example, (np.ndarray, np.generic)):
+        return same if form == "numpy" else to_numpy
+    if is_torch(example):
+        return same if form == "torch" else to_torch
+    return _giver_of_library(example)
+
+
+def _giver_of_library(example: Any) -> Give:
+    """By the array API where the library has it, else by its from_dlpack, else numpy: whoever made a lone __dlpack__ object reads that."""
+    if hasattr(example, "__array_namespace__"):
+        read = getattr(example.__array_namespace__(), "from_dlpack", None)
+    else:
+        root = sys.modules.get(type(example).__module__.partition(".")[0])
+        read = getattr(root, "from_dlpack", None) or getattr(getattr(root, "dlpack", None), "from_dlpack", None)
+    if read is None:
+        return to_numpy
+    return lambda value: read(value if is_torch(value) or value.flags.writeable else value.copy())
