@@ -224,6 +224,7 @@ class Engine:
         return span_of(frame) if frame is not None else UNKNOWN
 
     def refuse(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> Any:
+        self.mark_stack()  # marked code may know what to do here
         raise CaptureError(Diagnostic(code, span or self.span(), found, why, remedy))
 
     def text_of(self, node: Any) -> str:
@@ -393,8 +394,6 @@ class Engine:
 
     def mark_stack(self) -> None:
         """Rewrites the functions on the stack at a fork that are not marked yet, and starts over."""
-        if not self.joins:
-            return
         fresh = {f.f_code for f in frames(sys._getframe(1), self.root_frame) if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
         if fresh:
             self.rewrite(fresh)

@@ -14,9 +14,10 @@ from typing import Any, Callable
 import torch
 
 from dync.capture.heap import MISSING, StaticHeap, entries, is_atom, put
-from dync.capture.scalars import kind_of, scalar_of
+from dync.capture.scalars import scalar_of
 
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
 
 
 @dataclass
@@ -73,9 +74,7 @@ class _Walk:
             return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x)))
         if isinstance(x, SYMBOLIC) or type(x) in (bool, int, float):
             scalar = scalar_of(x)
-            kind = kind_of(scalar) if isinstance(x, SYMBOLIC) else type(x).__name__
-            if isinstance(x, torch.SymFloat):
-                kind = "float"
+            kind = KINDS.get(type(x)) or type(x).__name__
             return self.leaf(kind, scalar, x, fixed, where, ("N", kind))
         if id(x) in self.heap.index:
             self.signature.append(("S", self.heap.index[id(x)]))

@@ -203,6 +203,10 @@ def scalar_of(value: Any) -> Scalar:
     return value
 
 
+BOOLEANS = (sympy.core.relational.Relational, sympy.logic.boolalg.BooleanFunction, sympy.logic.boolalg.BooleanAtom)
+"""sympy's truth values; a Symbol is a Boolean too, but ours are integers."""
+
+
 def kind_of(scalar: Any) -> str:
     """ "int", "float" or "bool"."""
     if isinstance(scalar, bool):
@@ -210,5 +214,5 @@ def kind_of(scalar: Any) -> str:
     if isinstance(scalar, (int, float)):
         return type(scalar).__name__
     if isinstance(scalar, sympy.Basic):
-        return "bool" if scalar.is_Boolean or isinstance(scalar, sympy.logic.boolalg.Boolean) else "int"
+        return "bool" if isinstance(scalar, BOOLEANS) else "int"
     return scalar.kind

@@ -9,6 +9,8 @@ import torch
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
 
+from dync.capture.scalars import BOOLEANS
+
 Facts = list[tuple[Any, bool]]
 
 
@@ -44,7 +46,7 @@ class PathShapeEnv(ShapeEnv):
         for fact, truth in facts:
             if fact == expr:
                 return truth
-            if isinstance(fact, sympy.Basic) and isinstance(expr, sympy.logic.boolalg.Boolean) and fact == sympy.Not(expr):
+            if isinstance(fact, sympy.Basic) and isinstance(expr, BOOLEANS) and fact == sympy.Not(expr):
                 return not truth
         substitution, ranges = learn(facts, {s: self.var_to_range[s] for s in expr.free_symbols if s in self.var_to_range}, self.var_to_range)
         reduced = expr.xreplace(substitution) if substitution else expr
@@ -67,7 +69,7 @@ class PathShapeEnv(ShapeEnv):
         found = self.known(orig_expr)
         if found is None and fallback_value is not None:
             found = fallback_value
-        if found is None and isinstance(orig_expr, sympy.logic.boolalg.Boolean):
+        if found is None and isinstance(orig_expr, BOOLEANS):
             found = self.engine.decide(orig_expr)
         if found is None:
             found = self.engine.concretise_int(orig_expr)
