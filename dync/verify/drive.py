@@ -26,13 +26,17 @@ CHAIN = 8
 
 @dataclass
 class Driver:
-    """One verification. runner: the side whose traces guide the search (cheap calls, nothing compared)."""
+    """One verification. runner: the side whose traces guide the search (cheap calls, nothing compared).
+
+    patience: mismatches after which it stops, since more would say no more.
+    """
 
     harness: Harness
     sampler: Sampler
     runner: Side
     budget: int
     cover: str = "paths"
+    patience: int = 20
     forced: int = 0
     found: dict[Path, Found] = field(default_factory=dict)
 
@@ -53,16 +57,20 @@ class Driver:
             if self.left() <= 0:
                 break
             self.search(target)
-        self.chain()
+        if len(self.books.mismatches) < self.patience:
+            self.chain()
 
     def left(self) -> int:
-        """Calls that the budget still allows."""
+        """Calls that the budget still allows; none after too many mismatches."""
+        if len(self.books.mismatches) >= self.patience:
+            return 0
         return self.budget - (self.books.runs - self.books.given) - self.books.rejected
 
     def sample(self) -> None:
         """Random calls: half of the budget, fewer once all outcomes have been taken and a fair number was compared."""
         quota, fair = max(1, self.budget // 2), min(24, max(1, self.budget // 4))
-        for n, call in enumerate(itertools.islice(self.sampler, quota)):
+        far = (self.sampler.far(),) if self.backs else ()
+        for n, call in enumerate(itertools.chain(far, itertools.islice(self.sampler, quota))):
             if self.left() <= 0 or self.books.rejected >= 30 and not self.books.runs:
                 break
             if n >= fair and not self.missing_outcomes() and (self.cover == "decisions" or not self.missing_paths()):

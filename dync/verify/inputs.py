@@ -129,6 +129,13 @@ class Sampler:
         values = {i.path: self.leaf(i, sizes, style) for i in self.signature.inputs}
         return call_of(self.signature, values | self.params(plain=n % 2 == 0), f"random {style}")
 
+    def far(self) -> Call:
+        """A call with values so large that a loop which shrinks them comes to its cap."""
+        call = self.random(1)
+        values = leaf_values(self.signature, call)
+        far = {p: v * 1e6 for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
+        return call_of(self.signature, values | far, "random far")
+
     def vary(self, call: Call) -> Call:
         """A given call, scaled, shifted, blurred or shuffled, with other run-time parameters."""
         values = leaf_values(self.signature, call)

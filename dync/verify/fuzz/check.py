@@ -1,0 +1,135 @@
+"""Runs one network file through capture, the interpreter, backends and hosts, and compares each with eager."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Sequence
+
+import msgspec
+
+from dync.errors import BackendError, CaptureError, DyncError
+from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes
+from dync.verify.compare import Tolerances
+from dync.verify.harness import Harness
+
+OWN = "fuzz:"
+"""How the messages of exceptions that a generated network raises on purpose begin."""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """What became of one network.
+
+    kind: "same"; "declined" with a reason; "differs"; "crash" of dync; "invalid" when eager itself cannot run it; "hang"; "died".
+    stage: "eager", "capture", "interpret", or "backend/host". key: equal for findings with the same cause, as far as can be told.
+    """
+
+    kind: Literal["same", "declined", "differs", "crash", "invalid", "hang", "died"]
+    stage: str = ""
+    key: str = ""
+    detail: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether dync is wrong."""
+        return self.kind in ("differs", "crash", "hang", "died")
+
+
+def load_file(path: Path) -> ModuleType:
+    """The network file as a module of its own name."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def check(path: Path, backends: Sequence[str], hosts: Sequence[str]) -> Finding:
+    """The first thing that is not the same as eager, over the interpreter and each backend on each host."""
+    try:
+        module = load_file(path)
+        model, inputs = module.build(), module.inputs()
+        refused = _eager_refusal(model, inputs)
+    except Exception as error:  # a shrunk file may be any nonsense
+        return Finding("invalid", "eager", type(error).__name__, str(error))
+    if refused:
+        return Finding("invalid", "eager", "raises", refused)
+    found = _captured(model, inputs)
+    if isinstance(found, Finding):
+        return found
+    for stage, make in _stages(found, inputs[0], backends, hosts):
+        one = _stage(stage, make, model, found, inputs)
+        if one.kind != "same":
+            return one
+    return Finding("same")
+
+
+def _eager_refusal(model: Any, inputs: Sequence[tuple[Any, ...]]) -> str:
+    """Why eager cannot run the network; its own planned exceptions are fine."""
+    side = EagerSide(model)
+    for args in inputs:
+        error = side.run(Call(args)).error
+        if error is not None and OWN not in str(error.args):
+            return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def _captured(model: Any, inputs: Sequence[tuple[Any, ...]]) -> Any:
+    from dync.api import capture
+
+    try:
+        return capture(model, inputs[0])
+    except CaptureError as error:
+        codes = ", ".join(dict.fromkeys(d.code for d in error.diagnostics))
+        return Finding("declined", "capture", codes, str(error))
+    except Exception as error:  # anything else that capture raises is dync's fault
+        return _crash("capture", error)
+
+
+def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, Callable[[], Side]]]:
+    def compiled(backend: str, host: str) -> Side:
+        from dync.api import compile
+
+        side = CompiledSide(compile(program, args, backend=backend, host=host))
+        side.name = f"{backend}/{host}"
+        return side
+
+    pairs = [(b, h) for b in backends for h in hosts]
+    return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", lambda b=b, h=h: compiled(b, h)) for b, h in pairs)]
+
+
+def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, inputs: Sequence[tuple[Any, ...]]) -> Finding:
+    try:
+        side = make()
+        harness = Harness(program.flow, EagerSide(model), (side,), program, ProgramSide(program, initial=dict(attributes(model))), Tolerances())
+        for args in inputs:
+            harness.check(Call(args))
+        for n, args in enumerate(inputs):
+            if not harness.check(Call(args, origin=f"given, call {n + 1} in a row"), fresh=n == 0):
+                break
+    except BackendError as error:
+        return Finding("declined", stage, "BackendError", str(error))
+    except Exception as error:  # a crash of dync is what this looks for
+        return _crash(stage, error)
+    if harness.books.mismatches:
+        wrong = harness.books.mismatches[0]
+        return Finding("differs", stage, _shape(wrong.differences[0]), "\n".join((str(wrong), *wrong.differences)))
+    return Finding("same", stage)
+
+
+def _shape(difference: str) -> str:
+    """A difference without its numbers."""
+    return "".join("#" if c.isdigit() else c for c in difference.split(" in eager")[0].split(":")[0])
+
+
+def _crash(stage: str, error: Exception) -> Finding:
+    if isinstance(error, DyncError) and stage == "capture":
+        return Finding("declined", stage, type(error).__name__, str(error))
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if "dync" in f.filename or "backends" in f.filename]
+    place = f"{Path(frames[-1].filename).name}:{frames[-1].name}" if frames else "?"
+    return Finding("crash", stage, f"{type(error).__name__} in {place}", "".join(traceback.format_exception(error))[-4000:])

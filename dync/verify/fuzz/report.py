@@ -1,0 +1,47 @@
+"""What a fuzz run found, as data and as text."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import msgspec
+
+from dync.verify.fuzz.check import Finding
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """A cause of failure: the first network that showed it, how many did, and the file that reproduces it."""
+
+    seed: int
+    finding: Finding
+    count: int
+    file: str = ""
+    features: tuple[str, ...] = ()
+
+
+class FuzzReport(msgspec.Struct, frozen=True):
+    """kinds: networks by what became of them. declined: reasons and how often. ok: no network failed, and some were compared."""
+
+    seed: int
+    count: int
+    backends: tuple[str, ...]
+    hosts: tuple[str, ...]
+    kinds: dict[str, int]
+    declined: dict[str, int]
+    failures: tuple[Failure, ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.failures and self.kinds.get("same", 0) > 0
+
+    def to_json(self) -> str:
+        """The report as one JSON object."""
+        return msgspec.json.format(msgspec.json.encode(msgspec.structs.asdict(self) | {"ok": self.ok})).decode()
+
+    def __str__(self) -> str:
+        done = ", ".join(f"{n} {kind}" for kind, n in Counter(self.kinds).most_common())
+        lines = [f"{self.count} networks from seed {self.seed} through {', '.join(self.backends)} on {', '.join(self.hosts)}: {done or 'none ran'}"]
+        lines += [f"  declined {n} times: {why}" for why, n in Counter(self.declined).most_common()]
+        for f in self.failures:
+            lines += [f"  {f.finding.kind} in {f.finding.stage} ({f.count} networks, first seed {f.seed}): {f.finding.key}", f"    reproduce: python {f.file}" if f.file else ""]
+        return "\n".join(line for line in lines if line)

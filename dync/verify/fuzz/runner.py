@@ -1,0 +1,84 @@
+"""`run`: generate, check, group by cause, shrink, write reproducing files. The same seed gives the same networks."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import Callable, Sequence
+
+from dync.errors import UsageError
+from dync.verify.fuzz.check import Finding
+from dync.verify.fuzz.generate import FEATURES, Network, generate
+from dync.verify.fuzz.report import Failure, FuzzReport
+from dync.verify.fuzz.shrink import shrink
+from dync.verify.fuzz.worker import Worker
+
+
+def run(
+    count: int = 100, seed: int = 0, backends: Sequence[str] = ("onnxruntime",), hosts: Sequence[str] = ("python",), out: Path | str | None = None, *,
+    features: frozenset[str] = FEATURES, timeout: float = 60.0, shrinking: int = 150, tick: Callable[[int, Finding], None] | None = None,
+) -> FuzzReport:  # fmt: skip
+    """Checks the networks seed, seed + 1, ... seed + count - 1 against eager.
+
+    out: folder for reproducing files (made when missing; none are written without it). features: constructs to draw from.
+    timeout: seconds for one network. shrinking: candidates tried for each cause. tick: called after each network.
+    Raises UsageError for unknown features or a count below one.
+    """
+    if count < 1:
+        raise UsageError(f"count is {count}; at least one network must be generated")
+    if unknown := features - FEATURES:
+        raise UsageError(f"unknown features: {', '.join(sorted(unknown))}; known: {', '.join(sorted(FEATURES))}")
+    kinds: Counter[str] = Counter()
+    declined: Counter[str] = Counter()
+    causes: dict[tuple[str, str, str], list[tuple[Network, Finding]]] = {}
+    worker = Worker(timeout)
+    with tempfile.TemporaryDirectory(prefix="dync-fuzz-") as folder:
+        try:
+            for n in range(count):
+                network = generate(seed + n, features)
+                found = worker.check(_written(Path(folder) / f"network_{network.seed}.py", network.source), backends, hosts)
+                kinds[found.kind] += 1
+                if found.kind == "declined":
+                    declined[f"{found.stage}: {found.key}"] += 1
+                if found.is_failure:
+                    causes.setdefault((found.kind, found.stage, found.key), []).append((network, found))
+                if tick is not None:
+                    tick(n + 1, found)
+            failures = tuple(_failure(worker, Path(folder), group, backends, hosts, out, shrinking) for group in causes.values())
+        finally:
+            worker.close()
+    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), dict(declined), failures)
+
+
+def _written(path: Path, source: str) -> Path:
+    path.write_text(source)
+    return path
+
+
+def _failure(worker: Worker, folder: Path, group: list[tuple[Network, Finding]], backends: Sequence[str], hosts: Sequence[str], out: Path | str | None, tries: int) -> Failure:
+    network, found = min(group, key=lambda g: len(g[0].source))
+    stages = found.stage.split("/") if "/" in found.stage else ()
+    on, at = ([stages[0]], [stages[1]]) if len(stages) == 2 else (backends, hosts)
+    names = iter(range(1_000_000))
+
+    def fails(source: str) -> bool:
+        again = worker.check(_written(folder / f"shrunk_{network.seed}_{next(names)}.py", source), on, at)
+        return (again.kind, again.stage, again.key) == (found.kind, found.stage, found.key)
+
+    smallest = shrink(network.source, fails, tries) if found.kind != "hang" and fails(network.source) else network.source
+    file = ""
+    if out is not None:
+        Path(out).mkdir(parents=True, exist_ok=True)
+        file = str(_written(Path(out) / f"fuzz_{network.seed}_{found.kind}.py", reproducer(smallest, network, found, on, at)))
+    return Failure(network.seed, found, len(group), file, tuple(sorted(network.features)))
+
+
+def reproducer(source: str, network: Network, found: Finding, backends: Sequence[str], hosts: Sequence[str]) -> str:
+    """A Python file that holds the network and, run as a script, checks it again and exits with 1 while it fails."""
+    detail = "\n".join(f"# {line}" for line in found.detail.splitlines()[-30:])
+    head = f"# Network {network.seed} of `dync fuzz`, shrunk. {found.kind} in {found.stage}: {found.key}\n{detail}\n\n"
+    tail = (
+        f'\n\nif __name__ == "__main__":\n    import sys\n    from pathlib import Path\n\n    from dync.verify.fuzz.check import check\n\n'
+        f"    found = check(Path(__file__), {list(backends)!r}, {list(hosts)!r})\n    print(found.kind, found.stage, found.key)\n    print(found.detail)\n    sys.exit(found.is_failure)\n")
+    return head + source + tail
