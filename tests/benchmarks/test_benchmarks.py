@@ -1,0 +1,103 @@
+"""The benchmark runner: what it times, what it writes, and that its peers give eager's results."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def benchmarks_importable(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def test_interleaving_calls_every_runner_as_often_in_a_rotating_order():
+    from benchmarks.timing import interleave
+
+    order = []
+    runners = {name: lambda x, name=name: order.append((name, x)) for name in "ab"}
+    times = interleave(runners, [(1,), (2,)], seconds=0.0, warm_up=0, most=4)
+    assert {name: one.calls for name, one in times.items()} == {"a": 4, "b": 4}
+    assert order[4:] == [("a", 1), ("b", 1), ("b", 2), ("a", 2), ("a", 1), ("b", 1), ("b", 2), ("a", 2)]
+    assert all(0 <= one.median <= one.p90 for one in times.values())
+
+
+def test_same_means_structure_types_and_values():
+    from benchmarks.subject import same
+
+    x = torch.tensor([1.0, 2.0])
+    assert same((x, 1), (x + 1e-6, 1))
+    assert not same((x, 1), (x + 1e-2, 1))
+    assert not same((x, 1), (x, 2))
+    assert not same((x, 1), [x, 1])
+    assert not same(x, x.double())
+    assert not same(1, True)
+
+
+def test_markdown_keeps_rows_and_notes():
+    from benchmarks.result import Result, markdown
+
+    text = markdown(Result("n", "Title", ("a", "b"), (("x|y", 0.12345), (None, 1234.5)), ("why",), command="python -m benchmarks n"))
+    assert text.splitlines() == [
+        "## Title", "", "`python -m benchmarks n`", "", "| a | b |", "|---|---|", "| x\\|y | 0.123 |", "|  | 1234 |", "", "- why"
+    ]  # fmt: skip
+
+
+def test_runner_writes_json_and_fails_on_a_wrong_output(tmp_path, monkeypatch, capsys):
+    import types
+
+    from benchmarks import __main__ as runner
+    from benchmarks.result import Result
+
+    for ok in (True, False):
+        fake = types.ModuleType("fake_bench")
+        fake.run = lambda options, ok=ok: Result("fake", "Fake", ("a",), ((1.5,),), ok=ok)
+        monkeypatch.setitem(sys.modules, "fake_bench", fake)
+        monkeypatch.setitem(runner.BENCHES, "fake", "fake_bench")
+        monkeypatch.setattr(sys, "argv", ["benchmarks", "fake", "--seconds", "0.5", "--json", str(tmp_path / "r.json")])
+        threads = torch.get_num_threads()
+        try:
+            assert runner.main() == (0 if ok else 1)
+        finally:
+            torch.set_num_threads(threads)
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["results"][0]["rows"] == [[1.5]]
+    assert written["results"][0]["command"] == "python -m benchmarks fake --seconds 0.5"
+    assert written["machine"]["torch"] == torch.__version__
+
+
+def test_unknown_benchmark_is_wrong_usage(monkeypatch, capsys):
+    from benchmarks import __main__ as runner
+
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "nope"])
+    with pytest.raises(SystemExit) as stop:
+        runner.main()
+    assert stop.value.code == 2
+    assert "capture-growth" in capsys.readouterr().err
+
+
+def test_hand_made_peers_equal_eager():
+    from benchmarks.peers import Refused, dycl, oracle
+    from benchmarks.subject import same
+    from dync.models import fashion_exits
+
+    model = fashion_exits.build()
+    inputs = fashion_exits.varied_inputs()
+    with torch.no_grad():
+        wanted = [model(*args) for args in inputs]
+        host = dycl.dycl(model, inputs[0], threads=1)
+        assert all(same(host(*args), want) for args, want in zip(inputs, wanted, strict=True))
+        path = oracle.fashion_exits(model, 1, threads=1)
+        assert all(same(path(*args), want) for args, want in zip(inputs, wanted, strict=True) if want[1] == 1)
+    with pytest.raises(Refused, match="Linear"):
+        dycl.dycl(torch.nn.Linear(2, 2), (), threads=1)
+
+
+def test_a_refusal_is_one_line():
+    from benchmarks.peers import reason
+
+    assert reason(ValueError("\n  first\nsecond")) == "ValueError: first"
