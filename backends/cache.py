@@ -18,7 +18,9 @@ from typing import Mapping
 from dync.backends.base import BlockCode, Kernel, Target
 from dync.backends.kernels import canonical_weights, structure_key
 
-SCHEMA = 1
+SCHEMA = 2
+WEIGHT_MAPS = ("initializers", "feeds", "weights")
+"""Settings that map the code's own weight names to those of the package."""
 
 
 def default_folder() -> Path:
@@ -76,11 +78,8 @@ def cache_key(kernel: Kernel, backend: str, version: str, target: Target, thread
 
 
 def with_weights(code: BlockCode, names: Mapping) -> BlockCode:
-    """`code` reading other weights: names replaced in `weights` and in the settings' initializers."""
-    initializers = code.settings.get("initializers")
-    settings = dict(code.settings)
-    if isinstance(initializers, dict):
-        settings["initializers"] = {k: names[v] for k, v in initializers.items()}
+    """`code` reading other weights: names replaced in `weights` and in the settings' "initializers", "feeds" and "weights"."""
+    settings = {k: {own: names[w] for own, w in v.items()} if k in WEIGHT_MAPS and isinstance(v, dict) else v for k, v in code.settings.items()}
     return replace(code, weights=tuple(names[w] for w in code.weights), settings=settings)
 
 

@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any, Iterable
 
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.backends.kernels import canonical_weights
 from dync.errors import BackendError
 
 if TYPE_CHECKING:
@@ -37,9 +38,9 @@ class Eager:
         import hashlib
         import json
 
+        weights = canonical_weights(kernel)
         text = json.dumps(document(kernel.graph), separators=(",", ":")).encode()
-        weights = tuple(dict.fromkeys(str(n.target) for n in kernel.graph.nodes if n.op == "get_attr"))
-        settings = {"inputs": [v.name for v in kernel.inputs], "outputs": [v.name for v in kernel.results]}
+        settings = {"weights": {f"w{i}": name for i, name in enumerate(weights)}}
         return BlockCode("eager", hashlib.sha256(text).hexdigest(), {"graph.json": text}, weights, settings, ("torch",))
 
 
@@ -62,10 +63,13 @@ def document(graph: Graph) -> dict[str, Any]:
 
 
 def _names(graph: Graph) -> dict[Node, str]:
-    """Numbered names, so that equal graphs give equal text."""
+    """Numbered names of values, "v0", and of weights in order of first use, "w0", so that equal graphs give equal text."""
     names: dict[Node, str] = {}
+    weights: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op in ("placeholder", "call_function"):
+        if node.op == "get_attr":
+            names[node] = weights.setdefault(str(node.target), f"w{len(weights)}")
+        elif node.op != "output":
             names[node] = f"v{len(names)}"
     return names
 
@@ -97,7 +101,7 @@ def _argument(arg: Any, names: dict[Node, str]) -> dict[str, Any]:
 
     match arg:
         case torch.fx.Node():
-            return {"weight": str(arg.target)} if arg.op == "get_attr" else {"ref": names[arg]}
+            return {"weight" if arg.op == "get_attr" else "ref": names[arg]}
         case tuple() | list():
             return {"list": [_argument(a, names) for a in arg]}
         case torch.dtype() | torch.layout() | torch.memory_format():

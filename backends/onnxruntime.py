@@ -70,7 +70,14 @@ def _open(kernel: Kernel, found) -> None:
     values = [_ort_value(kernel.weights[w]) for w in found.weights.values()]
     options.add_external_initializers(list(found.weights), values)
     try:
-        ort.InferenceSession(found.model, options, providers=["CPUExecutionProvider"])
+        try:
+            ort.InferenceSession(found.model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        except Exception as error:  # noqa: BLE001  a process whose runtime made the shared thread pool must use it everywhere
+            if "global thread pool" not in str(error):
+                raise
+            options.use_per_session_threads = False
+            options.intra_op_num_threads = options.inter_op_num_threads = 0
+            ort.InferenceSession(found.model, options, providers=["CPUExecutionProvider"], enable_fallback=0)
     except Exception as error:  # noqa: BLE001  the foreign toolchain's own exception classes share no root
         name = re.search(r"\b(n\d+)\b", str(error))
         node = found.origin.get(name.group(1)) if name else None
