@@ -13,7 +13,7 @@ Python's own limits are kept: 100 levels of indentation, 20 nested loops, no rec
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Callable, Collection
 
 from dync.host.base import HostModule, check, decides, has_kernel
 from dync.host.expressions import Expression, apply, literal, negated, variable
@@ -34,18 +34,21 @@ class TooDeep(Exception):
     """The structured form would pass Python's limits; the caller takes the dispatching form."""
 
 
-def generate(flow: Flow, trace: bool = False) -> HostModule:
+def generate(flow: Flow, trace: bool = False, kernels: Collection[str] | None = None) -> HostModule:
     """The host module of `flow`; with `trace` its `run` also reports blocks and decisions.
+
+    kernels: the blocks that have a kernel to call; by default those that read, give or write anything.
 
     Raises ValueError, one line, on a flow that no host can walk (see `check`).
     """
     check(flow)
     form = shape(flow)
     names = assign(flow, form)
+    called = frozenset(b.name for b in flow.blocks if has_kernel(b)) if kernels is None else frozenset(kernels)
     try:
-        return _Writer(flow, form, names, trace).structured()
+        return _Writer(flow, form, names, trace, called).structured()
     except TooDeep:
-        return _Writer(flow, form, names, trace).dispatched()
+        return _Writer(flow, form, names, trace, called).dispatched()
 
 
 @dataclass(slots=True)
@@ -82,6 +85,7 @@ class _Writer:
     shape: Shape
     names: Names
     trace: bool
+    called: frozenset[str]
     lines: list[Line] = field(default_factory=list)
     pending: dict[str, Expression] = field(default_factory=dict)
     kernels: dict[str, str] = field(default_factory=dict)
@@ -95,7 +99,7 @@ class _Writer:
         self.blocks = {b.name: b for b in self.flow.blocks}
         self.taken = set(self.names.taken)
         for name in self.shape.order:
-            if has_kernel(self.blocks[name]):
+            if name in self.called:
                 self.kernels[name] = identifier(name, self.taken)
         self.uses: dict[str, int] = {}
         for name in self.shape.order:

@@ -95,7 +95,7 @@ def write(package: Package, path: str | PathLike[str]) -> None:
 def _members(package: Package) -> Iterator[tuple[str, list[Any]]]:
     encode = msgspec.json.encode
     yield FLOW, [encode(package.flow)]
-    yield MAIN, [generate(package.flow).source.encode()]
+    yield MAIN, [generate(package.flow, kernels=package.kernels).source.encode()]
     yield SOURCES, [encode(dict(package.sources))]
     yield COVERAGE, [encode(package.coverage)]
     for name in sorted(package.members):
@@ -145,8 +145,10 @@ def read(path: str | PathLike[str]) -> Package:
 def misfit(package: Package) -> str:
     """What does not fit together in a package, "" when all does."""
     for block in package.flow.blocks:
-        if has_kernel(block) != (block.name in package.kernels):
-            return f"block {block.name!r} has " + ("no kernel" if has_kernel(block) else "a kernel, but computes nothing")
+        if has_kernel(block) and block.name not in package.kernels:
+            return f"block {block.name!r} has no kernel"
+    if strange := package.kernels.keys() - {b.name for b in package.flow.blocks}:
+        return f"kernel {min(strange)!r} belongs to no block"
     for name, kernel in package.kernels.items():
         for member in kernel.members:
             if member not in package.members:

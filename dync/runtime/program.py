@@ -58,7 +58,7 @@ class Runtime:
         self._weights = Weights(package.weights, self._form, _written(package))
         self._binder = Binder(package.flow, self._form)
         self._kernels = self._load_kernels()
-        self._run = self._bind(generate(package.flow))
+        self._run = self._bind(generate(package.flow, kernels=package.kernels))
         self._traced: tuple[HostModule, Callable[..., Any]] | None = None
         self._slots: dict[str, Any] = {}
         self._lock: AbstractContextManager[Any] = threading.RLock() if package.flow.slots or self._weights.written else nullcontext()
@@ -125,7 +125,7 @@ class Runtime:
         return to_home(copied(self._weights.raw(weight)), self._form)
 
     def _trace(self) -> tuple[HostModule, Callable[..., Any]]:
-        module = generate(self.flow, trace=True)
+        module = generate(self.flow, trace=True, kernels=self.package.kernels)
         self._traced = (module, self._bind(module))
         return self._traced
 

@@ -1,7 +1,7 @@
 """Kernels as ATen graphs, run by torch itself: the backend that takes everything.
 
 members: graph.json = {"inputs": [name], "nodes": [{"name", "target", "args", "kwargs"}], "outputs": [argument]}
-target:   "aten.add.Tensor", or a plain function: "operator.add", "math.sqrt", "builtins.max", "torch.sym_max"
+target:   "aten.add.Tensor", "operator.getitem", or a scalar operation by its key in SCALAR_OPS: "operator.add", "operator.int", "math.sqrt"
 argument: {"ref": name} | {"weight": name} | {"const": null, bool, int, float, str} | {"float": "inf", "-inf", "nan"}
           | {"complex": [re, im]} | {"list": [argument]} | {"tuple": [argument]} | {"slice": [argument x 3]} | {"ellipsis": true}
           | {"dtype": "float32"} | {"device": "cpu"} | {"layout": "strided"} | {"memory_format": "contiguous_format"}
@@ -12,15 +12,14 @@ The graph becomes one Python function; each intermediate is let go after its las
 
 from __future__ import annotations
 
-import builtins
 import keyword
-import math
 import operator
 from typing import Any, Callable, Mapping
 
 import msgspec
 
 from dync.errors import ArtifactError, BackendError
+from dync.ir.scalars import SCALAR_OPS
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
 
@@ -28,14 +27,9 @@ FORM = "torch"
 NAMESPACES = frozenset({"aten", "prims", "quantized_decomposed"})
 FORBIDDEN = frozenset({"aten.from_file"})
 """Operators that touch files: no graph of a network holds them."""
-PLAIN: dict[str, Any] = {
-    **{f"operator.{n}": getattr(operator, n) for n in (
-        "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "lt", "le", "gt", "ge", "eq", "ne",
-        "and_", "or_", "xor", "not_", "neg", "pos", "invert", "getitem", "index")},
-    **{f"math.{n}": getattr(math, n) for n in dir(math) if callable(getattr(math, n)) and not n.startswith("_")},
-    **{f"builtins.{n}": getattr(builtins, n) for n in ("int", "float", "bool", "abs", "round", "min", "max", "sum", "complex")},
-}
-SYMBOLIC = frozenset({"sym_int", "sym_float", "sym_max", "sym_min", "sym_not", "sym_ite", "sym_sum", "sym_sqrt"})
+PLAIN: dict[str, Any] = {"operator.getitem": operator.getitem} | {
+    name if name.startswith("math.") else f"operator.{name}": op.function for name, op in SCALAR_OPS.items()}
+"""Scalar operations by their key in SCALAR_OPS."""
 
 
 class Node(msgspec.Struct, frozen=True):
@@ -69,8 +63,6 @@ def resolve(target: str) -> Callable[..., Any]:
 
     if target in PLAIN:
         return PLAIN[target]
-    if target.startswith("torch.") and target[6:] in SYMBOLIC:
-        return getattr(torch, target[6:])
     parts = target.split(".")
     if len(parts) != 3 or parts[0] not in NAMESPACES or ".".join(parts[:2]) in FORBIDDEN:
         raise BackendError(f"{target!r} is no operator that a block may call")
