@@ -8,6 +8,7 @@ from typing import Any, Callable
 import torch
 
 from dync.capture.image import SYMBOLIC
+from dync.capture.loops import SymRange
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 
 INTEGRAL = {"floor", "ceil", "trunc"}
@@ -62,6 +63,18 @@ def _len(engine: Any, x: Any) -> Any:
     if isinstance(x, torch.Tensor) and x.dim() > 0:
         return x.shape[0]
     return len(x)
+
+
+def _range(engine: Any, *args: Any) -> Any:
+    args = tuple(a.item() if isinstance(a, torch.Tensor) else a for a in args)
+    args = tuple(engine.as_int(a) if isinstance(a, torch.SymBool) else a for a in args)
+    known = tuple(engine.known_int(a) if isinstance(a, torch.SymInt) else a for a in args)
+    if not any(k is None for k in known):
+        return range(*known)
+    start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
+    if not isinstance(step, int):
+        engine.refuse("DY210", "a range whose step is known only at run time", "its direction must be fixed", "walk upwards and compute the value")
+    return SymRange(start, stop, step)
 
 
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
@@ -119,5 +132,5 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
 
 
-_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, isinstance: _isinstance, min: _extreme("min"),
+_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, range: _range, isinstance: _isinstance, min: _extreme("min"),
                                          max: _extreme("max")}

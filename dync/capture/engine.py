@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC, Image, Roots, substitute, take
+from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
 from dync.capture.markers import DOOR, Markers, Site, bind, instrument
 from dync.capture.places import NN, Activation, can_mark, frames, is_user, span_of
 from dync.capture.recorder import DispatchMode, FunctionMode, Recorder
@@ -57,6 +58,7 @@ class Engine:
         self.swapped: list[tuple[types.FunctionType, types.CodeType]] = []
         self.tried: set[types.CodeType] = set()
         self.written: list[tuple[int, Any]] = []
+        self.plans: dict[Any, Plan] = {}
         self.given: set[tuple[int, Any]] = set()
         """Places that hold run-time parameters."""
         self.recorder = Recorder(self)
@@ -76,6 +78,7 @@ class Engine:
         self.uids = 0
         self.records: list[Rec] = []
         self.waiting: dict[tuple[Any, ...], list[Waiting]] = {}
+        self.headers: dict[Rec, list[int]] = {}
         entry = self.new_rec(None)
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0
         self.partial: list[Any] = []
@@ -322,12 +325,15 @@ class Engine:
         return rec
 
     def choose(self, index: Any, count: int) -> int:
-        """Which of 0..count-1 a symbolic index is on this path; negative indices count from the end."""
+        """Which of 0..count-1 a symbolic index is on this path, negative indices counted from the end; `count` when outside."""
         self.check_alive()
         scalar = scalar_of(index)
-        for i in range(-count, count):
-            if self.shape_env.known(sympy.Eq(scalar, i)):
-                return i
+        if isinstance(scalar, int):
+            return scalar % count if -count <= scalar < count else count
+        here = [sympy.Or(sympy.Eq(scalar, i), sympy.Eq(scalar, i - count)) for i in range(count)]
+        found = next((i for i in range(count) if self.shape_env.known(here[i])), None)
+        if found is not None:
+            return found
         if self.cursor < len(self.rec.log):
             raise AssertionError("replay diverged at a switch")
         if self.step < len(self.path) - 1:
@@ -335,30 +341,33 @@ class Engine:
             if not isinstance(exit, CaseExit):
                 raise AssertionError("replay diverged: a switch that was not there")
             target = self.path[self.step + 1]
-            found = next((n for n, to in exit.cases if to.rec is target), None)
+            taken = next((n % count for n, to in exit.cases if to.rec is target), count)
             self.advance()
-            return count if found is None else found
+            return taken
         self.check_visible(scalar)
         self.mark_stack()
         text, span = self.source_text()
-        possible = [i for i in range(-count, count) if self.shape_env.known(sympy.Eq(scalar, i)) is not False]
         cases: list[tuple[int, To]] = []
-        for i in possible:
-            rec = self.fork_rec()
-            rec.facts.append((sympy.Eq(scalar, i), True))
-            cases.append((i, To(rec)))
-        inside = self.shape_env.known(sympy.And(scalar >= -count, scalar < count))
+        for i in range(count):
+            keys = [k for k in (i, i - count) if self.shape_env.known(sympy.Eq(scalar, k)) is not False]
+            if keys:
+                rec = self.fork_rec()
+                rec.facts.append((here[i] if len(keys) > 1 else sympy.Eq(scalar, keys[0]), True))
+                cases += [(k, To(rec)) for k in keys]
         default = None
-        if inside is not True:
+        if self.shape_env.known(sympy.And(scalar >= -count, scalar < count)) is not True:
             rec = self.fork_rec()
             rec.exit = RaiseExit("builtins:IndexError", ("list index out of range",), (), span)
             default = To(rec)
+        if not cases:
+            return count
         self.rec.exit = CaseExit(scalar, cases, default, text, span)
-        for _, to in reversed(cases[1:]):
-            self.tasks.append([*self.path, to.rec])
-        self.path = [*self.path, cases[0][1].rec]
+        first = cases[0][1].rec
+        for rec in reversed(list(dict.fromkeys(to.rec for _, to in cases if to.rec is not first))):
+            self.tasks.append([*self.path, rec])
+        self.path = [*self.path, first]
         self.advance()
-        return cases[0][0]
+        return cases[0][0] % count
 
     def expect(self, predicate: Any) -> bool:
         """A condition that torch needs: a run for which it fails raises at run time."""
@@ -473,9 +482,10 @@ class Engine:
         start = act.starts.get(site.depth, act.entry)
         if self.rec is start:
             return None
-        new = self.join(act.position(site.uid, site.loops), start, site, act, {})
+        pending = self._pending(act) if act.pending else None
+        new = self.join(act.position(site.uid, site.loops), start, site, act, {}, pending=pending)
         act.starts[site.depth] = self.rec
-        return new
+        return new if pending is None else {**pending, **(new or {})}
 
     def begin(self) -> Rec:
         return self.rec
@@ -497,25 +507,146 @@ class Engine:
         new = self.join((*act.prefix, sys.maxsize), act.entry, site, act, {"dync value": value}, leaving=True)
         return new["dync value"] if new else value
 
-    def loop_over(self, iterable: Any) -> Any:
-        return iterable
+    def loop_over(self, site_uid: int, iterable: Any) -> Any:
+        if not isinstance(iterable, (range, SymRange)):
+            return iterable
+        site = self.markers.sites[site_uid]
+        plan = self.plans.get(self.loop_key(site))
+        if isinstance(iterable, SymRange) and plan is None:
+            plan = self.plans[self.loop_key(site)] = Plan()
+        if plan is None or (not plan.rolled and isinstance(iterable, range)):
+            return iterable
+        frame = sys._getframe(1)
+        act = self._here(site, frame)
+        act.symbolic.add(site_uid)
+        return LoopIter(Turn(lambda it: self.turn(site, frame, it)), iterable)
+
+    def loop_key(self, site: Site) -> tuple[str, int]:
+        return (self.markers.functions[site.function], site.line)
+
+    def turn(self, site: Site, frame: Any, it: LoopIter) -> None:
+        """The head of a for loop over a symbolic range: the body's marker writes back."""
+        act = self._unwind(frame)
+        assert act is not None and act.frame is frame
+        new = self._head(site, act, site.uid, {"dync turn": it})
+        act.pending.update(new or {})
 
     def head(self, site_uid: int) -> dict[str, Any] | None:
         self.check_alive()
         site = self.markers.sites[site_uid]
-        frame = sys._getframe(1)
-        act = self._here(site, frame)
-        loop = site.loops[-1]
+        act = self._here(site, sys._getframe(1))
+        if site.loops[-1] in act.symbolic:
+            act.starts[site.depth] = self.rec
+            return self._pending(act)
+        return self._head(site, act, site.loops[-1], {})
+
+    def _pending(self, act: Activation) -> dict[str, Any] | None:
+        new, act.pending = act.pending, {}
+        return new or None
+
+    def resume(self, site_uid: int) -> dict[str, Any] | None:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        act.starts[site.depth] = self.rec
+        return self._pending(act)
+
+    def _head(self, site: Site, act: Activation, loop: int, extra: dict[str, Any]) -> dict[str, Any] | None:
+        loops = site.loops if site.loops and site.loops[-1] == loop else (*site.loops, loop)
+        act.loops = [p for p in act.loops if p[0] in loops]
         if act.loops and act.loops[-1][0] == loop:
             act.loops[-1][1] += 1
         else:
             act.loops.append([loop, 1])
             act.heads[loop] = self.rec
-        new = None
+        turn = act.loops[-1][1]
+        position = act.position(site.uid, loops)
+        new: dict[str, Any] = {}
+        plan = self.plans.get(self.loop_key(self.markers.sites[loop])) if self.joins else None
+        if plan is not None and plan.rolled and turn == plan.peel + 2:
+            self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
-            new = self.join(act.position(site.uid, site.loops), act.heads[loop], site, act, {})
+            new.update(self.join(position, act.heads[loop], site, act, extra) or {})
+        if plan is None and turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) and act.heads[loop] is not self.rec and self.joins:
+            self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
+            raise Restart
+        if turn > MAX_TURNS:
+            self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
+                        "keep the loop's variables of one type and shape, tensors or numbers", Span(act.frame.f_code.co_filename, site.line))
+        if plan is not None and plan.rolled and turn == plan.peel + 1:
+            if new:
+                self.refuse("DY311", "a loop is rolled where paths join", "", "")
+            new.update(self.open_loop(plan, act, site, extra, loop, position) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
-        return new
+        return new or None
+
+    def open_loop(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, position: tuple[int, ...]) -> dict[str, Any] | None:
+        with torch._C.DisableTorchFunction():
+            key = (position, "header")
+            if not self.live:
+                if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, JumpExit) or self.rec.exit.to.rec.pending != key:
+                    raise AssertionError("replay diverged at a loop's head")
+                self.advance()
+                new = self._write_back(self.rec.state, site, act, extra, False)
+            else:
+                self.note_writes()
+                image = take(self.roots(site, act, extra, False), self.heap, self.value)
+                header, _, positions = open_header(self, plan, image, key)
+                self.headers[header] = positions
+                self.path = [*self.path, header]
+                self.advance()
+                new = self._write_back(header.state, site, act, extra, False)
+            self.check_header(plan, act, site, extra, loop, new or {})
+            return new
+
+    def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
+        roots = self.roots(site, act, extra, False)
+        roots.own.update({n: v for n, v in new.items() if n in roots.own})
+        act.headers[loop] = Header(self.rec, take(roots, self.heap, self.value), self.headers[self.rec])
+
+    def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int) -> None:
+        self.check_alive()
+        if not self.live:
+            raise AssertionError("replay diverged at a loop's end")
+        with torch._C.DisableTorchFunction():
+            self.note_writes()
+            image = take(self.roots(site, act, extra, False), self.heap, self.value)
+            reason = close(self, plan, act.headers[loop], image)
+        if reason == "":
+            self.dead = True
+            raise Suspended
+        if reason is not None:
+            plan.peel += 1
+            plan.widened.clear()
+            plan.reason = reason
+            if plan.peel > MAX_PEEL:
+                plan.rolled = False
+                if loop in act.symbolic:
+                    self.refuse("DY312", "this loop cannot be compiled as a loop", reason, "keep the loop's variables of one type and shape, tensors or numbers",
+                                Span(act.frame.f_code.co_filename, site.line))
+        raise Restart
+
+    def same_at(self, header: Rec, old: Any, new: Any) -> bool:
+        """Whether a leaf is unchanged since the header."""
+        return leaf_key(old) == leaf_key(new)
+
+    def loop_param(self, leaf: Any, dims: set[int]) -> Any:
+        """A parameter of a loop's header, any size in `dims`."""
+        if leaf.kind == "tensor":
+            fake = self.weights.fake(leaf.raw)
+            shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
+            with torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
+                if any(isinstance(s, torch.SymInt) for s in shape):
+                    made = torch.empty(shape, dtype=fake.dtype, device=fake.device)
+                else:
+                    made = torch.empty_strided(shape, fake.stride(), dtype=fake.dtype, device=fake.device)
+            val = self.new_tensor(made, "loop", getattr(leaf.value, "span", UNKNOWN))
+            val.name = leaf.where
+            self.rec.params.append(val)
+            return made
+        val = self.new_scalar(leaf.kind, "loop")
+        val.name = leaf.where.removeprefix("dync ")
+        self.rec.params.append(val)
+        return self.symbolic(val)
 
     def is_(self, value: Any, constant: bool, negate: bool) -> bool:
         truth = self.decide(scalar_of(value)) is constant if isinstance(value, torch.SymBool) else value is constant
@@ -546,9 +677,10 @@ class Engine:
 
     # ---- joins ---------------------------------------------------------------------------------------------------------
 
-    def roots(self, site: Site, act: Activation, extra: dict[str, Any], leaving: bool) -> Roots:
+    def roots(self, site: Site, act: Activation, extra: dict[str, Any], leaving: bool, pending: dict[str, Any] | None = None) -> Roots:
         local = act.frame.f_locals
-        own = {**extra} if leaving or site.kind == "value" else {n: local[n] for n in site.live if n in local}
+        own = {**extra} if leaving or site.kind == "value" else {**{n: local[n] for n in site.live if n in local}, **extra}
+        own.update({n: v for n, v in (pending or {}).items() if n in site.live})
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
         outer = [{k: v for k, v in f.f_locals.items() if not k.startswith("dync_")} for f in around if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
         return Roots(own, outer, self.written)
@@ -560,19 +692,21 @@ class Engine:
             self.written.extend(fresh)
             raise Restart
 
-    def join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool = False) -> dict[str, Any] | None:
+    def join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool = False,
+             pending: dict[str, Any] | None = None) -> dict[str, Any] | None:
         """Waits for the other paths here, then goes on as their join. What to write into the frame, if anything."""
         with torch._C.DisableTorchFunction():
-            return self._join(position, start, site, act, extra, leaving)
+            return self._join(position, start, site, act, extra, leaving, pending or {})
 
-    def _join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool) -> dict[str, Any] | None:
+    def _join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool,
+              pending: dict[str, Any]) -> dict[str, Any] | None:
         self.check_alive()
         key = (position, start.uid, site.uid if not leaving else -1)
         if self.step < len(self.path) - 1:
             exit = self.rec.exit
             if self.cursor == len(self.rec.log) and isinstance(exit, JumpExit) and exit.to.rec.pending == key:
                 self.advance()
-                return self._write_back(self.rec.state, site, act, extra, leaving)
+                return self._write_back(self.rec.state, site, act, extra, leaving, pending)
             return None
         if self.cursor < len(self.rec.log) or not self.joins:
             return None
@@ -583,7 +717,7 @@ class Engine:
         if not others and not mine:
             return None
         self.note_writes()
-        image = take(self.roots(site, act, extra, leaving), self.heap, self.value)
+        image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value)
         me = Waiting(self.path, image)
         if others:
             self.waiting.setdefault(key, []).append(me)
@@ -598,7 +732,7 @@ class Engine:
         self.merge([*same, me], key, start)
         self.path = [*self.path, self.path[-1].exit.to.rec]
         self.advance()
-        return self._write_back(self.rec.state, site, act, extra, leaving)
+        return self._write_back(self.rec.state, site, act, extra, leaving, pending)
 
     def _keep_rest(self, key: tuple[Any, ...], rest: list[Waiting], other: Waiting, site: Site) -> None:
         """Paths of another structure go on by themselves; those that agree with one another join first."""
@@ -626,7 +760,10 @@ class Engine:
 
     def merge(self, group: list[Waiting], key: tuple[Any, ...], start: Rec) -> Rec:
         """A join record whose parameters are the leaves that differ."""
-        join = self.new_rec(start)
+        above = group[0].path[-1]
+        for w in group[1:]:
+            above = common(above, w.path[-1])
+        join = self.new_rec(above)
         join.pending = key
         saved, self.rec = self.rec, join
         images = [w.image for w in group]
@@ -635,7 +772,7 @@ class Engine:
         columns: list[tuple[Any, ...]] = []
         for leaves in zip(*(i.leaves for i in images)):
             values = tuple(leaf_key(leaf) for leaf in leaves)
-            if all(v == values[0] for v in values) and self._everywhere(leaves[0], start):
+            if all(v == values[0] for v in values) and self._everywhere(leaves[0], above):
                 new.append(MISSING)
                 continue
             column = (leaves[0].kind, *values)
@@ -693,9 +830,10 @@ class Engine:
     def _where(self, leaves: tuple[Any, ...]) -> Span:
         return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)
 
-    def _write_back(self, state: Any, site: Site, act: Activation, extra: dict[str, Any], leaving: bool) -> dict[str, Any] | None:
+    def _write_back(self, state: Any, site: Site, act: Activation, extra: dict[str, Any], leaving: bool,
+                    pending: dict[str, Any] | None = None) -> dict[str, Any] | None:
         signature, new = state
-        roots = self.roots(site, act, extra, leaving)
+        roots = self.roots(site, act, extra, leaving, pending)
         image = take(roots, self.heap, self.loose_value)
         if image.signature != signature:
             raise AssertionError(f"replay diverged at a join: {describe_difference(image.signature, signature)}")
@@ -731,6 +869,18 @@ class Engine:
 @dataclass
 class Column:
     value: Any
+
+
+def common(a: Rec, b: Rec) -> Rec:
+    """The nearest record that surely ran before both."""
+    while a is not b:
+        if a.depth >= b.depth:
+            assert a.above is not None
+            a = a.above
+        else:
+            assert b.above is not None
+            b = b.above
+    return a
 
 
 def leaf_key(leaf: Any) -> Any:

@@ -17,6 +17,8 @@ from dync.capture.heap import MISSING, StaticHeap, entries, is_atom, put
 from dync.capture.scalars import scalar_of
 
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
+OWN = ("dync.capture.engine", "dync.capture.session")
+"""Capture's own objects that user frames may hold: not the program's state."""
 KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
 
 
@@ -79,7 +81,7 @@ class _Walk:
         if id(x) in self.heap.index:
             self.signature.append(("S", self.heap.index[id(x)]))
             return x
-        if is_atom(x) or (isinstance(x, types.FunctionType) and not x.__closure__):
+        if is_atom(x) or type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops" or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
             self.signature.append(("A", atom_key(x)))
             return x
         if id(x) in self.seen:
@@ -105,7 +107,7 @@ class _Walk:
                 self.signature.append(k)
                 self.visit(v, True, f"{where}.{k}")
             return x
-        if isinstance(x, collections.abc.Iterator) and not hasattr(x, "__dict__"):
+        if isinstance(x, collections.abc.Iterator) and type(x).__module__ in ("builtins", "itertools", "collections"):
             return self.iterator(x, where)
         places = list(entries(x))
         self.signature.append((type(x), *(atom_key(k) for k, _ in places)))
@@ -185,7 +187,7 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) ->
     for local in roots.outer:
         for name in sorted(local):
             walk.signature.append(name)
-            walk.visit(local[name], True, name)
+            walk.visit(local[name], True, f"^{name}")
     return walk, own
 
 

@@ -3,11 +3,12 @@
     enter(f)            first statement of the body
     at(s)               start of every nested body
     mark(s)             after every statement that can fork: `if dync_m := mark(s): x = dync_m["x"]; ...`
+    loop_over(s, xs)    around what a for loop walks over
     head(s)             before a while test and at the start of a for body: where a loop may be rolled
+    resume(s)           at the start of a loop's else
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
     is_, builtin        around `is True`, and calls of int, float, len, range, math.* ...: Python's own refuse symbolic numbers
-    loop_over(xs)       around what a for loop walks over
 
 Rewriting is on Python's own syntax tree: positions survive, so tracebacks and spans name the user's lines.
 """
@@ -91,9 +92,10 @@ class _Inserter(ast.NodeTransformer):
         """`if dync_m := DOOR.call(site): x = dync_m["x"] ...` — only names that are live are written back."""
         names = names & live
         constant = self.site(kind, names, live, node)
+        names = names - self.declared
         write = [ast.If(ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())]),
                         [ast.Assign([ast.Name(n, ast.Store())], ast.Subscript(ast.Name("dync_m", ast.Load()), ast.Constant(n), ast.Load()))], [])
-                 for n in sorted(names - self.declared)]
+                 for n in sorted(names)]
         test = ast.NamedExpr(ast.Name("dync_m", ast.Store()), _call(call, constant))
         return self.put(node, ast.If(test, write, []) if write else ast.Expr(_call(call, constant)))
 
@@ -145,7 +147,7 @@ class _Inserter(ast.NodeTransformer):
         return self._loop(s)
 
     def visit_For(self, s: ast.For) -> ast.stmt:
-        s.iter = self.put_expr(s.iter, _call("loop_over", self.visit(s.iter)))
+        s.iter = self.visit(s.iter)
         return self._loop(s)
 
     def put_expr(self, node: ast.expr, new: ast.expr) -> ast.expr:
@@ -156,10 +158,11 @@ class _Inserter(ast.NodeTransformer):
 
     def _loop(self, s: ast.While | ast.For) -> ast.stmt:
         live = self.liveness.head[id(s)]
+        bound = stores(s)
+        constant = self.site("loop", bound & live, live, s)
         if isinstance(s, ast.For):
             live = live | stores(s.target)
-        bound = stores(s)
-        constant = self.site("loop", frozenset(), frozenset(), s)
+            s.iter = self.put_expr(s.iter, _call("loop_over", constant, s.iter))
         self.loops.append(constant.value)
         self.depth += 1
         head_names = bound & live
@@ -187,7 +190,8 @@ class _Inserter(ast.NodeTransformer):
         else:
             s.body = self.body(s.body, first=[head])
         self.loops.pop()
-        s.orelse = self.body(s.orelse) if s.orelse else []
+        if s.orelse:
+            s.orelse = self.body(s.orelse, first=[self.marked("resume", "resume", bound, self.liveness.before[id(s.orelse[0])], s.orelse[0])])
         return s
 
     def visit_Return(self, s: ast.Return) -> ast.stmt:

@@ -61,8 +61,13 @@ class Activation:
     loops: list[list[int]] = field(default_factory=list)
     last: int = 0
     calls: int = 0
-    begins: list[Rec] = field(default_factory=list)
-    heads: dict[int, Any] = field(default_factory=dict)
+    heads: dict[int, Rec] = field(default_factory=dict)
+    """Loop → the record at its last head."""
+    headers: dict[int, Any] = field(default_factory=dict)
+    symbolic: set[int] = field(default_factory=set)
+    """Loops walked by a LoopIter."""
+    pending: dict[str, Any] = field(default_factory=dict)
+    """Locals that the next marker writes back."""
 
     def position(self, site: int, loops: tuple[int, ...]) -> tuple[int, ...]:
         """Where a marker stands in the order of this run; sorts as the run goes."""

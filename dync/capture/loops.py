@@ -1,0 +1,181 @@
+"""Rolled loops: what is known about a loop, the header record it turns on, and iterators over symbolic ranges.
+
+A loop is first unrolled. One that goes on too long is *rolled*: at its head a header record takes the state that changes
+from turn to turn as parameters, and the body ends in a jump back. Which state changes is found by trying: a leaf that
+comes back different is widened and the capture starts over, until nothing new is found. Where Python structure differs
+between the first turns (`prev = None`), those are peeled off; where it goes on differing, the loop stays unrolled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dync.capture.heap import MISSING
+from dync.capture.image import Image, Leaf
+from dync.capture.tape import JumpExit, Rec, To
+
+WHILE_TURNS = 8
+FOR_TURNS = 48
+MAX_TURNS = 600
+MAX_PEEL = 3
+
+
+@dataclass
+class Plan:
+    """How one loop of the source is captured."""
+
+    rolled: bool = True
+    peel: int = 0
+    widened: dict[str, set[int]] = field(default_factory=dict)
+    """Leaf → the dimensions that change, for each leaf that is a parameter of the header."""
+    reason: str = ""
+
+
+@dataclass
+class Header:
+    """The state at the head of a rolled loop, its parameters in place."""
+
+    rec: Rec
+    image: Image
+    positions: list[int]
+    """Leaf numbers of the parameters, in order."""
+
+
+class SymRange:
+    """`range` with a bound known only at run time."""
+
+    __slots__ = ("start", "stop", "step")
+
+    def __init__(self, start: Any, stop: Any, step: Any) -> None:
+        self.start, self.stop, self.step = start, stop, step
+
+    def __iter__(self) -> Any:
+        raise TypeError("a range known only at run time can only be walked by a for statement in a function whose source is at hand")
+
+
+class LoopIter:
+    """Walks a range turn by turn; its position is part of the program's state."""
+
+    __slots__ = ("i", "stop", "step", "turn")
+
+    def __init__(self, turn: Any, bounds: Any) -> None:
+        self.i, self.stop, self.step, self.turn = bounds.start, bounds.stop, bounds.step, turn
+
+    def __iter__(self) -> LoopIter:
+        return self
+
+    def __next__(self) -> Any:
+        self.turn(self)
+        more = self.i < self.stop if self.step > 0 else self.i > self.stop
+        if not more:
+            raise StopIteration
+        value = self.i
+        self.i = self.i + self.step
+        return value
+
+
+class Turn:
+    """What a LoopIter calls at each head; an atom to the picture taker."""
+
+    def __init__(self, call: Any) -> None:
+        self.call = call
+
+    def __call__(self, it: LoopIter) -> None:
+        self.call(it)
+
+
+def form(leaf: Leaf) -> tuple[Any, ...]:
+    """What may not change about a leaf from turn to turn."""
+    if leaf.kind != "tensor":
+        return (leaf.kind,)
+    return (leaf.raw.dtype, str(leaf.raw.device), leaf.raw.dim())
+
+
+def skeleton(image: Image) -> tuple[Any, ...]:
+    """The signature without the sizes of tensors."""
+    return tuple(s[:3] if isinstance(s, tuple) and s and s[0] == "T" else s for s in image.signature)
+
+
+def size_of(t: torch.Tensor, d: int) -> Any:
+    s = t.shape[d]
+    return s if isinstance(s, int) else s.node.expr
+
+
+def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, list[Any], list[int]]:
+    """A header record after the current one; its parameters are the widened leaves."""
+    header = engine.new_rec(engine.rec)
+    header.pending = key
+    new: list[Any] = [MISSING] * len(image.leaves)
+    positions, args = [], []
+    by_value: dict[Any, Any] = {}
+    before, engine.rec = engine.rec, header
+    for n, leaf in enumerate(image.leaves):
+        dims = plan.widened.get(leaf.where)
+        if dims is None or leaf.fixed:
+            continue
+        group = (leaf.where,)
+        if group not in by_value:
+            by_value[group] = engine.loop_param(leaf, dims)
+            positions.append(n)
+            args.append(leaf.value)
+        new[n] = by_value[group]
+    for val in list(header.params):
+        if val.kind == "tensor":
+            engine.bind_sizes(val)
+    engine.rec = before
+    before.exit = JumpExit(To(header, args))
+    header.state = (image.signature, new)
+    return header, new, positions
+
+
+def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
+    """Ends a turn: jumps back to the header. Otherwise widens `plan` and returns None, or says why the loop cannot be rolled."""
+    if skeleton(image) != skeleton(header.image):
+        return "its structure changes from turn to turn: " + difference(header.image, image)
+    grown = False
+    parameters = set(header.positions)
+    same_places = {header.image.leaves[n].where for n in parameters}
+    for n, (old, new) in enumerate(zip(header.image.leaves, image.leaves)):
+        if form(old) != form(new):
+            return f"{new.where!r} changes its type from turn to turn"
+        widened = old.where in same_places
+        if not widened and engine.same_at(header.rec, old, new):
+            continue
+        if new.fixed:
+            return f"{new.where!r} changes where it cannot be written back"
+        dims = plan.widened.setdefault(new.where, set()) if not widened else plan.widened[new.where]
+        if not widened:
+            grown = True
+        if old.kind == "tensor":
+            changed = {d for d in range(old.raw.dim()) if isinstance(old.raw.shape[d], int) and size_of(old.raw, d) != size_of(new.raw, d)}
+            changed |= {d for d in range(old.raw.dim()) if not widened and size_of(old.raw, d) != size_of(new.raw, d)}
+            symbolic = any(not isinstance(s, int) for s in old.raw.shape)
+            if not changed <= dims:
+                dims |= changed
+                grown = True
+            elif widened and symbolic and not bool(new.raw.is_contiguous()):
+                return f"{new.where!r} changes its memory layout from turn to turn"
+            elif widened and not symbolic and not changed and layout(old.raw) != layout(new.raw):
+                return f"{new.where!r} changes its memory layout from turn to turn"
+    if grown:
+        return None
+    engine.rec.exit = JumpExit(To(header.rec, [image.leaves[n].value for n in header.positions]))
+    return ""
+
+
+def layout(t: torch.Tensor) -> tuple[Any, ...]:
+    return tuple(s for s, n in zip(t.stride(), t.shape) if n != 1)
+
+
+def difference(a: Image, b: Image) -> str:
+    """The first place where two pictures differ in structure, by the variable it is in."""
+    name = ""
+    for x, y in zip(skeleton(a), skeleton(b)):
+        if isinstance(x, str):
+            name = x
+        if x != y:
+            break
+    return f"{name or 'a value'!r}"
