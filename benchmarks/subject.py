@@ -12,9 +12,11 @@ def compile_dync(model: nn.Module, args: tuple, params: dict | None = None, thre
     """The compiled model. Raises Refused where dync does not take it."""
     import dync
     from benchmarks.peers import Refused, reason
+    from dync.api import compile_with
+    from dync.options import CompileOptions
 
     try:
-        return dync.compile(model, args, params=params, backend=backend)
+        return compile_with(CompileOptions.parse(backend=backend, threads=threads), model, args, params=params)
     except dync.DyncError as error:
         raise Refused(reason(error)) from error
 

@@ -12,7 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 import dync
+from dync.api import compile_with
 from dync.models import fashion_exits
+from dync.options import CompileOptions
 
 
 def main() -> int:
@@ -25,7 +27,7 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     console = Console(width=None if sys.stdout.isatty() else 110)
 
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+    with tempfile.TemporaryDirectory() as folder:
         return show(console, options.out or Path(folder) / "fashion_exits.dync", options.threads, options.rounds)
 
 
@@ -36,7 +38,9 @@ def show(console: Console, path: Path, threads: int, rounds: int) -> int:
 
     console.print(f"[bold]1/4 compile[/] FashionExits: {sum(p.numel() for p in model.parameters()):,} parameters, three exits")
     start = time.perf_counter()
-    compiled = dync.compile(model, fashion_exits.example_inputs(), params={"threshold": (threshold, 0.0, 1.0)})
+    # dync.compile with one option more: as many threads as PyTorch has here
+    options = CompileOptions.parse(threads=threads)
+    compiled = compile_with(options, model, fashion_exits.example_inputs(), params={"threshold": (threshold, 0.0, 1.0)})
     compiled.save(path)
     console.print(f"    {time.perf_counter() - start:.1f} s → {path.name}, {path.stat().st_size / 1e6:.2f} MB")
     load_seconds = time_load(path)
@@ -89,6 +93,7 @@ def time_load(path: Path) -> float:
     return median(seconds)
 
 
+@torch.inference_mode()
 def run_all(model, artifact, images):
     """(class, exit) of every image, eager and compiled, and the flips: image → margin of the first decision that differs.
 
@@ -111,6 +116,7 @@ def accuracy(results, labels: torch.Tensor) -> float:
     return sum(predicted == label for (predicted, _), label in zip(results, labels.tolist())) / len(labels)
 
 
+@torch.inference_mode()
 def latencies(model, artifact, images, results, rounds: int, most: int = 60):
     """Per exit: (images, eager ms, artifact ms), the median over up to `most` images, each called in turn both ways."""
     for number in range(3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from torch import nn
 
 def session(module: nn.Module, args: tuple[torch.Tensor, ...], threads: int) -> Callable[..., list[np.ndarray]]:
     """One optimised session of `module`: numpy arrays in, a list of numpy arrays out."""
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

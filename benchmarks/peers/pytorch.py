@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ def eager(model: nn.Module, args: tuple) -> Callable[..., Any]:
 def torch_compile(model: nn.Module, args: tuple) -> Callable[..., Any]:
     """torch.compile as it comes, graph breaks included."""
     torch._dynamo.reset()
+    logging.getLogger("torch._dynamo").setLevel(logging.ERROR)
     compiled = torch.compile(copy.deepcopy(model))
     try:
         compiled(*args)
