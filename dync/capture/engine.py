@@ -537,6 +537,8 @@ class Engine:
         act = self._here(site, sys._getframe(1))
         if site.loops[-1] in act.symbolic:
             act.starts[site.depth] = self.rec
+            for name in site.targets:
+                act.pending.pop(name, None)
             return self._pending(act)
         return self._head(site, act, site.loops[-1], {})
 

@@ -39,7 +39,8 @@ class Site:
     loops: tuple[int, ...]
     """uids of the enclosing loops' sites, outermost first."""
     line: int
-    text: str = ""
+    targets: Names = frozenset()
+    """For the head of a for loop: the names that the loop itself binds."""
 
 
 @dataclass
@@ -78,7 +79,7 @@ class _Inserter(ast.NodeTransformer):
 
     def site(self, kind: str, names: Names, live: Names, node: ast.AST) -> ast.Constant:
         site = Site(len(self.markers.sites), self.function, self.depth, kind, tuple(sorted(names - self.declared)), live,
-                    tuple(self.loops), getattr(node, "lineno", 0), "")
+                    tuple(self.loops), getattr(node, "lineno", 0), stores(node.target) if kind == "for" else frozenset())  # type: ignore[attr-defined]
         self.markers.sites.append(site)
         return ast.Constant(site.uid)
 
