@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import random
 from dataclasses import dataclass, field
-from typing import Any, Iterator, Mapping, Protocol
+from typing import Any, Callable, Iterator, Mapping, Protocol
 
 import torch
 from torch import nn
@@ -185,7 +185,9 @@ class CompiledSide:
     def __init__(self, compiled: Any, seed: int = 0, initial: Mapping[str, Any] | None = None) -> None:
         self.compiled, self.seed = compiled, seed
         self.saved = copy.deepcopy(dict(compiled.state)), dict(compiled.params)
-        self.initial = {n: (initial or {}).get(n, v) for n, v in self.saved[0].items()}
+        compiled.reset_state()
+        self.first = copy.deepcopy(dict(compiled.state))
+        self.initial = {n: (initial or {}).get(n, v) for n, v in self.first.items()}
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
         if fresh:
@@ -200,6 +202,19 @@ class CompiledSide:
         except Exception as raised:  # compared with what eager raises, never dropped
             error, trace = raised, getattr(raised, "trace", None)
         return Effect(result, error, args, kwargs, copy.deepcopy(dict(self.compiled.state)), None, torch.get_rng_state(), trace)
+
+    def kernels(self) -> Mapping[str, Callable[..., tuple[Any, ...]]]:
+        """Each block's loaded code, on torch tensors."""
+        def on_torch(kernel: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
+            from dync.runtime.tensors import is_tensor, to_home
+
+            def run(*inputs: Any) -> tuple[Any, ...]:
+                found = kernel(*(to_home(v, self.compiled._form) if is_tensor(v) else v for v in inputs))
+                return tuple(to_home(v, "torch") if is_tensor(v) else v for v in found)
+
+            return run
+
+        return {name: on_torch(kernel) for name, kernel in vars(self.compiled).get("_kernels", {}).items()}
 
     def _put(self, state: Mapping[str, Any]) -> None:
         for name, value in state.items():

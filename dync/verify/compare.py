@@ -186,7 +186,16 @@ def _first(expected: torch.Tensor, got: torch.Tensor, bad: torch.Tensor) -> str:
 
 
 def _brief(value: Any) -> str:
-    if isinstance(value, torch.Tensor):
-        return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
-    text = repr(value)
+    """A value in a few words: tensors by type and shape."""
+    match value:
+        case torch.Tensor():
+            return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+        case dict():
+            text = "{" + ", ".join(f"{k!r}: {_brief(v)}" for k, v in value.items()) + "}"
+        case list() | tuple():
+            text = "(" + ", ".join(map(_brief, value)) + ")"
+        case _ if dataclasses.is_dataclass(value):
+            text = "(" + ", ".join(f"{f.name}={_brief(getattr(value, f.name))}" for f in dataclasses.fields(value)) + ")"
+        case _:
+            text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

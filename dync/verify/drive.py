@@ -9,6 +9,7 @@ from typing import Iterator
 from dync.ir.flow import Branch, Flow, Switch
 from dync.ir.program import Program
 from dync.ir.trace import Trace
+from dync.verify.boundary import between, close
 from dync.verify.calls import Call, Side
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
@@ -57,6 +58,7 @@ class Driver:
             if self.left() <= 0:
                 break
             self.search(target)
+        self.near_thresholds()
         if len(self.books.mismatches) < self.patience:
             self.chain()
 
@@ -172,6 +174,23 @@ class Driver:
         old = self.found.get(path, Found())
         near = [c for c in (old.closest, found.closest) if c is not None]
         self.found[path] = Found(found.call or old.call, min(near) if near else None, found.impossible or old.impossible)
+
+    def near_thresholds(self) -> None:
+        """For each decision that went both ways, a call close to its threshold on each side."""
+        for block in self.flow.blocks:
+            if not isinstance(block.exit, Branch) or not (self.books.outcomes[block.name, "true"] and self.books.outcomes[block.name, "false"]):
+                continue
+            yes, no = self._takers(block.name, "true"), self._takers(block.name, "false")
+            pairs = [(a, b) for a in yes[:6] for b in no[:6] if between(self.flow.signature, a, b, 0.5) is not None]
+            for a, b in pairs[:3]:
+                pair = close(self.flow, lambda c: self.runner.run(c).trace, block.name, a, b) if self.left() > 0 else None
+                for call in pair or ():
+                    self.harness.check(call)
+                if pair:
+                    break
+
+    def _takers(self, block: str, label: str) -> list[Call]:
+        return [c for path, calls in self.books.takers.items() for c in calls if next((said for name, said in path if name == block), "") == label]
 
     def chain(self) -> None:
         """The compared calls once more in a row on one state, where there is state to keep."""

@@ -10,7 +10,7 @@ from dync.ir.flow import Branch, Flow, Raise, Switch
 from dync.ir.program import Program
 from dync.ir.trace import Trace
 from dync.verify.blame import first_wrong_block
-from dync.verify.calls import Call, EagerSide, Effect, ProgramSide, Side, differences
+from dync.verify.calls import Call, CompiledSide, EagerSide, Effect, ProgramSide, Side, differences
 from dync.verify.compare import NO_ERROR, Error, Tolerances, worse
 from dync.verify.flips import Parting, parting
 from dync.verify.paths import Path, back_edges, label, loop_counts, shorten, steps, ways
@@ -88,9 +88,15 @@ class Harness:
             self.books.worst = worse(self.books.worst, found.worst)
             return True
         said = [f"decision {apart.span}: `{apart.text}` is {apart.eager} in eager, {apart.here} here"] if apart is not None else []
-        first = said[0] if said else first_wrong_block(self.program, side, call, self.tolerances)
+        first = said[0] if said else self._blame(call, side, meaning)
         self._mismatch(Mismatch(number, call.origin, side.name, tuple(map(str, found.differences)) or tuple(said), first, call))
         return False
+
+    def _blame(self, call: Call, side: Side, meaning: Effect | None) -> str:
+        """The first wrong block, for the first few mismatches."""
+        if self.program is None or meaning is None or meaning.trace is None or not isinstance(side, CompiledSide) or len(self.books.mismatches) >= 3:
+            return ""
+        return first_wrong_block(self.program, side.kernels(), call, steps(self.flow, meaning.trace), self.tolerances)
 
     def _parting(self, call: Call, meaning: Effect | None, here: Trace | None) -> Parting | None:
         if self.program is None or self.oracle is None or meaning is None or meaning.trace is None or here is None:

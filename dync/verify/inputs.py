@@ -131,9 +131,9 @@ class Sampler:
 
     def far(self) -> Call:
         """A call with values so large that a loop which shrinks them comes to its cap."""
-        call = self.random(1)
+        call = self.random(0)
         values = leaf_values(self.signature, call)
-        far = {p: v * 1e6 for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
+        far = {p: v * 1e9 for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
         return call_of(self.signature, values | far, "random far")
 
     def vary(self, call: Call) -> Call:

@@ -8,13 +8,14 @@ from torch import nn
 
 from dync.errors import UsageError
 from dync.ir.flow import Flow
+from dync.ir.interpret import initial_state
 from dync.ir.program import Program
-from dync.verify.calls import CompiledSide, EagerSide, ProgramSide, Side, attributes, state_names
-from dync.verify.compare import Tolerances, compare
+from dync.verify.calls import CompiledSide, EagerSide, ProgramSide, Side, attributes
+from dync.verify.compare import Difference, Tolerances, compare
 from dync.verify.drive import Driver
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler, as_calls, fits
-from dync.verify.report import Report
+from dync.verify.report import Mismatch, Report
 
 COVERS = ("paths", "decisions")
 
@@ -48,15 +49,27 @@ def verify(
     try:
         harness = Harness(flow, eager, (side, *against), program, oracle, Tolerances(atol, rtol))
         driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience)
+        harness.books.mismatches += _stale(side, oracle)
         driver.run(given)
-        return driver.report(flow.name, seed, _notes(side, oracle, initial, program), command)
+        return driver.report(flow.name, seed, _notes(side, oracle, initial), command)
     finally:
         side.close()
 
 
-def _notes(side: CompiledSide, oracle: ProgramSide | None, initial: Mapping[str, Any], program: Program | None) -> tuple[str, ...]:
+def _stale(side: CompiledSide, oracle: ProgramSide | None) -> list[Mismatch]:
+    """The compiled program's first state against the one that its Program was captured with."""
+    if oracle is None:
+        return []
+    own: dict[str, Any] = {}
+    initial_state(oracle.program, own)
+    found = [d for n, v in side.first.items() if n in own for d in compare(own[n], v, where=f"first state {n}").differences]
+    lost = [Difference(f"first state {n}", "kept by the Program, not here") for n in own if n not in side.first]
+    said = tuple(map(str, (*found, *lost)))
+    return [Mismatch(-1, "before any call", side.name, said, said[0])] if said else []
+
+
+def _notes(side: CompiledSide, oracle: ProgramSide | None, initial: Mapping[str, Any]) -> tuple[str, ...]:
     """What a reader must know: state that differs at the start, or that the search had no Program."""
-    kept = side.saved[0] if program is None else {n: v for n, v in side.saved[0].items() if n in state_names(program)}
-    moved = [n for n, v in kept.items() if n in initial and not compare(initial[n], v).same]
-    notes = [f"the model's {', '.join(moved)} differs from the compiled program's own; both began from the model's"] if moved else []
+    moved = [n for n, v in side.first.items() if n in initial and not compare(initial[n], v).same]
+    notes = [f"the model's {', '.join(moved)} differs from the compiled program's first value; both began from the model's"] if moved else []
     return (*notes, *(["no Program at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []))

@@ -22,6 +22,10 @@ class Walked:
         self.state: dict[str, Any] = {}
         initial_state(program, self.state)
 
+    def reset_state(self) -> None:
+        self.state.clear()
+        initial_state(self.walked, self.state)
+
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
         done = run(self.walked, args, kwargs, self.params, state=self.state)
         if done.error is not None:
