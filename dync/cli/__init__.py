@@ -14,6 +14,7 @@ VERBS = {
     "verify": "Compare an artifact with the eager model on every path.",
     "bench": "Measure latency per path, against eager.",
     "run": "Run an artifact on arrays from files.",
+    "fuzz": "Compile random dynamic networks and compare them with eager.",
     "inspect": "Show what an artifact holds.",
     "targets": "Show the backends, and what each can compile and run here.",
 }
