@@ -32,7 +32,7 @@ def run(options: Options) -> Result:
         start = time.perf_counter()
         try:
             runners[name] = make(model, args)
-            seconds[name] = time.perf_counter() - start
+            seconds[name] = None if name == "eager" else time.perf_counter() - start
         except Refused as error:
             notes.append(f"{name} does not take the model: {error}")
 
