@@ -31,7 +31,7 @@ def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], d
         raise GuardError(f"{len(positional)} positional arguments given, captured with {count}")
     by_name = {str(k): _take(str(k), given, known) for k in keys}
     for name, value in given.items():
-        if name not in known or value is not known[name]:
+        if name not in known or type(value) is not type(known[name]) or value != known[name]:
             raise GuardError(f"argument {name!r} was not given at capture, which fixed its default")
     found = {}
     for i, (tree, value) in enumerate(zip(signature.args.items, positional, strict=True)):

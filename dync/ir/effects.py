@@ -56,11 +56,22 @@ def aliased(node: Node) -> tuple[Node, ...]:
 
 
 def roots(graph: Graph) -> dict[Node, frozenset[Node]]:
-    """For each node, the nodes whose memory it may be: itself where it is new, else the roots of what it aliases."""
+    """For each node, the nodes whose memory it may be: itself where it is new, else the roots of what it aliases.
+
+    Reads of one weight are one memory (that of the first read), and so are the same item of one operation's results.
+    """
     found: dict[Node, frozenset[Node]] = {}
+    first: dict[Any, Node] = {}
     for node in graph.nodes:
         shared = aliased(node)
-        found[node] = frozenset().union(*(found[n] for n in shared)) if shared else frozenset((node,))
+        if node.target is operator.getitem and not aliased(shared[0]):
+            shared = ()
+        if shared:
+            found[node] = frozenset().union(*(found[n] for n in shared))
+        elif node.op == "get_attr" or node.target is operator.getitem:
+            found[node] = frozenset((first.setdefault((node.op, node.target, node.args), node),))
+        else:
+            found[node] = frozenset((node,))
     return found
 
 

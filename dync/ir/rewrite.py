@@ -64,6 +64,8 @@ def fake_mode(graph: Graph) -> FakeTensorMode | None:
 def drop_results(block: Block, keep: Callable[[str], bool]) -> Block:
     """The block without the results that are not kept; the nodes behind them stay."""
     pairs = [(r, o) for r, o in zip(block.flow.results, block.graph.output_node().args[0]) if keep(r.name)]  # type: ignore[arg-type]
+    if len(pairs) == len(block.flow.results):
+        return block
     graph = copy_graph(block.graph)
     by_name = {n.name: n for n in graph.nodes}
     graph.output_node().args = (tuple(by_name[o.name] if isinstance(o, Node) else o for _, o in pairs),)
@@ -99,7 +101,7 @@ def _replace_in(block: Block, final: Replace) -> Block:
     flow = replace_operands(block.flow, final)
     named = {n: final(Ref(n)) for n in flow.inputs}
     if all(o == Ref(n) for n, o in named.items()):
-        return replace(block, flow=flow)
+        return block if flow == block.flow else replace(block, flow=flow)
     graph, first = copy_graph(block.graph), {}
     for node, name in zip(graph.find_nodes(op="placeholder"), flow.inputs, strict=True):
         operand = named[name]

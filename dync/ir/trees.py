@@ -73,7 +73,8 @@ def _same_constant(constant: Lit, value: Any, where: str) -> None:
     expected = constant.python
     both_nan = isinstance(value, float) and isinstance(expected, float) and math.isnan(value) and math.isnan(expected)
     if type(value) is not type(expected) or not (value == expected or both_nan):
-        raise GuardError(f"{where}: {value!r} given, fixed at capture as {expected!r}")
+        given = repr(value) if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
+        raise GuardError(f"{where}: {given} given, fixed at capture as {expected!r}")
 
 
 def kind_of(value: dict) -> str:

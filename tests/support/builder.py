@@ -109,8 +109,14 @@ class Builder:
 
     def _trace(self, function: Callable[..., Any], names: tuple[str, ...]) -> torch.fx.Graph:
         fakes = [self.fakes.from_tensor(self.weights[n], static_shapes=True) if n in self.weights else self.values[n] for n in names]
-        graph = make_fx(lambda *a: tuple(function(*a)), record_stack_traces=True)(*fakes).graph
+        module = make_fx(lambda *a: tuple(function(*a)), record_stack_traces=True)(*fakes)
+        graph = module.graph
         graph.owning_module = None
+        for node in graph.find_nodes(op="get_attr"):
+            constant = getattr(module, node.target)
+            node.target = f"constant{len(self.weights)}"
+            self.weights[node.target] = constant
+            node.meta["val"] = self.fakes.from_tensor(constant, static_shapes=True)
         code = function.__code__
         for node in list(graph.nodes):
             lines = re.findall(rf'File "{re.escape(code.co_filename)}", line (\d+)', node.meta.get("stack_trace") or "")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
+from dync.backends.base import Target
 from dync.backends.eager import Eager
 from dync.backends.kernels import kernels
 from dync.backends.onnxruntime import OnnxRuntime
-from dync.backends.base import Target
 from dync.ir.program import Program
 from dync.runtime.package import KernelEntry, Package
 
@@ -21,4 +22,12 @@ def package(program: Program, backend: str | Mapping[str, str] = "eager", **meta
         stored = {f"blocks/{code.key[:16]}/{file}": data for file, data in code.members.items()}
         members |= stored
         entries[name] = KernelEntry(code.loader, tuple(stored), dict(code.settings), tuple(code.weights), kernel.mutates, code.needs)
-    return Package(program.flow, entries, members, dict(program.weights), {"blocks": []}, {"target": "cpu", "threads": 1, **meta}, {"hand.py": "# by hand\n"})
+    return Package(
+        program.flow,
+        entries,
+        members,
+        dict(program.weights),
+        {"blocks": []},
+        {"target": "cpu", "threads": 1, **meta},
+        {"hand.py": "# by hand\n"},
+    )

@@ -1,0 +1,101 @@
+"""The functional variant of an operation that writes in place, found by its schema."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Callable, Mapping, Sequence
+
+import torch
+from torch._ops import OpOverload
+from torch.fx import Node
+
+from dync.ir.effects import arguments
+from dync.passes.graph.views import Emit, sizes
+
+aten = torch.ops.aten
+
+_STATISTICS = {
+    aten._native_batch_norm_legit.default: (aten._native_batch_norm_legit_functional.default, 3),
+    aten.native_batch_norm.default: (aten._native_batch_norm_legit_functional.default, 3),
+    aten._batch_norm_with_update.default: (aten._batch_norm_with_update_functional.default, 4),
+}
+"""Normalisations that write running statistics → functional variant, which returns these last, after so many results."""
+_OTHER_NAMES = {aten.normal_.default: aten.normal_functional.default}
+
+
+def functional_variant(node: Node) -> OpOverload | None:
+    """The operation that computes what `node` writes, without writing; None where there is none."""
+    target = node.target
+    assert isinstance(target, OpOverload)
+    if target in _STATISTICS:
+        return _STATISTICS[target][0]
+    return _OTHER_NAMES.get(target) or _variant(target)
+
+
+@cache
+def _variant(target: OpOverload) -> OpOverload | None:
+    namespace, _, name = target._schema.name.partition("::")
+    packet = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
+    first = target._schema.arguments[0]
+    if not name.endswith("_") or packet is None or first.alias_info is None or sum(
+            a.alias_info is not None and a.alias_info.is_write for a in target._schema.arguments) != 1 or str(first.type) != "Tensor":
+        return None
+    wanted = [(a.name, str(a.type)) for a in target._schema.arguments]
+    found = [getattr(packet, o) for o in packet.overloads()]
+    return next((f for f in found if not f._schema.is_mutable and [(a.name, str(a.type)) for a in f._schema.arguments] == wanted), None)
+
+
+def new_values(
+    emit: Emit, node: Node, variant: OpOverload, read: Callable[[Any], Any], old: Sequence[Node],
+) -> tuple[Node | None, list[Node]]:
+    """Computes what `node` writes: (the operation's own result where that is no written argument, the new value of each written argument)."""
+    given = {a.name: read(v) for a, v in arguments(node)}
+    if node.target in _STATISTICS:
+        names = [a.name for a in variant._schema.arguments]
+        made = emit(variant, *(given[n] for n in names), like=node)
+        count = _STATISTICS[node.target][1]  # type: ignore[index]
+        return made, [_item(emit, made, count + i, o) for i, o in enumerate(old)]
+    (self,) = old
+    match variant:
+        case aten.copy.default:
+            made = _as_like(emit, given["src"], self, fresh=True)
+        case aten.zero.default:
+            made = emit(aten.zeros_like.default, self, like=self)
+        case aten.fill.Scalar:
+            made = emit(aten.full_like.default, self, given["value"], like=self)
+        case aten.fill.Tensor:
+            made = _as_like(emit, given["value"], self, fresh=True)
+        case _:
+            made = emit(variant, *read(node.args), like=self, **read(dict(node.kwargs)), **_defaults(node, variant, given))
+            made = _as_like(emit, made, self)
+    return None, [made]
+
+
+def _defaults(node: Node, variant: OpOverload, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that `node` leaves to a default which the variant does not have."""
+    own = {a.name: a.default_value for a in node.target._schema.arguments if a.has_default_value()}  # type: ignore[union-attr]
+    return {a.name: own[a.name] for a in variant._schema.arguments if a.name not in given and not a.has_default_value()}
+
+
+def _item(emit: Emit, made: Node, index: int, like: Node) -> Node:
+    import operator
+
+    return emit(operator.getitem, made, index, like=like)
+
+
+def _as_like(emit: Emit, value: Node, like: Node, fresh: bool = False) -> Node:
+    """`value` in the dtype, device and shape of `like`, as a write into it would have it; a copy of its own if `fresh`."""
+    given, wanted = value.meta["val"], like.meta["val"]
+    other = {k: getattr(wanted, k) for k in ("dtype", "device") if getattr(given, k) != getattr(wanted, k)}
+    if other:
+        value = emit(aten._to_copy.default, value, like=like, **other)
+    if given.dim() != wanted.dim() or any(not _equal(a, b) for a, b in zip(given.shape, wanted.shape)):
+        value = emit(aten.expand.default, value, sizes(emit, like), like=like)
+    elif other or not fresh:
+        return value
+    return emit(aten.clone.default, value, like=like) if fresh else value
+
+
+def _equal(a: Any, b: Any) -> bool:
+    """Whether two sizes are known to be the same, without asking the shape environment for a guard."""
+    return a == b if isinstance(a, int) and isinstance(b, int) else not isinstance(a, int) and not isinstance(b, int) and a.node.expr == b.node.expr
