@@ -59,6 +59,8 @@ class Kernel:
     mutates: tuple[str, ...] = ()
     ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
     """Inclusive bounds of the size symbols in the types."""
+    written: frozenset[str] = frozenset()
+    """Weights that some block of the program writes in place: code must read them anew at each call."""
 
 
 @dataclass(frozen=True)

@@ -65,11 +65,22 @@ def check(kernel: Kernel, code: BlockCode, examples: Sequence[Sequence[Any]] = (
     return worst
 
 
-def open_code(kernel: Kernel, code: BlockCode) -> Run:
-    """The code through its runtime loader."""
-    from dync.runtime.loaders import open_kernel
+def open_code(kernel: Kernel, code: BlockCode, threads: int = 0) -> Run:
+    """The code through its runtime loader, on torch tensors; weights that it writes begin anew at each call."""
+    from dync.runtime import loaders
+    from dync.runtime.package import KernelEntry
+    from dync.runtime.store import Weights
 
-    return open_kernel(code, kernel)
+    types = (tuple(v.type for v in values) for values in (kernel.inputs, kernel.results))
+    entry = KernelEntry(code.loader, tuple(code.members), code.settings, code.weights, kernel.mutates, code.needs, *types)
+    weights = Weights(kernel.weights, "torch", [n for n in kernel.mutates if n in kernel.weights])
+    loaded = loaders.load(kernel.name, entry, code.members, weights, threads, "torch")
+
+    def run(inputs: Sequence[Any]) -> Sequence[Any]:
+        weights.reset()
+        return loaded(*inputs)
+
+    return run
 
 
 def copies(inputs: Sequence[Any]) -> list[Any]:
@@ -198,6 +209,12 @@ def _expression(dim: str) -> Any:
     return sympy.sympify(dim, locals=names)
 
 
+def evaluate(dim: str, sizes: Mapping[str, int]) -> int:
+    """The size that the expression `dim` has for given symbols."""
+    expression = _expression(dim)
+    return int(expression.subs({s: sizes[str(s)] for s in expression.free_symbols}))
+
+
 def _identifiers(text: str) -> list[str]:
     import re
 
@@ -208,7 +225,7 @@ def draw(value: Value, sizes: Mapping[str, int], rng: random.Random, bound: int,
     """A random value of a type; None where the sizes make a dim negative."""
     match value.type:
         case TensorType():
-            shape = [d if isinstance(d, int) else int(_expression(d).subs(sizes)) for d in value.type.shape]
+            shape = [d if isinstance(d, int) else evaluate(d, sizes) for d in value.type.shape]
             return None if min(shape, default=0) < 0 else _tensor(value.type, shape, rng, bound, spread)
         case ScalarType("int"):
             return rng.randrange(bound + 1)

@@ -22,6 +22,7 @@ def kernels(program: Program, functionalize: Callable[[Block], Block] | None = N
     """
     values = {v.name: v for v in _defined(program)}
     ranges = {d.name: (d.low, d.high) for d in program.signature.dims}
+    written = {n for b in program.blocks for n in b.flow.mutates} | {s.name for s in program.slots}
     found = {}
     for block in program.blocks:
         if not block.flow.inputs and not block.flow.results and not any(n.op == "call_function" for n in block.graph.nodes):
@@ -29,7 +30,7 @@ def kernels(program: Program, functionalize: Callable[[Block], Block] | None = N
         own = functionalize(block) if functionalize else block
         inputs = tuple(values[n] if n in values else Value(n, _weight_type(program.weights[n])) for n in own.flow.inputs)
         weights = {n: program.weights[n] for n in own.weights}
-        found[block.name] = Kernel(block.name, own.graph, inputs, own.flow.results, weights, own.flow.mutates, ranges)
+        found[block.name] = Kernel(block.name, own.graph, inputs, own.flow.results, weights, own.flow.mutates, ranges, frozenset(written & weights.keys()))
     return found
 
 
@@ -101,7 +102,8 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         names[node] = f"%{len(names)}"
         if node.op == "get_attr":
             tensor = kernel.weights[str(node.target)]
-            yield f"weight {weights[str(node.target)]} {tensor.dtype} {list(tensor.shape)} {tensor.device.type}"
+            anew = "anew " if str(node.target) in kernel.written else ""
+            yield f"weight {anew}{weights[str(node.target)]} {tensor.dtype} {list(tensor.shape)} {tensor.device.type}"
         elif node.op == "call_function":
             kwargs = ",".join(f"{k}={show(v)}" for k, v in sorted(node.kwargs.items()))
             yield f"{target_text(node.target)}({','.join(map(show, node.args))};{kwargs}) {_meta_text(node.meta.get('val'), symbols)}"

@@ -42,7 +42,8 @@ class Builder:
     """One ONNX graph under construction.
 
     outs: dtype and shape of what the current ATen node must give. low: the low-precision dtype that the node works in, whose
-    values are computed as float32. kept: the initialisers of the finished model.
+    values are computed as float32. kept: the initialisers of the finished model. uniform: value → the dim along which a NaN
+    fills the whole row, as softmax makes it.
     """
 
     def __init__(self) -> None:
@@ -54,6 +55,7 @@ class Builder:
         self.outs: tuple[Val, ...] = ()
         self.low: str | None = None
         self.kept: list[Any] = []
+        self.uniform: dict[str, int] = {}
         self._flipped: dict[str, Val] = {}
         self._constants: dict[tuple[Any, ...], Val] = {}
         self._count = 0
@@ -82,7 +84,7 @@ class Builder:
         """A node with `count` results. Raises Unsupported when ONNX Runtime has no kernel for the element types."""
         made = plan(domain, op, tuple(None if v is None else v.dtype for v in inputs), count)
         args = [v if v is None or d is None else self.cast(v, d) for v, d in zip(inputs, made.inputs, strict=True)]
-        results = tuple(Val(self.fresh(), dtype or given or "float32") for given, _ in made.outputs)
+        results = tuple(Val(self.fresh(), dtype or given or _unknown(op)) for given, _ in made.outputs)
         self._append(op, [a.name if a else "" for a in args], [r.name for r in results], domain, attributes)
         return tuple(r if back is None or dtype else self.cast(r, back) for r, (_, back) in zip(results, made.outputs, strict=True))
 
@@ -184,7 +186,7 @@ class Builder:
         return replace(self.op("Reshape", value, self.ints(sizes), allowzero=1 if zero else None), shape=shape)
 
     def flat(self, value: Val) -> Val:
-        return self.reshape(value, [-1])
+        return self.reshape(value, [math.prod(value.shape) if value.shape is not None and None not in value.shape else -1])  # type: ignore[arg-type]
 
     def unsqueeze(self, value: Val, *dims: int) -> Val:
         shape = None
@@ -247,7 +249,7 @@ class Builder:
         return self.op("Where", self.cast(condition, "bool"), then, orelse)
 
     def not_(self, value: Val) -> Val:
-        return self.op("Not", self.cast(value, "bool"))
+        return replace(self.op("Not", self.cast(value, "bool")), shape=value.shape)
 
     def reduce(self, op: str, value: Val, dims: Sequence[int], keep: bool = False) -> Val:
         """A reduction over `dims` (empty: all)."""
@@ -307,3 +309,7 @@ class Builder:
 
 def _width(dtype: str) -> int:
     return 2 if dtype == "bfloat16" else NUMPY[dtype].itemsize
+
+
+def _unknown(op: str) -> str:
+    raise AssertionError(f"the schema of {op} does not tell the type of its result")

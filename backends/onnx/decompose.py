@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Callable
 from dync.backends.onnx.registry import Unsupported
 
 if TYPE_CHECKING:
-    from torch.fx import Graph, Node
+    from torch.fx import GraphModule, Node
 
 HINTS = (7, 11, 13, 17, 19, 23, 29, 31)
 
 
-def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[Graph, list[Node]]:
-    """The graph of `node` in terms of `known` operators as far as possible, and the nodes of the caller that its placeholders stand for.
+def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, list[Node]]:
+    """`node` in terms of `known` operators as far as possible, and the nodes of the caller that its placeholders stand for.
 
     Traced on fresh fakes, so nothing is learnt about the caller's sizes. Raises Unsupported when there is no decomposition, or
     when it holds only for some sizes.
@@ -29,7 +29,7 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[Graph, list[Nod
         raise Unsupported("no translation to ONNX")
     nodes = list(node.all_input_nodes)
     env = ShapeEnv(specialize_zero_one=False, duck_shape=False, allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
-    mode, symbols = FakeTensorMode(shape_env=env), _Symbols(env)
+    mode, symbols = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True), _Symbols(env)
     fakes = [_fresh(n.meta["val"], mode, symbols) for n in nodes]
 
     def call(*values: Any) -> Any:
@@ -39,12 +39,12 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[Graph, list[Nod
 
     table = {op: rule for op, rule in decomposition_table.items() if op is target or not known(op)}
     before = len(env.guards)
-    graph = make_fx(call, decomposition_table=table)(*fakes).graph
+    module = make_fx(call, decomposition_table=table)(*fakes)
     if len(env.guards) > before:
         raise Unsupported("its decomposition depends on dynamic sizes")
-    if any(n.target is target for n in graph.nodes):
+    if any(n.target is target for n in module.graph.nodes):
         raise Unsupported("no translation to ONNX")
-    return graph, nodes
+    return module, nodes
 
 
 class _Symbols:

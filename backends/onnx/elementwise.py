@@ -194,7 +194,7 @@ def extremum(op: str) -> Callable[..., Val]:
 def clamp(t: Builder, x: Val, min: Operand | None = None, max: Operand | None = None) -> Val:
     a = t.cast(x, t.dtype)
     if all(not isinstance(v, Val) for v in (min, max)) and a.floating:
-        return t.op("Clip", a, None if min is None else k(t, min), None if max is None else k(t, max))
+        return t.op("Clip", a, k(t, -math.inf if min is None else min), k(t, math.inf if max is None else max))
     for op, bound in (("Max", min), ("Min", max)):
         if bound is not None:
             a = extremum(op)(t, a, bound)
@@ -220,17 +220,16 @@ def copysign(t: Builder, x: Operand, y: Operand) -> Val:
 
 
 def atan2(t: Builder, y: Val, x: Val) -> Val:
-    """Through Atan of the quotient, corrected by quadrant; 0 and infinite quotients come out right, as does the sign of zero."""
+    """Through Atan of the quotient, corrected by quadrant; zeros of either sign and infinities come out as in C."""
     y, x = t.cast(y, t.dtype), t.cast(x, t.dtype)
     zero, pi = k(t, 0), k(t, math.pi)
-    both = t.op("And", t.op("IsInf", y), t.op("IsInf", x))
-    base = t.op("Atan", t.op("Div", y, x))
-    quarter = t.op("Mul", t.op("Mul", t.op("Sign", y), t.op("Sign", x)), k(t, math.pi / 4))
-    base = t.where(both, quarter, base)
-    left = t.where(t.op("Less", y, zero), t.op("Sub", base, pi), t.op("Add", base, pi))
-    result = t.where(t.op("Less", x, zero), left, base)
+    below, left = signbit(t, y), signbit(t, x)
+    both = t.op("And", isinf(t, y), isinf(t, x))
+    diagonal = t.where(t.op("Xor", below, left), k(t, -math.pi / 4), k(t, math.pi / 4))
+    base = t.where(both, diagonal, t.op("Atan", t.op("Div", y, x)))
     origin = t.op("And", t.op("Equal", y, zero), t.op("Equal", x, zero))
-    return t.where(origin, zero, result)
+    base = t.where(origin, t.where(t.op("Xor", below, left), k(t, -0.0), zero), base)
+    return t.where(left, t.where(below, t.op("Sub", base, pi), t.op("Add", base, pi)), base)
 
 
 # -- comparison and logic ------------------------------------------------------------------------------------------------

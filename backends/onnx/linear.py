@@ -211,14 +211,11 @@ def stack_of(kind: tuple[str, Sequence[int], dict[str, Any]]) -> Callable[..., t
 
 def mkldnn_rnn(t: Builder, x: Val, w0: Val, w1: Val, w2: Val | None, w3: Val | None, hx: Val, cx: Val, reverse: bool, batch_sizes: Sequence[int],
                mode: int, hidden_size: int, num_layers: int, has_biases: bool, bidirectional: bool, batch_first: bool, train: bool) -> tuple[Val | None, ...]:
-    """One direction of one layer, as oneDNN's operator under nn.LSTM; weights in torch's gate order, x [time, batch, features]."""
-    if mode != 2 or num_layers != 1 or bidirectional or batch_sizes:
-        raise Unsupported("mkldnn_rnn_layer other than one plain LSTM layer")
-    batch = t.size(x, 0 if batch_first else 1)
-    rows = t.swap(x, 0, 1) if batch_first else x
-    start = [t.reshape(s, [1, batch, hidden_size]) for s in (hx, cx)]
-    y, h, c = recurrent(t, "LSTM", rows, [w0, w1, w2 if has_biases else None, w3 if has_biases else None], start, LSTM[1], reverse)
-    y = t.swap(Val(y.name, y.dtype, (None,) * 3), 0, 1) if batch_first else y
+    """One direction of one layer, as oneDNN's operator under nn.LSTM; weights in torch's gate order, x [time, batch, features] always."""
+    if mode != 2 or batch_sizes:
+        raise Unsupported("mkldnn_rnn_layer other than an LSTM on padded sequences")
+    start = [t.reshape(s, [1, t.size(x, 1), hidden_size]) for s in (hx, cx)]
+    y, h, c = recurrent(t, "LSTM", x, [w0, w1, w2 if has_biases else None, w3 if has_biases else None], start, LSTM[1], reverse)
     return y, as_out(t, h, 1), as_out(t, c, 2), None
 
 

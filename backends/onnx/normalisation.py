@@ -46,13 +46,13 @@ def batch_norm_with_reserve(t: Builder, *args: Any) -> tuple[Val | None, ...]:
 
 
 def layer_norm(t: Builder, x: Val, normalized_shape: Sequence[Size], weight: Val | None = None, bias: Val | None = None, eps: float = 1e-5,
-               cudnn_enable: bool = False) -> tuple[Val, ...]:
-    """(y, mean, 1/std) over the last dims."""
+               cudnn_enable: bool = False) -> tuple[Val | None, ...]:
+    """y over the last dims; its mean and 1/std serve the backward pass only."""
     if any(isinstance(s, Val) for s in normalized_shape):
         raise Unsupported("layer normalisation over dynamic sizes")
     scale = weight if weight is not None else t.const(np.ones(list(normalized_shape)), x.dtype)  # type: ignore[arg-type]
-    return t.ops("LayerNormalization", x, t.cast(scale, x.dtype), None if bias is None else t.cast(bias, x.dtype), count=3,
-                 axis=-len(normalized_shape), epsilon=eps)
+    return t.op("LayerNormalization", x, t.cast(scale, x.dtype), None if bias is None else t.cast(bias, x.dtype), dtype=x.dtype,
+                axis=-len(normalized_shape), epsilon=eps), None, None
 
 
 def rms_norm(t: Builder, x: Val, normalized_shape: Sequence[Size], weight: Val | None = None, eps: float | None = None) -> tuple[Val, Val]:
@@ -67,8 +67,8 @@ def rms_norm(t: Builder, x: Val, normalized_shape: Sequence[Size], weight: Val |
 def grouped(t: Builder, x: Val, groups: int, eps: float) -> Val:
     """x normalised over each of `groups` groups of channels, as [N, groups, the rest]."""
     ones, zeros = t.const(np.ones(groups), x.dtype), t.const(np.zeros(groups), x.dtype)
-    flat = t.reshape(x, [t.size(x, 0), groups, t.count(x, range(1, x.rank)) if None not in (x.shape or ())[1:] else -1]) if (
-        None in (x.shape or ())) else t.reshape(x, [t.size(x, 0), groups, math.prod(s or 0 for s in (x.shape or ())[1:]) // groups])
+    rest = (x.shape or ())[1:]
+    flat = t.reshape(x, [t.size(x, 0), groups, -1 if None in rest else math.prod(s for s in rest if s is not None) // groups])
     return t.op("InstanceNormalization", flat, ones, zeros, epsilon=eps)
 
 

@@ -45,20 +45,26 @@ def mean(t: Builder, x: Val, dim: Dims = None, keepdim: bool = False, dtype: str
 
 
 def extreme(op: str) -> Callable[..., Val]:
-    """max or min over dims; a NaN anywhere makes the result NaN, which ONNX Runtime's own kernels do not promise."""
+    """max or min over dims; a NaN makes the result NaN, which ONNX Runtime's kernels do not promise."""
 
     def translate(t: Builder, x: Val, dim: Dims = None, keepdim: bool = False) -> Val:
         dims = dims_of(x, dim)
-        if any(d is None for d in (x.shape or ())) and maybe_empty(x, dims) and x.rank:
-            pass  # eager raises on an empty reduction, ONNX Runtime does as well
-        if x.dtype == "bool":
-            return t.cast(t.reduce(op, t.cast(x, "int32"), dims, keepdim), "bool")
         result = t.reduce(op, x, dims, keepdim)
-        if not x.floating:
+        if nan_safe(t, x, dims):
             return result
-        return result
+        nans = t.reduce("ReduceMax", nan_marks(t, x), dims, keepdim)
+        return t.where(nans, t.const(math.nan, x.dtype), result)
 
     return translate
+
+
+def nan_safe(t: Builder, x: Val, dims: list[int]) -> bool:
+    """Whether a NaN cannot hide: there are none, or it fills the whole row that is reduced."""
+    return not x.floating or not x.rank or t.uniform.get(x.name) in dims
+
+
+def nan_marks(t: Builder, x: Val) -> Val:
+    return Val(t.cast(t.op("IsNaN", x), "int32").name, "int32", x.shape)
 
 
 def with_index(op: str, arg: str) -> Callable[..., tuple[Val, Val]]:
@@ -69,16 +75,21 @@ def with_index(op: str, arg: str) -> Callable[..., tuple[Val, Val]]:
 
 
 def position(op: str) -> Callable[..., Val]:
-    """argmax or argmin: the first of equals."""
+    """argmax or argmin: the first of equals, the first NaN if there is one."""
 
     def translate(t: Builder, x: Val, dim: int | None = None, keepdim: bool = False) -> Val:
-        wide = t.cast(x, "int32") if x.dtype == "bool" else x
         if not x.rank:
             return t.const(0, "int64")
         if dim is None:
-            result = t.op(op, t.flat(wide), axis=0, keepdims=0)
+            result = translate(t, t.flat(x), 0) if x.rank > 1 else translate(t, x, 0)
             return t.reshape(result, [1] * x.rank) if keepdim else result
-        return t.op(op, wide, axis=dim % x.rank, keepdims=int(keepdim))
+        axis = dim % x.rank
+        found = t.op(op, t.cast(x, "int32") if x.dtype == "bool" else x, axis=axis, keepdims=int(keepdim))
+        if nan_safe(t, x, [axis]):
+            return found
+        marks = nan_marks(t, x)
+        nans = t.reduce("ReduceMax", marks, [axis], keepdim)
+        return t.where(nans, t.op("ArgMax", marks, axis=axis, keepdims=int(keepdim)), found)
 
     return translate
 
@@ -181,9 +192,17 @@ def softmax(op: str) -> Callable[..., Val]:
         x = t.cast(x, t.dtype)
         if not x.rank:
             return t.reshape(t.op(op, t.reshape(x, [1]), axis=0), [])
-        return t.op(op, x, axis=dim % x.rank)
+        result = t.op(op, x, axis=dim % x.rank)
+        t.uniform[result.name] = dim % x.rank
+        return result
 
     return translate
+
+
+def safe_softmax(t: Builder, x: Val, dim: int, dtype: str | None = None) -> Val:
+    """Softmax that gives zeros for a row of -inf."""
+    dead = t.op("Equal", t.reduce("ReduceMax", x, [dim % x.rank], True), t.const(-math.inf, x.dtype))
+    return t.where(dead, t.const(0, x.dtype), t.op("Softmax", x, axis=dim % x.rank))
 
 
 def cumsum(t: Builder, x: Val, dim: int, dtype: str | None = None) -> Val:
@@ -219,9 +238,9 @@ def argsort(t: Builder, x: Val, dim: int = -1, descending: bool = False, stable:
 def kthvalue(t: Builder, x: Val, k: int, dim: int = -1, keepdim: bool = False) -> tuple[Val, Val]:
     if not x.rank:
         return x, t.const(0, "int64")
-    found = top(t, x, k, dim % x.rank, False, True)
     if isinstance(k, Val):
         raise Unsupported("kthvalue of a run-time k")
+    found = top(t, x, k, dim % x.rank, False, True)
     at = t.const([k - 1] if keepdim else k - 1, "int64")
     return t.op("Gather", found[0], at, axis=dim % x.rank), t.op("Gather", found[1], at, axis=dim % x.rank)
 
@@ -238,16 +257,10 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.var.default": unbiased(var), "aten.var.dim": unbiased(var), "aten.std.default": unbiased(root(var)), "aten.std.dim": unbiased(root(var)),
     "aten.linalg_vector_norm.default": norm, **{f"aten.norm.{o}": norm_of for o in ("Scalar", "ScalarOpt_dim", "ScalarOpt_dim_dtype")},
     "aten.logsumexp.default": logsumexp,
-    "aten._softmax.default": softmax("Softmax"), "aten.softmax.int": softmax("Softmax"), "aten._safe_softmax.default": (
-        lambda t, x, dim, dtype=None: safe_softmax(t, x, dim)), "aten._log_softmax.default": softmax("LogSoftmax"),
+    "aten._softmax.default": softmax("Softmax"), "aten.softmax.int": softmax("Softmax"), "aten._safe_softmax.default": safe_softmax,
+    "aten._log_softmax.default": softmax("LogSoftmax"),
     "aten.log_softmax.int": softmax("LogSoftmax"), "aten.special_softmax.int": softmax("Softmax"), "aten.special_log_softmax.int": softmax("LogSoftmax"),
     "aten.cumsum.default": cumsum, "aten.topk.default": topk, "aten.sort.default": sort, "aten.sort.stable": sort_stable,
     "aten.argsort.default": argsort, "aten.argsort.stable": lambda t, x, stable=True, dim=-1, descending=False: argsort(t, x, dim, descending),
     "aten.msort.default": lambda t, x: sort(t, x, 0)[0], "aten.kthvalue.default": kthvalue,
 }
-
-
-def safe_softmax(t: Builder, x: Val, dim: int) -> Val:
-    """Softmax that gives zeros for a row of -inf."""
-    dead = t.op("Equal", t.reduce("ReduceMax", x, [dim % x.rank], True), t.const(-math.inf, x.dtype))
-    return t.where(dead, t.const(0, x.dtype), t.op("Softmax", x, axis=dim % x.rank))

@@ -59,10 +59,11 @@ def plan(domain: str, op: str, dtypes: tuple[str | None, ...], outputs: int) -> 
         if dtype is not None and var not in NAME:
             assert bound.setdefault(var, dtype) == dtype, f"{op}: {var} is {bound[var]} and {dtype}"
     chosen = _choose(domain, op, schema.since_version, bound)
+    only = {c.type_param_str: NAME.get(c.allowed_type_strs[0]) for c in schema.type_constraints if len(c.allowed_type_strs) == 1}
     given = [schema.outputs[min(i, len(schema.outputs) - 1)].type_str for i in range(outputs)]
     return Plan(
         tuple(None if d is None else chosen.get(v, d) for v, d in zip(formal, dtypes, strict=True)),
-        tuple((NAME.get(v) or chosen.get(v), bound.get(v) if chosen.get(v) != bound.get(v) else None) for v in given))
+        tuple((NAME.get(v) or chosen.get(v) or only.get(v), bound.get(v) if chosen.get(v) != bound.get(v) else None) for v in given))
 
 
 def _choose(domain: str, op: str, version: int, bound: dict[str, str]) -> dict[str, str]:

@@ -27,10 +27,12 @@ KIND = {"int": "int64", "float": "float64", "bool": "bool"}
 
 
 class Translation(NamedTuple):
-    """model: ONNX bytes, free of weights. weights: initialiser → name of the weight that fills it. origin: ONNX node name → fx node."""
+    """model: ONNX bytes, free of weights. weights: initialiser → name of the weight that fills it. feeds: input → weight that
+    calls write. origin: ONNX node name → fx node."""
 
     model: bytes
     weights: dict[str, str]
+    feeds: dict[str, str]
     origin: dict[str, Any]
 
 
@@ -44,6 +46,7 @@ class _Translator:
         self.kernel = kernel
         self.t = Builder()
         self.weights: dict[str, str] = {}
+        self.feeds: dict[str, str] = {}
 
     def run(self) -> Translation | Declined:
         kernel, t = self.kernel, self.t
@@ -63,7 +66,7 @@ class _Translator:
             model = t.model(outputs)
         except Unsupported as reason:
             return Declined(f"{label(node)}: {reason}", node.meta.get("span", UNKNOWN) if node is not None else UNKNOWN)
-        return Translation(model, {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}, t.origin)
+        return Translation(model, {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}, self.feeds, t.origin)
 
     def input(self, name: str, value: Value) -> Val:
         match value.type:
@@ -82,9 +85,20 @@ class _Translator:
         check_type(dtype_name(tensor.dtype), str(tensor.device), str(tensor.layout))
         if not tensor.numel():
             return self.t.full(list(tensor.shape), 0, dtype_name(tensor.dtype))
+        if name in self.kernel.written:
+            return self.feed(name, tensor)
         initializer = f"w{len(self.weights)}"
         self.weights[initializer] = name
         return self.t.weight(initializer, dtype_name(tensor.dtype), tensor.shape)
+
+    def feed(self, name: str, tensor: Any) -> Val:
+        """A weight that some block writes, as an input of the model."""
+        inputs = {w: n for n, w in self.feeds.items()}
+        initializer = inputs.get(name, f"f{len(self.feeds)}")
+        if initializer in self.feeds:
+            return Val(initializer, dtype_name(tensor.dtype), tuple(tensor.shape))
+        self.feeds[initializer] = name
+        return self.t.input(initializer, dtype_name(tensor.dtype), list(tensor.shape))
 
     def output(self, result: Any, value: Value) -> tuple[Val, list[int | None]]:
         match value.type:
@@ -151,13 +165,15 @@ class _Translator:
     def smaller(self, node: Node, env: dict[Node, Any]) -> Any:
         from dync.backends.onnx.decompose import decompose
 
-        graph, sources = decompose(node, lambda op: target_name(op) in OPS)
+        module, sources = decompose(node, lambda op: target_name(op) in OPS)
+        graph = module.graph
         inner: dict[Node, Any] = {p: env[s] for p, s in zip(graph.find_nodes(op="placeholder"), sources, strict=True)}
         for one in live(graph):
             if one.op == "call_function":
                 inner[one] = self.call(one, inner)
             elif one.op == "get_attr":
-                raise Unsupported("its decomposition holds a constant tensor")
+                tensor = getattr(module, str(one.target))
+                inner[one] = self.t.const(tensor.numpy(), dtype_name(tensor.dtype))
         return resolve(graph.output_node().args[0], inner)
 
 
