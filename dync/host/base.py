@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Mapping
 
 from dync.ir.flow import Branch, Decision, Flow, FlowBlock, Raise, Return, Switch, Tree, edges, exit_operands
 from dync.ir.scalars import SCALAR_OPS

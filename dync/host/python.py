@@ -12,16 +12,33 @@ Python's own limits are kept: 100 levels of indentation, 20 nested loops, no rec
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Callable, Collection
+from functools import partial
 
 from dync.host.base import HostModule, check, decides, has_kernel
 from dync.host.expressions import Expression, apply, literal, negated, variable
 from dync.host.names import Names, assign, identifier
 from dync.host.shape import Shape, shape
 from dync.ir.flow import (
-    Branch, Decision, DictTree, Edge, Flow, FlowBlock, Jump, Leaf, ListTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, edges,
-    exit_operands, leaves,
+    Branch,
+    Decision,
+    DictTree,
+    Edge,
+    Flow,
+    FlowBlock,
+    Jump,
+    Leaf,
+    ListTree,
+    Raise,
+    RecordTree,
+    Return,
+    Switch,
+    Tree,
+    TupleTree,
+    edges,
+    exit_operands,
+    leaves,
 )
 from dync.ir.types import UNKNOWN, Lit, Operand, Ref, Span, TensorType
 
@@ -120,7 +137,7 @@ class _Writer:
         bodies: list[list[Line]] = []
         while len(bodies) < len(self.heads.targets):
             head = list(self.heads.targets)[len(bodies)]
-            bodies.append(self.apart(lambda: self.sequence(head, self.heads, 0))[0])
+            bodies.append(self.apart(partial(self.sequence, head, self.heads, 0))[0])
         self.slots()
         self.put(1, "pc = 0")
         self.put(1, "while True:")
@@ -233,7 +250,7 @@ class _Writer:
 
     def dispatch(self, follow: Frame, frames: Frame | None, depth: int) -> bool:
         frame, place = self.around("loop", follow.targets, frames, depth, follow.pc)
-        bodies = [self.apart(lambda head=head: self.sequence(head, frame, 0))[0] for head in follow.targets]
+        bodies = [self.apart(partial(self.sequence, head, frame, 0))[0] for head in follow.targets]
         self.bisect(str(follow.pc), bodies, depth + 1)
         return self.leave(frame, place, depth)
 

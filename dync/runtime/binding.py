@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +45,10 @@ class Binder:
             given = args
         else:
             given, params = self._general(args, kwargs, params)
-        sizes: Sizes = {}
-        values = [guard(value, sizes) for guard, value in zip(self.guards, given)]
+        sizes = Sizes()
+        values = [guard(value, sizes) for guard, value in zip(self.guards, given, strict=True)]
+        if sizes.later:
+            sizes.finish()
         return values, params, self._give(values, given)
 
     def _general(self, args: Sequence[Any], kwargs: Mapping[str, Any], params: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
@@ -64,7 +67,7 @@ class Binder:
             return same if caller_form(self.form) == self.form else _to_torch
         example = given[self.first_tensor]
         give = giver(self.form, example)
-        changed = {id(v): g for v, g in zip(values, given) if v is not g and is_tensor(g) and not isinstance(g, np.generic)}
+        changed = {id(v): g for v, g in zip(values, given, strict=True) if v is not g and is_tensor(g) and not isinstance(g, np.generic)}
         if not changed:
             return give
         return lambda value: changed[id(value)] if id(value) in changed else give(value)  # an input comes back as the caller's own object

@@ -13,8 +13,9 @@ import re
 import struct
 import tempfile
 import zipfile
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Mapping
+from typing import Any
 
 from dync.errors import ArtifactError
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import operator
-from typing import Any, Callable
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +15,19 @@ from dync.ir.flow import DimRange, RunParam
 from dync.ir.types import ScalarType, TensorType
 from dync.runtime.tensors import Form, describe, is_tensor, numpy_dtype, to_home, viewable
 
-Sizes = dict[str, tuple[int, str]]
-"""Symbol → its size in this call, and where that was read."""
+
+class Sizes(dict[str, tuple[int, str]]):
+    """Symbol → its size in this call, and where that was read. `later` are checks that wait for symbols not read yet."""
+
+    def __init__(self) -> None:
+        self.later: list[Callable[[], None]] = []
+
+    def finish(self) -> None:
+        """Runs the checks that waited; an expression over one unknown symbol then says what it is."""
+        for check in self.later:
+            check()
+
+
 _OPERATIONS: dict[type, Callable[[int, int], int]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
 
@@ -33,6 +46,10 @@ def evaluate(node: ast.expr, sizes: Callable[[str], int]) -> int:
     raise ArtifactError(f"{ast.unparse(node)!r} is no size")
 
 
+def _names(expression: ast.expr) -> set[str]:
+    return {n.id for n in ast.walk(expression) if isinstance(n, ast.Name)}
+
+
 class TensorGuard:
     """Admits one tensor argument in the home form. Call with the value and the sizes known so far, which it adds to."""
 
@@ -41,6 +58,7 @@ class TensorGuard:
         self.rank = len(type.shape)
         self.static = tuple(type.shape) if all(isinstance(d, int) for d in type.shape) else None
         self.expressions = {i: ast.parse(d, mode="eval").body for i, d in enumerate(type.shape) if isinstance(d, str)}
+        self.symbols = {i: _names(e) for i, e in self.expressions.items()}
         if form == "numpy":
             self.home: Any = np.ndarray
             self.dtype: Any = numpy_dtype(type.dtype)
@@ -91,8 +109,10 @@ class TensorGuard:
                     raise self.refusal(f"size {size} in dimension {i}")
             elif isinstance(expression := self.expressions[i], ast.Name):
                 self._bind(allowed, size, i, sizes)
-            else:
+            elif self.symbols[i] <= sizes.keys():
                 self._match_expression(allowed, expression, size, i, sizes)
+            else:
+                sizes.later.append(partial(self._match_expression, allowed, expression, size, i, sizes))
 
     def _bind(self, symbol: str, size: int, dim: int, sizes: Sizes) -> None:
         known = sizes.get(symbol)
@@ -106,7 +126,7 @@ class TensorGuard:
 
     def _match_expression(self, text: str, expression: ast.expr, size: int, dim: int, sizes: Sizes) -> None:
         """Checks, or solves for, a size such as 2*N. One unknown symbol is found by taking the expression as linear in it."""
-        unknown = sorted({n.id for n in ast.walk(expression) if isinstance(n, ast.Name)} - sizes.keys())
+        unknown = sorted(_names(expression) - sizes.keys())
         if len(unknown) == 1:
             at = [evaluate(expression, lambda n, v=v: v if n == unknown[0] else sizes[n][0]) for v in (0, 1)]
             slope = at[1] - at[0]
@@ -120,7 +140,7 @@ class TensorGuard:
             raise GuardError(f"argument {self.path!r}: size {size} in dimension {dim} given, where {text} is allowed and {where}")
 
     def refusal(self, given: str) -> GuardError:
-        used = sorted({n.id for e in self.expressions.values() for n in ast.walk(e) if isinstance(n, ast.Name)} & self.ranges.keys())
+        used = sorted({n for e in self.expressions.values() for n in _names(e)} & self.ranges.keys())
         ranges = ", ".join(f"{n}={self.ranges[n].low}..{'' if self.ranges[n].high is None else self.ranges[n].high}" for n in used)
         return GuardError(f"argument {self.path!r}: {given} given, {self.type} allowed" + f" with {ranges}" * bool(ranges))
 

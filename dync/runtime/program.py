@@ -5,10 +5,11 @@ from __future__ import annotations
 import linecache
 import math
 import threading
+from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Callable, Iterator, MutableMapping
+from typing import Any
 
 from dync.errors import ArtifactError, BackendError, GuardError
 from dync.host.base import HostModule
@@ -215,7 +216,7 @@ def fits(value: Any, type: ValueType, form: Form) -> bool:
     if isinstance(type, TensorType):
         if not is_tensor(value) or str(value.dtype).removeprefix("torch.") != type.dtype or value.ndim != len(type.shape):
             return False
-        return all(not isinstance(want, int) or want == size for want, size in zip(type.shape, value.shape))
+        return all(not isinstance(want, int) or want == size for want, size in zip(type.shape, value.shape, strict=True))
     if isinstance(type, ObjectType):
         return type.kind not in ("None", "NoneType") or value is None
     return number(value, type.kind) is not None

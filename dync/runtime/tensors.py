@@ -7,7 +7,8 @@ device and arrays that torch cannot view (read-only, negative strides).
 from __future__ import annotations
 
 import sys
-from typing import Any, Callable, Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import numpy as np
 

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import random
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from dync.ir.flow import (
-    Branch, Decision, DictTree, Edge, Flow, FlowBlock, HostOp, Input, Jump, Leaf, ListTree, Raise, Return, Signature, Slot, Switch, Tree, TupleTree,
-    Write, edges,
+    Branch,
+    Decision,
+    DictTree,
+    Edge,
+    Flow,
+    FlowBlock,
+    HostOp,
+    Input,
+    Jump,
+    Leaf,
+    ListTree,
+    Raise,
+    Return,
+    Signature,
+    Slot,
+    Switch,
+    Tree,
+    TupleTree,
+    Write,
+    edges,
 )
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref, ScalarType, Span, TensorType, Value, lit
@@ -46,14 +65,22 @@ def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
     for i, name in enumerate(names):
         ways = rng.choice([0, 1, 1, 2, 2, 2, 2, 3]) if i < size - 1 else 0
         ways = ways or (1 if i < 2 and size > 2 else 0)
-        shapes[name] = [rng.choice(names[1:]) if rng.random() < wild else names[min(size - 1, i + rng.choice([1, 1, 2, 3]))] for _ in range(ways)]
+        shapes[name] = [
+            rng.choice(names[1:]) if rng.random() < wild else names[min(size - 1, i + rng.choice([1, 1, 2, 3]))] for _ in range(ways)
+        ]
     above = dominators(shapes, names[0])
-    params = {n: tuple(Value(f"p{n}_{k}", rng.choice([INT, TENSOR])) for k in range(rng.choice([0, 0, 1, 2, 3]) if n != names[0] else 0)) for n in names}
+    params = {
+        n: tuple(Value(f"p{n}_{k}", rng.choice([INT, TENSOR])) for k in range(rng.choice([0, 0, 1, 2, 3]) if n != names[0] else 0))
+        for n in names
+    }
     own: dict[str, list[Value]] = {}
     results: dict[str, tuple[Value, ...]] = {}
     predicates: dict[str, Value] = {}
     for n in names:
-        results[n] = tuple(Value(f"r{n}_{k}", rng.choice([INT, TENSOR])) for k in range(rng.choice([0, 1, 1, 2]))) + (Value(f"q{n}", BOOL), Value(f"k{n}", INT))
+        results[n] = tuple(Value(f"r{n}_{k}", rng.choice([INT, TENSOR])) for k in range(rng.choice([0, 1, 1, 2]))) + (
+            Value(f"q{n}", BOOL),
+            Value(f"k{n}", INT),
+        )
         predicates[n] = results[n][-2]
         own[n] = [*params[n], *results[n]]
     outside = [Value("x", TENSOR), Value("n", INT), Value("s", INT)]
@@ -74,7 +101,9 @@ def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
         host = []
         for k in range(rng.randrange(4)):
             op = rng.choice(["add", "sub", "mul", "neg", "max", "lt", "eq", "select"])
-            args = {"select": (Ref(predicates[n].name), pick(n, INT), pick(n, INT))}.get(op) or tuple(pick(n, INT) for _ in range(op not in ("neg",) and 2 or 1))
+            args = {"select": (Ref(predicates[n].name), pick(n, INT), pick(n, INT))}.get(op) or tuple(
+                pick(n, INT) for _ in range(op not in ("neg",) and 2 or 1)
+            )
             made = Value(f"h{n}_{k}", BOOL if op in ("lt", "eq") else INT)
             host.append(HostOp(made, op, args))
             own[n].append(made)
@@ -103,9 +132,16 @@ def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
                 exit = Branch(Ref(rng.choice(bools)), edge(targets[0]), edge(targets[1]), asks)
             case _:
                 default = edge(targets[2]) if rng.random() < 0.7 else None
-                exit = Switch(Ref(f"k{n}"), ((0, edge(targets[0])), (1, edge(targets[1]))) + (((2, edge(targets[2])),) if not default else ()), asks, default)
+                exit = Switch(
+                    Ref(f"k{n}"),
+                    ((0, edge(targets[0])), (1, edge(targets[1]))) + (((2, edge(targets[2])),) if not default else ()),
+                    asks,
+                    default,
+                )
         blocks.append(FlowBlock(n, params[n], inputs, results[n], tuple(host), exit))
-    signature = Signature(("x", "n"), TupleTree((Leaf(Ref("x")), Leaf(Ref("n")))), DictTree((), ()), tuple(Input(v, v.name) for v in outside[:2]))
+    signature = Signature(
+        ("x", "n"), TupleTree((Leaf(Ref("x")), Leaf(Ref("n")))), DictTree((), ()), tuple(Input(v, v.name) for v in outside[:2])
+    )
     return Flow(f"random {seed}", signature, tuple(blocks), (Slot("s", outside[2], Leaf(lit(0))),))
 
 
@@ -123,7 +159,11 @@ class Kernels:
             if len(self.log) > self.fuel:
                 raise OutOfFuel
             rng = random.Random(f"{self.seed} {block.name} {inputs} {len(self.log)}")
-            return tuple(rng.random() < 0.5 if r.type == BOOL else rng.randrange(4) if r.name.startswith("k") else rng.randrange(1000) for r in block.results)
+            return tuple(
+                rng.random() < 0.5 if r.type == BOOL else rng.randrange(4) if r.name.startswith("k") else rng.randrange(1000)
+                for r in block.results
+            )
+
         return call
 
 
@@ -136,14 +176,16 @@ def value_of(tree: Tree, read: Callable[[Operand], Any], give: Callable[[Any, Op
         case TupleTree():
             return tuple(value_of(t, read, give) for t in tree.items)
         case DictTree():
-            return {k.python: value_of(t, read, give) for k, t in zip(tree.keys, tree.items)}
+            return {k.python: value_of(t, read, give) for k, t in zip(tree.keys, tree.items, strict=False)}
     raise AssertionError(tree)
 
 
 def walk(flow: Flow, kernels: Kernels, args: list[Any], state: dict[str, Any]) -> tuple[Any, list[str], list[Any]]:
     """What a flow means: (result or exception, path, decisions)."""
-    values = dict(zip([i.value.name for i in flow.signature.inputs], args)) | {s.value.name: state[s.name] for s in flow.slots}
-    types = {v.name: v.type for b in flow.blocks for v in (*b.params, *b.results)} | {i.value.name: i.value.type for i in flow.signature.inputs}
+    values = dict(zip([i.value.name for i in flow.signature.inputs], args, strict=False)) | {s.value.name: state[s.name] for s in flow.slots}
+    types = {v.name: v.type for b in flow.blocks for v in (*b.params, *b.results)} | {
+        i.value.name: i.value.type for i in flow.signature.inputs
+    }
     blocks = {b.name: b for b in flow.blocks}
     block, path, decisions = flow.blocks[0], [], []
 

@@ -19,8 +19,17 @@ def flow(blocks: list[tuple[str, int, Exit]], params: dict[str, str] | None = No
     made = []
     for name, line, exit in blocks:
         own = (Value((params or {})[name], TENSOR),) if name in (params or {}) else ()
-        made.append(FlowBlock(name, own, ("x", *(v.name for v in own)), (Value(f"v{name}", TENSOR), Value(f"p{name}", ScalarType("bool"))), (), exit,
-                              span=Span("model.py", line)))
+        made.append(
+            FlowBlock(
+                name,
+                own,
+                ("x", *(v.name for v in own)),
+                (Value(f"v{name}", TENSOR), Value(f"p{name}", ScalarType("bool"))),
+                (),
+                exit,
+                span=Span("model.py", line),
+            )
+        )
     signature = Signature(("x",), TupleTree((Leaf(Ref("x")),)), DictTree((), ()), (Input(Value("x", TENSOR), "x"),))
     return Flow("deep", signature, tuple(made))
 
@@ -78,8 +87,12 @@ def both(count: int) -> Flow:
     """if a and b: X else: Y, again and again."""
     blocks = []
     for i in range(count):
-        blocks += [(f"a{i}", i, ask(f"a{i}", Edge(f"b{i}"), Edge(f"y{i}"))), (f"b{i}", i, ask(f"b{i}", Edge(f"x{i}"), Edge(f"y{i}"))),
-                   (f"x{i}", i, Jump(Edge(f"a{i + 1}"))), (f"y{i}", i, Jump(Edge(f"a{i + 1}")))]
+        blocks += [
+            (f"a{i}", i, ask(f"a{i}", Edge(f"b{i}"), Edge(f"y{i}"))),
+            (f"b{i}", i, ask(f"b{i}", Edge(f"x{i}"), Edge(f"y{i}"))),
+            (f"x{i}", i, Jump(Edge(f"a{i + 1}"))),
+            (f"y{i}", i, Jump(Edge(f"a{i + 1}"))),
+        ]
     return flow([*blocks, (f"a{count}", 0, Return(Leaf(Ref(f"va{count}"))))])
 
 
@@ -87,9 +100,21 @@ def depth(source: str) -> int:
     return max((len(line) - len(line.lstrip())) // 4 for line in source.splitlines())
 
 
-@pytest.mark.parametrize(("make", "count", "structured"), [
-    (gates, 1000, True), (exits, 500, True), (exits_to_one_return, 500, True), (nested_ifs, 12, True), (nested_ifs, 300, False),
-    (loops_in_a_row, 100, True), (nested_loops, 8, True), (nested_loops, 40, False), (both, 200, True)], ids=lambda v: getattr(v, "__name__", str(v)))
+@pytest.mark.parametrize(
+    ("make", "count", "structured"),
+    [
+        (gates, 1000, True),
+        (exits, 500, True),
+        (exits_to_one_return, 500, True),
+        (nested_ifs, 12, True),
+        (nested_ifs, 300, False),
+        (loops_in_a_row, 100, True),
+        (nested_loops, 8, True),
+        (nested_loops, 40, False),
+        (both, 200, True),
+    ],
+    ids=lambda v: getattr(v, "__name__", str(v)),
+)
 def test_deep_networks_run_within_pythons_limits(make, count, structured) -> None:
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(400)
@@ -117,7 +142,9 @@ def test_exits_stay_at_one_level() -> None:
 
 
 def test_text_of_a_conjunction() -> None:
-    assert generate(both(1)).source.split("\n\n\n")[1] == """\
+    assert (
+        generate(both(1)).source.split("\n\n\n")[1]
+        == """\
 def run(x, give):
     skip_y0 = False
     va0, pa0 = a0(x)
@@ -135,6 +162,7 @@ def run(x, give):
     va1, pa1 = a1(x)
     return give(va1)
 """
+    )
 
 
 def test_lines_lead_to_the_users_source() -> None:

@@ -24,13 +24,18 @@ def execute(module: HostModule, flow: Flow, kernels: Kernels, args: list[Any], s
     def raiser(cls: str):
         def make(*values: Any) -> Exception:
             return Raised(("raised", cls, list(values)))
+
         return make
 
     space: dict[str, Any] = {"math": math, "inf": math.inf, "nan": math.nan}
     space |= {name: kernels.calls[block] for block, name in module.kernels.items()} | {n: raiser(e.cls) for n, e in module.raises.items()}
     exec(compile(module.source, "<host>", "exec"), space)
-    extra = {"state": state, "give": lambda v: ("given", v), "enter": path.append,
-             "decide": lambda i, v, a, b: decisions.append((module.decisions[i][0], v, a, b))}
+    extra = {
+        "state": state,
+        "give": lambda v: ("given", v),
+        "enter": path.append,
+        "decide": lambda i, v, a, b: decisions.append((module.decisions[i][0], v, a, b)),
+    }
     try:
         result: Any = space["run"](*args, *(extra[a] for a in module.arguments if a in extra))
     except Raised as error:
@@ -42,7 +47,7 @@ def execute(module: HostModule, flow: Flow, kernels: Kernels, args: list[Any], s
 
 def compare(flow: Flow, seed: int, runs: int = 3) -> None:
     plain, tracing = generate(flow), generate(flow, trace=True)
-    args = [3, 4][:len(flow.signature.inputs)]
+    args = [3, 4][: len(flow.signature.inputs)]
     for run in range(runs):
         outcomes = []
         for module in (None, plain, tracing):

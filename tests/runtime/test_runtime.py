@@ -20,7 +20,11 @@ BACKENDS = ("eager", "onnxruntime")
 
 def same(left, right) -> bool:
     if isinstance(left, (torch.Tensor, np.ndarray)):
-        return type(left) is type(right) and left.shape == right.shape and np.allclose(np.asarray(left), np.asarray(right), atol=1e-5, equal_nan=True)
+        return (
+            type(left) is type(right)
+            and left.shape == right.shape
+            and np.allclose(np.asarray(left), np.asarray(right), atol=1e-5, equal_nan=True)
+        )
     if isinstance(left, dict):
         return type(left) is type(right) and list(left) == list(right) and all(same(left[k], right[k]) for k in left)
     if isinstance(left, (list, tuple)):
@@ -59,8 +63,10 @@ def test_same_as_eager(name, backend, saved, tmp_path) -> None:
         assert same(got, expected)
         wanted = interpret(program, sample)[1]
         assert trace.path == wanted.path
-        assert [(d.block, d.text, d.span, d.value) for d in trace.decisions] == [(d.block, d.text, d.span, d.value) for d in wanted.decisions]
-        for mine, theirs in zip(trace.decisions, wanted.decisions):
+        assert [(d.block, d.text, d.span, d.value) for d in trace.decisions] == [
+            (d.block, d.text, d.span, d.value) for d in wanted.decisions
+        ]
+        for mine, theirs in zip(trace.decisions, wanted.decisions, strict=False):
             assert mine.margin == pytest.approx(theirs.margin, abs=1e-4) if theirs.margin is not None else mine.margin is None
         arrays = [t.numpy() for t in sample]
         assert same(runtime(*arrays), to_numpy(expected))
@@ -75,7 +81,12 @@ def test_threshold_changes_the_path_and_is_checked(backend) -> None:
     assert isinstance(runtime(x), torch.Tensor) and runtime.params["threshold"] == -10.0
     runtime.params["threshold"] = 10.0
     assert isinstance(runtime(x), dict)
-    for bad, message in ((11.0, "11.0 given, -10.0..10.0 allowed"), ("a", "str 'a' given, float allowed"), (float("nan"), "nan given"), (True, "bool True given")):
+    for bad, message in (
+        (11.0, "11.0 given, -10.0..10.0 allowed"),
+        ("a", "str 'a' given, float allowed"),
+        (float("nan"), "nan given"),
+        (True, "bool True given"),
+    ):
         with pytest.raises(GuardError, match=message):
             runtime.params["threshold"] = bad
     with pytest.raises(GuardError, match="no run-time parameter 'treshold'; there are: threshold"):
@@ -122,7 +133,11 @@ def test_state_is_kept_and_reset() -> None:
     _, total, count = runtime(torch.zeros(2, 3))
     assert count == 8 and torch.equal(total, torch.ones(3))
     runtime.reset_state()
-    assert runtime.state["count"] == 0 and torch.equal(runtime.state["seen"], torch.zeros(3)) and torch.equal(runtime.state["mean"], torch.zeros(3))
+    assert (
+        runtime.state["count"] == 0
+        and torch.equal(runtime.state["seen"], torch.zeros(3))
+        and torch.equal(runtime.state["mean"], torch.zeros(3))
+    )
     with pytest.raises(GuardError, match="no state 'nope'"):
         runtime.state["nope"] = 1
     runtime.state["mean"] = torch.zeros(4)

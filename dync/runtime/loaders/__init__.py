@@ -10,11 +10,12 @@ Its module's FORM says what tensors it takes and gives: "numpy" or "torch". Load
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
-from typing import Any, Callable, Mapping
+from typing import Any
 
 from dync.errors import BackendError
 from dync.ir.types import TensorType
@@ -79,7 +80,7 @@ def _between(kernel: Kernel, entry: KernelEntry, form: Form) -> Kernel:
     gives = tuple(isinstance(t, TensorType) for t in entry.results)
 
     def call(*inputs: Any) -> tuple[Any, ...]:
-        results = kernel(*[inside(v) if tensor else v for v, tensor in zip(inputs, takes)])
-        return tuple([outside(v) if tensor else v for v, tensor in zip(results, gives)])
+        results = kernel(*[inside(v) if tensor else v for v, tensor in zip(inputs, takes, strict=True)])
+        return tuple([outside(v) if tensor else v for v, tensor in zip(results, gives, strict=True)])
 
     return call

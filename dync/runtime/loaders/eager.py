@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import keyword
 import operator
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -88,7 +90,7 @@ class _Compiler:
         last = self.last_uses()
         lines = []
         for i, node in enumerate(self.graph.nodes):
-            call = self.bind("f", node.target, lambda: resolve(node.target))
+            call = self.bind("f", node.target, partial(resolve, node.target))
             args = [self.argument(a) for a in node.args] + [_keyword(k, self.argument(v)) for k, v in node.kwargs.items()]
             lines.append(f"    {self.define(node.name)} = {call}({', '.join(args)})")
             if dead := [self.locals[n] for n in last.get(i, ())]:

@@ -7,7 +7,8 @@ weight, handed over without a copy; "feeds", model input → weight, for weights
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,7 @@ def _caller(
     items = [i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
 
     def call(*inputs: Any) -> Any:
-        feed = dict(zip(names, inputs))
+        feed = dict(zip(names, inputs, strict=True))
         for i, dtype in dtypes:
             feed[names[i]] = np.array(inputs[i], dtype)
         feed.update(feeds)
@@ -110,7 +111,7 @@ def _caller(
 
     def call_plain(*inputs: Any) -> Any:
         try:
-            return run(outputs, dict(zip(names, inputs)), None)
+            return run(outputs, dict(zip(names, inputs, strict=True)), None)
         except Exception as error:  # ONNX Runtime's exception classes share no root
             raise BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}") from error
 
