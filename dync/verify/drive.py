@@ -141,7 +141,7 @@ class Driver:
         for path in ways[:2]:
             if self.left() > 0 and not self.found[path].impossible:
                 limit = min(60, max(10, self.budget // 4))
-                found = evolve(self.flow, lambda c: self.runner.run(c).trace, path, self._starts(path)[:4], self.sampler, limit)
+                found = evolve(self.flow, lambda c: self.runner.run(c).trace, path, self._starts(path)[:4], self.sampler, limit, self.program)
                 self._note(path, found)
                 if found.call is not None and self._reached(found.call, path):
                     return
@@ -213,11 +213,12 @@ class Driver:
         records = tuple(PathRecord(describe(p), tuple(n for n, _ in p), books.paths[p]) for p in every)
         missing, unreachable = self._uncovered()
         refused = [f"{n} generated calls were refused by the model: {why}" for why, n in books.rejections.most_common(2)]
-        unlisted = [] if self.complete else [f"more than {BOUND} paths: only decisions and loops are asked for, {len(books.paths)} paths were taken"]
+        unlisted = [] if self.complete else [f"more than {BOUND} paths exist: decisions and loops were asked for, {len(books.paths)} paths were taken"]
         sides = tuple(s.name for s in self.harness.sides) + (("interpret",) if self.harness.oracle else ())
         return Report(
             name, not books.mismatches and books.runs > 0, books.runs, books.rejected, books.given, records, tuple(cover), tuple(missing), tuple(unreachable),
-            tuple(books.flips), tuple(books.mismatches), books.worst, self.cover, seed, self.budget, sides if books.runs else (), (*notes, *unlisted, *refused), command)
+            tuple(books.flips), tuple(books.mismatches), books.worst, self.cover, seed, self.budget, sides if books.runs else (), (*notes, *unlisted, *refused), command,
+            self.complete)
 
     def _uncovered(self) -> tuple[list[Uncovered], list[Uncovered]]:
         missing: list[Uncovered] = []

@@ -16,6 +16,7 @@ from dync.verify.flips import Parting, parting
 from dync.verify.paths import Path, back_edges, label, loop_counts, shorten, steps, ways
 from dync.verify.report import Flip, Mismatch
 
+OTHER_PROGRAM = "the Program itself differs from the model: another model, or a fault of capture or a pass"
 KEPT = 50
 """How many mismatches and flips are kept with all their details."""
 
@@ -60,35 +61,34 @@ class Harness:
         books.runs += 1
         books.given += call.origin == "given"
         meaning = self.oracle.run(call, fresh) if self.oracle else None
-        meant = meaning is None or self._same(number, call, "interpret", expected, meaning, foreign)
-        fine = [self._side(number, call, side, expected, side.run(call, fresh), meaning if meant else None, foreign) for side in self.sides]
-        return meant and all(fine) and not foreign
+        wrong = self._apart(expected, meaning, foreign) if meaning is not None else ()
+        trusted = None if wrong else meaning
+        fine = [self._side(number, call, side, expected, side.run(call, fresh), trusted, meaning, foreign) for side in self.sides]
+        if wrong and all(fine):
+            self._mismatch(Mismatch(number, call.origin, "interpret", wrong, OTHER_PROGRAM, call))
+        return not wrong and all(fine) and not foreign
 
-    def _same(self, number: int, call: Call, side: str, expected: Effect, got: Effect, foreign: bool) -> bool:
-        if foreign and got.error is not None:
-            return True
-        found = differences(expected, got, self.tolerances)
-        if found.same:
-            return True
-        self._mismatch(Mismatch(number, call.origin, side, tuple(map(str, found.differences)), "the Program itself: capture or a pass", call))
-        return False
+    def _apart(self, expected: Effect, meaning: Effect, foreign: bool) -> tuple[str, ...]:
+        """How the Program's own meaning differs from eager."""
+        return () if foreign and meaning.error is not None else tuple(map(str, differences(expected, meaning, self.tolerances).differences))
 
-    def _side(self, number: int, call: Call, side: Side, expected: Effect, got: Effect, meaning: Effect | None, foreign: bool) -> bool:
+    def _side(self, number: int, call: Call, side: Side, expected: Effect, got: Effect, trusted: Effect | None, meaning: Effect | None, foreign: bool) -> bool:
+        """Compares one side; `trusted` is the Program's meaning where it is the same as eager."""
         trace = got.trace or (meaning.trace if meaning else None)
         if trace is not None and side is self.sides[0]:
             self._cover(call, trace)
         if foreign and got.error is not None:
             return True
         found = differences(expected, got, self.tolerances)
-        apart = self._parting(call, meaning, got.trace)
+        apart = self._parting(call, trusted, got.trace)
         if apart is not None and apart.is_flip:
             self._flip(number, call, apart)
             return False
+        self.books.worst = worse(self.books.worst, found.worst)
         if found.same and apart is None:
-            self.books.worst = worse(self.books.worst, found.worst)
             return True
         said = [f"decision {apart.span}: `{apart.text}` is {apart.eager} in eager, {apart.here} here"] if apart is not None else []
-        first = said[0] if said else self._blame(call, side, meaning)
+        first = said[0] if said else OTHER_PROGRAM if meaning is not None and trusted is None else self._blame(call, side, trusted)
         self._mismatch(Mismatch(number, call.origin, side.name, tuple(map(str, found.differences)) or tuple(said), first, call))
         return False
 

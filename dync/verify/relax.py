@@ -88,10 +88,6 @@ def force(program: Program, path: Path, values: Mapping[str, Any], handles: Mapp
     return tuple(steps)
 
 
-def _is_free(value: Any) -> bool:
-    return isinstance(value, torch.Tensor) and value.requires_grad
-
-
 def _operand(operand: Operand, env: Mapping[str, Soft]) -> Soft:
     return env[operand.name] if isinstance(operand, Ref) else Soft(operand.python)
 
@@ -180,7 +176,7 @@ def _tensor_shadow(node: Node, known: Mapping[Node, Any], value: Any) -> torch.T
     name = _op_name(node)
     args = [known[a] if isinstance(a, Node) and not isinstance(known[a], list) else Soft(a) for a in node.args]
     if name in ("_local_scalar_dense", "item"):
-        return args[0].soft if _is_free(args[0].soft) else args[0].shadow
+        return args[0].soft if _is_real(args[0].value) else args[0].shadow
     if name in _SUBTRACTIONS and len(args) == 2:
         return _compared(name, args[0], args[1])
     if _is_bool(value):
@@ -204,13 +200,18 @@ def _compared(name: str, a: Soft, b: Soft) -> torch.Tensor | None:
             return equal if name == "eq" else None if equal is None else -equal
     if a.ranks is not None and isinstance(b.value, int) and not isinstance(a.value, torch.Tensor):
         return _ranked(name, a.ranks, b.value)
-    left, right = a.soft, b.soft
-    if not (_is_free(left) or _is_free(right)):
+    if _is_bool(a.value) or _is_bool(b.value) or not (_is_number(a.soft) and _is_number(b.soft)):
         return None
-    if _is_bool(a.value) or _is_bool(b.value):
-        return None
-    found = _SUBTRACTIONS[name](left, right)
-    return found if isinstance(found, torch.Tensor) else None
+    found = _SUBTRACTIONS[name](_t(a.soft), _t(b.soft))
+    return found if found.is_floating_point() else found.double()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, torch.Tensor))
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point()
 
 
 def _bool_shadow(name: str, node: Node, args: list[Soft]) -> torch.Tensor | None:
@@ -309,7 +310,7 @@ def _again(node: Node, known: Mapping[Node, Any], soft: Callable[[Soft], Any]) -
         found = node.target(*map_arg(node.args, swap), **map_arg({k: v for k, v in node.kwargs.items() if k != "dtype"}, swap))
     except (RuntimeError, TypeError, IndexError):
         return None
-    return found if isinstance(found, torch.Tensor) and found.requires_grad else None
+    return found if isinstance(found, torch.Tensor) and found.is_floating_point() else None
 
 
 # -- shadows of scalars ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,10 @@ from dync.verify.calls import Call
 from dync.verify.compare import NO_ERROR, Error
 
 
+SHOWN = 20
+"""Most lines of a kind in the text form."""
+
+
 @dataclass(frozen=True)
 class PathRecord:
     """One path: its decisions ("b0 true, b2 false"), its blocks, and how many compared calls took it."""
@@ -112,6 +116,8 @@ class Report:
     sides: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     command: str = ""
+    all_paths: bool = True
+    """Whether `paths` lists every path, not only those taken."""
 
     @property
     def covered(self) -> bool:
@@ -193,14 +199,16 @@ def _finite(value: Any) -> Any:
 def _lines(r: Report) -> list[str]:
     decided = sum(d.calls > 0 for d in r.decisions)
     taken = sum(p.calls > 0 for p in r.paths)
-    head = "NOTHING WAS COMPARED" if not r.runs else f"MISMATCH in {len(r.mismatches)} of {r.runs} calls" if r.mismatches else f"same as eager in {r.runs} calls"
+    head = "NOTHING WAS COMPARED" if not r.runs else f"MISMATCH in {len({m.call for m in r.mismatches})} of {r.runs} calls" if r.mismatches else f"same as eager in {r.runs} calls"
     lines = [
         f"{head}{f', {len(r.flips)} flips' if r.flips else ''}: {r.name}",
-        f"  decisions: {decided} of {len(r.decisions)} outcomes reached; paths: {taken} of {len(r.paths)} taken",
+        f"  decisions: {decided} of {len(r.decisions)} outcomes reached; paths: {taken} of {len(r.paths) if r.all_paths else 'many'} taken",
         f"  calls: {r.runs} compared, {r.given} of them given, {r.rejected} generated ones refused by the model; sides: {', '.join(r.sides) or 'none'}",
         f"  worst error: {r.worst}"]
-    lines += [f"  path {p.name}: {p.calls} calls" for p in r.paths if p.calls]
+    shown = [p for p in r.paths if p.calls][:SHOWN]
+    lines += [f"  path {p.name if len(p.name) <= 100 else p.name[:97] + '...'}: {p.calls} calls" for p in shown]
+    lines += [f"  and {taken - len(shown)} more paths"] * (taken > len(shown))
     lines += [f"  mismatch {m}" for m in r.mismatches[:10]] + [f"  flip {f}" for f in r.flips[:10]]
-    lines += [f"  not reached: {u}" for u in r.uncovered[:20]] + [f"  unreachable: {u}" for u in r.unreachable[:20]]
-    hidden = max(0, len(r.uncovered) - 20)
+    lines += [f"  not reached: {u}" for u in r.uncovered[:SHOWN]] + [f"  unreachable: {u}" for u in r.unreachable[:SHOWN]]
+    hidden = max(0, len(r.uncovered) - SHOWN)
     return lines + [f"  not reached: {hidden} more"] * bool(hidden) + [f"  note: {n}" for n in r.notes] + [f"  {r.replay()}"] * bool(r.mismatches)

@@ -19,6 +19,8 @@ from dync.verify.relax import Step, force
 
 AIM = 0.05
 """How far past the threshold to aim, in units of the first distance."""
+STUCK = 25
+"""Steps without progress after which a descent is given up."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ def descend(program: Program, path: Path, start: Call, limit: int, rate: float =
     optimiser = torch.optim.Adam([{"params": [v], "lr": rate * s} for v, s in point.variables])
     first: dict[int, float] = {}
     closest: float | None = None
+    best, stuck = math.inf, 0
     for run in range(1, limit + 1):
         try:
             with torch.enable_grad():
@@ -54,6 +57,9 @@ def descend(program: Program, path: Path, start: Call, limit: int, rate: float =
                 closest = _nearer(closest, missing[0][1].distance) if len(missing) == 1 else closest
                 loss = _loss(done, first)
             if loss is None:
+                return Found(closest=closest, runs=run)
+            best, stuck = (float(loss.detach()), 0) if float(loss.detach()) < best * 0.99 else (best, stuck + 1)
+            if stuck > STUCK:
                 return Found(closest=closest, runs=run)
             optimiser.zero_grad()
             loss.backward()
@@ -152,8 +158,11 @@ def _copy(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
-def evolve(flow: Flow, run: Callable[[Call], Trace | None], path: Path, starts: Iterable[Call], sampler: Sampler, limit: int) -> Found:
-    """Mutation and selection on how far along `path` a call goes, then on the margin where it leaves it."""
+def evolve(flow: Flow, run: Callable[[Call], Trace | None], path: Path, starts: Iterable[Call], sampler: Sampler, limit: int, program: Program | None = None) -> Found:
+    """Mutation and selection on how far along `path` a call goes, then on the distance to going on where it leaves it.
+
+    The distance is the decision's robustness where a Program is at hand, else the margin that the trace tells.
+    """
     rng = random.Random(f"dync-evolve-{sampler.seed}-{len(path)}")
     pool: list[tuple[tuple[float, float], Call]] = []
     waiting, spent = list(starts), 0
@@ -166,9 +175,23 @@ def evolve(flow: Flow, run: Callable[[Call], Trace | None], path: Path, starts: 
         depth, margin = _fitness(flow, trace, path)
         if depth == len(path):
             return Found(Call(call.args, call.kwargs, call.params, "mutation search"), runs=spent)
+        margin = margin if program is None else min(margin, distance(program, path[:depth + 1], call))
         pool = sorted([*pool, ((-depth, margin), call)], key=lambda e: e[0])[:6]
-    best = [m for (_, m), _ in pool if math.isfinite(m)]
+    best = [m for (d, m), _ in pool if math.isfinite(m) and -d >= len(path) - 2]
     return Found(closest=best[0] if best else None, runs=spent)
+
+
+def distance(program: Program, path: Path, call: Call) -> float:
+    """How far the last decision of `path` is from going the wanted way; infinite where that cannot be told."""
+    point = _Point(program, call)
+    try:
+        with torch.no_grad():
+            done = force(program, path, *point.entry())
+    except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError):  # a block cannot run on this way
+        return math.inf
+    last = done[-1].distance if done else None
+    found = math.inf if last is None else abs(float(last.detach()))
+    return found if math.isfinite(found) else math.inf
 
 
 def _fitness(flow: Flow, trace: Trace, path: Path) -> tuple[int, float]:
