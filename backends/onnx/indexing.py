@@ -196,12 +196,23 @@ def scatter_add(t: Builder, x: Val, dim: int, index: Val, src: Val) -> Val:
 def scatter_reduce(t: Builder, x: Val, dim: int, index: Val, src: Val, reduce: str, include_self: bool = True) -> Val:
     """Without the old value, the places written are first set to the identity of the reduction."""
     if reduce == "mean":
-        raise Unsupported("scatter_reduce mean")
+        return scatter_mean(t, x, dim, index, src, include_self)
     names = {"sum": "add", "prod": "mul", "amax": "max", "amin": "min"}
     if not include_self:
         identity = {"sum": 0, "prod": 1, "amax": t.lowest(x.dtype), "amin": t.highest(x.dtype)}[reduce]
         x = Val(scatter(t, x, dim, index, identity).name, x.dtype, x.shape)
     return elements(t, x, dim, index, src, names[reduce])
+
+
+def scatter_mean(t: Builder, x: Val, dim: int, index: Val, src: Val, include_self: bool) -> Val:
+    """The sum of what lands on a place by its count; ONNX has no such reduction. A place that nothing lands on keeps its value."""
+    if not x.floating:
+        raise Unsupported("scatter_reduce mean of integers")
+    base = x if include_self else Val(scatter(t, x, dim, index, 0).name, x.dtype, x.shape)
+    count = Val(t.full(t.shape_of(x), int(include_self), x.dtype).name, x.dtype, x.shape)
+    ones = Val(t.full(t.shape_of(index), 1, x.dtype).name, x.dtype, index.shape)
+    landed = t.op("Max", elements(t, count, dim, index, ones, "add"), t.const(1, x.dtype))
+    return t.op("Div", elements(t, base, dim, index, src, "add"), landed)
 
 
 def embedding(t: Builder, weight: Val, indices: Val, *_: Any, **__: Any) -> Val:

@@ -8,6 +8,7 @@ from typing import Any, Callable, Sequence
 import numpy as np
 
 from dync.backends.onnx.builder import Builder, Size, Val
+from dync.backends.onnx.reductions import moments
 from dync.backends.onnx.registry import Unsupported
 
 
@@ -28,8 +29,24 @@ def batch_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: V
 def composite_batch_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val | None, var: Val | None, training: bool, momentum: float,
                          eps: float, cudnn_enabled: bool = False) -> Val:
     if training or mean is None or var is None:
-        raise Unsupported("batch normalisation in training")
+        if mean is not None:
+            raise Unsupported("batch normalisation in training writes its running statistics")
+        return by_batch(t, x, weight, bias, eps)
     return batch_norm(t, x, weight, bias, mean, var, eps)
+
+
+def by_batch(t: Builder, x: Val, weight: Val | None, bias: Val | None, eps: float) -> Val:
+    """Normalised by the batch's own statistics, as instance_norm does it inside."""
+    spread, mean = moments(t, x, [d for d in range(x.rank) if d != 1], 0, True)
+    y = t.op("Div", t.op("Sub", x, mean), t.op("Sqrt", t.op("Add", spread, t.const(eps, x.dtype))))
+    return affine(t, y, x.rank, weight, bias)
+
+
+def affine(t: Builder, y: Val, rank: int, weight: Val | None, bias: Val | None) -> Val:
+    """y · weight + bias along the channels."""
+    wide = [-1, *[1] * (rank - 2)]
+    y = y if weight is None else t.op("Mul", y, t.reshape(t.cast(weight, y.dtype), wide))
+    return y if bias is None else t.op("Add", y, t.reshape(t.cast(bias, y.dtype), wide))
 
 
 def native_batch_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val | None, var: Val | None, training: bool, momentum: float,
@@ -73,10 +90,7 @@ def grouped(t: Builder, x: Val, groups: int, eps: float) -> Val:
 
 
 def group_norm(t: Builder, x: Val, groups: int, weight: Val | None = None, bias: Val | None = None, eps: float = 1e-5, cudnn_enabled: bool = False) -> Val:
-    y = t.reshape(grouped(t, x, groups, eps), t.sizes(x))
-    wide = [-1, *[1] * (x.rank - 2)]
-    y = y if weight is None else t.op("Mul", y, t.reshape(t.cast(weight, x.dtype), wide))
-    return y if bias is None else t.op("Add", y, t.reshape(t.cast(bias, x.dtype), wide))
+    return affine(t, t.reshape(grouped(t, x, groups, eps), t.sizes(x)), x.rank, weight, bias)
 
 
 def native_group_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, n: Size, c: Size, hxw: Size, group: int, eps: float) -> tuple[Val | None, ...]:
@@ -94,7 +108,9 @@ def instance_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean
 
 OPS: dict[str, Callable[..., Any]] = {
     "aten.batch_norm.default": composite_batch_norm, "aten.native_batch_norm.default": native_batch_norm,
-    "aten._native_batch_norm_legit.default": native_batch_norm, "aten._native_batch_norm_legit_no_training.default": no_training,
+    "aten._native_batch_norm_legit.default": native_batch_norm,
+    "aten._native_batch_norm_legit.no_stats": lambda t, x, weight, bias, training, momentum, eps: (by_batch(t, x, weight, bias, eps), None, None),
+    "aten._native_batch_norm_legit_no_training.default": no_training,
     "aten._batch_norm_no_update.default": batch_norm_with_reserve,
     "aten.layer_norm.default": lambda t, *a, **k: layer_norm(t, *a, **k)[0], "aten.native_layer_norm.default": layer_norm,
     "aten.rms_norm.default": lambda t, *a, **k: rms_norm(t, *a, **k)[0], "aten._fused_rms_norm.default": rms_norm,

@@ -256,7 +256,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.var.correction": var, "aten.std.correction": root(var), "aten.var_mean.correction": var_mean, "aten.std_mean.correction": root(var_mean),
     "aten.var.default": unbiased(var), "aten.var.dim": unbiased(var), "aten.std.default": unbiased(root(var)), "aten.std.dim": unbiased(root(var)),
     "aten.linalg_vector_norm.default": norm, **{f"aten.norm.{o}": norm_of for o in ("Scalar", "ScalarOpt_dim", "ScalarOpt_dim_dtype")},
-    "aten.logsumexp.default": logsumexp,
+    "aten.logsumexp.default": logsumexp, "prims.prod.default": simple("ReduceProd"), "prims.sum.default": total,
     "aten._softmax.default": softmax("Softmax"), "aten.softmax.int": softmax("Softmax"), "aten._safe_softmax.default": safe_softmax,
     "aten._log_softmax.default": softmax("LogSoftmax"),
     "aten.log_softmax.int": softmax("LogSoftmax"), "aten.special_softmax.int": softmax("Softmax"), "aten.special_log_softmax.int": softmax("LogSoftmax"),

@@ -71,6 +71,7 @@ class _Translator:
     def input(self, name: str, value: Value) -> Val:
         match value.type:
             case TensorType():
+                check_boundary(value.type.dtype)
                 check_type(value.type.dtype, value.type.device)
                 dims = [d if isinstance(d, int) or d.isidentifier() else None for d in value.type.shape]
                 return self.t.input(name, value.type.dtype, dims)
@@ -103,6 +104,7 @@ class _Translator:
     def output(self, result: Any, value: Value) -> tuple[Val, list[int | None]]:
         match value.type:
             case TensorType():
+                check_boundary(value.type.dtype)
                 shape = [d if isinstance(d, int) else None for d in value.type.shape]
                 return self.t.lift(result, value.type.dtype), shape
             case ScalarType():
@@ -242,6 +244,12 @@ def check_type(dtype: str, device: str, layout: str = "torch.strided") -> None:
         raise Unsupported(f"a tensor on {device}, this backend runs on the CPU")
     if layout not in ("torch.strided", "torch._mkldnn"):
         raise Unsupported(f"a tensor of layout {layout}")
+
+
+def check_boundary(dtype: str) -> None:
+    """numpy, through which values come and go, has no bfloat16 that ONNX Runtime reads."""
+    if dtype == "bfloat16":
+        raise Unsupported("a bfloat16 value that goes in or out of a block")
 
 
 def target_name(target: Any) -> str:

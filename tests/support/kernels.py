@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Mapping, Sequence
 from unittest.mock import patch
 
 import torch
 from support import builder
 from support.builder import Builder
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from dync.backends.base import Kernel
 from dync.backends.kernels import kernels
 from dync.ir.flow import DimRange, Leaf, Return, TupleTree
-from dync.ir.program import Program
+from dync.ir.program import Block
 from dync.ir.types import Ref, Span
+from dync.passes.graph.functionalize import Functional, functionalize
 
 
 def kernel(function: Callable[..., Any], inputs: Mapping[str, str], weights: Mapping[str, torch.Tensor] | None = None, composite: bool = False,
@@ -29,28 +29,19 @@ def kernel(function: Callable[..., Any], inputs: Mapping[str, str], weights: Map
     count = len(results_of(flat, b))
     names = tuple(f"r{i}" for i in range(count))
     trace = functools.partial(builder.make_fx, pre_dispatch=True) if composite else builder.make_fx
-    program = traced(b, flat, names, mutates, trace)
-    if not mutates and any(writes(n) for n in program.blocks[0].graph.nodes):
-        program = traced(Builder("t", inputs, weights, dims=ranges), flat, names, mutates, functional)
+    with patch.object(builder, "make_fx", trace), torch.no_grad():
+        b.block("b0", flat, names, Return(TupleTree(tuple(Leaf(Ref(n)) for n in names))), mutates=mutates)
+    program = b.program()
     for node in program.blocks[0].graph.nodes:
         lines = re.findall(rf'File "{re.escape(function.__code__.co_filename)}", line (\d+)', node.meta.get("stack_trace") or "")
         node.meta["span"] = Span(function.__code__.co_filename, int(lines[-1])) if lines else node.meta["span"]
-    return kernels(program)["b0"]
+    return kernels(program, functional)["b0"]
 
 
-def traced(b: Builder, flat: Callable[..., Any], names: tuple[str, ...], mutates: tuple[str, ...], trace: Callable[..., Any]) -> Program:
-    with patch.object(builder, "make_fx", trace), torch.no_grad():
-        b.block("b0", flat, names, Return(TupleTree(tuple(Leaf(Ref(n)) for n in names))), mutates=mutates)
-    return b.program()
-
-
-def functional(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
-    """make_fx of `function` without its in-place operations."""
-    return make_fx(torch.func.functionalize(function, remove="mutations"), **options)
-
-
-def writes(node: torch.fx.Node) -> bool:
-    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+def functional(block: Block) -> Block:
+    """The block without in-place operations, where the pass can take them out."""
+    made = functionalize(block.graph)
+    return replace(block, graph=made.graph) if isinstance(made, Functional) and not made.copies else block
 
 
 def wrapped(function: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
