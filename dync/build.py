@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isnan
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
@@ -21,7 +21,7 @@ from dync.options import AUTO, CompileOptions
 from dync.report import BlockReport, CompileReport, Refusal, distinct
 
 if TYPE_CHECKING:
-    from dync.ir.program import Program
+    from dync.ir.program import Block, Program
     from dync.runtime.package import Package
 
 Tick = Callable[[int, int], None]
@@ -59,7 +59,15 @@ def kernels_of(program: Program) -> dict[str, Kernel]:
     """The kernels of all blocks with code, by block."""
     from dync.backends.kernels import kernels
 
-    return kernels(program)
+    return kernels(program, functional)
+
+
+def functional(block: Block) -> Block:
+    """The block without in-place operations where no input or weight is written; other blocks stay as they are, for a backend that writes."""
+    from dync.passes.graph.functionalize import Functional, functionalize
+
+    found = functionalize(block.graph)
+    return replace(block, graph=found.graph) if isinstance(found, Functional) and not found.copies else block
 
 
 def place(kernels: Mapping[str, Kernel], options: CompileOptions) -> dict[str, Placement]:
