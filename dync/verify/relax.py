@@ -161,6 +161,8 @@ def _varies(found: Any) -> bool:
 _SUBTRACTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "gt": lambda a, b: a - b, "ge": lambda a, b: a - b, "lt": lambda a, b: b - a, "le": lambda a, b: b - a,
     "eq": lambda a, b: -abs(a - b), "ne": lambda a, b: abs(a - b)}
+HALF = {"gt": -0.5, "ge": 0.5, "lt": -0.5, "le": 0.5, "eq": 0.5, "ne": -0.5}
+"""What makes the robustness of comparing whole numbers never zero: they are never nearly equal."""
 _LOGIC: Mapping[str, Callable[..., Any]] = {
     "logical_and": torch.minimum, "bitwise_and": torch.minimum, "logical_or": torch.maximum, "bitwise_or": torch.maximum, "mul": torch.minimum, "and_": torch.minimum,
     "or_": torch.maximum, "logical_not": operator.neg, "bitwise_not": operator.neg, "not_": operator.neg, "sym_not": operator.neg,
@@ -202,6 +204,8 @@ def _compared(name: str, a: Soft, b: Soft) -> torch.Tensor | None:
         return _ranked(name, a.ranks, b.value)
     if _is_bool(a.value) or _is_bool(b.value) or not (_is_number(a.soft) and _is_number(b.soft)):
         return None
+    if isinstance(a.soft, int) and isinstance(b.soft, int):
+        return _t(_SUBTRACTIONS[name](a.soft, b.soft) + HALF[name])
     found = _SUBTRACTIONS[name](_t(a.soft), _t(b.soft))
     return found if found.is_floating_point() else found.double()
 
