@@ -19,7 +19,8 @@ class Binder:
     """Checks a call against the signature. Raises GuardError that names the argument, what came, and what is allowed."""
 
     def __init__(self, flow: Flow, form: Form) -> None:
-        self.form, self.signature = form, flow.signature
+        self.form: Form = form
+        self.signature = flow.signature
         written = {n for b in flow.blocks for n in b.mutates}
         ranges = {d.name: d for d in flow.signature.dims}
         self.paths = tuple(i.path for i in flow.signature.inputs)

@@ -6,14 +6,14 @@ import ast
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from dync.errors import ArtifactError, GuardError
 from dync.ir.flow import DimRange, RunParam
 from dync.ir.types import ScalarType, TensorType
-from dync.runtime.tensors import Form, describe, is_tensor, numpy_dtype, to_home, viewable
+from dync.runtime.tensors import Form, describe, is_numpy, is_tensor, numpy_dtype, to_home, viewable
 
 
 class Sizes(dict[str, tuple[int, str]]):
@@ -29,7 +29,7 @@ class Sizes(dict[str, tuple[int, str]]):
 
 
 _OPERATIONS: dict[type, Callable[[int, int], int]] = {
-    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: lambda a, b: a // b, ast.Mod: operator.mod}
 
 
 def evaluate(node: ast.expr, sizes: Callable[[str], int]) -> int:
@@ -43,6 +43,8 @@ def evaluate(node: ast.expr, sizes: Callable[[str], int]) -> int:
             return -evaluate(operand, sizes)
         case ast.BinOp(left, sign, right) if type(sign) in _OPERATIONS:
             return _OPERATIONS[type(sign)](evaluate(left, sizes), evaluate(right, sizes))
+        case _:
+            pass
     raise ArtifactError(f"{ast.unparse(node)!r} is no size")
 
 
@@ -54,7 +56,8 @@ class TensorGuard:
     """Admits one tensor argument in the home form. Call with the value and the sizes known so far, which it adds to."""
 
     def __init__(self, path: str, type: TensorType, form: Form, ranges: dict[str, DimRange], written: bool) -> None:
-        self.path, self.type, self.form, self.ranges, self.written = path, type, form, ranges, written
+        self.path, self.type, self.ranges, self.written = path, type, ranges, written
+        self.form: Form = form
         self.rank = len(type.shape)
         self.static = tuple(type.shape) if all(isinstance(d, int) for d in type.shape) else None
         self.expressions = {i: ast.parse(d, mode="eval").body for i, d in enumerate(type.shape) if isinstance(d, str)}
@@ -90,7 +93,7 @@ class TensorGuard:
             raise GuardError(f"argument {self.path!r}: {error}") from error
         if self.form == "torch" and (made.is_sparse or not made.is_cpu):
             raise self.refusal(describe(made))
-        if self.written and isinstance(value, np.ndarray) and self.form == "torch" and not viewable(value):
+        if self.written and is_numpy(value) and self.form == "torch" and not viewable(value):
             raise GuardError(f"argument {self.path!r} is written in place: a read-only array, or one with negative strides, cannot be")
         return made
 
@@ -152,12 +155,15 @@ class ScalarGuard:
         self.path, self.kind = path, type.kind
 
     def __call__(self, value: Any, sizes: Sizes) -> Any:
-        if isinstance(value, np.generic):
-            value = value.item()
-        found = number(value, self.kind)
+        found = number(plain(value), self.kind)
         if found is None:
             raise GuardError(f"argument {self.path!r}: {describe(value)} given, {self.kind} allowed")
         return found
+
+
+def plain(value: Any) -> Any:
+    """numpy's numbers as Python's."""
+    return cast(Any, value).item() if isinstance(value, np.generic) else value
 
 
 def number(value: Any, kind: str) -> bool | int | float | None:
@@ -173,7 +179,7 @@ def checked(param: RunParam, value: Any) -> bool | int | float:
     """`value` as the run-time parameter. Raises GuardError when it is of another kind or out of range."""
     assert isinstance(param.value.type, ScalarType)
     kind = param.value.type.kind
-    found = number(value.item() if isinstance(value, np.generic) else value, kind)
+    found = number(plain(value), kind)
     if found is None:
         raise GuardError(f"parameter {param.name!r}: {describe(value)} given, {kind} allowed")
     if not param.low <= found <= param.high:

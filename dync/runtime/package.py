@@ -10,6 +10,10 @@ from dync.ir.flow import Flow
 from dync.ir.types import ValueType
 
 
+def _empty() -> dict[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True)
 class KernelEntry:
     """How one block's kernel is loaded.
@@ -21,7 +25,7 @@ class KernelEntry:
 
     loader: str
     members: tuple[str, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=_empty)
     weights: tuple[str, ...] = ()
     mutates: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
@@ -40,9 +44,9 @@ class Package:
 
     flow: Flow
     kernels: Mapping[str, KernelEntry]
-    members: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, Any] = field(default_factory=dict)
+    members: Mapping[str, Any] = field(default_factory=_empty)
+    weights: Mapping[str, Any] = field(default_factory=_empty)
     report: Any = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=_empty)
+    sources: Mapping[str, str] = field(default_factory=_empty)
     coverage: Any = None

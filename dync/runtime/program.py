@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import linecache
 import math
-import threading
-from collections.abc import Callable, Iterator, MutableMapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from typing import Any
 
-from dync.errors import ArtifactError, BackendError, GuardError
+from dync.errors import ArtifactError, BackendError
 from dync.host.base import HostModule
 from dync.host.python import generate
 from dync.ir.classes import exception_class
 from dync.ir.flow import Flow, Raise, Tree
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
-from dync.ir.types import ObjectType, TensorType, ValueType
+from dync.ir.types import TensorType, ValueType
 from dync.runtime import artifact, loaders
 from dync.runtime.binding import Binder
-from dync.runtime.guards import number
 from dync.runtime.package import Package
 from dync.runtime.params import Params
+from dync.runtime.state import State
 from dync.runtime.store import Weights
-from dync.runtime.tensors import Form, caller_form, describe, is_tensor, numpy_dtype, to_home
+from dync.runtime.tensors import Form, numpy_dtype
 from dync.runtime.weights import WIDTHS
 
 BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, IndexError)}
@@ -54,19 +52,16 @@ class Runtime:
             raise BackendError(f"compiled for {target}, cannot run on {device}: compile it with --target {device.partition(':')[0]}")
         if problem := artifact.misfit(package):
             raise ArtifactError(problem)
-        self._form = home_form(package)
+        self._form: Form = home_form(package)
         self._types = _types(package.flow)
         self._weights = Weights(package.weights, self._form, _written(package))
         self._binder = Binder(package.flow, self._form)
         self._kernels = self._load_kernels()
         self._run = self._bind(generate(package.flow, kernels=package.kernels))
         self._traced: tuple[HostModule, Callable[..., Any]] | None = None
-        self._slots: dict[str, Any] = {}
-        self._lock: AbstractContextManager[Any] = threading.RLock() if package.flow.slots or self._weights.written else nullcontext()
-        self._slot_types = {s.name: s.value.type for s in package.flow.slots}
         self.params = Params(package.flow.signature.params)
-        self.state = State(self)
-        self.reset_state()
+        self.state = State(package.flow.slots, self._weights)
+        self._slots = (self.state.slots,) if package.flow.slots else ()
 
     @property
     def flow(self) -> Flow:
@@ -81,12 +76,11 @@ class Runtime:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the program. Raises GuardError for a call that does not fit, and what the model itself raises."""
         values, params, give = self._binder(args, kwargs, self.params.values_in_order)
-        if not self._slot_types:
-            with self._lock:
-                return self._run(*values, *params, give)
-        with self._lock:
-            self._check_slots()
-            return self._run(*values, *params, self._slots, give)
+        if not len(self.state):
+            return self._run(*values, *params, give)
+        with self.state.lock:
+            self.state.check()
+            return self._run(*values, *params, *self._slots, give)
 
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
         """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
@@ -101,9 +95,9 @@ class Runtime:
             decisions.append(DecisionRecord(block, asked.text, asked.span, value, gap))
 
         try:
-            with self._lock:
-                self._check_slots()
-                result = run(*values, *params, *([self._slots] if self._slot_types else []), give, path.append, decide)
+            with self.state.lock:
+                self.state.check()
+                result = run(*values, *params, *self._slots, give, path.append, decide)
         except Exception as error:  # raised on, with the way that led to it
             error.__dict__["trace"] = Trace(tuple(path), tuple(decisions))
             raise
@@ -111,19 +105,11 @@ class Runtime:
 
     def reset_state(self) -> None:
         """State slots and weights that calls write, as they were at first."""
-        with self._lock:
-            self._weights.reset()
-            for slot in self.flow.slots:
-                self._slots[slot.name] = build(slot.initial, self._initial)
+        self.state.reset()
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the artifact, with the first state and default parameters. Raises ArtifactError on failure; an old file then stays."""
         artifact.write(self.package, path)
-
-    def _initial(self, weight: str) -> Any:
-        from dync.runtime.store import copied
-
-        return to_home(copied(self._weights.raw(weight)), self._form)
 
     def _trace(self) -> tuple[HostModule, Callable[..., Any]]:
         module = generate(self.flow, trace=True, kernels=self.package.kernels)
@@ -133,7 +119,7 @@ class Runtime:
     def _load_kernels(self) -> dict[str, Callable[..., Any]]:
         threads = int(self.package.meta.get("threads", 0))
         made: dict[Any, Callable[..., Any]] = {}
-        found = {}
+        found: dict[str, Callable[..., Any]] = {}
         for block in self.flow.blocks:
             if block.name not in self.package.kernels:
                 continue
@@ -157,46 +143,6 @@ class Runtime:
         linecache.cache[file] = (len(module.source), None, module.source.splitlines(True), file)
         return space["run"]
 
-    def _check_slots(self) -> None:
-        for name, type in self._slot_types.items():
-            if not fits(self._slots[name], type, self._form):
-                raise GuardError(f"attribute {name!r} holds {describe(self._slots[name])} now; the program was captured for {type}")
-
-
-class State(MutableMapping[str, Any]):
-    """What a program keeps from call to call: state slots and written weights, by name. Tensors are torch's where torch is loaded.
-
-    Reading gives the live value, not a copy; setting a weight writes into its memory. Names cannot be added or removed.
-    """
-
-    def __init__(self, runtime: Runtime) -> None:
-        self._runtime = runtime
-        self._names = (*runtime._slot_types, *runtime._weights.written)
-
-    def __getitem__(self, name: str) -> Any:
-        runtime = self._runtime
-        value = runtime._slots[name] if name in runtime._slot_types else runtime._weights.home(name)
-        return to_home(value, caller_form(runtime._form)) if is_tensor(value) else value
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        runtime = self._runtime
-        with runtime._lock:
-            if name in runtime._slot_types:
-                runtime._slots[name] = to_home(value, runtime._form) if is_tensor(value) else value
-            elif name in self._names:
-                runtime._weights.put(name, value)
-            else:
-                raise GuardError(f"no state {name!r}; there is: {', '.join(self._names) or 'none'}")
-
-    def __delitem__(self, name: str) -> None:
-        raise GuardError(f"state {name!r} cannot be removed")
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
 
 def home_form(package: Package) -> Form:
     """Numpy where no kernel needs torch and numpy has all dtypes, else torch."""
@@ -209,17 +155,6 @@ def home_form(package: Package) -> Form:
     except ArtifactError:
         return "torch"
     return "numpy"
-
-
-def fits(value: Any, type: ValueType, form: Form) -> bool:
-    """Whether a state slot's value is of the type that the program was captured for."""
-    if isinstance(type, TensorType):
-        if not is_tensor(value) or str(value.dtype).removeprefix("torch.") != type.dtype or value.ndim != len(type.shape):
-            return False
-        return all(not isinstance(want, int) or want == size for want, size in zip(type.shape, value.shape, strict=True))
-    if isinstance(type, ObjectType):
-        return type.kind not in ("None", "NoneType") or value is None
-    return number(value, type.kind) is not None
 
 
 def _types(flow: Flow) -> dict[str, ValueType]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dync.runtime.tensors import Form, to_home, to_numpy, to_torch
-from dync.runtime.weights import Raw
+from dync.runtime.weights import Array, Raw
 
 
 class Weights:
@@ -18,7 +18,7 @@ class Weights:
     """
 
     def __init__(self, given: Mapping[str, Any], form: Form, written: Iterable[str] = ()) -> None:
-        self.form = form
+        self.form: Form = form
         self.written = tuple(written)
         self._given = dict(given)
         self._first = {name: self._given[name] for name in self.written}
@@ -28,7 +28,7 @@ class Weights:
     def __contains__(self, name: str) -> bool:
         return name in self._given
 
-    def numpy(self, name: str) -> np.ndarray:
+    def numpy(self, name: str) -> Array:
         """As a numpy array; bfloat16 and float8 need ml_dtypes."""
         return self._as(name, "numpy")
 
@@ -63,7 +63,7 @@ def copied(tensor: Any) -> Any:
     """A copy with memory of its own, a numpy array or torch tensor; Raw keeps its kind."""
     if isinstance(tensor, Raw):
         return Raw(tensor.dtype, tensor.shape, bytearray(tensor.data))
-    return tensor.copy() if isinstance(tensor, np.ndarray) else tensor.detach().clone()
+    return tensor.detach().clone() if hasattr(tensor, "detach") else tensor.copy()
 
 
 def overwrite(target: Any, value: Any) -> None:

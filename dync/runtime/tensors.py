@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, Literal
+from importlib import import_module
+from typing import Any, Literal, TypeGuard, cast
 
 import numpy as np
 
 from dync.errors import ArtifactError, GuardError
-from dync.runtime.weights import WIDTHS, Raw
+from dync.runtime.weights import WIDTHS, Array, Raw
 
 Form = Literal["numpy", "torch"]
 Give = Callable[[Any], Any]
+
+
+def is_numpy(value: Any) -> TypeGuard[Array]:
+    """Whether `value` is a numpy array."""
+    return isinstance(value, np.ndarray)
 
 
 def is_torch(value: Any) -> bool:
@@ -39,7 +45,7 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}" if isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
-def numpy_dtype(name: str) -> np.dtype:
+def numpy_dtype(name: str) -> np.dtype[Any]:
     """numpy's dtype for torch's name of one; bfloat16 and float8 through ml_dtypes. Raises ArtifactError when that is not installed."""
     if name not in WIDTHS:
         return np.dtype(name)
@@ -50,14 +56,14 @@ def numpy_dtype(name: str) -> np.dtype:
     return np.dtype(getattr(ml_dtypes, name))
 
 
-def to_numpy(value: Any) -> np.ndarray:
+def to_numpy(value: Any) -> Array:
     """An array of any library as a numpy array that shares its memory. Raises GuardError for a device that numpy cannot see."""
-    if isinstance(value, np.ndarray):
+    if is_numpy(value):
         return value
     if isinstance(value, Raw):
         return np.frombuffer(value.data, numpy_dtype(value.dtype)).reshape(value.shape)
     if isinstance(value, np.generic):
-        return np.asarray(value)
+        return np.asarray(cast(Any, value))
     if is_torch(value):
         return _numpy_of_torch(value)
     try:
@@ -66,7 +72,7 @@ def to_numpy(value: Any) -> np.ndarray:
         raise GuardError(f"{describe(value)} cannot be read on the CPU: {error}") from error
 
 
-def _numpy_of_torch(value: Any) -> np.ndarray:
+def _numpy_of_torch(value: Any) -> Array:
     if str(value.layout) != "torch.strided":
         raise GuardError(f"a tensor of layout {value.layout} given, dense ones are allowed")
     plain = value.detach()
@@ -83,7 +89,7 @@ def _numpy_of_torch(value: Any) -> np.ndarray:
 
 def to_torch(value: Any) -> Any:
     """An array of any library as a torch tensor without gradient; shares memory where torch can."""
-    import torch
+    torch: Any = import_module("torch")
 
     if isinstance(value, torch.Tensor):
         return value.detach() if value.requires_grad or type(value) is not torch.Tensor else value
@@ -95,7 +101,7 @@ def to_torch(value: Any) -> Any:
             return torch.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, ValueError) as error:
             raise GuardError(f"{describe(value)} cannot be read by torch: {error}") from error
-    array = np.asarray(value)
+    array: Array = np.asarray(cast(Any, value))
     if not viewable(array):
         array = array.copy()
     if array.dtype.name in WIDTHS:
@@ -106,7 +112,7 @@ def to_torch(value: Any) -> Any:
         raise GuardError(f"{describe(value)} given, which torch has no dtype for") from error
 
 
-def viewable(array: np.ndarray) -> bool:
+def viewable(array: Array) -> bool:
     """Whether torch can share the array's memory."""
     return array.flags.writeable and all(s >= 0 for s in array.strides) and array.dtype.isnative
 

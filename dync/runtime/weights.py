@@ -16,6 +16,7 @@ import numpy as np
 
 from dync.errors import ArtifactError
 
+Array = np.ndarray[Any, np.dtype[Any]]
 MAX_HEADER = 100_000_000
 CODES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
@@ -48,8 +49,9 @@ def raw(name: str, tensor: Any) -> Raw:
     """A torch tensor, numpy array or Raw as contiguous little-endian bytes. Raises ArtifactError for a dtype that the format lacks."""
     if isinstance(tensor, Raw):
         return tensor
-    if isinstance(tensor, np.ndarray):
-        dtype, array = tensor.dtype.name, np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+    if not hasattr(tensor, "detach"):
+        own: Array = tensor
+        dtype, array = own.dtype.name, np.ascontiguousarray(own, own.dtype.newbyteorder("<"))
     else:
         import torch
 
@@ -58,7 +60,7 @@ def raw(name: str, tensor: Any) -> Raw:
         array = flat.view(torch.uint8).numpy() if flat.numel() else np.empty(0, np.uint8)
     if dtype not in CODES:
         raise ArtifactError(f"weight {name!r} is {dtype}, which an artifact cannot hold")
-    return Raw(dtype, tuple(tensor.shape), memoryview(array.reshape(-1).view(np.uint8)))
+    return Raw(dtype, tuple(tensor.shape), array.reshape(-1).view(np.uint8).data)
 
 
 def width(dtype: str) -> int:
@@ -82,7 +84,7 @@ def safetensors(weights: Mapping[str, Any]) -> Iterator[Any]:
         yield found[name].data
 
 
-def read(buffer: memoryview) -> dict[str, np.ndarray | Raw]:
+def read(buffer: memoryview) -> dict[str, Array | Raw]:
     """The tensors of a safetensors file, as views into `buffer`. Raises ArtifactError for anything out of place."""
     length = int.from_bytes(buffer[:8], "little")
     if len(buffer) < 8 or length > min(MAX_HEADER, len(buffer) - 8):
@@ -105,7 +107,7 @@ def read(buffer: memoryview) -> dict[str, np.ndarray | Raw]:
     return {n: _view(e, body[e.data_offsets[0]:e.data_offsets[1]]) for n, e in entries.items()}
 
 
-def _view(entry: Entry, data: memoryview) -> np.ndarray | Raw:
+def _view(entry: Entry, data: memoryview) -> Array | Raw:
     dtype = NAMES[entry.dtype]
     if dtype in WIDTHS:
         return Raw(dtype, entry.shape, data)

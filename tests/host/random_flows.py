@@ -108,10 +108,10 @@ def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
             host.append(HostOp(made, op, args))
             own[n].append(made)
 
-        def edge(target: str) -> Edge:
+        def edge(target: str, n: str = n) -> Edge:
             return Edge(target, tuple(pick(n, p.type) for p in params[target]))
 
-        def tree(depth: int = 0) -> Tree:
+        def tree(depth: int = 0, n: str = n) -> Tree:
             kind = rng.randrange(5 if depth < 2 else 2)
             if kind < 2:
                 return Leaf(pick(n, rng.choice([INT, TENSOR])))
@@ -182,7 +182,8 @@ def value_of(tree: Tree, read: Callable[[Operand], Any], give: Callable[[Any, Op
 
 def walk(flow: Flow, kernels: Kernels, args: list[Any], state: dict[str, Any]) -> tuple[Any, list[str], list[Any]]:
     """What a flow means: (result or exception, path, decisions)."""
-    values = dict(zip([i.value.name for i in flow.signature.inputs], args, strict=False)) | {s.value.name: state[s.name] for s in flow.slots}
+    values = dict(zip([i.value.name for i in flow.signature.inputs], args, strict=False))
+    values |= {s.value.name: state[s.name] for s in flow.slots}
     types = {v.name: v.type for b in flow.blocks for v in (*b.params, *b.results)} | {
         i.value.name: i.value.type for i in flow.signature.inputs
     }

@@ -16,7 +16,7 @@ import keyword
 import operator
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -88,7 +88,7 @@ class _Compiler:
         self.torch = torch
         head = f"def kernel({', '.join(self.define(n) for n in self.graph.inputs)}):"
         last = self.last_uses()
-        lines = []
+        lines: list[str] = []
         for i, node in enumerate(self.graph.nodes):
             call = self.bind("f", node.target, partial(resolve, node.target))
             args = [self.argument(a) for a in node.args] + [_keyword(k, self.argument(v)) for k, v in node.kwargs.items()]
@@ -130,9 +130,10 @@ class _Compiler:
     def argument(self, value: Any) -> str:
         if not isinstance(value, dict):
             return _literal(value)
-        if len(value) != 1:
-            raise ArtifactError(f"a block's graph has an argument that does not read: {value}")
-        ((kind, inner),) = value.items()
+        entries = cast("dict[str, Any]", value)
+        if len(entries) != 1:
+            raise ArtifactError(f"a block's graph has an argument that does not read: {entries}")
+        kind, inner = next(iter(entries.items()))
         match kind:
             case "ref" if inner in self.locals:
                 return self.locals[inner]
@@ -156,7 +157,8 @@ class _Compiler:
                 return self.bind("t", str(inner), lambda: self.torch_constant(kind, str(inner)))
             case "device":
                 return self.bind("d", str(inner), lambda: self.torch.device(inner))
-        raise ArtifactError(f"a block's graph has an argument that does not read: {value}")
+            case _:
+                raise ArtifactError(f"a block's graph has an argument that does not read: {entries}")
 
     def weight(self, name: str) -> Any:
         own = self.renamed.get(name, name)
@@ -186,5 +188,6 @@ def _keyword(name: str, value: str) -> str:
 
 def _refs(value: Any) -> list[str]:
     if isinstance(value, dict):
-        return [value["ref"]] if "ref" in value else _refs(list(value.values()))
-    return [name for v in value for name in _refs(v)] if isinstance(value, list) else []
+        entries = cast("dict[str, Any]", value)
+        return [entries["ref"]] if "ref" in entries else _refs(list(entries.values()))
+    return [name for v in cast("list[Any]", value) for name in _refs(v)] if isinstance(value, list) else []

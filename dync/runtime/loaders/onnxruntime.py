@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,8 @@ from dync.errors import BackendError
 from dync.ir.types import ScalarType
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
-from dync.runtime.tensors import to_numpy
-from dync.runtime.weights import Raw
+from dync.runtime.tensors import is_numpy, to_numpy
+from dync.runtime.weights import Array, Raw
 
 FORM = "numpy"
 _DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
@@ -29,7 +30,7 @@ _pool_threads: int | None = None
 
 def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
     """The model as a callable. Raises BackendError when ONNX Runtime refuses it, or a call fails in it."""
-    import onnxruntime as ort
+    ort: Any = import_module("onnxruntime")
 
     initializers: Mapping[str, str] = settings.get("initializers", {})
     written = sorted(set(initializers.values()) & set(weights.written))
@@ -72,24 +73,24 @@ def _shared_pool(ort: Any, threads: int) -> bool:
         return _pool_threads == threads
 
 
-def _array(tensor: Any) -> np.ndarray:
+def _array(tensor: Any) -> Array:
     if isinstance(tensor, Raw):
         return np.frombuffer(tensor.data, np.uint16 if tensor.dtype == "bfloat16" else np.uint8).reshape(tensor.shape)
-    if not isinstance(tensor, np.ndarray) and str(tensor.dtype) == "torch.bfloat16":
+    if not is_numpy(tensor) and str(tensor.dtype) == "torch.bfloat16":
         import torch
 
         return tensor.detach().contiguous().view(torch.uint16).numpy()
     return np.require(to_numpy(tensor), requirements="C")
 
 
-def _value(ort: Any, array: np.ndarray, tensor: Any) -> Any:
+def _value(ort: Any, array: Array, tensor: Any) -> Any:
     if str(tensor.dtype).removeprefix("torch.") == "bfloat16":
         return ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
     return ort.OrtValue.ortvalue_from_numpy(array)
 
 
 def _caller(
-    session: Any, kept: Any, names: tuple[str, ...], outputs: list[str], feeds: Mapping[str, np.ndarray], entry: KernelEntry
+    session: Any, kept: Any, names: tuple[str, ...], outputs: list[str], feeds: Mapping[str, Array], entry: KernelEntry
 ) -> Callable[..., Any]:
     """session.run without its checks of every name: the names are ours. `kept` holds the memory of the weights alive."""
     run = session._sess.run
