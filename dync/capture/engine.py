@@ -272,9 +272,22 @@ class Engine:
         if self.step < len(self.path) - 1:
             if self.rec.partial is None:
                 raise AssertionError(f"replay diverged at {self.span()}: {name} after the end of {self.rec}")
-            self.partial = list(self.rec.partial)
-            return None
+            return self._resume_event(name)
         return None
+
+    def _resume_event(self, name: str) -> Event | None:
+        """A torch call forked before it ended: its event stands at the start of the record where it ended, if it did."""
+        last = self.step
+        while last < len(self.path) - 1 and self.path[last].partial is not None and (last == self.step or not self.path[last].log):
+            last += 1
+        target = self.path[last]
+        if not target.log:
+            self.partial = list(self.path[last - 1].partial or [])
+            return None
+        if target.log[0].name != name:
+            raise AssertionError(f"replay diverged at {self.span()}: {name} where {target.log[0].name} ran before")
+        self.step, self.rec, self.cursor = last, target, 1
+        return target.log[0]
 
     def fact(self, predicate: Any) -> bool | None:
         """The value of a predicate where the path fixes it."""
@@ -371,10 +384,13 @@ class Engine:
 
     def expect(self, predicate: Any) -> bool:
         """A condition that torch needs: a run for which it fails raises at run time."""
-        self.check_alive()
+        if not self.making:
+            self.check_alive()
         known = self.fact(predicate)
         if known is not None:
             return known
+        if self.making:
+            return True
         if self.step < len(self.path) - 1:
             if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, ForkExit):
                 raise AssertionError("replay diverged at a size condition")
@@ -636,11 +652,7 @@ class Engine:
         if leaf.kind == "tensor":
             fake = self.weights.fake(leaf.raw)
             shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
-            with torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
-                if any(isinstance(s, torch.SymInt) for s in shape):
-                    made = torch.empty(shape, dtype=fake.dtype, device=fake.device)
-                else:
-                    made = torch.empty_strided(shape, fake.stride(), dtype=fake.dtype, device=fake.device)
+            made = self.made(shape, fake)
             val = self.new_tensor(made, "loop", getattr(leaf.value, "span", UNKNOWN))
             val.name = leaf.where
             self.rec.params.append(val)
@@ -807,11 +819,7 @@ class Engine:
         if first.kind == "tensor":
             fakes = [self.weights.fake(leaf.raw) for leaf in leaves]
             shape = [merge_size(self, [f.shape[d] for f in fakes]) for d in range(fakes[0].dim())]
-            with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
-                if any(isinstance(s, torch.SymInt) for s in shape):
-                    fake = torch.empty(shape, dtype=fakes[0].dtype, device=fakes[0].device)
-                else:
-                    fake = torch.empty_strided(shape, fakes[0].stride(), dtype=fakes[0].dtype, device=fakes[0].device)
+            fake = self.made(shape, fakes[0])
             val = self.new_tensor(fake, "join", self._where(leaves))
             val.name = first.where
             self.rec.params.append(val)
@@ -828,6 +836,17 @@ class Engine:
         if first.kind == "int" and low is not None:
             self.shape_env.bound(symbolic.node.expr, low, high)
         return symbolic
+
+    def made(self, shape: list[Any], like: Any) -> Any:
+        """A fake of its own for a parameter: `like`'s layout where sizes are fixed, contiguous where they are not."""
+        self.making = True
+        try:
+            with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
+                if any(isinstance(s, torch.SymInt) for s in shape):
+                    return torch.empty(shape, dtype=like.dtype, device=like.device)
+                return torch.empty_strided(shape, like.stride(), dtype=like.dtype, device=like.device)
+        finally:
+            self.making = False
 
     def _where(self, leaves: tuple[Any, ...]) -> Span:
         return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)
@@ -861,6 +880,8 @@ class Engine:
         return self.recorder.call(func, args, kwargs)
 
     root_frame: Any = None
+    making = False
+    """While a parameter's fake is made: its sizes fit by construction."""
 
     def __repr__(self) -> str:
         return DOOR

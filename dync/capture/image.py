@@ -11,6 +11,7 @@ import types
 from dataclasses import dataclass
 from typing import Any, Callable
 
+import sympy
 import torch
 
 from dync.capture.heap import MISSING, StaticHeap, entries, is_atom, put
@@ -139,10 +140,21 @@ def tensor_signature(x: torch.Tensor) -> tuple[Any, ...]:
     """dtype, device, rank, static sizes and layout; symbolic sizes count as equal to one another."""
     sizes = tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.shape)
     if any(s is None for s in sizes):
-        strides: Any = "dense" if bool(x.is_contiguous()) else tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.stride())
+        strides: Any = "dense" if is_dense(x) else tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.stride())
     else:
         strides = tuple(int(s) if n != 1 else 0 for s, n in zip(x.stride(), sizes))
     return (x.dtype, str(x.device), sizes, strides)
+
+
+def is_dense(x: torch.Tensor) -> bool:
+    """Whether a tensor's strides are, as expressions, those of a contiguous one. Asks torch nothing: a question could fork."""
+    expected: Any = sympy.Integer(1)
+    for size, stride in zip(reversed(x.shape), reversed(x.stride())):
+        size, stride = sympy.sympify(scalar_of(size)), sympy.sympify(scalar_of(stride))
+        if size != 1 and sympy.expand(stride - expected) != 0:
+            return False
+        expected = expected * size
+    return True
 
 
 def atom_key(x: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dync.capture.heap import MISSING
-from dync.capture.image import Image, Leaf
+from dync.capture.image import Image, Leaf, is_dense
 from dync.capture.tape import JumpExit, Rec, To
 
 WHILE_TURNS = 8
@@ -162,7 +162,7 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
             if not changed <= dims:
                 dims |= changed
                 grown = True
-            elif widened and symbolic and not bool(new.raw.is_contiguous()):
+            elif widened and symbolic and not is_dense(new.raw):
                 return f"{new.where!r} changes its memory layout from turn to turn"
             elif widened and not symbolic and not changed and layout(old.raw) != layout(new.raw):
                 return f"{new.where!r} changes its memory layout from turn to turn"

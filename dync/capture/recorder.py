@@ -131,7 +131,8 @@ class Recorder:
         if x.numel() != 1:
             raise RuntimeError(f"a Tensor with {x.numel()} elements cannot be converted to Scalar")
         if self.in_event is not None and engine.partial:
-            return engine.partial.pop(0)
+            self.in_event.append(engine.partial.pop(0))
+            return self.in_event[-1]
         kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
         if x.dtype.is_complex:
             engine.refuse("DY205", "a complex number is read from a tensor", "", "read its real and imaginary parts")
@@ -155,7 +156,8 @@ class Recorder:
                 return self.dispatch(aten.clone.default, (args[0],), {})
             return args[0]
         if self.in_event is not None and engine.partial:
-            return engine.partial.pop(0)
+            self.in_event.append(engine.partial.pop(0))
+            return self.in_event[-1]
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd") and func not in KEEP:
             with self.engine.modes_on():
                 done = func.decompose(*args, **kwargs)
@@ -280,6 +282,36 @@ def _contains(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return bool(recorder.item(recorder.call(torch.any, (recorder.call(torch.eq, args, kwargs),), {})))
 
 
+def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    """`x[i]` where i is a one-number tensor or a symbolic integer: torch reads the number and selects, and so do we."""
+    x, index = args[0], args[1]
+    parts = [recorder.item(p) if _is_number_tensor(p) else p for p in (index if type(index) is tuple else (index,))]
+    if not any(isinstance(p, torch.SymInt) for p in parts):
+        return NotImplemented
+    taken = sum(p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 0 if p is None or p is Ellipsis else 1 for p in parts)
+    dim, selects, rest = 0, [], []
+    for p in parts:
+        if isinstance(p, torch.SymInt):
+            selects.append((dim, p))
+        else:
+            rest.append(p)
+        if p is Ellipsis:
+            dim += x.dim() - taken
+        elif p is not None:
+            dim += p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 1
+    for d, p in reversed(selects):
+        x = recorder.event("select", torch.select, (x, d, p), {})
+    plain = all(p is Ellipsis or (isinstance(p, slice) and p == slice(None)) for p in rest)
+    if func.__name__ == "__getitem__":
+        return x if plain else recorder.call(func, (x, tuple(rest)), {})
+    recorder.call(func, (x, Ellipsis if plain else tuple(rest), args[2]), {})
+    return None
+
+
+def _is_number_tensor(p: Any) -> bool:
+    return isinstance(p, torch.Tensor) and p.dim() == 0 and not p.dtype.is_floating_point and p.dtype not in (torch.bool, torch.uint8)
+
+
 def _len(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     if args[0].dim() == 0:
         raise TypeError("len() of a 0-d tensor")
@@ -316,7 +348,7 @@ def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int), "__float__": _number(float),
-           "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains, "__len__": _len, "get:data": _data, "tensor": _tensor}
+           "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains, "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]
