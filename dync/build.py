@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import isnan
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Callable, Mapping, Sequence
 
 import msgspec
 
@@ -191,7 +191,7 @@ def _compile(placement: Placement, options: CompileOptions) -> tuple[BlockCode, 
         start = perf_counter()
         try:
             code = registry.backend(choice.backend).compile(placement.kernel, options.target, options.threads)
-            worst = check(placement.kernel, code, run=runner(placement.kernel, code, options))
+            worst = check(placement.kernel, code)
         except BackendError as error:
             refused.append(Refusal(choice.backend, str(error)))
             _refuse_if_strict(placement.kernel.name, refused[-1], options)
@@ -202,21 +202,3 @@ def _compile(placement: Placement, options: CompileOptions) -> tuple[BlockCode, 
         report = BlockReport(placement.kernel.name, choice.backend, reason, perf_counter() - start, size, checked, refused=tuple(refused))
         return code, report
     raise BackendError(f"block {placement.kernel.name}: every backend failed: " + "; ".join(map(str, refused)))
-
-
-def runner(kernel: Kernel, code: BlockCode, options: CompileOptions) -> Callable[[Sequence[Any]], Sequence[Any]]:
-    """The code as the runtime will run it, on torch tensors; weights that it writes begin anew at each call. Raises BackendError."""
-    from dync.runtime import loaders
-    from dync.runtime.package import KernelEntry
-    from dync.runtime.store import Weights
-
-    types = (tuple(v.type for v in values) for values in (kernel.inputs, kernel.results))
-    entry = KernelEntry(code.loader, tuple(code.members), code.settings, code.weights, kernel.mutates, code.needs, *types)
-    weights = Weights(kernel.weights, "torch", [n for n in kernel.mutates if n in kernel.weights])
-    loaded = loaders.load(kernel.name, entry, code.members, weights, options.threads, "torch")
-
-    def run(inputs: Sequence[Any]) -> Sequence[Any]:
-        weights.reset()
-        return loaded(*inputs)
-
-    return run
