@@ -30,13 +30,11 @@ wheel: venv
 
 venv: $(STAMP)
 
-# The CPU wheel: from a local index where there is one, else from PyTorch's own, else (macOS) the plain one is it.
+# torch first and by version alone, so that pip takes the wheel that its own index settings offer (a CPU one where there is one).
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with venv found; give one: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -q "torch==2.13.0+cpu" 2>/dev/null \
-		|| $(PY) -m pip install -q torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu \
-		|| $(PY) -m pip install -q torch==2.13.0
+	$(PY) -m pip install -q torch==2.13.0
 	$(PY) -m pip install -q -e ".[capture,onnx,models,dev]"
 	touch $@
 

@@ -44,12 +44,10 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
 def _session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int) -> tuple[Any, list[Any]]:
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    if threads == 1:
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-    elif _shared_pool(ort, threads):
+    if _shared_pool(ort, threads):
         options.use_per_session_threads = False
     else:
-        options.intra_op_num_threads = threads
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     arrays = [_array(tensor) for tensor in initializers.values()]
     values = [_value(ort, a, t) for a, t in zip(arrays, initializers.values(), strict=True)]
     if values:
@@ -61,16 +59,17 @@ def _session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: i
 
 
 def _shared_pool(ort: Any, threads: int) -> bool:
-    """Whether sessions with this many threads can use the process-wide pool, which can be sized only once."""
+    """Whether sessions use the process-wide pool. The first program that wants more than one thread sizes it, for good:
+    after that ONNX Runtime takes no session with threads of its own, so later programs share it whatever they ask for."""
     global _pool_threads
     with _pool_lock:
-        if _pool_threads is None and hasattr(ort, "set_global_thread_pool_sizes"):
+        if _pool_threads is None and threads != 1 and hasattr(ort, "set_global_thread_pool_sizes"):
             try:
                 ort.set_global_thread_pool_sizes(threads, 1)
                 _pool_threads = threads
-            except Exception:  # sized by someone else in this process; each session then gets threads of its own
+            except Exception:  # sized by someone else in this process
                 _pool_threads = -1
-        return _pool_threads == threads
+        return _pool_threads is not None
 
 
 def _array(tensor: Any) -> Array:
