@@ -135,6 +135,8 @@ class Built:
 
     def package(self, seconds: Mapping[str, float]) -> Package:
         """The package; `seconds` by stage go into its report."""
+        from dync.ir.flow import leaves
+        from dync.ir.types import Ref
         from dync.runtime.package import KernelEntry, Package
 
         members = {_member(code, name): data for code in self.codes.values() for name, data in code.members.items()}
@@ -142,7 +144,8 @@ class Built:
             block: KernelEntry(code.loader, tuple(_member(code, n) for n in code.members), code.settings, code.weights, self.placements[block].kernel.mutates, code.needs)
             for block, code in self.codes.items()
         }
-        needed = {w for k in kernels.values() for w in (*k.weights, *k.mutates)}
+        first = {o.name for slot in self.program.slots for o in leaves(slot.initial) if isinstance(o, Ref)}
+        needed = {w for k in kernels.values() for w in (*k.weights, *k.mutates)} | first
         weights = {n: w for n, w in self.program.weights.items() if n in needed}
         report = CompileReport(
             self.program.name, str(self.options.target), HOST, self.reports, dict(seconds),

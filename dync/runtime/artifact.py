@@ -22,7 +22,8 @@ import msgspec
 from dync.errors import ArtifactError
 from dync.host.base import check, has_kernel
 from dync.host.python import generate
-from dync.ir.flow import Flow, Signature
+from dync.ir.flow import Flow, Signature, leaves
+from dync.ir.types import Ref
 from dync.runtime.container import MANIFEST, Container, safe_name
 from dync.runtime.container import write as write_container
 from dync.runtime.package import KernelEntry, Package
@@ -157,6 +158,10 @@ def misfit(package: Package) -> str:
         for weight in kernel.weights:
             if weight not in package.weights:
                 return f"kernel {name!r} wants weight {weight!r}, which is not there"
+    for slot in package.flow.slots:
+        for operand in leaves(slot.initial):
+            if isinstance(operand, Ref) and operand.name not in package.weights:
+                return f"state {slot.name!r} begins as weight {operand.name!r}, which is not there"
     return ""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from support.programs import early_exit
+from support.programs import early_exit, stateful
 from support.runtime_packages import package
 
 from dync.errors import ArtifactError
@@ -208,6 +208,8 @@ def test_members_and_weights_that_kernels_want(made, tmp_path) -> None:
     )
     assert "wants weight 'w'" in artifact.misfit(replace(made, kernels={**made.kernels, "b0": KernelEntry("eager", (), weights=("w",))}))
     assert artifact.misfit(replace(made, kernels={})) == "block 'b0' has no kernel"
+    state = package(stateful())
+    assert artifact.misfit(replace(state, weights={"seen": state.weights["seen"]})) == "state 'mean' begins as weight 'mean0', which is not there"
     with pytest.raises(ArtifactError, match="must stand under blocks/, not at '../x'"):
         artifact.write(replace(made, members={"../x": b""}), tmp_path / "m.dync")
 
