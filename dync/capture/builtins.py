@@ -17,7 +17,7 @@ LOGICAL = {"isnan", "isinf", "isfinite"}
 
 def twin(engine: Any, function: Any) -> Any:
     """What a marked call of `function` calls instead."""
-    made = _TWINS.get(function) if isinstance(function, (type, type(len))) else None
+    made = _TWINS.get(function) if isinstance(function, (type, type(len), str)) else None
     if made is not None:
         return lambda *args, **kwargs: made(engine, *args, **kwargs)
     if getattr(function, "__module__", None) == "math":
@@ -77,6 +77,22 @@ def _range(engine: Any, *args: Any) -> Any:
     return SymRange(start, stop, step)
 
 
+def _divmod(engine: Any, a: Any, b: Any) -> Any:
+    return (a // b, a % b) if is_number(a) or is_number(b) else divmod(a, b)
+
+
+def _in(engine: Any, item: Any, container: Any) -> Any:
+    """`item in container`: one decision for a number known only at run time, which has no hash."""
+    if not is_number(item) or isinstance(item, torch.SymBool):
+        return item in container
+    if isinstance(container, range):
+        inside = (item >= container[0]) & (item <= container[-1]) if container.step > 0 else (item <= container[0]) & (item >= container[-1])
+        return bool(inside) and bool((item - container.start) % container.step == 0) if len(container) else False
+    if not isinstance(container, (list, tuple, set, frozenset, dict, type({}.keys()), type({}.values()))):
+        return item in container
+    return any(bool(item == v) for v in container if isinstance(v, (int, float, *SYMBOLIC)))
+
+
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
     if is_number(x):
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
@@ -132,5 +148,5 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
 
 
-_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, range: _range, isinstance: _isinstance, min: _extreme("min"),
+_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in, min: _extreme("min"),
                                          max: _extreme("max")}

@@ -90,7 +90,7 @@ def _sympy_tree(rec: Rec, s: Any) -> Any:
                 out = Expr(op, (out, a), kind)
         return out
     table = {"FloorDiv": "floordiv", "CleanDiv": "floordiv", "IntTrueDiv": "floordiv", "Mod": "mod", "PythonMod": "mod", "Pow": "pow", "PowByNatural": "pow",
-             "LShift": "lshift", "RShift": "rshift"}
+             "LShift": "lshift", "RShift": "rshift", "BitwiseFn_bitwise_and": "and_", "BitwiseFn_bitwise_or": "or_", "BitwiseFn_bitwise_xor": "xor"}
     if name in table:
         return Expr(table[name], tuple(args), kind)
     if name == "ModularIndexing":
@@ -172,6 +172,16 @@ class Emitter:
                     work += [(rec, v) for v in self.operands(rec, op)]
             work += [(rec, v) for v in self.exit_scalars(rec)]
         while work:
+            self._need(work, where)
+            work = [(v.rec, s) for v in self._crossing() for s in compound_symbols(v.fake) if any(d not in self.needed for d in vals_in(scalar_tree(v.rec, s)))]
+
+    def _crossing(self) -> list[Val]:
+        """Tensors whose types blocks show: parameters, and what is used outside of its block."""
+        return [v for v in {**dict.fromkeys(p for p in self.params if p in self.needed), **dict.fromkeys(_outside_uses(self, self.order))} if v.kind == "tensor"]
+
+    def _need(self, work: list[tuple[Rec, Any]], where: dict[int, Rec]) -> None:
+        """Marks what the scalars and values of `work` are computed from."""
+        while work:
             rec, x = work.pop()
             if isinstance(x, Weight):
                 continue
@@ -197,6 +207,13 @@ class Emitter:
     def value(self, val: Val) -> Value:
         kind = value_type(val.fake, self.symbols) if val.kind == "tensor" else ScalarType(val.kind)  # type: ignore[arg-type]
         return Value(self.name(val), kind, val.span)
+
+
+def compound_symbols(fake: Any) -> list[Any]:
+    """Symbols of a tensor's sizes that no bare size of it shows, as u1 in [4, u1 + 3]."""
+    sizes = [s.node.expr for s in fake.shape if isinstance(s, torch.SymInt)]
+    bare = {e for e in sizes if e.is_Symbol}
+    return sorted({s for e in sizes for s in e.free_symbols} - bare, key=str)
 
 
 def captured(tree: Any) -> list[Any]:

@@ -75,6 +75,45 @@ def put(x: Any, key: Any, value: Any) -> None:
             raise TypeError(f"cannot write place {key} of {type(x).__name__}")
 
 
+Form = tuple[Any, ...] | None
+"""The identities of what an object holds, quick to compare; None where only a full look tells."""
+
+
+def form_of(x: Any) -> Form:
+    own = getattr(x, "__dict__", None)
+    if any(_slots(cls) for cls in type(x).__mro__) or isinstance(x, (types.CellType, types.FunctionType, types.MethodType, set, frozenset)):
+        return None
+    parts: list[Any] = []
+    if isinstance(x, dict):
+        parts.append((tuple(x), tuple(map(id, x.values()))))
+    elif isinstance(x, (list, tuple, collections.deque)):
+        parts.append(tuple(map(id, x)))
+    if type(own) is dict:
+        parts.append((tuple(own), tuple(map(id, own.values()))))
+    return tuple(parts)
+
+
+def unchanged(x: Any, form: Form) -> bool:
+    """Whether `x` holds the very objects it held when `form` was taken."""
+    if form is None:
+        return False
+    n = 0
+    if isinstance(x, dict):
+        keys, values = form[0]
+        if len(x) != len(keys) or tuple(map(id, x.values())) != values or tuple(x) != keys:
+            return False
+        n = 1
+    elif isinstance(x, (list, tuple, collections.deque)):
+        if tuple(map(id, x)) != form[0]:
+            return False
+        n = 1
+    if n < len(form):
+        own = x.__dict__
+        keys, values = form[n]
+        return len(own) == len(keys) and tuple(map(id, own.values())) == values and tuple(own) == keys
+    return True
+
+
 class StaticHeap:
     """Snapshot of the objects that were there before capture."""
 
@@ -82,6 +121,7 @@ class StaticHeap:
         self.index: dict[int, int] = {}
         self.objects: list[Any] = []
         self.kept: list[list[tuple[Any, Any]]] = []
+        self.forms: list[Form] = []
         self.names: dict[int, str] = {}
         queue: collections.deque[tuple[Any, str]] = collections.deque((r, "") for r in roots)
         for g in module_globals:
@@ -101,6 +141,7 @@ class StaticHeap:
         self.names[len(self.objects)] = name
         self.objects.append(x)
         self.kept.append(list(entries(x)))
+        self.forms.append(form_of(x))
 
     def _add_globals(self, g: dict[str, Any]) -> None:
         if id(g) not in self.index:
@@ -108,6 +149,7 @@ class StaticHeap:
             self.names[len(self.objects)] = f"{g.get('__name__', 'globals')}:"
             self.objects.append(g)
             self.kept.append([(("k", k), v) for k, v in g.items() if not k.startswith("__")])
+            self.forms.append(form_of(g))
 
     def __contains__(self, x: object) -> bool:
         return id(x) in self.index
@@ -115,10 +157,10 @@ class StaticHeap:
     def changes(self) -> list[tuple[int, Any, Any, Any]]:
         """(object number, key, old, new) for each place that differs from the snapshot, MISSING for absent ones."""
         found: list[tuple[int, Any, Any, Any]] = []
-        for n, (x, old) in enumerate(zip(self.objects, self.kept)):
-            new = list(entries(x)) if not (type(x) is dict and "__builtins__" in x) else [(("k", k), v) for k, v in x.items() if not k.startswith("__")]
-            if len(new) == len(old) and all(a[1] is b[1] for a, b in zip(old, new)) and all(a[0] == b[0] for a, b in zip(old, new)):
+        for n, (x, old, form) in enumerate(zip(self.objects, self.kept, self.forms)):
+            if unchanged(x, form):
                 continue
+            new = list(entries(x)) if not (type(x) is dict and "__builtins__" in x) else [(("k", k), v) for k, v in x.items() if not k.startswith("__")]
             before, after = dict(old), dict(new)
             for key in {**before, **after}:
                 a, b = before.get(key, MISSING), after.get(key, MISSING)

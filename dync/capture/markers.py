@@ -25,6 +25,10 @@ DOOR = "@dync-engine@"
 """A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
 
 
+ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int__", "__float__", "__hash__", "__length_hint__", "__iter__", "__next__"})
+"""Methods that the interpreter calls and whose results it checks."""
+
+
 @dataclass(frozen=True)
 class Site:
     """One marker. Numbers grow in source order within a function, which is what orders joins."""
@@ -72,6 +76,9 @@ class _Inserter(ast.NodeTransformer):
         self.function = function
         self.liveness = analyse(tree)
         self.declared = {n for s in ast.walk(tree) if isinstance(s, ast.Global) for n in s.names}
+        self.shared = frozenset(n for s in ast.walk(tree) if isinstance(s, ast.Nonlocal) for n in s.names)
+        """Names that nested functions rebind: any statement that calls one may."""
+        self.answers = tree.name in ANSWERS
         self.depth = 0
         self.loops: list[int] = []
         self.args = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
@@ -108,7 +115,7 @@ class _Inserter(ast.NodeTransformer):
         out += first or []
         for s in body:
             after = self.liveness.after.get(id(s), frozenset())
-            bound = stores(s)
+            bound = stores(s) | self.shared
             forks = _can_fork(s)
             out.append(self.visit(s))
             if forks:
@@ -197,6 +204,9 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_Return(self, s: ast.Return) -> ast.stmt:
         value = self.visit(s.value) if s.value is not None else ast.Constant(None)
+        if self.answers:  # C code asks, and takes no symbol for an answer: the paths join in the caller
+            s.value = value
+            return s
         s.value = self.put_expr(s, _call("give", self.site("return", frozenset(), frozenset(), s), value))
         for n in ast.walk(s.value):
             if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
@@ -205,7 +215,8 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_Call(self, s: ast.Call) -> ast.expr:
         self.generic_visit(s)
-        if isinstance(s.func, ast.Name) and s.func.id in ("int", "float", "bool", "isinstance", "range", "round", "len", "str", "print", "min", "max", "sum"):
+        if isinstance(s.func, ast.Name) and s.func.id in ("int", "float", "bool", "isinstance", "range", "round", "len", "str", "print", "min", "max", "sum",
+                                                          "divmod"):
             s.func = self.put_expr(s.func, _call("builtin", s.func))
         elif isinstance(s.func, ast.Attribute) and isinstance(s.func.value, ast.Name) and s.func.value.id in ("math", "np", "numpy"):
             s.func = self.put_expr(s.func, _call("builtin", s.func))
@@ -221,6 +232,9 @@ class _Inserter(ast.NodeTransformer):
         if len(s.ops) == 1 and isinstance(s.ops[0], (ast.Is, ast.IsNot)) and isinstance(s.comparators[0], ast.Constant) and isinstance(
                 s.comparators[0].value, bool):
             return self.put_expr(s, _call("is_", s.left, s.comparators[0], ast.Constant(isinstance(s.ops[0], ast.IsNot))))
+        if len(s.ops) == 1 and isinstance(s.ops[0], (ast.In, ast.NotIn)):
+            found = ast.Call(_call("builtin", ast.Constant("in")), [s.left, s.comparators[0]], [])
+            return self.put_expr(s, found if isinstance(s.ops[0], ast.In) else ast.UnaryOp(ast.Not(), found))
         return s
 
     def visit_Subscript(self, s: ast.Subscript) -> ast.expr:

@@ -165,6 +165,11 @@ class FloatNode(_Node):
 class BoolNode(_Node):
     kind = "bool"
 
+    def wrap_int(self, value: int) -> Any:
+        from torch.fx.experimental.sym_node import SymNode
+
+        return SymNode(sympy.Integer(value), self.env.shape_env, int, value, constant=value)
+
     def sym_ite(self, yes: Any, no: Any) -> Any:
         return yes if self.guard_bool("", 0) else no
 
