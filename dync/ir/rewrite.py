@@ -6,11 +6,10 @@ from dataclasses import replace
 from typing import Any, Callable, Mapping
 
 import msgspec
-import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
+from dync.ir.fakes import computed
 from dync.ir.flow import (
     Branch, Decision, Edge, Exit, FlowBlock, HostOp, Jump, Leaf, ListTree, DictTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, Write,
 )
@@ -39,26 +38,12 @@ def append_graph(target: Graph, source: Graph, inputs: Mapping[Node, Any]) -> tu
     return tuple(env[o] if isinstance(o, Node) else o for o in source.output_node().args[0])  # type: ignore[union-attr]
 
 
-def call(graph: Graph, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], span: Span, why: str) -> Node:
-    """A new call at the graph's insertion point, its val computed on fakes; `span` is that of the node it was made from."""
+def call(graph: Graph, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], like: Node, span: Span, why: str) -> Node:
+    """A new call at the graph's insertion point, of the shape of `like`; `span` is that of the node it was made from, `why` names the pass."""
     node = graph.call_function(target, args, dict(kwargs))
     node.meta["span"] = msgspec.structs.replace(span, why=why)
-    node.meta["val"] = _compute(node)
+    node.meta["val"] = computed(target, args, kwargs, like.meta["val"])
     return node
-
-
-def _compute(node: Node) -> Any:
-    args, kwargs = map_arg((node.args, node.kwargs), lambda n: n.meta["val"])  # type: ignore[misc]
-    mode = fake_mode(node.graph)
-    if mode is None:
-        return node.target(*args, **kwargs)  # type: ignore[operator]
-    with mode, torch.no_grad():
-        return node.target(*args, **kwargs)  # type: ignore[operator]
-
-
-def fake_mode(graph: Graph) -> FakeTensorMode | None:
-    """The mode that the graph's fakes belong to, None where it has none."""
-    return next((n.meta["val"].fake_mode for n in graph.nodes if isinstance(n.meta.get("val"), FakeTensor)), None)
 
 
 def drop_results(block: Block, keep: Callable[[str], bool]) -> Block:

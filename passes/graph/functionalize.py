@@ -19,7 +19,6 @@ from typing import Any, Callable
 
 import torch
 from torch.fx import Graph, Node
-from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.fx.node import map_arg
 
 from dync.ir.effects import aliased, is_pure, roots, written
@@ -82,6 +81,7 @@ class _Functionalizer:
         self.memory = roots(graph)
         self.env: dict[Node, Any] = {}
         self.handles: dict[Node, _Handle] = {}
+        self.objects: dict[Node, Node] = {}  # the node that made the tensor which an in-place operation gives back
         self.current: dict[Node, Node] = {}
         self.written: set[Node] = set()
         self.shown: dict[_Handle, Node] = {}  # what views show since their memory was written last
@@ -127,15 +127,16 @@ class _Functionalizer:
         self.env[node] = made
 
     def _read(self, value: Any) -> Any:
-        return map_arg(value, lambda n: self._value(self.handles[n]) if n in self.handles else self.env[n])
+        return map_arg(value, lambda n: self.env[n] if n in self.env and self._object(n) not in self.handles else self._value(self._of(n)))
+
+    def _object(self, node: Node) -> Node:
+        return self.objects.get(node, node)
+
+    def _of(self, node: Node) -> _Handle:
+        return self.handles[self._object(node)]
 
     def _emit(self, target: Callable[..., Any], *args: Any, like: Node, **kwargs: Any) -> Node:
-        try:
-            return call(self.new, target, args, kwargs, self.span, "functionalize")
-        except GuardOnDataDependentSymNode:
-            made = list(self.new.nodes)[-1]  # its type is that of the node it stands for
-            made.meta["val"] = like.meta["val"]
-            return made
+        return call(self.new, target, args, kwargs, like, self.span, "functionalize")
 
     def _handle(self, node: Node) -> _Handle:
         """A handle on the node's memory: its own where it is new, else one step further than what it views."""
@@ -146,9 +147,9 @@ class _Functionalizer:
                 self.current[memory] = self.env[node]
             return _Handle(memory, ())
         source, steps = self._view(node)
-        if source not in self.handles or len(self.memory[node]) > 1:
+        if self._object(source) not in self.handles or len(self.memory[node]) > 1:
             raise _RefusedError(f"{node.target} may show one of several tensors, one of which is written later", node)
-        seen = self.handles[source]
+        seen = self._of(source)
         return _Handle(seen.memory, seen.steps + steps)
 
     def _view(self, node: Node) -> tuple[Node, tuple[Step, ...]]:
@@ -176,23 +177,30 @@ class _Functionalizer:
         return self.shown[handle]
 
     def _write(self, node: Node) -> None:
-        targets, tags = written(node), getattr(node.target, "tags", ())
-        if torch.Tag.inplace_view in tags:
-            raise _RefusedError(f"{node.target} changes the shape of a tensor in place", node)
-        variant = functional_variant(node)
+        targets, variant = written(node), functional_variant(node)
+        if torch.Tag.inplace_view in getattr(node.target, "tags", ()):
+            return self._reshape_object(node, targets[0], variant)
         if variant is None:
             raise _RefusedError(f"{node.target} has no functional variant", node)
         for target in targets:
             if len(self.memory[target]) > 1:
                 raise _RefusedError(f"{node.target} writes one of several tensors", node)
-        old = [self._value(self.handles[t]) for t in targets]
-        made, values = new_values(self._emit, node, variant, self._read, old)
+        made, values = new_values(self._emit, node, variant, self._read, [self._value(self._of(t)) for t in targets])
         for target, value in zip(targets, values, strict=True):
-            self._store(self.handles[target], value, node)
+            self._store(self._of(target), value, node)
         if made is not None:
             self.env[node] = made
         else:
-            self.handles[node] = self.handles[targets[0]]
+            self.objects[node] = self._object(targets[0])
+
+    def _reshape_object(self, node: Node, target: Node, variant: Any) -> None:
+        """An operation such as squeeze_: one tensor object becomes another view of its memory; other views stay as they are."""
+        own, seen = self._object(target), self._of(target)
+        if variant is None or not variant._schema.arguments[0].alias_info or own.op in ("placeholder", "get_attr"):
+            raise _RefusedError(f"{node.target} changes the shape of a tensor in place", node)
+        step = Step(variant, self._read(node.args[1:]), self._read(dict(node.kwargs)), node)
+        self.handles[own] = seen if variant in SAME else _Handle(seen.memory, (*seen.steps, step))
+        self.objects[node] = own
 
     def _store(self, handle: _Handle, value: Node, node: Node) -> None:
         """The handle's memory gets the value that shows `value` through the handle's views."""

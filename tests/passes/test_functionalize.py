@@ -107,6 +107,16 @@ def test_the_result_of_a_write_is_the_tensor_itself():
     case(f, x="float32[3]")
 
 
+def test_one_tensor_changes_its_shape_in_place_and_its_views_do_not():
+    def f(x):
+        y = x * 1
+        v, same = y[0], y.add_(1)
+        y.unsqueeze_(0).transpose_(1, 2).mul_(2)
+        v.add_(1)
+        return same, y, v, (x + 1).squeeze_(0)
+    case(f, x="float32[2, 3]")
+
+
 def test_two_reads_of_one_weight_are_one_memory():
     def f(w):
         w.add_(1)
@@ -180,7 +190,7 @@ def test_a_graph_without_writes_stays_as_it_is():
 
 
 @pytest.mark.parametrize("function, reason", [
-    (lambda x: ((x * 1).unsqueeze_(0),), "aten.unsqueeze_.default changes the shape of a tensor in place"),
+    (lambda x: (x.unsqueeze_(0),), "aten.unsqueeze_.default changes the shape of a tensor in place"),
     (lambda x: ((x * 1).as_strided((2,), (1,)).zero_(),), "aten.zero_.default writes through aten.as_strided.default"),
     (lambda x: ((x * 1).resize_(7),), "changes the shape of a tensor in place"),
     (lambda x: (torch._foreach_add_([x * 1], 1) and x,), "aten._foreach_add_.Scalar has no functional variant"),

@@ -64,6 +64,7 @@ class Builder:
                     self.values[name] = torch.empty([self._size(d) for d in type.shape], dtype=getattr(torch, type.dtype))
             case _:
                 self.values[name] = None
+        self.shapes.pending_fresh_unbacked_symbols.clear()
         return Value(name, type)
 
     def _size(self, dim: int | str) -> Any:
@@ -109,7 +110,8 @@ class Builder:
 
     def _trace(self, function: Callable[..., Any], names: tuple[str, ...]) -> torch.fx.Graph:
         fakes = [self.fakes.from_tensor(self.weights[n], static_shapes=True) if n in self.weights else self.values[n] for n in names]
-        module = make_fx(lambda *a: tuple(function(*a)), record_stack_traces=True)(*fakes)
+        with self.fakes:
+            module = make_fx(lambda *a: tuple(function(*a)), record_stack_traces=True)(*fakes)
         graph = module.graph
         graph.owning_module = None
         for node in graph.find_nodes(op="get_attr"):
