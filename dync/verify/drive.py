@@ -21,6 +21,8 @@ BOUND = 256
 """Most paths that are enumerated; beyond, only decisions and loops are asked for."""
 TARGETS = 64
 """Most paths that are searched for one by one."""
+STARTS = 24
+"""Random calls that a search begins from, beside those that came near."""
 CHAIN = 8
 """Calls in a row on one state, where the model keeps state."""
 
@@ -39,6 +41,7 @@ class Driver:
     cover: str = "paths"
     patience: int = 20
     forced: int = 0
+    """Runs along forced paths that the search may still make: more for small programs."""
     found: dict[Path, Found] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -47,7 +50,8 @@ class Driver:
         self.books = self.harness.books
         self.known, self.complete = paths(self.flow, BOUND)
         self.backs = back_edges(self.flow)
-        self.forced = 10 * self.budget
+        nodes = sum(len(b.graph.nodes) for b in self.program.blocks) if self.program else 1
+        self.forced = self.budget * min(50, max(5, 20_000 // max(1, nodes)))
 
     def run(self, given: tuple[Call, ...]) -> None:
         """All phases; at most `budget` compared calls beside the given ones."""
@@ -153,12 +157,12 @@ class Driver:
 
     def _descend(self, path: Path) -> Found:
         assert self.program is not None
-        best = Found()
-        for start in self._starts(path)[:4]:
-            if self.forced <= 0:
+        best, quota = Found(), max(250, self.forced // 4)
+        for start in self._starts(path):
+            if self.forced <= 0 or quota <= 0:
                 break
-            found = descend(self.program, path, start, min(150, self.forced))
-            self.forced -= found.runs
+            found = descend(self.program, path, start, min(250, self.forced))
+            self.forced, quota = self.forced - found.runs, quota - found.runs
             if found.call is not None or found.impossible:
                 return found
             best = found if best.closest is None or found.closest is not None and found.closest < best.closest else best
@@ -168,7 +172,7 @@ class Driver:
         """Calls to start from: those whose paths agree longest with this one, and random ones."""
         ranked = sorted(self.books.takers, key=lambda p: -next((i for i, (a, b) in enumerate(zip(p, path)) if a != b), min(len(p), len(path))))
         near = [c for p in ranked[:2] for c in self.books.takers[p][:2]]
-        return [*near[:2], self.sampler.random(0), *near[2:], self.sampler.random(1)]
+        return [*near[:2], self.sampler.random(0), *near[2:], *(self.sampler.random(n) for n in range(1, STARTS))]
 
     def _note(self, path: Path, found: Found) -> None:
         old = self.found.get(path, Found())

@@ -58,9 +58,11 @@ def descend(program: Program, path: Path, start: Call, limit: int, rate: float =
                 loss = _loss(done, first)
             if loss is None:
                 return Found(closest=closest, runs=run)
-            best, stuck = (float(loss.detach()), 0) if float(loss.detach()) < best * 0.99 else (best, stuck + 1)
+            best, stuck = (float(loss.detach()), 0) if float(loss.detach()) < best * 0.998 else (best, stuck + 1)
             if stuck > STUCK:
                 return Found(closest=closest, runs=run)
+            if stuck and stuck % 8 == 0:
+                _slower(optimiser)
             optimiser.zero_grad()
             loss.backward()
         except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError):  # a block cannot run, or not backwards, on this way
@@ -84,6 +86,11 @@ def _loss(done: Sequence[Step], first: dict[int, float]) -> torch.Tensor | None:
         gap = AIM - step.distance / size
         terms.append(torch.relu(gap) if step.met or float(step.distance.detach()) <= 0 else gap + 1)
     return torch.stack([t.double() for t in terms]).sum() if terms else None
+
+
+def _slower(optimiser: torch.optim.Optimizer) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] *= 0.3
 
 
 def _nearer(closest: float | None, distance: torch.Tensor | None) -> float | None:

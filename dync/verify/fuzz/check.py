@@ -123,7 +123,9 @@ def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, input
 
 
 def _shape(difference: str) -> str:
-    """A difference without its numbers."""
+    """A difference without its numbers and places."""
+    if difference.startswith("decision "):
+        return "decision"
     return "".join("#" if c.isdigit() else c for c in difference.split(" in eager")[0].split(":")[0])
 
 

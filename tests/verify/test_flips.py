@@ -1,0 +1,101 @@
+"""Flips are told from faults: by margins, and by what noise does to eager itself."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from support.builder import Builder
+from support.programs import HostOp, Ref, Return, ScalarType, Value, branch, leaf, lit, to
+from torch import nn
+
+from dync.verify.run import verify
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stand_in import Walked  # noqa: E402
+
+
+def summed(offset=0.0, name="summed"):
+    """x.sum() > 1, with an error of `offset` in the sum."""
+    b = Builder(name, {"x": "float32[4]"})
+    b.block("b0", lambda x: ((x.sum() + offset).item(),), ("s",), branch("p", to("b1"), to("b2"), "s", 1.0), host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("s"), lit(1.0))),))
+    b.block("b1", None, (), Return(leaf("x")))
+    b.block("b2", lambda x: (-x,), ("y",), Return(leaf("y")))
+    return b.program()
+
+
+def counted(offset=0.0):
+    """(x > 0).sum() > 1, with an error of `offset` in x."""
+    b = Builder("counted", {"x": "float32[4]"})
+    b.block("b0", lambda x: ((x + offset > 0).sum().item(),), ("n",), branch("p", to("b1"), to("b2"), "n", 1), host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("n"), lit(1))),))
+    b.block("b1", None, (), Return(leaf("x")))
+    b.block("b2", lambda x: (-x,), ("y",), Return(leaf("y")))
+    return b.program()
+
+
+class Summed(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 1 else -x
+
+
+class Counted(nn.Module):
+    def forward(self, x):
+        return x if (x > 0).sum() > 1 else -x
+
+
+NEAR = torch.tensor([0.25, 0.25, 0.25, 0.25])
+
+
+def test_a_decision_inside_numeric_error_is_a_flip():
+    report = verify(Summed(), Walked(summed(1e-7 * 8), shown=summed()), [(NEAR,)], budget=1)
+    assert report.ok and report.flips
+    flip = report.flips[0]
+    assert (flip.eager, flip.here, flip.text) == ("False", "True", "p") and 0 <= flip.error <= flip.allowed
+    assert "flip" in str(report)
+
+
+def test_a_decision_beyond_numeric_error_is_a_mismatch_that_names_it():
+    report = verify(Summed(), Walked(summed(0.01), shown=summed()), [(NEAR,)], budget=1)
+    assert not report.ok and not report.flips
+    assert "`p` is False in eager, True here" in report.mismatches[0].first
+
+
+@pytest.mark.parametrize("x, flips", [(torch.tensor([1.0, 1e-6, -1.0, -1.0]), False), (torch.tensor([1.0, 0.0, -1.0, -1.0]), True)])
+def test_counts_flip_where_a_counted_element_is_near_its_threshold(x, flips):
+    report = verify(Counted(), Walked(counted(1e-6), shown=counted()), [(x,)], budget=1)
+    assert report.ok and bool(report.flips) == flips
+
+
+def test_a_wrong_count_is_a_mismatch():
+    report = verify(Counted(), Walked(counted(0.5), shown=counted()), [(torch.tensor([1.0, -0.3, -1.0, -1.0]),)], budget=1)
+    assert not report.ok and not report.flips
+
+
+class Confident(nn.Module):
+    """Exits that never fire on random data: with random weights, softmax over ten classes stays far from sure."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.stages = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+        for stage in self.stages:
+            stage.weight.data *= 3
+        self.heads = nn.ModuleList(nn.Linear(16, 10) for _ in range(3))
+
+    def forward(self, x):
+        for i, (stage, head) in enumerate(zip(self.stages, self.heads)):
+            x = torch.tanh(stage(x))
+            y = head(x)
+            if y.softmax(-1).max() > (0.45, 0.36, 0.35)[i]:
+                return y, i
+        return x, 3
+
+
+def test_the_search_reaches_exits_that_random_data_never_takes():
+    from dync.api import capture
+
+    model = Confident().eval()
+    taken = {model(torch.randn(1, 16, generator=torch.Generator().manual_seed(n)))[1] for n in range(300)}
+    assert taken == {3}
+    report = verify(model, Walked(capture(model, (torch.randn(1, 16),))), budget=60)
+    assert report.ok and report.covered, str(report)

@@ -1,0 +1,107 @@
+"""The fuzzer: networks that eager runs, the same by their seed; failures found, shrunk and written; nothing said to be run that was not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dync.errors import UsageError
+from dync.verify.fuzz import run
+from dync.verify.fuzz.check import Finding, check
+from dync.verify.fuzz.generate import CORE, FEATURES, generate
+from dync.verify.fuzz.report import FuzzReport
+from dync.verify.fuzz.runner import reproducer
+from dync.verify.fuzz.shrink import shrink
+from dync.verify.fuzz.worker import Worker
+from dync.verify.calls import Call, EagerSide
+
+
+def test_the_same_seed_gives_the_same_network():
+    assert generate(7) == generate(7) and generate(7).source != generate(8).source
+
+
+def test_eager_runs_every_network():
+    for seed in range(60):
+        network = generate(seed)
+        space = {"__name__": f"fuzzed_{seed}"}
+        sys.modules[space["__name__"]] = type(sys)(space["__name__"])
+        exec(compile(network.source, f"<network {seed}>", "exec"), space)
+        side = EagerSide(space["build"]())
+        for args in space["inputs"]():
+            error = side.run(Call(args)).error
+            assert error is None or "fuzz:" in str(error.args), (seed, error)
+
+
+def test_every_feature_is_drawn_and_only_those_asked_for():
+    drawn = frozenset().union(*(generate(seed).features for seed in range(40)))
+    assert drawn == FEATURES
+    assert frozenset().union(*(generate(seed, CORE).features for seed in range(40))) == CORE
+    with pytest.raises(ValueError, match="unknown features"):
+        generate(0, frozenset({"goto"}))
+
+
+def test_shrinking_keeps_what_fails():
+    source = "import torch\n\ndef build():\n    return 1\n\nclass Net:\n    def forward(self, x):\n        y = x + 1\n        if y > 2:\n            z = boom(y * 3)\n        return y\n"
+    small = shrink(source, lambda text: "boom" in text)
+    assert "boom(y)" in small and "import" not in small and "if" not in small and "def build" in small
+
+
+WRONG = """
+import torch
+from torch import nn
+class Net(nn.Module):
+    def forward(self, x):
+        {body}
+def build():
+    return Net().eval()
+def inputs():
+    return [(torch.ones(2),), (-torch.ones(2),)]
+"""
+
+
+def test_what_becomes_of_a_network_is_told_apart(tmp_path):
+    def found(name, body):
+        path = tmp_path / f"{name}.py"
+        path.write_text(WRONG.format(body=body))
+        return check(path, ["eager"], ["python"])
+
+    assert found("fuzz_same", "return x * 2 if x.sum() > 0 else x").kind == "same"
+    assert found("fuzz_invalid", "return x + missing").kind == "invalid"
+    assert found("fuzz_own", "raise ValueError('fuzz: always', 1)").kind in ("same", "declined")
+
+
+def test_a_worker_outlives_networks_that_hang_or_die(tmp_path):
+    worker = Worker(timeout=12)
+    try:
+        for name, body, kind in (("fuzz_die", "import os; os._exit(3)", "died"), ("fuzz_hang", "import time; time.sleep(60)", "hang"), ("fuzz_fine", "return x", "same")):
+            path = tmp_path / f"{name}.py"
+            path.write_text(WRONG.format(body=body))
+            assert worker.check(path, [], []).kind == kind
+    finally:
+        worker.close()
+
+
+def test_a_run_counts_every_network(tmp_path):
+    ticks = []
+    report = run(3, 11, ["eager"], ["python"], tmp_path, features=CORE, tick=lambda n, found: ticks.append(n))
+    assert ticks == [1, 2, 3] and sum(report.kinds.values()) == 3
+    assert json.loads(report.to_json())["ok"] == report.ok
+    with pytest.raises(UsageError):
+        run(0)
+    with pytest.raises(UsageError, match="goto"):
+        run(1, features=frozenset({"goto"}))
+
+
+def test_nothing_compared_is_never_ok():
+    assert not FuzzReport(0, 2, ("eager",), ("python",), {"declined": 2}, {"capture: DY101": 2}, ()).ok
+
+
+def test_a_reproducing_file_runs_by_itself(tmp_path):
+    network = generate(3, CORE)
+    path = tmp_path / "again.py"
+    path.write_text(reproducer(network.source, network, Finding("differs", "interpret", "result", "by hand"), [], []))
+    done = subprocess.run([sys.executable, "-P", str(path)], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.startswith("same"), done.stdout + done.stderr
+    assert Path(path).read_text().startswith("# Network 3")
