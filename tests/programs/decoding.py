@@ -31,6 +31,7 @@ class TinyDecoder(nn.Module):
         self.embed = nn.Embedding(self.VOCAB, 6)
         self.attention = TinyAttention()
         self.lm_head = nn.Linear(6, self.VOCAB)
+        self.lm_head.bias.data[self.EOS] += 0.4
 
     def step(self, token, cache):
         h, cache = self.attention(self.embed(token), cache)
@@ -93,7 +94,7 @@ class Sampling(TinyDecoder):
 
 
 class TopP(TinyDecoder):
-    def forward(self, prompt, p=0.9):
+    def forward(self, prompt, p=0.7):
         logits, _ = self.step(prompt, None)
         probs = logits.softmax(-1)
         ordered, index = probs.sort(descending=True)

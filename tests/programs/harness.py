@@ -110,7 +110,7 @@ def fingerprint(model: nn.Module, module: types.ModuleType) -> dict[str, Any]:
     classes = {type(m) for m in model.modules()} | {c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__}
     for cls in {base for c in classes for base in c.__mro__ if base is not object}:
         codes |= {f"{cls.__module__}.{cls.__qualname__}.{k}": getattr(v, "__code__", v) for k, v in vars(cls).items()
-                  if k not in ("__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl")}
+                  if k not in ("__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl", "__slotnames__")}
     codes |= {f"{module.__name__}.{k}": v.__code__ for k, v in vars(module).items() if isinstance(v, types.FunctionType)}
     tensors = {k: (id(v), v._version) for k, v in leaves(model) if isinstance(v, torch.Tensor)}
     named = {f"{n}.{k}": id(v) for n, m in model.named_modules() for k, v in m.__dict__.items()}

@@ -1,0 +1,243 @@
+"""Shapes that data decides, and dimensions that the caller may change."""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from programs.data import rand, whole
+from torch.export import Dim
+
+
+class NonzeroPick(nn.Module):
+    def forward(self, x):
+        index = (x > 0.5).nonzero()
+        if index.shape[0] == 0:
+            return x.new_zeros(1, 2)
+        return index.float() * 2
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 3),))
+
+
+class MaskedSelect(nn.Module):
+    PATHS = 3
+
+    def forward(self, x):
+        big = x[x > 0]
+        if big.numel() > 3:
+            return big.mean(), big
+        if len(big) > 0:
+            return big.sum(), big
+        return x.min(), big
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5),))
+
+
+class Unique(nn.Module):
+    def forward(self, ids, table):
+        unique, inverse, counts = torch.unique(ids, return_inverse=True, return_counts=True)
+        if unique.numel() == 1:
+            return table[ids]
+        return table[unique][inverse] * counts[inverse].unsqueeze(-1)
+
+    inputs = staticmethod(lambda seed: (whole(seed, 0, 1 + seed % 3, 4), rand(seed, 4, 2)))
+
+
+class NmsLike(nn.Module):
+    """Boxes are kept greedily; how many is up to the data."""
+
+    PATHS = 3
+
+    def forward(self, boxes, scores):
+        order = scores.argsort(descending=True)
+        keep = []
+        suppressed = torch.zeros(len(scores), dtype=torch.bool)
+        for i in range(len(scores)):
+            k = order[i]
+            if suppressed[k]:
+                continue
+            keep.append(k)
+            suppressed = suppressed | ((boxes - boxes[k]).abs() < 0.7)
+        return torch.stack(keep)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4), rand(seed, 4, salt=1)))
+
+
+class ScoreFilter(nn.Module):
+    def forward(self, boxes, scores):
+        keep = scores > 0.2
+        boxes, scores = boxes[keep], scores[keep]
+        if scores.numel() == 0:
+            return boxes, scores, 0
+        best = scores.argmax()
+        boxes = torch.cat([boxes[best : best + 1], boxes])
+        return boxes, scores.sort(descending=True).values, boxes.shape[0]
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4, 4), rand(seed, 4, salt=1)))
+
+
+class TopKItem(nn.Module):
+    """k comes from the data."""
+
+    def forward(self, x):
+        k = int((x > 0).sum().clamp(1, 3))
+        values, index = x.topk(k)
+        if k > 1:
+            return values, index
+        return values, None
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5),))
+
+
+class ArangeItem(nn.Module):
+    def forward(self, lengths):
+        longest = lengths.max().item()
+        mask = torch.arange(longest)[None] < lengths[:, None]
+        if mask.all():
+            return mask.float().sum()
+        return mask
+
+    inputs = staticmethod(lambda seed: (whole(seed, 1, 3 if seed % 2 else 6, 3),))
+
+
+class PadToLongest(nn.Module):
+    """Rows of different lengths, read as Python numbers."""
+
+    def forward(self, x, lengths):
+        longest = int(lengths.max())
+        rows = []
+        for row, n in zip(x, lengths.tolist()):
+            rows.append(F.pad(row[:n], (0, longest - n)))
+        return torch.stack(rows)
+
+    PATHS = 1
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 5), whole(seed, 1, 6, 2)))
+
+
+class InterpolateItem(nn.Module):
+    """The size to scale to is read from the data."""
+
+    def forward(self, x):
+        size = int(x.abs().mean().clamp(0.5, 2.0) * 4)
+        y = F.interpolate(x, size=(size, size), mode="nearest")
+        if y.shape[-1] > 4:
+            return y.mean((2, 3))
+        return y.sum((2, 3))
+
+    inputs = staticmethod(lambda seed: (rand(seed, 1, 2, 4, 4),))
+
+
+class InterpolateScale(nn.Module):
+    """The factor is read from the data: big objects are seen smaller."""
+
+    def forward(self, x):
+        scale = 0.5 if x.std() > 1 else 2.0
+        y = F.interpolate(x, scale_factor=scale, mode="bilinear", align_corners=False)
+        return y, y.shape[-1]
+
+    inputs = staticmethod(lambda seed: (rand(seed, 1, 2, 4, 4),))
+
+
+class DynamicBatch(nn.Module):
+    """Any number of rows."""
+
+    DYNAMIC = {"x": {0: Dim("N", min=1, max=16)}}
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        h = torch.relu(self.a(x))
+        if h.mean() > 0.3:
+            h = h * 2
+        return self.b(h), x.shape[0]
+
+    inputs = staticmethod(lambda seed: (rand(seed, 1 + seed % 5, 4),))
+
+
+class DynamicLength(nn.Module):
+    """A sequence of any length; the length itself decides."""
+
+    PATHS = 3
+    DYNAMIC = {"x": {1: Dim("T", min=1, max=32)}}
+
+    def forward(self, x):
+        n = x.shape[1]
+        if n > 4:
+            x = x[:, -4:]
+        if x.sum() > 0:
+            return x.cumsum(1), n
+        return x.mean(1), n // 2
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 2 + seed % 6, 3),))
+
+
+class DynamicTwo(nn.Module):
+    """A dimension in each of two inputs."""
+
+    DYNAMIC = ({0: Dim("N", min=1, max=8)}, {1: Dim("M", min=1, max=8)})
+
+    def forward(self, x, table):
+        scores = x @ table
+        if scores.max() > 2:
+            return scores.argmax(-1)
+        return scores
+
+    @staticmethod
+    def inputs(seed):
+        n, m = 2 + seed % 3, 3 + seed % 2
+        return rand(seed, n, 4), rand(seed, 4, m)
+
+
+class DynamicMask(nn.Module):
+    """Boolean indexing in a batch of any size."""
+
+    PATHS = 2
+    DYNAMIC = {"x": {0: Dim("N", min=1, max=16)}}
+
+    def __init__(self):
+        super().__init__()
+        self.expert = nn.Linear(3, 3)
+
+    def forward(self, x):
+        out = x.clone()
+        hard = x.sum(-1) > 0
+        if hard.any():
+            out[hard] = self.expert(x[hard])
+        return out
+
+    inputs = staticmethod(lambda seed: (rand(seed, 1 + seed % 6, 3),))
+
+
+class RepeatInterleave(nn.Module):
+    """A length regulator (FastSpeech): each frame is repeated as often as predicted."""
+
+    def forward(self, x, durations):
+        out = torch.repeat_interleave(x, durations, dim=0)
+        if out.shape[0] > 6:
+            out = out[:6]
+        return out
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3, 2), whole(seed, 0, 5, 3)))
+
+
+class TrimPadding(nn.Module):
+    """Columns that are padding in all rows are dropped."""
+
+    def forward(self, ids, table):
+        used = (ids != 0).any(0)
+        n = used.nonzero().max() + 1 if used.any() else torch.tensor(1)
+        ids = ids[:, : n.item()]
+        return table[ids].sum(1)
+
+    inputs = staticmethod(lambda seed: (whole(seed, 0, 4, 2, 5) * (torch.arange(5) < 1 + seed % 5) * (seed % 4 > 0), rand(seed, 4, 3)))
+
+
+class EmptyBatch(nn.Module):
+    """Works on what is left, which may be nothing."""
+
+    def forward(self, x):
+        kept = x[x.sum(-1) > 1]
+        pooled = kept.mean(0) if len(kept) else x.new_zeros(x.shape[-1])
+        return pooled, kept.shape[0]
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3, 2),))

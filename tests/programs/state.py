@@ -1,0 +1,281 @@
+"""State from call to call: buffers, counters, attributes, globals."""
+
+import torch
+import torch.nn as nn
+from programs.data import rand
+
+CALLS = 0
+HISTORY = {"large": 0}
+
+
+class OneInput(nn.Module):
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 2, 4),)
+
+
+class EmaBuffer(OneInput):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("ema", torch.zeros(4))
+        self.register_buffer("steps", torch.tensor(0))
+
+    def forward(self, x):
+        self.steps += 1
+        self.ema.mul_(0.9).add_(x.mean(0), alpha=0.1)
+        if self.ema.norm() > 0.3:
+            return x - self.ema
+        return x
+
+
+class EmaReassigned(OneInput):
+    """The buffer is replaced, not written."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(4))
+
+    def forward(self, x):
+        if x.std() > 1:
+            self.mean = 0.5 * self.mean + 0.5 * x.mean(0)
+        return x - self.mean
+
+
+class Counter(OneInput):
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+        self.total = 0.0
+
+    def forward(self, x):
+        if x.sum() > 0:
+            self.count += 1
+            self.total += x.max().item()
+        if self.count > 3:
+            self.count = 0
+        return x * self.count, self.total
+
+    PATHS = 3
+
+
+class WarmUp(OneInput):
+    """A counter decides, together with data."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.calls < 4:
+            return x
+        if self.calls % 2 == 0 and x.mean() > 0:
+            return x * 2
+        return -x
+
+
+class FlagAttribute(OneInput):
+    def __init__(self):
+        super().__init__()
+        self.seen_large = False
+
+    def forward(self, x):
+        if x.max() > 2:
+            self.seen_large = True
+        return x / 2 if self.seen_large else x
+
+
+class BatchNormTraining(OneInput):
+    """Running statistics, written by torch itself, behind a gate."""
+
+    TRAIN = True
+
+    def __init__(self):
+        super().__init__()
+        self.bn = nn.BatchNorm1d(4)
+
+    def forward(self, x):
+        if x.var() > 0.5:
+            x = self.bn(x)
+        return x
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 3, 4),)
+
+
+class LastOutput(OneInput):
+    """The last hidden state is kept in an attribute."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.RNNCell(4, 4)
+        self.hidden = torch.zeros(2, 4)
+
+    def forward(self, x):
+        self.hidden = self.cell(x, self.hidden)
+        if self.hidden.abs().mean() > 0.6:
+            self.hidden = torch.zeros_like(self.hidden)
+        return self.hidden
+
+
+class NoneToTensor(OneInput):
+    """The first call makes the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.previous = None
+
+    def forward(self, x):
+        if self.previous is None:
+            change = torch.zeros(())
+        else:
+            change = (x - self.previous).norm()
+        self.previous = x.clone()
+        if change > 2:
+            return x * 0
+        return x + change
+
+
+class CacheGrows(OneInput):
+    """A key-value cache in the module grows with every call."""
+
+    def __init__(self):
+        super().__init__()
+        self.cache = None
+
+    def forward(self, x):
+        self.cache = x if self.cache is None else torch.cat([self.cache, x])
+        if self.cache.sum() > 0:
+            return self.cache.mean(0)
+        return x.mean(0)
+
+    RUNS = 6
+
+
+class ListAttribute(OneInput):
+    """A log in a list of the module, kept from call to call."""
+
+    def __init__(self):
+        super().__init__()
+        self.losses = []
+
+    def forward(self, x):
+        if x.sum() > 0:
+            self.losses.append(x.mean().item())
+        return x
+
+    RUNS = 6
+
+
+class ListReset(OneInput):
+    """The list is filled anew in each call and handed out: only scratch."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = []
+
+    def forward(self, x):
+        self.features = []
+        for scale in (1, 2, 3):
+            self.features.append(x * scale)
+        if x.sum() > 0:
+            return torch.stack(self.features).sum(0)
+        return x
+
+    RUNS = 8
+
+
+class GlobalCounter(OneInput):
+    def forward(self, x):
+        global CALLS
+        CALLS += 1
+        if x.sum() > 0:
+            HISTORY["large"] += 1
+        return x * CALLS, HISTORY["large"]
+
+
+class DictState(OneInput):
+    def __init__(self):
+        super().__init__()
+        self.stats = {"max": 0.0, "n": 0}
+
+    def forward(self, x):
+        m = x.max().item()
+        if m > self.stats["max"]:
+            self.stats["max"] = m
+            self.stats["n"] += 1
+        return x - self.stats["max"]
+
+
+class NestedState(nn.Module):
+    """A submodule that is called twice keeps a counter of its own."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.inner = Counter()
+
+    def forward(self, x):
+        y, _ = self.inner(x)
+        if y.sum() > 2:
+            y, _ = self.inner(-x)
+        return y, self.inner.count
+
+    inputs = staticmethod(OneInput.inputs)
+
+
+class Momentum(OneInput):
+    """Writes a parameter in place, as online learning does."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+        self.velocity = torch.zeros(4)
+
+    @torch.no_grad()
+    def forward(self, x):
+        y = x * self.weight
+        error = y.mean(0) - 0.5
+        if error.norm() > 0.5:
+            self.velocity = 0.9 * self.velocity + error
+            self.weight -= 0.01 * self.velocity
+        return y
+
+
+class Codebook(OneInput):
+    """VQ: dead codes are replaced by data."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("codes", torch.randn(3, 4))
+        self.register_buffer("usage", torch.ones(3))
+
+    def forward(self, x):
+        index = torch.cdist(x, self.codes).argmin(-1)
+        self.usage.mul_(0.7)
+        self.usage.index_add_(0, index, torch.ones(x.shape[0]))
+        dead = self.usage < 0.2
+        if dead.any():
+            self.codes[dead] = x[0]
+            self.usage[dead] = 1.0
+        return self.codes[index], index
+
+
+class RaiseAfterWrite(OneInput):
+    """What was written before the exception stays written."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+        self.errors = 0
+
+    def forward(self, x):
+        self.seen += 1
+        if x.sum() > 3:
+            self.errors += 1
+            raise ValueError("too large")
+        return x * self.seen
