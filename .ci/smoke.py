@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-MODEL = '''
+MODEL = """
 import torch
 from torch import nn
 
@@ -23,12 +23,24 @@ class Tiny(nn.Module):
 
 def example_inputs():
     return (torch.ones(1, 8),)
-'''
+"""
 
 
 def compile_it() -> None:
     Path("tiny.py").write_text(MODEL)
-    argv = ["compile", "tiny.py", "-o", "tiny.dync", "--backend", "onnxruntime", "--strict", "--verify", "paths", "--param", "threshold=0.6:0..1"]
+    argv = [
+        "compile",
+        "tiny.py",
+        "-o",
+        "tiny.dync",
+        "--backend",
+        "onnxruntime",
+        "--strict",
+        "--verify",
+        "paths",
+        "--param",
+        "threshold=0.6:0..1",
+    ]
     subprocess.run([sys.executable, "-P", "-m", "dync", *argv], check=True, stdout=subprocess.DEVNULL)
 
 
@@ -43,7 +55,9 @@ def run_it() -> None:
         found = runtime(np.ones((1, 8), "float32"))
         assert found["exit"] == way and isinstance(found["y"], np.ndarray) and found["y"].shape == (1, 8)
     assert "torch" not in sys.modules
-    print(f"smoke: python {sys.version.split()[0]}, dync {dync.__version__} from {Path(dync.__file__).parent}: both exits ran without torch")
+    print(
+        f"smoke: python {sys.version.split()[0]}, dync {dync.__version__} from {Path(dync.__file__).parent}: both exits ran without torch"
+    )
 
 
 {"compile": compile_it, "run": run_it}[sys.argv[1]]()

@@ -1,11 +1,12 @@
 """The arrows, one line each: read this first.
 
-    nn.Module ─ capture → Program ─ passes → Program ─ place → choices ─ compile → Package ─► Compiled, model.dync
+nn.Module ─ capture → Program ─ passes → Program ─ place → choices ─ compile → Package ─► Compiled, model.dync
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dync.errors import UsageError
 from dync.ir.program import Program
@@ -82,7 +83,9 @@ def compile_with(
     return Compiled(built.package(seconds), program)
 
 
-def _program(model: nn.Module | Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None, shapes: Any, params: Params | None) -> Program:
+def _program(
+    model: nn.Module | Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None, shapes: Any, params: Params | None
+) -> Program:
     if not isinstance(model, Program):
         return capture(model, args, kwargs, shapes, params)
     if shapes is not None or params is not None:
@@ -97,7 +100,9 @@ def load(path: str | PathLike[str], device: str | None = None) -> Runtime:
     return run(path, device)
 
 
-def verify(model: nn.Module, compiled: Runtime, inputs: Sequence[Any] | None = None, cover: str = "paths", budget: int = 200, seed: int = 0) -> Report:
+def verify(
+    model: nn.Module, compiled: Runtime, inputs: Sequence[Any] | None = None, cover: str = "paths", budget: int = 200, seed: int = 0
+) -> Report:
     """Compare `compiled` with the eager model, driving every decision both ways; at most `budget` calls."""
     from dync.verify import verify as run
 
@@ -118,7 +123,14 @@ def explain(
     return run(program, {name: (p.choices[0].backend, p.refused) for name, p in placements.items()})
 
 
-def bench(compiled: Runtime, model: nn.Module | None = None, inputs: Sequence[Any] | None = None, vs: Sequence[str] = ("eager",), seconds: float = 1.0, seed: int = 0) -> BenchReport:
+def bench(
+    compiled: Runtime,
+    model: nn.Module | None = None,
+    inputs: Sequence[Any] | None = None,
+    vs: Sequence[str] = ("eager",),
+    seconds: float = 1.0,
+    seed: int = 0,
+) -> BenchReport:
     """Latency of each path, interleaved with `vs` in one process; about `seconds` a path."""
     from dync.bench import bench as run
 

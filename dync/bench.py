@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -59,7 +60,15 @@ class BenchReport(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         head = ("path", "share", "runner", "median ms", "p90", "p99", "x dync")
         rows = [
-            (path.decisions, f"{path.share:.0%}", who, f"{one.median:.3f}", f"{one.p90:.3f}", f"{one.p99:.3f}", f"{path.ratio[who]:.2f}" if who in path.ratio else "")
+            (
+                path.decisions,
+                f"{path.share:.0%}",
+                who,
+                f"{one.median:.3f}",
+                f"{one.p90:.3f}",
+                f"{one.p99:.3f}",
+                f"{path.ratio[who]:.2f}" if who in path.ratio else "",
+            )
             for path in self.paths
             for who, one in path.latency.items()
         ]
@@ -74,7 +83,15 @@ class BenchReport(msgspec.Struct, frozen=True):
 Runner = Callable[..., Any]
 
 
-def bench(compiled: Runtime, model: nn.Module | None, inputs: Sequence[Any] | None, vs: Sequence[str], seconds: float, seed: int, why_no_model: str = "no model given") -> BenchReport:
+def bench(
+    compiled: Runtime,
+    model: nn.Module | None,
+    inputs: Sequence[Any] | None,
+    vs: Sequence[str],
+    seconds: float,
+    seed: int,
+    why_no_model: str = "no model given",
+) -> BenchReport:
     """Sample calls (or take `inputs`), group them by path, and time each path for about `seconds`, runners in turn.
 
     Without a model only the artifact is timed and the peers are listed in `not_run`. Raises UsageError for an unknown peer.

@@ -1,16 +1,17 @@
 """From a Program to a Package: each distinct kernel is placed on a backend, compiled once and checked against eager.
 
-    place   ::= kernels, options → for each block the backends to try, in order, each with its reason, and those that refused
-    compile ::= the first of them whose code passes the numeric check; the others are refusals in the report
-    distinct ::= another structure key; kernels that differ only in their weights share code
+place   ::= kernels, options → for each block the backends to try, in order, each with its reason, and those that refused
+compile ::= the first of them whose code passes the numeric check; the others are refusals in the report
+distinct ::= another structure key; kernels that differ only in their weights share code
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan
 from time import perf_counter
-from typing import TYPE_CHECKING, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -63,7 +64,7 @@ def kernels_of(program: Program) -> dict[str, Kernel]:
 
 
 def functional(block: Block) -> Block:
-    """The block without in-place operations where no input or weight is written; other blocks stay as they are, for a backend that writes."""
+    """The block without in-place operations, if it writes no input or weight; others stay as they are, for a backend that writes."""
     from dync.passes.graph.functionalize import Functional, functionalize
 
     found = functionalize(block.graph)
@@ -141,7 +142,14 @@ class Built:
 
         members = {_member(code, name): data for code in self.codes.values() for name, data in code.members.items()}
         kernels = {
-            block: KernelEntry(code.loader, tuple(_member(code, n) for n in code.members), code.settings, code.weights, self.placements[block].kernel.mutates, code.needs)
+            block: KernelEntry(
+                code.loader,
+                tuple(_member(code, n) for n in code.members),
+                code.settings,
+                code.weights,
+                self.placements[block].kernel.mutates,
+                code.needs,
+            )
             for block, code in self.codes.items()
         }
         first = {o.name for slot in self.program.slots for o in leaves(slot.initial) if isinstance(o, Ref)}
@@ -151,7 +159,14 @@ class Built:
             self.program.name, str(self.options.target), HOST, self.reports, dict(seconds),
             sum(len(m) for m in members.values()), sum(w.nbytes for w in weights.values()),
         )  # fmt: skip
-        meta = {"dync": __version__, "target": str(self.options.target), "threads": self.options.threads, "host": HOST, "passes": self.options.passes, "history": list(self.program.history)}
+        meta = {
+            "dync": __version__,
+            "target": str(self.options.target),
+            "threads": self.options.threads,
+            "host": HOST,
+            "passes": self.options.passes,
+            "history": list(self.program.history),
+        }
         return Package(self.program.flow, kernels, members, weights, msgspec.to_builtins(report), meta, dict(self.program.sources))
 
 
@@ -159,7 +174,9 @@ def _member(code: BlockCode, name: str) -> str:
     return f"blocks/{code.key[:32]}/{name}"
 
 
-def compile_blocks(program: Program, placements: Mapping[str, Placement], options: CompileOptions, tick: Tick = lambda done, total: None) -> Built:
+def compile_blocks(
+    program: Program, placements: Mapping[str, Placement], options: CompileOptions, tick: Tick = lambda done, total: None
+) -> Built:
     """Compile each distinct kernel once. Raises BackendError when every choice for a block fails, or under `strict` when the first does."""
     from dync.backends.kernels import structure_key
 

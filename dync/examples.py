@@ -1,15 +1,16 @@
 """Example inputs of a model: from `--input "x:f32[N=1..64,3,32,32]"`, `--inputs file.npz`, or `example_inputs()` of its file.
 
-    spec ::= argument ":" dtype "[" dim ("," dim)* "]"         dim ::= size | NAME | NAME "=" low ".." [high]
+spec ::= argument ":" dtype "[" dim ("," dim)* "]"         dim ::= size | NAME | NAME "=" low ".." [high]
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dync.errors import UsageError
 from dync.source import ModelSource, seed_everything, users_code
@@ -98,7 +99,7 @@ def _from_file(source: ModelSource) -> Examples:
     if function is None:
         names = ", ".join(inspect.signature(source.model.forward).parameters)
         raise UsageError(
-            f"no example inputs: define example_inputs() in {source.file}, or pass --input \"x:f32[1,3,32,32]\" or --inputs file.npz "
+            f'no example inputs: define example_inputs() in {source.file}, or pass --input "x:f32[1,3,32,32]" or --inputs file.npz '
             f"(forward takes: {names})"
         )
     with users_code("in example_inputs()", source.file):
@@ -106,7 +107,9 @@ def _from_file(source: ModelSource) -> Examples:
     if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], tuple) and isinstance(found[1], dict):
         return Examples(found[0], found[1])
     if not isinstance(found, tuple):
-        raise UsageError(f"{source.file}: example_inputs() returned a {type(found).__name__}; return a tuple of arguments, or (args, kwargs)")
+        raise UsageError(
+            f"{source.file}: example_inputs() returned a {type(found).__name__}; return a tuple of arguments, or (args, kwargs)"
+        )
     return Examples(found)
 
 
@@ -183,7 +186,7 @@ def _bound(source: ModelSource, values: Mapping[str, Any]) -> tuple[tuple[Any, .
         raise UsageError(f"forward of {source.spec} has no argument {unknown[0]!r}; it takes: {', '.join(parameters)}")
     missing = [n for n, p in plain.items() if p.default is p.empty and n not in values]
     if missing:
-        raise UsageError(f"no example for the argument {missing[0]!r} of {source.spec}; pass --input \"{missing[0]}:f32[...]\" too")
+        raise UsageError(f'no example for the argument {missing[0]!r} of {source.spec}; pass --input "{missing[0]}:f32[...]" too')
     args: list[Any] = []
     for name, parameter in plain.items():
         if name not in values or parameter.kind is parameter.KEYWORD_ONLY:

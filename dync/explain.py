@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import linecache
 from collections import Counter
-from typing import TYPE_CHECKING, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -52,7 +53,14 @@ class Explanation(msgspec.Struct, frozen=True):
         for one in self.constructs:
             lines += [f"{one.span}: {one.became}: {one.text}", *_caret(one), f"  asked by {', '.join(one.blocks)}", ""]
         rows = [
-            (b.block, b.backend or "-", f"{sum(b.operators.values())}", size(b.weight_bytes), f"{b.exit} {' '.join(b.goes_to)}".strip(), "; ".join(map(str, b.refused)))
+            (
+                b.block,
+                b.backend or "-",
+                f"{sum(b.operators.values())}",
+                size(b.weight_bytes),
+                f"{b.exit} {' '.join(b.goes_to)}".strip(),
+                "; ".join(map(str, b.refused)),
+            )
             for b in self.blocks
         ]
         return "\n".join([*lines, *table(("block", "backend", "operators", "weights", "exit", "not taken by"), rows)])

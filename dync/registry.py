@@ -6,10 +6,11 @@ Others join in through the entry-point groups `dync.backends` and `dync.passes`;
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dync.errors import UsageError
 

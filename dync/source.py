@@ -12,11 +12,12 @@ import inspect
 import random
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dync.errors import DyncError, UsageError
 
@@ -229,7 +230,11 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     problems = [
         *(f"missing {n}" for n in wanted if n not in state),
         *(f"unexpected {n}" for n in state if n not in wanted),
-        *(f"{n} is {tuple(t.shape)}, wanted {tuple(wanted[n].shape)}" for n, t in state.items() if n in wanted and t.shape != wanted[n].shape),
+        *(
+            f"{n} is {tuple(t.shape)}, wanted {tuple(wanted[n].shape)}"
+            for n, t in state.items()
+            if n in wanted and t.shape != wanted[n].shape
+        ),
     ]
     if problems:
         more = f", and {len(problems) - 3} more" if len(problems) > 3 else ""

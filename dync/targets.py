@@ -27,7 +27,14 @@ class Targets(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         rows = [
-            (b.name, "yes" if b.available else "no", b.version or "-", ", ".join(b.can_compile) or "-", ", ".join(b.can_run) or "-", b.reason)
+            (
+                b.name,
+                "yes" if b.available else "no",
+                b.version or "-",
+                ", ".join(b.can_compile) or "-",
+                ", ".join(b.can_run) or "-",
+                b.reason,
+            )
             for b in self.backends
         ]
         return "\n".join(table(("backend", "here", "version", "compiles for", "runs on", "why not"), rows))

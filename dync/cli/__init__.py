@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -31,8 +32,10 @@ def app() -> App:
     from dync import __version__
 
     made = App(
-        name="dync", help="A compiler for dynamic neural networks.", version=__version__, help_epilogue=EPILOGUE,
-        help_formatter="plain", help_format="plaintext", default_parameter=Parameter(negative=()), group_commands=Group("Verbs", sort_key=1),
+        name="dync", help="A compiler for dynamic neural networks.", version=__version__,
+        help_epilogue=EPILOGUE,
+        help_formatter="plain", help_format="plaintext", default_parameter=Parameter(negative=()),
+        group_commands=Group("Verbs", sort_key=1),
         print_error=False, exit_on_error=False, result_action="return_value",
     )  # fmt: skip
     for number, (verb, text) in enumerate(VERBS.items()):

@@ -33,7 +33,9 @@ def bench(
             compiled = load(artifact)
             model, inputs, reason = None, None, ""
             try:
-                source, found = origin_of(compiled.package.meta, against, {n: constant(v) for n, v in pairs(init, "--init").items()}, weights, seed).open()
+                source, found = origin_of(
+                    compiled.package.meta, against, {n: constant(v) for n, v in pairs(init, "--init").items()}, weights, seed
+                ).open()
                 model, inputs = source.model, [(found.args, found.kwargs)]
             except UsageError as error:
                 if against is not None:

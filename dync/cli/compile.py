@@ -68,7 +68,9 @@ def compile(
 def _host(host: str, output: Path) -> str:
     engine = ENGINE_FILES.get(output.suffix)
     if engine is not None:
-        raise UsageError(f"cannot write {output.name}: the {engine} host, which carries control flow inside the engine, is not built yet; write a .dync file")
+        raise UsageError(
+            f"cannot write {output.name}: the {engine} host, which puts control flow into the engine, is not built yet; write a .dync file"
+        )
     return host
 
 

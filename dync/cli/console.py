@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 import sys
 from ast import literal_eval
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dync.errors import DyncError, UsageError
 from dync.progress import Stage, listening

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dync.api import explain as run
-from dync.cli.console import constant, emit, pairs, run_params
+from dync.cli.console import constant, emit, pairs, run_params, steps
 from dync.cli.words import Archive, Backend, Init, Inputs, Json, Params, Seed, Target, Weights
 from dync.examples import examples
 from dync.progress import stage
-from dync.cli.console import steps
 from dync.source import open_model
 
 

@@ -53,16 +53,24 @@ class Inspection(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         lines = [
-            f"{self.artifact}: {self.name}, schema {self.schema}, {size(self.size)} (code {size(self.code_bytes)}, weights {size(self.weight_bytes)})",
-            f"target {self.meta.get('target', 'unknown')}, host {self.meta.get('host', 'unknown')}, written by dync {self.meta.get('dync', 'unknown')}",
+            f"{self.artifact}: {self.name}, schema {self.schema}, {size(self.size)}",
+            f"code {size(self.code_bytes)}, weights {size(self.weight_bytes)}",
+            f"target {self._said('target')}, host {self._said('host')}, written by dync {self._said('dync')}",
             *(f"input {i.path}: {i.type}" for i in self.inputs),
             *(f"fixed {f.path} = {f.value}" for f in self.fixed),
             *(f"dim {d.name}: {d.low}..{'' if d.high is None else d.high}" for d in self.dims),
             *(f"param {p.name} = {p.default}, within {p.low}..{p.high}" for p in self.params),
-            f"blocks: {len(self.blocks)}, {len(self.kernels)} with code; verified at compile time: {'see verify/coverage.json' if self.has_coverage else 'no'}",
+            f"verified when compiled: {'yes, see verify/coverage.json' if self.has_coverage else 'no'}",
+            f"blocks: {len(self.blocks)}, {len(self.kernels)} with code",
         ]
-        rows = [(k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.members[0].rpartition("/")[0] if k.members else "-") for k in self.kernels]
+        rows = [
+            (k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.members[0].rpartition("/")[0] if k.members else "-")
+            for k in self.kernels
+        ]
         return "\n".join([*lines, *table(("block", "backend", "code", "needs", "stored in"), rows)])
+
+    def _said(self, fact: str) -> str:
+        return str(self.meta.get(fact, "unknown"))
 
 
 def inspect(artifact: Path, *, json: Json = False) -> int:
@@ -76,10 +84,12 @@ def inspection(path: Path, manifest: Manifest) -> Inspection:
     signature, sizes = manifest.signature, {n: m.size for n, m in manifest.members.items()}
     backends = {b["block"]: b["backend"] for b in (manifest.report or {}).get("blocks", ())}
     kernels = tuple(
-        KernelFacts(n, backends.get(n, k.loader), k.loader, sum(sizes[m] for m in k.members), k.members, k.needs) for n, k in manifest.kernels.items()
+        KernelFacts(n, backends.get(n, k.loader), k.loader, sum(sizes[m] for m in k.members), k.members, k.needs)
+        for n, k in manifest.kernels.items()
     )
     return Inspection(
-        str(path), manifest.schema, manifest.name, manifest.size, sum(s for n, s in sizes.items() if n.startswith("blocks/")), sizes[WEIGHTS],
+        str(path), manifest.schema, manifest.name, manifest.size,
+        sum(s for n, s in sizes.items() if n.startswith("blocks/")), sizes[WEIGHTS],
         tuple(InputFacts(i.path, str(i.value.type)) for i in signature.inputs), signature.fixed, signature.dims, signature.params,
         manifest.blocks, kernels, manifest.meta, sizes[COVERAGE] > len(b"null"),
     )  # fmt: skip

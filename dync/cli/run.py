@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
@@ -112,32 +114,42 @@ def call(signature: Signature, given: Mapping[str, Any]) -> tuple[tuple[Any, ...
     if unknown:
         raise UsageError(f"no input {unknown[0]!r}; inputs: {', '.join(known)}")
     if missing:
-        raise UsageError(f"no value for the input {missing[0]!r}; give it with --input \"{missing[0]}=@{missing[0]}.npy\"")
+        raise UsageError(f'no value for the input {missing[0]!r}; give it with --input "{missing[0]}=@{missing[0]}.npy"')
     at = {**defaults, **given}
     return build(signature.args, at.__getitem__), build(signature.kwargs, at.__getitem__)
 
 
 def named_leaves(result: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
     """The leaves of a nested result by their path: "y", "out[0]", "exit"; None has no leaf, a single value is "out"."""
-    import dataclasses
-
-    import numpy as np
-
-    if dataclasses.is_dataclass(result) and not isinstance(result, type):
-        result = {f.name: getattr(result, f.name) for f in dataclasses.fields(result)}
-    if hasattr(result, "_fields"):
-        result = dict(zip(result._fields, result, strict=True))
-    if isinstance(result, Mapping):
-        for key, value in result.items():
+    inside = fields_of(result)
+    if inside is not None:
+        for key, value in inside.items():
             yield from named_leaves(value, f"{path}.{key}" if path else str(key))
     elif isinstance(result, (list, tuple)):
         for number, value in enumerate(result):
             yield from named_leaves(value, f"{path or 'out'}[{number}]")
     elif result is not None:
-        value = result.detach().cpu().numpy() if hasattr(result, "detach") else np.asarray(result)
-        if value.dtype == object:
-            raise GuardError(f"the result's {path or 'value'} is a {type(result).__name__}, which .npz cannot hold")
-        yield path or "out", value
+        yield path or "out", _array(result, path or "value")
+
+
+def fields_of(value: Any) -> Mapping[Any, Any] | None:
+    """What a dict, named tuple or dataclass holds by name; None for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return value._asdict()  # type: ignore[attr-defined]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+    return None
+
+
+def _array(value: Any, name: str) -> np.ndarray:
+    import numpy as np
+
+    array = value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    if array.dtype == object:
+        raise GuardError(f"the result's {name} is a {type(value).__name__}, which .npz cannot hold")
+    return array
 
 
 def write_npz(path: Path, leaves: Mapping[str, np.ndarray]) -> None:

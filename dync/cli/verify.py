@@ -37,7 +37,18 @@ def verify(
             program = program_of(compiled.package, source, found)
         with stage("verify", f"{budget} calls at most") as verifying:
             replay = f"dync verify {artifact} --against {origin.model} --budget {budget} --seed {seed}"
-            report = run(source.model, compiled, [(found.args, found.kwargs)], cover, budget, seed, atol=atol, rtol=rtol, program=program, command=replay)
+            report = run(
+                source.model,
+                compiled,
+                [(found.args, found.kwargs)],
+                cover,
+                budget,
+                seed,
+                atol=atol,
+                rtol=rtol,
+                program=program,
+                command=replay,
+            )
             verifying.note = f"{report.runs} calls"
     emit(report.to_dict() if json else report, json)
     return report.exit_code(require_coverage)

@@ -64,7 +64,9 @@ X = (torch.ones(1, 4),)
 @pytest.fixture
 def picky(monkeypatch):
     monkeypatch.setattr(registry, "BACKENDS", {"picky": f"{__name__}:Picky", "absent": f"{__name__}:Absent", **registry.BACKENDS})
-    monkeypatch.setattr(registry, "load", lambda place, old=registry.load: {"Picky": Picky, "Absent": Absent}.get(place.rpartition(":")[2]) or old(place))
+    monkeypatch.setattr(
+        registry, "load", lambda place, old=registry.load: {"Picky": Picky, "Absent": Absent}.get(place.rpartition(":")[2]) or old(place)
+    )
     registry.table.cache_clear()
     Picky.compiled, Picky.fault = [], ""
     yield
@@ -117,7 +119,11 @@ def test_auto_goes_on_without_a_missing_backend(picky, program, monkeypatch):
 
 def test_kernels_that_differ_only_in_weights_are_compiled_once(picky, program):
     compiled = dync.compile(program, X, backend="picky")
-    assert len(Picky.compiled) == len({b.block for b in compiled.report.blocks if b.backend == "picky" and not b.same_as}) < len(kernels_of(program))
+    assert (
+        len(Picky.compiled)
+        == len({b.block for b in compiled.report.blocks if b.backend == "picky" and not b.same_as})
+        < len(kernels_of(program))
+    )
     net = Gates().eval()
     for x in (torch.randn(1, 4) for _ in range(20)):
         assert torch.allclose(compiled(x), net(x))
@@ -142,4 +148,3 @@ def test_reports_outlive_the_artifact(program, tmp_path):
 
 def test_available_is_data():
     assert isinstance(Eager().available(), Available)
-

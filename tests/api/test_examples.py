@@ -29,7 +29,8 @@ def test_the_form():
 
 
 @pytest.mark.parametrize("text,said", [
-    ("x", "cannot read"), ("x:f32", "cannot read"), ("x:f99[1]", "unknown dtype 'f99'"), ("x:f32[a b]", "dimension 'a b'"), ("x:f32[N=5..2]", "empty: 5..2"),
+    ("x", "cannot read"), ("x:f32", "cannot read"), ("x:f99[1]", "unknown dtype 'f99'"), ("x:f32[a b]", "dimension 'a b'"),
+    ("x:f32[N=5..2]", "empty: 5..2"),
     ("x:f32[-1]", "dimension '-1'")])  # fmt: skip
 def test_texts_that_cannot_be_read(text, said):
     with pytest.raises(UsageError, match=said.replace("[", r"\[")):
@@ -84,7 +85,9 @@ def test_npz_files_that_are_none(tmp_path):
             examples(source(), [], tmp_path / name)
 
 
-@pytest.mark.parametrize("value,args,kwargs", [((1, 2), (1, 2), {}), (((1,), {"mask": 2}), (1,), {"mask": 2}), (({"a": 1},), ({"a": 1},), {})])
+@pytest.mark.parametrize(
+    "value,args,kwargs", [((1, 2), (1, 2), {}), (((1,), {"mask": 2}), (1,), {"mask": 2}), (({"a": 1},), ({"a": 1},), {})]
+)
 def test_example_inputs(value, args, kwargs):
     found = examples(source(example_inputs=lambda: value))
     assert (found.args, found.kwargs) == (args, kwargs)

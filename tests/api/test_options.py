@@ -14,9 +14,11 @@ def test_defaults():
 
 
 @pytest.mark.parametrize("words,said", [
-    ({"backend": "nope"}, "unknown backend 'nope'; known: auto, onnxruntime, eager"), ({"host": "nope"}, "unknown host 'nope'; known: auto, python"),
+    ({"backend": "nope"}, "unknown backend 'nope'; known: auto, onnxruntime, eager"),
+    ({"host": "nope"}, "unknown host 'nope'; known: auto, python"),
     ({"target": "tpu"}, "unknown target 'tpu'; known: cpu, cuda"), ({"target": "cuda:90"}, "'90' is no CUDA architecture"),
-    ({"batching": "per-sample"}, "not available yet"), ({"batching": "x"}, "unknown batching 'x'; known: none"), ({"atol": -1.0}, "atol is -1.0")])  # fmt: skip
+    ({"batching": "per-sample"}, "not available yet"), ({"batching": "x"}, "unknown batching 'x'; known: none"),
+    ({"atol": -1.0}, "atol is -1.0")])  # fmt: skip
 def test_wrong_words_are_refused_with_the_known_ones(words, said):
     with pytest.raises(UsageError, match=said):
         CompileOptions.parse(**words)
@@ -83,7 +85,13 @@ def test_every_registered_place_exists():
 
 def test_params_need_a_range_that_holds_the_default():
     assert run_params(["threshold=0.9:0..1", "n=3:-1..5"]) == {"threshold": (0.9, 0, 1), "n": (3, -1, 5)} and run_params([]) is None
-    for text, said in (("t=0.9", "needs a range"), ("t=2:0..1", "outside 0..1"), ("t=x:0..1", "'x' is no number"), ("t", "name=value"), ("t=nan:0..1", "no number")):
+    for text, said in (
+        ("t=0.9", "needs a range"),
+        ("t=2:0..1", "outside 0..1"),
+        ("t=x:0..1", "'x' is no number"),
+        ("t", "name=value"),
+        ("t=nan:0..1", "no number"),
+    ):
         with pytest.raises(UsageError, match=said):
             run_params([text])
 

@@ -18,7 +18,12 @@ def test_stages_are_numbered_lines_on_stderr(capsys):
             two.tick(1, 2)
     shown = capsys.readouterr()
     lines = shown.err.splitlines()
-    assert shown.out == "" and lines[0] == "[1/2] capture model.py ..." and lines[1].startswith("      3 blocks, 0.0") and lines[2] == "[2/2] write out.dync ..."
+    assert (
+        shown.out == ""
+        and lines[0] == "[1/2] capture model.py ..."
+        and lines[1].startswith("      3 blocks, 0.0")
+        and lines[2] == "[2/2] write out.dync ..."
+    )
     assert one.seconds > 0
 
 
@@ -44,7 +49,8 @@ def test_a_bar_only_on_a_terminal(capsys, monkeypatch):
 
 def report() -> CompileReport:
     refusal = Refusal("onnxruntime", "no kernel for aten.nonzero", Span("model.py", 7, 4))
-    blocks = (BlockReport("b0", "onnxruntime", "preferred", 0.25, 1500, 1e-7), BlockReport("b1", "eager", "fallback", 0.5, 10, 0.0, refused=(refusal,)),
+    blocks = (BlockReport("b0", "onnxruntime", "preferred", 0.25, 1500, 1e-7),
+              BlockReport("b1", "eager", "fallback", 0.5, 10, 0.0, refused=(refusal,)),
               BlockReport("b2", "onnxruntime", "preferred", 0, 1500, 1e-7, same_as="b0"))  # fmt: skip
     return CompileReport("Net", "cpu", "python", blocks, {"capture": 0.5}, 1510, 2_000_000)
 

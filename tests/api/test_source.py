@@ -54,7 +54,8 @@ def test_the_only_class_of_a_file(write):
 
 
 @pytest.mark.parametrize("extra,want", [
-    ("def build():\n    return Net(6)\nmodel = Net(5)", 6), ("model = Net(5)\nclass Other(nn.Module): pass", 5), ("class Net2(Net): pass\nmodel = Net", 4)])  # fmt: skip
+    ("def build():\n    return Net(6)\nmodel = Net(5)", 6), ("model = Net(5)\nclass Other(nn.Module): pass", 5),
+    ("class Net2(Net): pass\nmodel = Net", 4)])  # fmt: skip
 def test_build_then_model_then_class(write, extra, want):
     assert open_model(str(write("net2.py", NET + extra))).model.fc.in_features == want
 
@@ -158,7 +159,8 @@ def test_arguments_that_lack_or_do_not_fit(write):
 
 
 @pytest.mark.parametrize("text,line,kind", [
-    ("import torch\nimport nothing_of_that_name\n", 2, "ModuleNotFoundError"), ("x = (\n", 1, "SyntaxError"), ("1 / 0\n", 1, "ZeroDivisionError"),
+    ("import torch\nimport nothing_of_that_name\n", 2, "ModuleNotFoundError"), ("x = (\n", 1, "SyntaxError"),
+    ("1 / 0\n", 1, "ZeroDivisionError"),
     ("import sys\nsys.exit(3)\n", 2, "SystemExit"), ("def build():\n    return undefined\n", 2, "NameError")])  # fmt: skip
 def test_users_code_that_fails_is_one_line_with_its_place(write, text, line, kind):
     path = write("fails.py", text)

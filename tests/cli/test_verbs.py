@@ -42,7 +42,9 @@ def home(tmp_path_factory):
     (folder / "other_model.py").write_text(MODEL.format(seed=1))
     np.save(folder / "x.npy", np.ones((1, 8), "float32"))
     path = list(sys.path)
-    assert run(["compile", str(folder / "exits_model.py"), "-o", str(folder / "a.dync"), "--backend", "onnxruntime", "--strict", *PARAM]) == 0
+    assert (
+        run(["compile", str(folder / "exits_model.py"), "-o", str(folder / "a.dync"), "--backend", "onnxruntime", "--strict", *PARAM]) == 0
+    )
     yield folder
     sys.path[:] = path
 
@@ -80,9 +82,12 @@ def test_run_stores_leaves_under_their_paths(capsys):
 
 
 @pytest.mark.parametrize("argv,code,said", [
-    (["--input", "x=@x.npy", "--param", "threshold=7"], 2, "threshold"), (["--input", "x=@x.npy", "--param", "nothing=1"], 2, "unknown run-time parameter"),
-    (["--input", "z=@x.npy"], 2, "no input 'z'; inputs: x"), ([], 2, "no value for the input 'x'"), (["--input", "x=@none.npy"], 2, "no such file: none.npy"),
-    (["--input", "x=@wide.npy"], 2, "guard error: "), (["--input", "x=@ints.npy"], 2, "guard error: "), (["--input", "x=@flat.npy"], 2, "guard error: ")])  # fmt: skip
+    (["--input", "x=@x.npy", "--param", "threshold=7"], 2, "threshold"),
+    (["--input", "x=@x.npy", "--param", "nothing=1"], 2, "unknown run-time parameter"),
+    (["--input", "z=@x.npy"], 2, "no input 'z'; inputs: x"), ([], 2, "no value for the input 'x'"),
+    (["--input", "x=@none.npy"], 2, "no such file: none.npy"),
+    (["--input", "x=@wide.npy"], 2, "guard error: "), (["--input", "x=@ints.npy"], 2, "guard error: "),
+    (["--input", "x=@flat.npy"], 2, "guard error: ")])  # fmt: skip
 def test_run_refuses_what_does_not_fit(argv, code, said, capsys, home):
     np.save("wide.npy", np.ones((1, 9), "float32"))
     np.save("ints.npy", np.ones((1, 8), "int64"))
@@ -93,11 +98,15 @@ def test_run_refuses_what_does_not_fit(argv, code, said, capsys, home):
 
 
 def test_inspect_imports_no_torch(home):
-    code = "import sys; from dync.cli import run; code = run(['inspect', 'a.dync', '--json']); assert 'torch' not in sys.modules; sys.exit(code)"
+    code = "import sys; from dync.cli import run; code = run(['inspect', 'a.dync', '--json']); sys.exit(code or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    assert found["inputs"] == [{"path": "x", "type": "float32[1, 8]"}] and found["params"][0]["name"] == "threshold" and found["kernels"][0]["needs"] == ["onnxruntime"]
+    assert (
+        found["inputs"] == [{"path": "x", "type": "float32[1, 8]"}]
+        and found["params"][0]["name"] == "threshold"
+        and found["kernels"][0]["needs"] == ["onnxruntime"]
+    )
 
 
 def test_inspect_as_text(capsys):
@@ -161,8 +170,10 @@ def test_targets(capsys):
 
 
 @pytest.mark.parametrize("argv,said", [
-    (["--backend", "nope"], "unknown backend 'nope'"), (["--host", "nope"], "unknown host"), (["--target", "tpu"], "unknown target"), (["--passes", "nope"], "unknown pass"),
-    (["--batching", "per-sample"], "per-sample"), (["--param", "threshold=0.6"], "needs a range"), (["--input", "x:f32"], "cannot read --input"),
+    (["--backend", "nope"], "unknown backend 'nope'"), (["--host", "nope"], "unknown host"), (["--target", "tpu"], "unknown target"),
+    (["--passes", "nope"], "unknown pass"),
+    (["--batching", "per-sample"], "per-sample"), (["--param", "threshold=0.6"], "needs a range"),
+    (["--input", "x:f32"], "cannot read --input"),
     (["--verify", "maybe"], "maybe"), (["--nothing"], "--nothing")])  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_line(argv, said, capsys, home):
     assert run(["compile", "exits_model.py", "-o", "c.dync", *argv]) == 2
@@ -200,7 +211,9 @@ def test_damaged_artifacts_are_refused(damage, home, capsys):
     data = bytearray((home / "a.dync").read_bytes())
     if damage == "flipped":
         data[len(data) // 2] ^= 255
-    wrong = {"cut": data[:-100], "flipped": data, "text": b"hello", "newer": data.replace(b'"schema": 1', b'"schema": 9'), "empty": b""}[damage]
+    wrong = {"cut": data[:-100], "flipped": data, "text": b"hello", "newer": data.replace(b'"schema": 1', b'"schema": 9'), "empty": b""}[
+        damage
+    ]
     (home / "bad.dync").write_bytes(wrong)
     assert run(["run", "bad.dync", "--input", "x=@x.npy", "-o", "z.npz"]) == 2
     shown = capsys.readouterr().err.splitlines()[-1]
