@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from math import exp, log
 
@@ -11,6 +14,29 @@ from benchmarks.peers import Refused, reason
 from benchmarks.result import Result
 from benchmarks.subject import compile_dync, same
 from benchmarks.timing import interleave
+
+COMPILE_LIMIT = 90
+"""Seconds that a model may take to compile."""
+
+
+class OutOfTime(BaseException):
+    """Not an Exception: capture turns those of a model's code into its own."""
+
+
+@contextmanager
+def limited(seconds: int) -> Iterator[None]:
+    """Raises OutOfTime inside when the seconds are over."""
+
+    def stop(number: int, frame: object) -> None:
+        raise OutOfTime
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def run(options: Options) -> Result:
@@ -23,6 +49,11 @@ def run(options: Options) -> Result:
         except Refused as error:
             notes.append(f"{name} is not taken: {error}")
             rows.append((name, None, None, None, None, "not taken"))
+            continue
+        except OutOfTime:
+            ok = False
+            notes.append(f"{name} did not compile within {COMPILE_LIMIT} s")
+            rows.append((name, None, None, None, None, "OUT OF TIME"))
             continue
         except Exception as error:  # a bug of dync: shown, and the other models still run
             ok = False
@@ -45,7 +76,8 @@ def one(name: str, where: str, options: Options) -> tuple:
     namespace = import_module(module)
     model, inputs = getattr(namespace, function)(), namespace.varied_inputs()
     start = time.perf_counter()
-    compiled = compile_dync(model, inputs[0], threads=options.threads)
+    with limited(COMPILE_LIMIT):
+        compiled = compile_dync(model, inputs[0], threads=options.threads)
     seconds = time.perf_counter() - start
     # results of a model with state depend on its earlier calls: both go through the same ones
     right = sum(same(compiled(*args), model(*args)) for args in inputs)

@@ -101,3 +101,18 @@ def test_a_refusal_is_one_line():
     from benchmarks.peers import reason
 
     assert reason(ValueError("\n  first\nsecond")) == "ValueError: first"
+
+
+def test_a_compilation_without_end_is_stopped():
+    import time
+
+    from benchmarks.zoo import OutOfTime, limited
+
+    with pytest.raises(OutOfTime), limited(1):
+        while True:
+            try:
+                time.sleep(5)
+            except Exception:
+                continue
+    with limited(60):
+        pass
