@@ -33,6 +33,7 @@ from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
 MAX_BLOCKS = 6000
+MAX_RECURSION = 64
 
 
 class Suspended(BaseException):
@@ -75,6 +76,8 @@ class Engine:
         self.weights.start(self.fake_mode)
         self.vals: dict[int, Val] = {}
         self.integers: dict[Any, torch.SymInt] = {}
+        self.mutated: set[int] = set()
+        """Storages that some operation writes in place."""
         self.uids = 0
         self.records: list[Rec] = []
         self.waiting: dict[tuple[Any, ...], list[Waiting]] = {}
@@ -347,6 +350,8 @@ class Engine:
         found = next((i for i in range(count) if self.shape_env.known(here[i])), None)
         if found is not None:
             return found
+        if self.shape_env.known(sympy.Or(scalar < -count, scalar >= count)):
+            return count
         if self.cursor < len(self.rec.log):
             raise AssertionError("replay diverged at a switch")
         if self.step < len(self.path) - 1:
@@ -370,11 +375,13 @@ class Engine:
         default = None
         if self.shape_env.known(sympy.And(scalar >= -count, scalar < count)) is not True:
             rec = self.fork_rec()
-            rec.exit = RaiseExit("builtins:IndexError", ("list index out of range",), (), span)
+            rec.facts.append((sympy.Or(scalar < -count, scalar >= count), True))
             default = To(rec)
         if not cases:
             return count
         self.rec.exit = CaseExit(scalar, cases, default, text, span)
+        if default is not None:
+            self.tasks.append([*self.path, default.rec])
         first = cases[0][1].rec
         for rec in reversed(list(dict.fromkeys(to.rec for _, to in cases if to.rec is not first))):
             self.tasks.append([*self.path, rec])
@@ -390,6 +397,9 @@ class Engine:
         if known is not None:
             return known
         if self.making:
+            return True
+        if isinstance(predicate, sympy.Basic) and any(self.binding(s) is None for s in predicate.free_symbols):
+            self.rec.facts.append((predicate, True))  # what torch says of a result that is still being made
             return True
         if self.step < len(self.path) - 1:
             if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, ForkExit):
@@ -466,6 +476,9 @@ class Engine:
         else:
             parent.calls += 1
             prefix = (*parent.prefix, *(n for pair in parent.loops for n in pair), parent.last, parent.calls)
+        if sum(a.function == site.function for a in self.activations) > MAX_RECURSION and self.rec is not self.path[0]:
+            self.refuse("DY320", f"`{frame.f_code.co_name}` calls itself more than {MAX_RECURSION} deep", "how deep may depend on data, and a program has no call stack",
+                        "write it as a loop", Span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
         self.activations.append(Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec}))
 
     def _unwind(self, frame: Any) -> Activation | None:
@@ -524,6 +537,10 @@ class Engine:
         return new["dync value"] if new else value
 
     def loop_over(self, site_uid: int, iterable: Any) -> Any:
+        rows = iterable if isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt) else None
+        if rows is not None:
+            known = self.known_int(rows.shape[0])
+            iterable = SymRange(0, rows.shape[0], 1) if known is None else iterable
         if not isinstance(iterable, (range, SymRange)):
             return iterable
         site = self.markers.sites[site_uid]
@@ -535,7 +552,7 @@ class Engine:
         frame = sys._getframe(1)
         act = self._here(site, frame)
         act.symbolic.add(site_uid)
-        return LoopIter(Turn(lambda it: self.turn(site, frame, it)), iterable)
+        return LoopIter(Turn(lambda it: self.turn(site, frame, it)), iterable, rows)
 
     def loop_key(self, site: Site) -> tuple[str, int]:
         return (self.markers.functions[site.function], site.line)
@@ -673,16 +690,21 @@ class Engine:
         if sequence and isinstance(index, torch.Tensor):
             index = index.item()
         if sequence and isinstance(index, torch.SymInt):
-            n = self.choose(index, len(container))
-            if n == len(container):
-                raise IndexError("list index out of range")
-            return container[n]
+            return self.of_model(lambda: container[self.choose(index, len(container))])
         if isinstance(container, dict) and isinstance(index, (torch.SymInt, torch.SymBool)):
             for key in container:
                 if isinstance(key, int) and index == key:
                     return container[key]
-            raise KeyError("a number known only at run time")
+            self.of_model(lambda: container[index])
         return container[index]
+
+    def of_model(self, read: Any) -> Any:
+        """Does what the user's code asked for; an exception is the model's own."""
+        try:
+            return read()
+        except (IndexError, KeyError) as error:
+            error.__dict__["dync_of_model"] = True
+            raise
 
     def builtin(self, function: Any) -> Any:
         from dync.capture.builtins import twin

@@ -57,12 +57,12 @@ class SymRange:
 
 
 class LoopIter:
-    """Walks a range turn by turn; its position is part of the program's state."""
+    """Walks a range, or the rows of a tensor, turn by turn; its position is part of the program's state."""
 
-    __slots__ = ("i", "stop", "step", "turn")
+    __slots__ = ("i", "stop", "step", "turn", "rows")
 
-    def __init__(self, turn: Any, bounds: Any) -> None:
-        self.i, self.stop, self.step, self.turn = bounds.start, bounds.stop, bounds.step, turn
+    def __init__(self, turn: Any, bounds: Any, rows: Any = None) -> None:
+        self.i, self.stop, self.step, self.turn, self.rows = bounds.start, bounds.stop, bounds.step, turn, rows
 
     def __iter__(self) -> LoopIter:
         return self
@@ -74,7 +74,7 @@ class LoopIter:
             raise StopIteration
         value = self.i
         self.i = self.i + self.step
-        return value
+        return value if self.rows is None else self.rows.select(0, value)
 
 
 class Turn:
@@ -114,6 +114,7 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
     """A header record after the current one; its parameters are the widened leaves."""
     header = engine.new_rec(engine.rec)
     header.pending = key
+    header.header = True
     new: list[Any] = [MISSING] * len(image.leaves)
     positions, args = [], []
     by_value: dict[Any, Any] = {}

@@ -133,15 +133,33 @@ class Recorder:
         if self.in_event is not None and engine.partial:
             self.in_event.append(engine.partial.pop(0))
             return self.in_event[-1]
+        source = engine.value(x)
+        known = self.remembered(source, x)
+        if known is not None:
+            if self.in_event is not None:
+                self.in_event.append(known)
+            return known
         kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
         if x.dtype.is_complex:
             engine.refuse("DY205", "a complex number is read from a tensor", "", "read its real and imaginary parts")
         val = engine.new_scalar(kind)
         self.append(aten._local_scalar_dense.default, (x,), {}, [val], True, False)
         result = engine.symbolic(val, x.dtype)
+        engine.rec.items[source] = result
         if self.in_event is not None:
             self.in_event.append(result)
         return result
+
+    def remembered(self, source: Any, x: Any) -> Any:
+        """The number that was read from the same tensor before, where no write can lie between."""
+        if x.untyped_storage()._cdata in self.engine.mutated:
+            return None
+        for rec in self.engine.rec.chain():
+            if source in rec.items:
+                return rec.items[source]
+            if rec.header:
+                return None
+        return None
 
     def dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine
@@ -188,6 +206,10 @@ class Recorder:
                 vals.append(None)
                 continue
             vals.append(engine.new_tensor(o, label=func.overloadpacket.__name__))
+        if func._schema.is_mutable:
+            for argument, value in zip(func._schema.arguments, args):
+                if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor):
+                    engine.mutated.add(value.untyped_storage()._cdata)
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
         self.append(func, args, kwargs, vals, single, effect)
         for o, val in zip(outs, vals):

@@ -231,7 +231,8 @@ class Session:
             raise Suspended
         frames = list(_traceback_frames(error))
         user = [f for f in frames if is_user(f[0].f_code)]
-        raised = bool(frames) and is_user(frames[-1][0].f_code) and _is_raise(*frames[-1])
+        raised = bool(frames) and (is_user(frames[-1][0].f_code) and _is_raise(*frames[-1]) or "dync_of_model" in error.__dict__ or (
+            frames[-1][0].f_code is torch._assert.__code__))
         span = _span_at(*user[-1]) if user else UNKNOWN
         if not raised:
             text = str(error).splitlines()[0][:200] if str(error) else ""
@@ -280,7 +281,7 @@ def patches(engine: Engine) -> Iterator[None]:
     saved: list[tuple[Any, str, Any]] = []
 
     def patch(owner: Any, name: str, new: Any) -> None:
-        saved.append((owner, name, getattr(owner, name)))
+        saved.append((owner, name, vars(owner).get(name, MISSING)))
         setattr(owner, name, new)
 
     def to_float(node: Any) -> Any:
@@ -289,6 +290,24 @@ def patches(engine: Engine) -> Iterator[None]:
     def true_divide(node: Any, other: Any) -> Any:
         return FloatNode(Expr("truediv", (node.expr, other.expr), "float"), engine)
 
+    def power(a: Any, b: Any) -> Any:
+        return torch.SymFloat(FloatNode(Expr("pow", (scalar_of(a), scalar_of(b)), "float"), engine)) if isinstance(b, (int, float, *SYMBOLIC)) else NotImplemented
+
+    def textual(cls: type, name: str) -> Any:
+        original = getattr(cls, name)
+
+        def text(self: Any, *args: Any) -> Any:
+            if is_user(sys._getframe(1).f_code) and not isinstance(scalar_of(self), (bool, int, float)):
+                engine.text_of(self)
+            return original(self, *args)
+
+        return text
+
+    for cls in SYMBOLIC:
+        for method in ("__str__", "__repr__", "__format__"):
+            patch(cls, method, textual(cls, method))
+    patch(torch.SymFloat, "__pow__", power)
+    patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
     original_float = SymNode.sym_float
     patch(SymNode, "sym_float", to_float)
     patch(SymNode, "int_truediv", true_divide)
@@ -299,7 +318,10 @@ def patches(engine: Engine) -> Iterator[None]:
         yield
     finally:
         for owner, name, old in reversed(saved):
-            setattr(owner, name, old)
+            if old is MISSING:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, old)
 
 
 def _refused(engine: Engine, name: str) -> Any:

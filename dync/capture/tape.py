@@ -108,7 +108,7 @@ class RaiseExit:
 class Rec:
     """A block under construction. `above` is the nearest record that surely ran before (for facts and visibility)."""
 
-    __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending", "released")
+    __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending", "released", "items", "header")
 
     def __init__(self, uid: int, above: Rec | None, span: Span = UNKNOWN) -> None:
         self.uid = uid
@@ -128,6 +128,9 @@ class Rec:
         self.span = span
         self.pending: Any = None
         """The key of the marker that this record joins at."""
+        self.items: dict[Any, Any] = {}
+        """Val → the number read from it, while nothing writes to its memory."""
+        self.header = False
         self.released: set[Any] = set()
         """Keys of markers that a path ending here waited at and left alone."""
 
