@@ -66,8 +66,8 @@ class Binder:
     def _give(self, values: Sequence[Any], given: Sequence[Any]) -> Give:
         if self.first_tensor is None:
             return same if caller_form(self.form) == self.form else _to_torch
-        example = given[self.first_tensor]
-        give = giver(self.form, example)
+        example, kept = given[self.first_tensor], values[self.first_tensor]
+        give = same if kept is example else giver(self.form, example)
         changed = {id(v): g for v, g in zip(values, given, strict=True) if v is not g and is_tensor(g) and not isinstance(g, np.generic)}
         if not changed:
             return give

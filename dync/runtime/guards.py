@@ -13,7 +13,8 @@ import numpy as np
 from dync.errors import ArtifactError, GuardError
 from dync.ir.flow import DimRange, RunParam
 from dync.ir.types import ScalarType, TensorType
-from dync.runtime.tensors import Form, describe, is_numpy, is_tensor, numpy_dtype, to_home, viewable
+from dync.runtime.tensors import Form, describe, is_numpy, is_tensor, is_torch, numpy_dtype, to_home, viewable
+from dync.runtime.weights import WIDTHS
 
 
 class Sizes(dict[str, tuple[int, str]]):
@@ -73,7 +74,7 @@ class TensorGuard:
             self.admit = self._admit_on_device
 
     def __call__(self, value: Any, sizes: Sizes) -> Any:
-        tensor = self.admit(value)
+        tensor = value if type(value) is np.ndarray and self.form == "numpy" else self.admit(value)
         if tensor.dtype != self.dtype or tensor.ndim != self.rank:
             raise self.refusal(describe(tensor))
         if self.static is None:
@@ -83,8 +84,15 @@ class TensorGuard:
         return tensor
 
     def admit(self, value: Any) -> Any:
-        if type(value) is self.home and (self.form == "numpy" or not value.requires_grad and value.is_cpu and not value.is_sparse):
-            return value
+        """`value` in the home form."""
+        if self.form == "torch":
+            if type(value) is self.home and not value.requires_grad and value.is_cpu and not value.is_sparse:
+                return value
+        elif is_torch(value) and self.type.dtype not in WIDTHS:
+            try:
+                return value.numpy()
+            except (RuntimeError, TypeError):  # with gradient, lazily negated, on another device, ...: sorted out below
+                pass
         if not is_tensor(value):
             raise self.refusal(describe(value))
         try:

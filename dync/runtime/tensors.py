@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, Literal, TypeGuard, cast
 
@@ -18,6 +19,9 @@ from dync.runtime.weights import WIDTHS, Array, Raw
 
 Form = Literal["numpy", "torch"]
 Give = Callable[[Any], Any]
+
+SHARED = "efdlqihbB?FD"
+"""Type characters of numpy's dtypes that torch has too."""
 
 
 def is_numpy(value: Any) -> TypeGuard[Array]:
@@ -104,7 +108,7 @@ def to_torch(value: Any) -> Any:
     array: Array = np.asarray(cast(Any, value))
     if not viewable(array):
         array = array.copy()
-    if array.dtype.name in WIDTHS:
+    if array.dtype.char not in SHARED and array.dtype.name in WIDTHS:  # the name takes microseconds to make
         return torch.from_numpy(array.view(f"uint{8 * WIDTHS[array.dtype.name]}")).view(getattr(torch, array.dtype.name))
     try:
         return torch.from_numpy(array)
@@ -114,7 +118,8 @@ def to_torch(value: Any) -> Any:
 
 def viewable(array: Array) -> bool:
     """Whether torch can share the array's memory."""
-    return array.flags.writeable and all(s >= 0 for s in array.strides) and array.dtype.isnative
+    flags = array.flags
+    return flags.writeable and (flags.c_contiguous or all(s >= 0 for s in array.strides)) and array.dtype.isnative
 
 
 def to_home(value: Any, form: Form) -> Any:
@@ -136,8 +141,19 @@ def giver(form: Form, example: Any) -> Give:
     if isinstance(example, (np.ndarray, np.generic)):
         return same if form == "numpy" else to_numpy
     if is_torch(example):
-        return same if form == "torch" else to_torch
+        return same if form == "torch" else _torch_of_result()
     return _giver_of_library(example)
+
+
+@lru_cache(maxsize=1)
+def _torch_of_result() -> Give:
+    """to_torch, short for what kernels give most: writable arrays of a dtype that torch can share."""
+    share: Any = import_module("torch").from_numpy
+
+    def give(value: Any) -> Any:
+        return share(value) if type(value) is np.ndarray and value.dtype.char in SHARED and viewable(value) else to_torch(value)
+
+    return give
 
 
 def _giver_of_library(example: Any) -> Give:
