@@ -5,8 +5,9 @@ A backend sees a `Kernel`: one block's graph in functional ATen form, with its w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Mapping, Protocol, Union
+from typing import TYPE_CHECKING, Protocol
 
 from dync.ir.types import UNKNOWN, Span, Value
 
@@ -86,7 +87,7 @@ class Backend(Protocol):
 
     name: str
 
-    def available(self) -> Union[Available, Declined]:
+    def available(self) -> Available | Declined:
         """Whether the backend can be used on this machine, or why not and what to install."""
         ...
 

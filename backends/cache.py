@@ -11,9 +11,9 @@ import json
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Mapping
 
 from dync.backends.base import BlockCode, Kernel, Target
 from dync.backends.kernels import canonical_weights, structure_key
@@ -79,14 +79,23 @@ def cache_key(kernel: Kernel, backend: str, version: str, target: Target, thread
 
 def with_weights(code: BlockCode, names: Mapping) -> BlockCode:
     """`code` reading other weights: names replaced in `weights` and in the settings' "initializers", "feeds" and "weights"."""
-    settings = {k: {own: names[w] for own, w in v.items()} if k in WEIGHT_MAPS and isinstance(v, dict) else v for k, v in code.settings.items()}
+    settings = {
+        k: {own: names[w] for own, w in v.items()} if k in WEIGHT_MAPS and isinstance(v, dict) else v for k, v in code.settings.items()
+    }
     return replace(code, weights=tuple(names[w] for w in code.weights), settings=settings)
 
 
 def _encode(code: BlockCode) -> bytes:
     body = b"".join(bytes(m) for m in code.members.values())
-    header = {"loader": code.loader, "key": code.key, "weights": code.weights, "settings": code.settings, "needs": code.needs,
-              "members": [[name, len(data)] for name, data in code.members.items()], "sha256": hashlib.sha256(body).hexdigest()}
+    header = {
+        "loader": code.loader,
+        "key": code.key,
+        "weights": code.weights,
+        "settings": code.settings,
+        "needs": code.needs,
+        "members": [[name, len(data)] for name, data in code.members.items()],
+        "sha256": hashlib.sha256(body).hexdigest(),
+    }
     return json.dumps(header).encode() + b"\n" + body
 
 

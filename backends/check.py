@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import BlockCode, Kernel
 from dync.errors import BackendError
@@ -36,8 +37,14 @@ class Difference:
     discrete: bool = False
 
 
-def check(kernel: Kernel, code: BlockCode, examples: Sequence[Sequence[Any]] = (), seed: int = 0, run: Run | None = None,
-          tolerance: Mapping[str, float] = TOLERANCE) -> float:
+def check(
+    kernel: Kernel,
+    code: BlockCode,
+    examples: Sequence[Sequence[Any]] = (),
+    seed: int = 0,
+    run: Run | None = None,
+    tolerance: Mapping[str, float] = TOLERANCE,
+) -> float:
     """The worst relative error of `code` over `examples` and drawn inputs; NaN when eager took none of them.
 
     A result that hangs on a comparison may differ on one draw by rounding alone, so a discrete difference counts when two
@@ -52,7 +59,9 @@ def check(kernel: Kernel, code: BlockCode, examples: Sequence[Sequence[Any]] = (
         try:
             found = run(copies(inputs))
         except Exception as error:  # noqa: BLE001  whatever the engine raises, eager did not
-            raise BackendError(f"{kernel.name}: the compiled code fails where eager does not: {str(error).splitlines()[0] if str(error) else error!r}") from error
+            raise BackendError(
+                f"{kernel.name}: the compiled code fails where eager does not: {str(error).splitlines()[0] if str(error) else error!r}"
+            ) from error
         difference = compare(kernel.results, expected, found, tolerance)
         if difference.discrete:
             discrete.append(difference)
@@ -107,7 +116,9 @@ def eager(kernel: Kernel, inputs: Sequence[Any]) -> tuple[Any, ...] | None:
     return tuple(torch.fx.node.map_arg(kernel.graph.output_node().args[0], env.__getitem__))  # type: ignore[arg-type]
 
 
-def compare(results: Sequence[Value], expected: Sequence[Any], found: Sequence[Any], tolerance: Mapping[str, float] = TOLERANCE) -> Difference:
+def compare(
+    results: Sequence[Value], expected: Sequence[Any], found: Sequence[Any], tolerance: Mapping[str, float] = TOLERANCE
+) -> Difference:
     """The worst difference between two runs; `text` is set when one is beyond tolerance."""
     import torch
 
@@ -142,12 +153,22 @@ def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: 
     if expected.dtype != found.dtype:
         return Difference(math.inf, name, f"{name} has dtype {found.dtype}, in eager {expected.dtype}")
     if expected.shape != found.shape:
-        return Difference(math.inf, name, f"{name} has shape {list(found.shape)}, in eager {list(expected.shape)}", len(expected.shape) == len(found.shape))
+        return Difference(
+            math.inf,
+            name,
+            f"{name} has shape {list(found.shape)}, in eager {list(expected.shape)}",
+            len(expected.shape) == len(found.shape),
+        )
     if not expected.numel():
         return Difference(0.0, name)
     if not expected.is_floating_point():
         count = int((expected != found).sum())
-        return Difference(math.inf if count else 0.0, name, f"{name} differs from eager in {count} of {expected.numel()} places" if count else "", bool(count))
+        return Difference(
+            math.inf if count else 0.0,
+            name,
+            f"{name} differs from eager in {count} of {expected.numel()} places" if count else "",
+            bool(count),
+        )
     e, f = expected.double(), found.double()
     same = (e == f) | (e.isnan() & f.isnan())
     finite = e.isfinite() & f.isfinite()

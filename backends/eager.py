@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Iterable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
 from dync.backends.kernels import canonical_weights
@@ -56,8 +57,14 @@ def document(graph: Graph) -> dict[str, Any]:
     for node in graph.nodes:
         if node.op == "call_function":
             target = target_text(node.target)
-            nodes.append({"name": names[node], "target": "aten.reshape.default" if node in loose else target,
-                          "args": [_argument(a, names) for a in node.args], "kwargs": {k: _argument(v, names) for k, v in node.kwargs.items()}})
+            nodes.append(
+                {
+                    "name": names[node],
+                    "target": "aten.reshape.default" if node in loose else target,
+                    "args": [_argument(a, names) for a in node.args],
+                    "kwargs": {k: _argument(v, names) for k, v in node.kwargs.items()},
+                }
+            )
     inputs = [names[n] for n in graph.find_nodes(op="placeholder")]
     return {"inputs": inputs, "nodes": nodes, "outputs": [_argument(a, names) for a in graph.output_node().args[0]]}
 
@@ -89,7 +96,14 @@ def target_text(target: Any) -> str:
         return str(target)
     if target is operator.getitem:
         return "operator.getitem"
-    sym = {torch.sym_float: "float", torch.sym_int: "int", torch.sym_max: "max", torch.sym_min: "min", torch.sym_not: "not_", torch.sym_ite: "select"}
+    sym = {
+        torch.sym_float: "float",
+        torch.sym_int: "int",
+        torch.sym_max: "max",
+        torch.sym_min: "min",
+        torch.sym_not: "not_",
+        torch.sym_ite: "select",
+    }
     name = sym.get(target) or next((n for n, op in SCALAR_OPS.items() if op.function is target), None)
     if name is None:
         raise BackendError(f"{target} is neither an ATen operator nor a scalar operation")
@@ -137,7 +151,11 @@ def _aliased(node: Node) -> Iterable[Node]:
     """The arguments that the node's result may share memory with; getitem and reshape included."""
     import operator
 
-    if node.target is operator.getitem or str(node.target) in ("aten.reshape.default", "aten.contiguous.default", "aten._unsafe_view.default"):
+    if node.target is operator.getitem or str(node.target) in (
+        "aten.reshape.default",
+        "aten.contiguous.default",
+        "aten._unsafe_view.default",
+    ):
         return node.all_input_nodes[:1]
     return _by_alias(node, lambda info: info is not None)
 
@@ -152,5 +170,7 @@ def _by_alias(node: Node, chosen: Any) -> list[Node]:
     for argument, value in zip(schema.arguments, node.args, strict=False):
         if chosen(argument.alias_info):
             found += [v for v in (value if isinstance(value, (tuple, list)) else (value,)) if isinstance(v, torch.fx.Node)]
-    found += [v for k, v in node.kwargs.items() for a in schema.arguments if a.name == k and chosen(a.alias_info) and isinstance(v, torch.fx.Node)]
+    found += [
+        v for k, v in node.kwargs.items() for a in schema.arguments if a.name == k and chosen(a.alias_info) and isinstance(v, torch.fx.Node)
+    ]
     return found

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Kernel
 from dync.ir.program import Block, Program
@@ -12,7 +13,7 @@ from dync.ir.types import TensorType, Value
 
 if TYPE_CHECKING:
     import torch
-    from torch.fx import Graph, Node
+    from torch.fx import Node
 
 
 def kernels(program: Program, functionalize: Callable[[Block], Block] | None = None) -> dict[str, Kernel]:
@@ -30,7 +31,9 @@ def kernels(program: Program, functionalize: Callable[[Block], Block] | None = N
         own = functionalize(block) if functionalize else block
         inputs = tuple(values[n] if n in values else Value(n, _weight_type(program.weights[n])) for n in own.flow.inputs)
         weights = {n: program.weights[n] for n in own.weights}
-        found[block.name] = Kernel(block.name, own.graph, inputs, own.flow.results, weights, own.flow.mutates, ranges, frozenset(written & weights.keys()))
+        found[block.name] = Kernel(
+            block.name, own.graph, inputs, own.flow.results, weights, own.flow.mutates, ranges, frozenset(written & weights.keys())
+        )
     return found
 
 

@@ -43,13 +43,18 @@ class OnnxRuntime:
         if refused is not None:
             raise BackendError(f"{kernel.name}: {refused.reason} ({refused.span})")
         found = self._translation(kernel)
-        settings = {"inputs": [f"i{i}" for i in range(len(kernel.inputs))], "outputs": [f"o{i}" for i in range(len(kernel.results))],
-                    "initializers": dict(found.weights)}
+        settings = {
+            "inputs": [f"i{i}" for i in range(len(kernel.inputs))],
+            "outputs": [f"o{i}" for i in range(len(kernel.results))],
+            "initializers": dict(found.weights),
+        }
         if found.feeds:
             settings["feeds"] = dict(found.feeds)
         _open(kernel, found)
         key = sha256(found.model).hexdigest()
-        return BlockCode("onnxruntime", key, {"model.onnx": found.model}, (*found.weights.values(), *found.feeds.values()), settings, ("onnxruntime",))
+        return BlockCode(
+            "onnxruntime", key, {"model.onnx": found.model}, (*found.weights.values(), *found.feeds.values()), settings, ("onnxruntime",)
+        )
 
     def _translation(self, kernel: Kernel):
         from dync.backends.onnx.translate import translate

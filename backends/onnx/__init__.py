@@ -1,1 +1,1 @@
-"""ATen graphs to ONNX models: one table of translations per family of operators, checked against the kernels that ONNX Runtime really has."""
+"""ATen graphs to ONNX models: a table of translations per family of operators, held against the kernels of ONNX Runtime."""

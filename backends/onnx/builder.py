@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Iterable, Sequence, Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -80,7 +81,9 @@ class Builder:
         """A node with one result; `dtype` where the schema does not tell it."""
         return self.ops(op, *inputs, count=1, dtype=dtype, domain=domain, **attributes)[0]
 
-    def ops(self, op: str, *inputs: Val | None, count: int, dtype: str | None = None, domain: str = "", **attributes: Any) -> tuple[Val, ...]:
+    def ops(
+        self, op: str, *inputs: Val | None, count: int, dtype: str | None = None, domain: str = "", **attributes: Any
+    ) -> tuple[Val, ...]:
         """A node with `count` results. Raises Unsupported when ONNX Runtime has no kernel for the element types."""
         made = plan(domain, op, tuple(None if v is None else v.dtype for v in inputs), count)
         args = [v if v is None or d is None else self.cast(v, d) for v, d in zip(inputs, made.inputs, strict=True)]
@@ -94,7 +97,9 @@ class Builder:
         name = f"n{len(self.nodes)}"
         while inputs and not inputs[-1]:
             inputs.pop()
-        self.nodes.append(helper.make_node(op, inputs, outputs, name=name, domain=domain, **{k: v for k, v in attributes.items() if v is not None}))
+        self.nodes.append(
+            helper.make_node(op, inputs, outputs, name=name, domain=domain, **{k: v for k, v in attributes.items() if v is not None})
+        )
         self.origin[name] = self.current
 
     def cast(self, value: Val, dtype: str) -> Val:

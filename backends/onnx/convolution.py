@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from dync.backends.onnx.builder import Builder, Number, Size, Val
+from dync.backends.onnx.builder import Builder, Val
 from dync.backends.onnx.registry import Unsupported
 
 Ints = int | Sequence[int]
@@ -41,7 +42,18 @@ def kernel_of(weight: Val) -> list[int]:
 
 
 @batched
-def conv(t: Builder, x: Val, weight: Val, bias: Val | None = None, stride: Ints = 1, padding: Ints | str = 0, dilation: Ints = 1, groups: int = 1, *, n: int) -> Val:
+def conv(
+    t: Builder,
+    x: Val,
+    weight: Val,
+    bias: Val | None = None,
+    stride: Ints = 1,
+    padding: Ints | str = 0,
+    dilation: Ints = 1,
+    groups: int = 1,
+    *,
+    n: int,
+) -> Val:
     kernel, dilations = kernel_of(weight), spread(dilation, n)
     if isinstance(padding, str):
         whole = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilations, kernel, strict=True)]
@@ -52,14 +64,46 @@ def conv(t: Builder, x: Val, weight: Val, bias: Val | None = None, stride: Ints 
 
 
 @batched
-def conv_transpose(t: Builder, x: Val, weight: Val, bias: Val | None = None, stride: Ints = 1, padding: Ints = 0, output_padding: Ints = 0, groups: int = 1,
-                   dilation: Ints = 1, *, n: int) -> Val:
-    return t.op("ConvTranspose", x, weight, bias, strides=spread(stride, n), pads=spread(padding, n) * 2, output_padding=spread(output_padding, n),
-                dilations=spread(dilation, n), group=groups, kernel_shape=kernel_of(weight))
+def conv_transpose(
+    t: Builder,
+    x: Val,
+    weight: Val,
+    bias: Val | None = None,
+    stride: Ints = 1,
+    padding: Ints = 0,
+    output_padding: Ints = 0,
+    groups: int = 1,
+    dilation: Ints = 1,
+    *,
+    n: int,
+) -> Val:
+    return t.op(
+        "ConvTranspose",
+        x,
+        weight,
+        bias,
+        strides=spread(stride, n),
+        pads=spread(padding, n) * 2,
+        output_padding=spread(output_padding, n),
+        dilations=spread(dilation, n),
+        group=groups,
+        kernel_shape=kernel_of(weight),
+    )
 
 
-def convolution(t: Builder, x: Val, weight: Val, bias: Val | None, stride: Ints, padding: Ints, dilation: Ints, transposed: bool, output_padding: Ints,
-                groups: int, *_: Any) -> Val:
+def convolution(
+    t: Builder,
+    x: Val,
+    weight: Val,
+    bias: Val | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    transposed: bool,
+    output_padding: Ints,
+    groups: int,
+    *_: Any,
+) -> Val:
     n = weight.rank - 2
     if transposed:
         return conv_transpose(t, x, weight, bias, stride, padding, output_padding, groups, dilation, n=n)
@@ -81,7 +125,9 @@ def dropped_last(size: int | None, kernel: int, stride: int, pad: int, dilation:
     return (out - 1) * stride >= size + pad
 
 
-def pool_attributes(x: Val, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool, n: int, dilation: Ints = 1) -> dict[str, Any]:
+def pool_attributes(
+    x: Val, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool, n: int, dilation: Ints = 1
+) -> dict[str, Any]:
     kernel = spread(kernel_size, n)
     strides = spread(stride, n) if stride not in (None, [], ()) else kernel  # type: ignore[arg-type]
     padding, dilations = spread(padding, n), spread(dilation, n)
@@ -91,14 +137,33 @@ def pool_attributes(x: Val, kernel_size: Ints, stride: Ints | None, padding: Int
 
 
 @batched
-def max_pool(t: Builder, x: Val, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = False, *, n: int) -> Val:
+def max_pool(
+    t: Builder,
+    x: Val,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    *,
+    n: int,
+) -> Val:
     attributes = pool_attributes(x, kernel_size, stride, padding, ceil_mode, n, dilation)
     return t.op("MaxPool", x, dilations=spread(dilation, n), **attributes)
 
 
 @batched
-def max_pool_indices(t: Builder, x: Val, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = False, *,
-                     n: int) -> tuple[Val, Val]:
+def max_pool_indices(
+    t: Builder,
+    x: Val,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    dilation: Ints = 1,
+    ceil_mode: bool = False,
+    *,
+    n: int,
+) -> tuple[Val, Val]:
     """ONNX counts places through the whole tensor, torch within one channel."""
     attributes = pool_attributes(x, kernel_size, stride, padding, ceil_mode, n, dilation)
     values, places = t.ops("MaxPool", x, count=2, dilations=spread(dilation, n), **attributes)
@@ -107,8 +172,18 @@ def max_pool_indices(t: Builder, x: Val, kernel_size: Ints, stride: Ints | None 
 
 
 @batched
-def avg_pool(t: Builder, x: Val, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, ceil_mode: bool = False, count_include_pad: bool = True,
-             divisor_override: int | None = None, *, n: int) -> Val:
+def avg_pool(
+    t: Builder,
+    x: Val,
+    kernel_size: Ints,
+    stride: Ints | None = None,
+    padding: Ints = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+    *,
+    n: int,
+) -> Val:
     attributes = pool_attributes(x, kernel_size, stride, padding, ceil_mode, n)
     if ceil_mode and any(attributes["pads"]):
         raise Unsupported("average pooling with ceil_mode and padding")
@@ -186,15 +261,19 @@ def nearest(exact: bool, n: int) -> Callable[..., Val]:
         sizes = (x.shape or ())[-n:]
         whole = [o // s if s and o % s == 0 else None for s, o in zip(sizes, outs, strict=True)]
         if all(w is not None for w in whole) and all(f is None or f == w for f, w in zip(factors, whole, strict=True)):
-            return t.op("Resize", x, None, t.const([1, 1, *whole], "float32"), mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+            return t.op(
+                "Resize",
+                x,
+                None,
+                t.const([1, 1, *whole], "float32"),
+                mode="nearest",
+                coordinate_transformation_mode="asymmetric",
+                nearest_mode="floor",
+            )
         for i, (size, out, factor) in enumerate(zip(spatial(x, n), outs, factors, strict=True)):
             ratio = np.float32(1 / factor) if factor is not None and factor > 0 else np.float32(np.float32(size) / np.float32(out))
-            at = np.arange(out, dtype=np.float32)
-            source = np.floor((at + np.float32(0.5 if exact else 0)) * ratio).astype(np.int64)
-            x = Val(t.op("Gather", x, t.const(np.minimum(source, size - 1), "int64"), axis=2 + i).name, x.dtype, (None,) * (n + 2)) if i < n - 1 else (
-                t.op("Gather", x, t.const(np.minimum(source, size - 1), "int64"), axis=2 + i))
-            if i < n - 1:
-                x = Val(x.name, x.dtype, tuple([None] * (3 + i)) + tuple(sizes[i + 1 :]))
+            source = np.floor((np.arange(out, dtype=np.float32) + np.float32(0.5 if exact else 0)) * ratio).astype(np.int64)
+            x = t.op("Gather", x, t.const(np.minimum(source, size - 1), "int64"), axis=2 + i)
         return x
 
     return translate
@@ -220,7 +299,9 @@ def smooth(mode: str, n: int) -> Callable[..., Val]:
 
 def grid_sampler(t: Builder, x: Val, grid: Val, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Val:
     mode = ("linear", "nearest", "cubic")[interpolation_mode]
-    return t.op("GridSample", x, grid, mode=mode, padding_mode=("zeros", "border", "reflection")[padding_mode], align_corners=int(align_corners))
+    return t.op(
+        "GridSample", x, grid, mode=mode, padding_mode=("zeros", "border", "reflection")[padding_mode], align_corners=int(align_corners)
+    )
 
 
 def of(f: Callable[..., Any], n: int) -> Callable[..., Any]:
@@ -231,11 +312,13 @@ def first(f: Callable[..., Any]) -> Callable[..., Any]:
     return lambda *args, **kwargs: f(*args, **kwargs)[0]
 
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     "aten.convolution.default": convolution, "aten._convolution.default": convolution, "aten.convolution_overrideable.default": convolution,
     "aten.mkldnn_convolution.default": mkldnn_convolution,
     **{f"aten.conv{n}d.{o}": of(conv, n) for n in (1, 2, 3) for o in ("default", "padding")},
-    "aten.conv_transpose1d.default": of(conv_transpose, 1), "aten.conv_transpose2d.input": of(conv_transpose, 2), "aten.conv_transpose3d.input": of(conv_transpose, 3),
+    "aten.conv_transpose1d.default": of(conv_transpose, 1), "aten.conv_transpose2d.input": of(conv_transpose, 2),
+        "aten.conv_transpose3d.input": of(conv_transpose, 3),
     **{f"aten.max_pool{n}d.default": of(max_pool, n) for n in (1, 2, 3)},
     **{f"aten.max_pool{n}d_with_indices.default": of(max_pool_indices, n) for n in (1, 2, 3)},
     **{f"aten.avg_pool{n}d.default": of(avg_pool, n) for n in (1, 2, 3)},

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -385,8 +386,11 @@ def hardswish(t: Builder, x: Val) -> Val:
 
 
 def leaky_relu(t: Builder, x: Val, negative_slope: float = 0.01) -> Val:
-    return t.op("LeakyRelu", x, alpha=float(negative_slope)) if x.dtype == "float32" else (
-        t.where(t.op("Greater", x, k(t, 0)), x, t.op("Mul", x, k(t, negative_slope))))
+    return (
+        t.op("LeakyRelu", x, alpha=float(negative_slope))
+        if x.dtype == "float32"
+        else (t.where(t.op("Greater", x, k(t, 0)), x, t.op("Mul", x, k(t, negative_slope))))
+    )
 
 
 def prelu(t: Builder, x: Val, weight: Val) -> Val:
@@ -427,9 +431,11 @@ def identity(t: Builder, x: Val, *_: Any, **__: Any) -> Val:
     return t.cast(x, t.dtype)
 
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     **{f"aten.{n}.{o}": f for n, f in {"add": add, "sub": sub, "mul": mul, "div": div, "rsub": rsub, "remainder": remainder, "fmod": fmod,
-                                       "subtract": sub, "multiply": mul, "divide": div, "true_divide": div}.items() for o in ("Tensor", "Scalar")},
+                                       "subtract": sub, "multiply": mul, "divide": div, "true_divide": div}.items() for o in ("Tensor",
+                                       "Scalar")},
     "aten.div.Tensor_mode": div, "aten.div.Scalar_mode": div, "aten.remainder.Scalar_Tensor": remainder,
     "aten.floor_divide.default": floor_divide, "aten.floor_divide.Scalar": floor_divide,
     **{f"aten.pow.{o}": power for o in ("Tensor_Scalar", "Tensor_Tensor", "Scalar")},
@@ -450,7 +456,8 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.frac.default": composed(lambda t, x: t.op("Sub", x, trunc(t, x))),
     "aten.ceil.default": keep_int("Ceil"), "aten.floor.default": keep_int("Floor"), "aten.trunc.default": trunc, "aten.fix.default": trunc,
     "aten.round.default": round_, "aten.round.decimals": round_, "aten.positive.default": identity,
-    "aten.maximum.default": extremum("Max"), "aten.minimum.default": extremum("Min"), "aten.max.other": extremum("Max"), "aten.min.other": extremum("Min"),
+    "aten.maximum.default": extremum("Max"), "aten.minimum.default": extremum("Min"), "aten.max.other": extremum("Max"),
+        "aten.min.other": extremum("Min"),
     "aten.clamp.default": clamp, "aten.clamp.Tensor": clamp, "aten.clip.default": clamp, "aten.clip.Tensor": clamp,
     **{f"aten.clamp_min.{o}": lambda t, x, b: clamp(t, x, b, None) for o in ("default", "Tensor")},
     **{f"aten.clamp_max.{o}": lambda t, x, b: clamp(t, x, None, b) for o in ("default", "Tensor")},
@@ -463,10 +470,12 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.logical_and.default": logical("And"), "aten.logical_or.default": logical("Or"), "aten.logical_xor.default": logical("Xor"),
     "aten.logical_not.default": lambda t, x: t.not_(x),
     **{f"aten.{n}.{o}": bitwise(op, boolean) for names, op, boolean in (
-        (("bitwise_and", "__and__"), "BitwiseAnd", "And"), (("bitwise_or", "__or__"), "BitwiseOr", "Or"), (("bitwise_xor", "__xor__"), "BitwiseXor", "Xor"))
+        (("bitwise_and", "__and__"), "BitwiseAnd", "And"), (("bitwise_or", "__or__"), "BitwiseOr", "Or"),
+            (("bitwise_xor", "__xor__"), "BitwiseXor", "Xor"))
        for n in names for o in ("Tensor", "Scalar")},
     "aten.bitwise_not.default": bitwise_not,
-    **{f"aten.{n}.{o}": shift(left) for n, left in {"bitwise_left_shift": True, "__lshift__": True, "bitwise_right_shift": False, "__rshift__": False}.items()
+    **{f"aten.{n}.{o}": shift(left) for n, left in {"bitwise_left_shift": True, "__lshift__": True, "bitwise_right_shift": False,
+        "__rshift__": False}.items()
        for o in ("Tensor_Scalar", "Scalar")},
     "aten.isnan.default": isnan, "aten.isinf.default": isinf, "aten.isfinite.default": isfinite, "aten.signbit.default": signbit,
     "aten.isposinf.default": signed_inf(math.inf), "aten.isneginf.default": signed_inf(-math.inf), "aten.nan_to_num.default": nan_to_num,
@@ -481,7 +490,10 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.dropout.default": dropout, "aten.feature_dropout.default": dropout, "aten.alpha_dropout.default": dropout,
     "aten.native_dropout.default": native_dropout,
     **{f"aten.{n}": identity for n in (
-        "clone.default", "alias.default", "detach.default", "contiguous.default", "lift.default", "lift_fresh.default", "lift_fresh_copy.default",
-        "alias_copy.default", "detach_copy.default", "_to_copy.default", "to.dtype", "to.dtype_layout", "to.device", "to.other", "type_as.default",
-        "_conj.default", "resolve_conj.default", "resolve_neg.default", "conj.default", "real.default", "float.default", "_to_cpu.default")},
+        "clone.default", "alias.default", "detach.default", "contiguous.default", "lift.default", "lift_fresh.default",
+            "lift_fresh_copy.default",
+        "alias_copy.default", "detach_copy.default", "_to_copy.default", "to.dtype", "to.dtype_layout", "to.device", "to.other",
+            "type_as.default",
+        "_conj.default", "resolve_conj.default", "resolve_neg.default", "conj.default", "real.default", "float.default",
+            "_to_cpu.default")},
 }

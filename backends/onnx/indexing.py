@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -42,7 +43,11 @@ def unmask(t: Builder, indices: Sequence[Val | None]) -> list[Val | None]:
 def same_shape(t: Builder, indices: list[Val]) -> list[Val]:
     """Index tensors broadcast against each other."""
     shape = indices[0].shape
-    if len(indices) == 1 or (None not in (shape or (None,)) and all(i.shape == shape for i in indices)) or all(i.shape == (None,) for i in indices):
+    if (
+        len(indices) == 1
+        or (None not in (shape or (None,)) and all(i.shape == shape for i in indices))
+        or all(i.shape == (None,) for i in indices)
+    ):
         return indices
     zero = t.const(0, "int64")
     common = t.op("Mul", indices[0], zero)
@@ -88,8 +93,14 @@ def index(t: Builder, x: Val, indices: Sequence[Val | None]) -> Val:
 def index_put(t: Builder, x: Val, indices: Sequence[Val | None], values: Val, accumulate: bool = False, *_: Any) -> Val:
     masks = [i for i in indices if i is not None]
     values = t.cast(values, x.dtype)
-    if len(masks) == 1 and indices[0] is not None and masks[0].dtype == "bool" and masks[0].rank and not accumulate and math.prod(
-            d if d is not None else 2 for d in values.shape or ()) == 1:
+    if (
+        len(masks) == 1
+        and indices[0] is not None
+        and masks[0].dtype == "bool"
+        and masks[0].rank
+        and not accumulate
+        and math.prod(d if d is not None else 2 for d in values.shape or ()) == 1
+    ):
         mask = masks[0]
         wide = t.reshape(mask, [*t.sizes(mask), *[1] * (x.rank - mask.rank)]) if mask.rank < x.rank else mask
         return t.where(wide, t.reshape(values, []), x)
@@ -236,7 +247,9 @@ def unique(t: Builder, x: Val, sorted: bool = True, return_inverse: bool = False
     return values, inverse, counts
 
 
-def unique_dim(t: Builder, x: Val, dim: int, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> tuple[Val, ...]:
+def unique_dim(
+    t: Builder, x: Val, dim: int, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False
+) -> tuple[Val, ...]:
     values, _, inverse, counts = t.ops("Unique", x, count=4, sorted=1, axis=dim % x.rank)
     return values, inverse, counts
 
@@ -249,7 +262,15 @@ def bincount(t: Builder, x: Val, weights: Val | None = None, minlength: int = 0)
     return t.op("ScatterElements", zeros, ids, ones, axis=0, reduction="add")
 
 
-def searchsorted(t: Builder, ordered: Val, values: Val | Number, out_int32: bool = False, right: bool = False, side: str | None = None, sorter: Val | None = None) -> Val:
+def searchsorted(
+    t: Builder,
+    ordered: Val,
+    values: Val | Number,
+    out_int32: bool = False,
+    right: bool = False,
+    side: str | None = None,
+    sorter: Val | None = None,
+) -> Val:
     """The number of entries below (right: at or below) each value, counted."""
     if sorter is not None:
         raise Unsupported("searchsorted with a sorter")
@@ -276,18 +297,20 @@ def masked_scatter(t: Builder, x: Val, mask: Val, source: Val) -> Val:
     return t.where(wide, t.op("Reshape", taken, t.op("Shape", x)), x)
 
 
-
-
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     "aten.nonzero.default": nonzero, "aten.argwhere.default": nonzero, "aten.nonzero_numpy.default": lambda t, x: tuple(columns(t, x)),
-    "aten.index.Tensor": index, "aten._unsafe_index.Tensor": index, "aten.index_put.default": index_put, "aten._unsafe_index_put.default": index_put,
+    "aten.index.Tensor": index, "aten._unsafe_index.Tensor": index, "aten.index_put.default": index_put,
+        "aten._unsafe_index_put.default": index_put,
     "aten._index_put_impl.default": index_put, "aten.index_select.default": index_select, "aten.index_add.default": index_add,
     "aten.index_copy.default": index_copy, "aten.index_reduce.default": index_reduce, "aten.index_fill.int_Scalar": index_fill,
     "aten.index_fill.int_Tensor": index_fill, "aten.masked_select.default": masked_select, "aten.gather.default": gather,
     "aten.scatter.src": scatter, "aten.scatter.value": scatter, "aten.scatter.reduce": scatter, "aten.scatter.value_reduce": scatter,
     "aten.scatter_add.default": scatter_add, "aten.scatter_reduce.two": scatter_reduce, "aten.embedding.default": embedding,
-    "aten.take.default": take, "aten.one_hot.default": one_hot, "aten._unique2.default": unique, "aten._unique.default": lambda t, x, s=True, i=False: (
-        unique(t, x, s, i)[:2]), "aten.unique_dim.default": unique_dim, "aten.bincount.default": bincount, "aten.searchsorted.Tensor": searchsorted,
+    "aten.take.default": take, "aten.one_hot.default": one_hot, "aten._unique2.default": unique, "aten._unique.default": lambda t, x,
+        s=True, i=False: (
+        unique(t, x, s, i)[:2]), "aten.unique_dim.default": unique_dim, "aten.bincount.default": bincount,
+            "aten.searchsorted.Tensor": searchsorted,
     "aten.searchsorted.Scalar": searchsorted, "aten.bucketize.Tensor": bucketize, "aten.bucketize.Scalar": bucketize,
     "aten.masked_scatter.default": masked_scatter,
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from dync.backends.onnx.builder import Builder, Number, Val
 from dync.backends.onnx.registry import Unsupported
@@ -19,8 +20,16 @@ def gemm(t: Builder, a: Val, b: Val, c: Val | None, alpha: Number = 1, beta: Num
         product = t.op("MatMul", a, b)
         return product if c is None else t.op("Add", product, c)
     (a, flip_a), (b, flip_b) = t.untransposed(a), t.untransposed(b)
-    return t.op("Gemm", a, b, None if c is None or beta == 0 else c, alpha=None if alpha == 1 else float(alpha),
-                beta=None if beta == 1 else float(beta), transA=int(flip_a) or None, transB=int(flip_b) or None)
+    return t.op(
+        "Gemm",
+        a,
+        b,
+        None if c is None or beta == 0 else c,
+        alpha=None if alpha == 1 else float(alpha),
+        beta=None if beta == 1 else float(beta),
+        transA=int(flip_a) or None,
+        transB=int(flip_b) or None,
+    )
 
 
 def mm(t: Builder, a: Val, b: Val, *_: Any) -> Val:
@@ -37,7 +46,8 @@ def linear(t: Builder, x: Val, weight: Val, bias: Val | None = None) -> Val:
     """Gemm on rows, so that ONNX Runtime reads the weight as it is stored; more dims are folded into the rows."""
     if x.rank == 1:
         return t.reshape(linear(t, t.unsqueeze(x, 0), weight, bias), t.sizes(weight)[:1])
-    rows = x if x.rank == 2 else t.reshape(x, [-1, t.size(x, -1)]) if 0 not in (x.shape or ()) else t.reshape(x, [t.count(x, range(x.rank - 1)), t.size(x, -1)])
+    count = t.count(x, range(x.rank - 1)) if 0 in (x.shape or ()) else -1
+    rows = x if x.rank == 2 else t.reshape(x, [count, t.size(x, -1)])
     if not x.floating:
         product = t.op("MatMul", rows, t.swap(weight, 0, 1))
         product = product if bias is None else t.op("Add", product, bias)
@@ -77,8 +87,17 @@ def cdist(t: Builder, a: Val, b: Val, p: Number = 2.0, compute_mode: int | None 
 # -- attention -----------------------------------------------------------------------------------------------------------
 
 
-def attention(t: Builder, q: Val, k: Val, v: Val, mask: Val | None = None, dropout: float = 0.0, causal: bool = False,
-              scale: float | None = None, gqa: bool = False) -> Val:
+def attention(
+    t: Builder,
+    q: Val,
+    k: Val,
+    v: Val,
+    mask: Val | None = None,
+    dropout: float = 0.0,
+    causal: bool = False,
+    scale: float | None = None,
+    gqa: bool = False,
+) -> Val:
     """softmax(q kᵀ · scale + mask) v over the last two dims; a row that is masked everywhere gives zeros."""
     if dropout:
         raise Unsupported("attention with dropout draws from eager's random generator")
@@ -116,19 +135,47 @@ def causal_mask(t: Builder, q: Val, k: Val) -> Val:
     return t.op("GreaterOrEqual", t.op("Unsqueeze", rows, t.ints([1])), t.op("Unsqueeze", columns, t.ints([0])))
 
 
-def sdpa(t: Builder, q: Val, k: Val, v: Val, attn_mask: Val | None = None, dropout_p: float = 0.0, is_causal: bool = False,
-         scale: float | None = None, enable_gqa: bool = False) -> Val:
+def sdpa(
+    t: Builder,
+    q: Val,
+    k: Val,
+    v: Val,
+    attn_mask: Val | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Val:
     return attention(t, q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa)
 
 
-def sdpa_flash(t: Builder, q: Val, k: Val, v: Val, dropout_p: float = 0.0, is_causal: bool = False, attn_mask: Val | None = None,
-               scale: float | None = None) -> tuple[Val | None, ...]:
+def sdpa_flash(
+    t: Builder,
+    q: Val,
+    k: Val,
+    v: Val,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    attn_mask: Val | None = None,
+    scale: float | None = None,
+) -> tuple[Val | None, ...]:
     """The fused CPU operator; its second result, the log-sum-exp, serves the backward pass only."""
-    return attention(t, q, k, v, attn_mask, dropout_p, is_causal, scale, q.shape is not None and k.shape is not None and q.shape[1] != k.shape[1]), None
+    gqa = q.shape is not None and k.shape is not None and q.shape[1] != k.shape[1]
+    return attention(t, q, k, v, attn_mask, dropout_p, is_causal, scale, gqa), None
 
 
-def sdpa_math(t: Builder, q: Val, k: Val, v: Val, attn_mask: Val | None = None, dropout_p: float = 0.0, is_causal: bool = False,
-              dropout_mask: Val | None = None, scale: float | None = None, enable_gqa: bool = False) -> tuple[Val | None, ...]:
+def sdpa_math(
+    t: Builder,
+    q: Val,
+    k: Val,
+    v: Val,
+    attn_mask: Val | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    dropout_mask: Val | None = None,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> tuple[Val | None, ...]:
     return attention(t, q, k, v, attn_mask, dropout_p, is_causal, scale, enable_gqa), None
 
 
@@ -143,9 +190,18 @@ def gates(t: Builder, w: Val, order: Sequence[int]) -> Val:
     return Val(t.concat([t.slice(w, 0, g * size, (g + 1) * size) for g in order], 0).name, w.dtype, w.shape)
 
 
-def recurrent(t: Builder, op: str, x: Val, weights: Sequence[Val | None], states: Sequence[Val], order: Sequence[int], reverse: bool = False,
-              both: Sequence[Val | None] = (), **attributes: Any) -> tuple[Val, ...]:
-    """One ONNX LSTM, GRU or RNN layer on x [time, batch, features]; `weights` is w_ih, w_hh, b_ih, b_hh, `both` the backward direction's."""
+def recurrent(
+    t: Builder,
+    op: str,
+    x: Val,
+    weights: Sequence[Val | None],
+    states: Sequence[Val],
+    order: Sequence[int],
+    reverse: bool = False,
+    both: Sequence[Val | None] = (),
+    **attributes: Any,
+) -> tuple[Val, ...]:
+    """One ONNX LSTM, GRU or RNN layer on x [time, batch, features]; `weights` is w_ih, w_hh, b_ih, b_hh, `both` the other direction's."""
     directions = [weights, both] if both else [weights]
     hidden = (states[0].shape or ())[-1]
     assert hidden is not None
@@ -160,7 +216,9 @@ def recurrent(t: Builder, op: str, x: Val, weights: Sequence[Val | None], states
 
     bias = t.concat([stacked(2), stacked(3)], 1) if weights[2] is not None else None
     direction = "bidirectional" if both else "reverse" if reverse else "forward"
-    results = t.ops(op, x, stacked(0), stacked(1), bias, None, *states, count=1 + len(states), hidden_size=hidden, direction=direction, **attributes)
+    results = t.ops(
+        op, x, stacked(0), stacked(1), bias, None, *states, count=1 + len(states), hidden_size=hidden, direction=direction, **attributes
+    )
     y = t.transpose(Val(results[0].name, x.dtype, (None,) * 4), [0, 2, 1, 3])
     return t.op("Reshape", y, t.ints([0, 0, len(directions) * hidden])), *results[1:]
 
@@ -171,8 +229,19 @@ RNN_TANH = ("RNN", (0,), {})
 RNN_RELU = ("RNN", (0,), {"activations": "Relu"})
 
 
-def layers(t: Builder, kind: tuple[str, Sequence[int], dict[str, Any]], x: Val, states: Sequence[Val], params: Sequence[Val], has_biases: bool,
-           num_layers: int, dropout: float, train: bool, bidirectional: bool, batch_first: bool) -> tuple[Val, ...]:
+def layers(
+    t: Builder,
+    kind: tuple[str, Sequence[int], dict[str, Any]],
+    x: Val,
+    states: Sequence[Val],
+    params: Sequence[Val],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Val, ...]:
     """aten.lstm.input and its like: a stack of layers."""
     if train and dropout:
         raise Unsupported("dropout in training draws from eager's random generator")
@@ -187,7 +256,9 @@ def layers(t: Builder, kind: tuple[str, Sequence[int], dict[str, Any]], x: Val, 
     y = t.swap(x, 0, 1) if batch_first else x
     ends: list[list[Val]] = [[] for _ in states]
     for layer in range(num_layers):
-        sets = [[*params[(layer * ways + w) * step : (layer * ways + w + 1) * step], *([] if has_biases else [None, None])] for w in range(ways)]
+        sets = [
+            [*params[(layer * ways + w) * step : (layer * ways + w + 1) * step], *([] if has_biases else [None, None])] for w in range(ways)
+        ]
         start = [Val(t.slice(s, 0, layer * ways, (layer + 1) * ways).name, s.dtype, (ways, *(s.shape or ())[1:])) for s in states]
         y, *last = recurrent(t, op, y, sets[0], start, order, both=sets[1] if bidirectional else (), **extra)
         for end, value in zip(ends, last, strict=True):
@@ -196,22 +267,59 @@ def layers(t: Builder, kind: tuple[str, Sequence[int], dict[str, Any]], x: Val, 
     return (t.swap(y, 0, 1) if batch_first else y), *(t.concat(e, 0) for e in ends)
 
 
-def lstm(t: Builder, x: Val, hx: Sequence[Val], params: Sequence[Val], has_biases: bool, num_layers: int, dropout: float, train: bool,
-         bidirectional: bool, batch_first: bool) -> tuple[Val, ...]:
+def lstm(
+    t: Builder,
+    x: Val,
+    hx: Sequence[Val],
+    params: Sequence[Val],
+    has_biases: bool,
+    num_layers: int,
+    dropout: float,
+    train: bool,
+    bidirectional: bool,
+    batch_first: bool,
+) -> tuple[Val, ...]:
     return layers(t, LSTM, x, hx, params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
 
 
 def stack_of(kind: tuple[str, Sequence[int], dict[str, Any]]) -> Callable[..., tuple[Val, ...]]:
-    def translate(t: Builder, x: Val, hx: Val, params: Sequence[Val], has_biases: bool, num_layers: int, dropout: float, train: bool,
-                  bidirectional: bool, batch_first: bool) -> tuple[Val, ...]:
+    def translate(
+        t: Builder,
+        x: Val,
+        hx: Val,
+        params: Sequence[Val],
+        has_biases: bool,
+        num_layers: int,
+        dropout: float,
+        train: bool,
+        bidirectional: bool,
+        batch_first: bool,
+    ) -> tuple[Val, ...]:
         return layers(t, kind, x, [hx], params, has_biases, num_layers, dropout, train, bidirectional, batch_first)
 
     return translate
 
 
-def mkldnn_rnn(t: Builder, x: Val, w0: Val, w1: Val, w2: Val | None, w3: Val | None, hx: Val, cx: Val, reverse: bool, batch_sizes: Sequence[int],
-               mode: int, hidden_size: int, num_layers: int, has_biases: bool, bidirectional: bool, batch_first: bool, train: bool) -> tuple[Val | None, ...]:
-    """One direction of one layer, as oneDNN's operator under nn.LSTM; weights in torch's gate order, x [time, batch, features] always."""
+def mkldnn_rnn(
+    t: Builder,
+    x: Val,
+    w0: Val,
+    w1: Val,
+    w2: Val | None,
+    w3: Val | None,
+    hx: Val,
+    cx: Val,
+    reverse: bool,
+    batch_sizes: Sequence[int],
+    mode: int,
+    hidden_size: int,
+    num_layers: int,
+    has_biases: bool,
+    bidirectional: bool,
+    batch_first: bool,
+    train: bool,
+) -> tuple[Val | None, ...]:
+    """One direction of one layer, as oneDNN's operator under nn.LSTM: torch's gate order, x [time, batch, features] always."""
     if mode != 2 or batch_sizes:
         raise Unsupported("mkldnn_rnn_layer other than an LSTM on padded sequences")
     start = [t.reshape(s, [1, t.size(x, 1), hidden_size]) for s in (hx, cx)]
@@ -229,7 +337,9 @@ def cell_gates(t: Builder, x: Val, h: Val, w_ih: Val, w_hh: Val, b_ih: Val | Non
     return t.op("Gemm", x, w_ih, b_ih, transB=1), t.op("Gemm", h, w_hh, b_hh, transB=1)
 
 
-def lstm_cell(t: Builder, x: Val, hx: Sequence[Val], w_ih: Val, w_hh: Val, b_ih: Val | None = None, b_hh: Val | None = None) -> tuple[Val, Val]:
+def lstm_cell(
+    t: Builder, x: Val, hx: Sequence[Val], w_ih: Val, w_hh: Val, b_ih: Val | None = None, b_hh: Val | None = None
+) -> tuple[Val, Val]:
     a, b = cell_gates(t, x, hx[0], w_ih, w_hh, b_ih, b_hh)
     i, f, g, o = t.ops("Split", t.op("Add", a, b), count=4, axis=1, num_outputs=4)
     c = t.op("Add", t.op("Mul", t.op("Sigmoid", f), hx[1]), t.op("Mul", t.op("Sigmoid", i), t.op("Tanh", g)))
@@ -251,6 +361,7 @@ def rnn_cell(op: str) -> Callable[..., Val]:
     return translate
 
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     "aten.mm.default": mm, "aten.bmm.default": matmul, "aten.matmul.default": matmul, "aten.mv.default": matmul, "aten.dot.default": matmul,
     "aten.vdot.default": matmul, "aten.addmm.default": addmm, "aten.linear.default": linear, "aten.addmv.default": addmv,
@@ -260,7 +371,8 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.mkldnn_linear.default": linear, "aten._cdist_forward.default": cdist, "aten.cdist.default": cdist,
     "aten.scaled_dot_product_attention.default": sdpa, "aten._scaled_dot_product_flash_attention_for_cpu.default": sdpa_flash,
     "aten._scaled_dot_product_attention_math.default": sdpa_math,
-    "aten.lstm.input": lstm, "aten.gru.input": stack_of(GRU), "aten.rnn_tanh.input": stack_of(RNN_TANH), "aten.rnn_relu.input": stack_of(RNN_RELU),
+    "aten.lstm.input": lstm, "aten.gru.input": stack_of(GRU), "aten.rnn_tanh.input": stack_of(RNN_TANH),
+        "aten.rnn_relu.input": stack_of(RNN_RELU),
     "aten.mkldnn_rnn_layer.default": mkldnn_rnn, "aten.lstm_cell.default": lstm_cell, "aten.gru_cell.default": gru_cell,
     "aten.rnn_tanh_cell.default": rnn_cell("Tanh"), "aten.rnn_relu_cell.default": rnn_cell("Relu"),
 }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,18 @@ def batch_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: V
     return t.op("BatchNormalization", x, *(t.cast(v, x.dtype) for v in (scale, shift, mean, var)), epsilon=eps)
 
 
-def composite_batch_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val | None, var: Val | None, training: bool, momentum: float,
-                         eps: float, cudnn_enabled: bool = False) -> Val:
+def composite_batch_norm(
+    t: Builder,
+    x: Val,
+    weight: Val | None,
+    bias: Val | None,
+    mean: Val | None,
+    var: Val | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool = False,
+) -> Val:
     if training or mean is None or var is None:
         if mean is not None:
             raise Unsupported("batch normalisation in training writes its running statistics")
@@ -49,12 +60,15 @@ def affine(t: Builder, y: Val, rank: int, weight: Val | None, bias: Val | None) 
     return y if bias is None else t.op("Add", y, t.reshape(t.cast(bias, y.dtype), wide))
 
 
-def native_batch_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val | None, var: Val | None, training: bool, momentum: float,
-                      eps: float) -> tuple[Val | None, ...]:
+def native_batch_norm(
+    t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val | None, var: Val | None, training: bool, momentum: float, eps: float
+) -> tuple[Val | None, ...]:
     return composite_batch_norm(t, x, weight, bias, mean, var, training, momentum, eps), None, None
 
 
-def no_training(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val, var: Val, momentum: float, eps: float) -> tuple[Val | None, ...]:
+def no_training(
+    t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val, var: Val, momentum: float, eps: float
+) -> tuple[Val | None, ...]:
     return batch_norm(t, x, weight, bias, mean, var, eps), None, None
 
 
@@ -62,14 +76,32 @@ def batch_norm_with_reserve(t: Builder, *args: Any) -> tuple[Val | None, ...]:
     return *no_training(t, *args), None
 
 
-def layer_norm(t: Builder, x: Val, normalized_shape: Sequence[Size], weight: Val | None = None, bias: Val | None = None, eps: float = 1e-5,
-               cudnn_enable: bool = False) -> tuple[Val | None, ...]:
+def layer_norm(
+    t: Builder,
+    x: Val,
+    normalized_shape: Sequence[Size],
+    weight: Val | None = None,
+    bias: Val | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = False,
+) -> tuple[Val | None, ...]:
     """y over the last dims; its mean and 1/std serve the backward pass only."""
     if any(isinstance(s, Val) for s in normalized_shape):
         raise Unsupported("layer normalisation over dynamic sizes")
     scale = weight if weight is not None else t.const(np.ones(list(normalized_shape)), x.dtype)  # type: ignore[arg-type]
-    return t.op("LayerNormalization", x, t.cast(scale, x.dtype), None if bias is None else t.cast(bias, x.dtype), dtype=x.dtype,
-                axis=-len(normalized_shape), epsilon=eps), None, None
+    return (
+        t.op(
+            "LayerNormalization",
+            x,
+            t.cast(scale, x.dtype),
+            None if bias is None else t.cast(bias, x.dtype),
+            dtype=x.dtype,
+            axis=-len(normalized_shape),
+            epsilon=eps,
+        ),
+        None,
+        None,
+    )
 
 
 def rms_norm(t: Builder, x: Val, normalized_shape: Sequence[Size], weight: Val | None = None, eps: float | None = None) -> tuple[Val, Val]:
@@ -89,16 +121,30 @@ def grouped(t: Builder, x: Val, groups: int, eps: float) -> Val:
     return t.op("InstanceNormalization", flat, ones, zeros, epsilon=eps)
 
 
-def group_norm(t: Builder, x: Val, groups: int, weight: Val | None = None, bias: Val | None = None, eps: float = 1e-5, cudnn_enabled: bool = False) -> Val:
+def group_norm(
+    t: Builder, x: Val, groups: int, weight: Val | None = None, bias: Val | None = None, eps: float = 1e-5, cudnn_enabled: bool = False
+) -> Val:
     return affine(t, t.reshape(grouped(t, x, groups, eps), t.sizes(x)), x.rank, weight, bias)
 
 
-def native_group_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, n: Size, c: Size, hxw: Size, group: int, eps: float) -> tuple[Val | None, ...]:
+def native_group_norm(
+    t: Builder, x: Val, weight: Val | None, bias: Val | None, n: Size, c: Size, hxw: Size, group: int, eps: float
+) -> tuple[Val | None, ...]:
     return group_norm(t, x, group, weight, bias, eps), None, None
 
 
-def instance_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean: Val | None, var: Val | None, use_input_stats: bool, momentum: float,
-                  eps: float, cudnn_enabled: bool) -> Val:
+def instance_norm(
+    t: Builder,
+    x: Val,
+    weight: Val | None,
+    bias: Val | None,
+    mean: Val | None,
+    var: Val | None,
+    use_input_stats: bool,
+    momentum: float,
+    eps: float,
+    cudnn_enabled: bool,
+) -> Val:
     if not use_input_stats and mean is not None and var is not None:
         return batch_norm(t, x, weight, bias, mean, var, eps)
     if mean is not None:
@@ -106,10 +152,12 @@ def instance_norm(t: Builder, x: Val, weight: Val | None, bias: Val | None, mean
     return t.op("InstanceNormalization", x, channels(t, x, weight, 1), channels(t, x, bias, 0), epsilon=eps)
 
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     "aten.batch_norm.default": composite_batch_norm, "aten.native_batch_norm.default": native_batch_norm,
     "aten._native_batch_norm_legit.default": native_batch_norm,
-    "aten._native_batch_norm_legit.no_stats": lambda t, x, weight, bias, training, momentum, eps: (by_batch(t, x, weight, bias, eps), None, None),
+    "aten._native_batch_norm_legit.no_stats": lambda t, x, weight, bias, training, momentum,
+        eps: (by_batch(t, x, weight, bias, eps), None, None),
     "aten._native_batch_norm_legit_no_training.default": no_training,
     "aten._batch_norm_no_update.default": batch_norm_with_reserve,
     "aten.layer_norm.default": lambda t, *a, **k: layer_norm(t, *a, **k)[0], "aten.native_layer_norm.default": layer_norm,

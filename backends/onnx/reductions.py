@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from dync.backends.onnx.builder import Builder, Number, Size, Val
 from dync.backends.onnx.registry import Unsupported
@@ -245,22 +246,28 @@ def kthvalue(t: Builder, x: Val, k: int, dim: int = -1, keepdim: bool = False) -
     return t.op("Gather", found[0], at, axis=dim % x.rank), t.op("Gather", found[1], at, axis=dim % x.rank)
 
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     "aten.sum.default": sum_all, "aten.sum.dim_IntList": total, "aten.prod.default": lambda t, x, dtype=None: simple("ReduceProd")(t, x),
     "aten.prod.dim_int": simple("ReduceProd"), "aten.mean.default": lambda t, x, dtype=None: mean(t, x), "aten.mean.dim": mean,
     "aten.amax.default": extreme("ReduceMax"), "aten.amin.default": extreme("ReduceMin"), "aten.max.default": extreme("ReduceMax"),
-    "aten.min.default": extreme("ReduceMin"), "aten.max.dim": with_index("ReduceMax", "ArgMax"), "aten.min.dim": with_index("ReduceMin", "ArgMin"),
+    "aten.min.default": extreme("ReduceMin"), "aten.max.dim": with_index("ReduceMax", "ArgMax"),
+        "aten.min.dim": with_index("ReduceMin", "ArgMin"),
     "aten.argmax.default": position("ArgMax"), "aten.argmin.default": position("ArgMin"),
     **{f"aten.any.{o}": any_ for o in ("default", "dim", "dims")}, **{f"aten.all.{o}": all_ for o in ("default", "dim", "dims")},
     "aten.count_nonzero.default": count_nonzero, "aten.count_nonzero.dim_IntList": count_nonzero,
-    "aten.var.correction": var, "aten.std.correction": root(var), "aten.var_mean.correction": var_mean, "aten.std_mean.correction": root(var_mean),
-    "aten.var.default": unbiased(var), "aten.var.dim": unbiased(var), "aten.std.default": unbiased(root(var)), "aten.std.dim": unbiased(root(var)),
+    "aten.var.correction": var, "aten.std.correction": root(var), "aten.var_mean.correction": var_mean,
+        "aten.std_mean.correction": root(var_mean),
+    "aten.var.default": unbiased(var), "aten.var.dim": unbiased(var), "aten.std.default": unbiased(root(var)),
+        "aten.std.dim": unbiased(root(var)),
     "aten.linalg_vector_norm.default": norm, **{f"aten.norm.{o}": norm_of for o in ("Scalar", "ScalarOpt_dim", "ScalarOpt_dim_dtype")},
     "aten.logsumexp.default": logsumexp, "prims.prod.default": simple("ReduceProd"), "prims.sum.default": total,
     "aten._softmax.default": softmax("Softmax"), "aten.softmax.int": softmax("Softmax"), "aten._safe_softmax.default": safe_softmax,
     "aten._log_softmax.default": softmax("LogSoftmax"),
-    "aten.log_softmax.int": softmax("LogSoftmax"), "aten.special_softmax.int": softmax("Softmax"), "aten.special_log_softmax.int": softmax("LogSoftmax"),
+    "aten.log_softmax.int": softmax("LogSoftmax"), "aten.special_softmax.int": softmax("Softmax"),
+        "aten.special_log_softmax.int": softmax("LogSoftmax"),
     "aten.cumsum.default": cumsum, "aten.topk.default": topk, "aten.sort.default": sort, "aten.sort.stable": sort_stable,
-    "aten.argsort.default": argsort, "aten.argsort.stable": lambda t, x, stable=True, dim=-1, descending=False: argsort(t, x, dim, descending),
+    "aten.argsort.default": argsort, "aten.argsort.stable": lambda t, x, stable=True, dim=-1,
+        descending=False: argsort(t, x, dim, descending),
     "aten.msort.default": lambda t, x: sort(t, x, 0)[0], "aten.kthvalue.default": kthvalue,
 }

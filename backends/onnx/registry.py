@@ -16,7 +16,8 @@ ENUM = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6
 TEXT = {**{name: f"tensor({name})" for name in ENUM}, "float32": "tensor(float)", "float64": "tensor(double)"}
 NAME = {text: name for name, text in TEXT.items()}
 WIDER = {"bool": ("bool", "uint8", "int32", "int64", "float32"), "uint8": ("uint8", "int32", "int64"), "int8": ("int8", "int32", "int64"),
-         "int16": ("int16", "int32", "int64"), "int32": ("int32", "int64"), "float16": ("float16", "float32"), "bfloat16": ("bfloat16", "float32")}  # fmt: skip
+         "int16": ("int16", "int32", "int64"), "int32": ("int32", "int64"), "float16": ("float16", "float32"),
+             "bfloat16": ("bfloat16", "float32")}  # fmt: skip
 """Element types that hold every value of another: what a missing kernel may be replaced with, nearest first."""
 
 
@@ -63,7 +64,8 @@ def plan(domain: str, op: str, dtypes: tuple[str | None, ...], outputs: int) -> 
     given = [schema.outputs[min(i, len(schema.outputs) - 1)].type_str for i in range(outputs)]
     return Plan(
         tuple(None if d is None else chosen.get(v, d) for v, d in zip(formal, dtypes, strict=True)),
-        tuple((NAME.get(v) or chosen.get(v) or only.get(v), bound.get(v) if chosen.get(v) != bound.get(v) else None) for v in given))
+        tuple((NAME.get(v) or chosen.get(v) or only.get(v), bound.get(v) if chosen.get(v) != bound.get(v) else None) for v in given),
+    )
 
 
 def _choose(domain: str, op: str, version: int, bound: dict[str, str]) -> dict[str, str]:

@@ -7,7 +7,8 @@ form: eager must raise, so such a graph is refused.
 from __future__ import annotations
 
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from dync.backends.onnx.builder import Builder, Number, Val
 from dync.backends.onnx.elementwise import float_floordiv, float_mod, int_floordiv
@@ -127,6 +128,7 @@ def item(t: Builder, x: Val) -> Val:
     return t.cast(one, t.dtype)
 
 
+# fmt: off
 SCALARS: dict[str, Callable[..., Any]] = {
     "add": infix("Add"), "sub": infix("Sub"), "mul": infix("Mul"), "truediv": truediv, "floordiv": floordiv, "mod": mod, "pow": power,
     "lshift": lshift, "rshift": rshift, "lt": compare("Less"), "le": compare("LessOrEqual"), "gt": compare("Greater"),
@@ -140,8 +142,10 @@ SCALARS: dict[str, Callable[..., Any]] = {
 }
 """Keys of dync.ir.scalars.SCALAR_OPS whose result cannot be an exception."""
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     "aten.sym_size.int": size, "aten.size.int": size, "aten.sym_numel.default": lambda t, x: t.lift(t.count(x, range(x.rank)), "int64"),
     "aten.numel.default": lambda t, x: t.lift(t.count(x, range(x.rank)), "int64"),
-    **{f"aten.{n}": item for n in ("_local_scalar_dense.default", "item.default", "is_nonzero.default", "Bool.Tensor", "Int.Tensor", "Float.Tensor")},
+    **{f"aten.{n}": item for n in ("_local_scalar_dense.default", "item.default", "is_nonzero.default", "Bool.Tensor", "Int.Tensor",
+        "Float.Tensor")},
 }

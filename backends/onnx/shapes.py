@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -89,7 +90,11 @@ def expand_as(t: Builder, x: Val, other: Val) -> Val:
 
 
 def slice_(t: Builder, x: Val, dim: int = 0, start: Size | None = None, end: Size | None = None, step: int = 1) -> Val:
-    if (start is None or (isinstance(start, int) and start == 0)) and (end is None or (isinstance(end, int) and end >= INT64_MAX)) and step == 1:
+    if (
+        (start is None or (isinstance(start, int) and start == 0))
+        and (end is None or (isinstance(end, int) and end >= INT64_MAX))
+        and step == 1
+    ):
         return x
     return t.slice(x, dim % x.rank, 0 if start is None else start, INT64_MAX if end is None else end, step)
 
@@ -319,7 +324,9 @@ def scalar_tensor(t: Builder, value: Val | Number, **_: Any) -> Val:
 def arange(t: Builder, *bounds: Val | Number, **_: Any) -> Val:
     start, end, step = {1: (0, *bounds, 1), 2: (*bounds, 1), 3: bounds}[len(bounds)]
     if not any(isinstance(v, Val) for v in (start, end, step)):
-        count = math.ceil((end - start) / step) if any(isinstance(v, float) for v in bounds) else len(range(int(start), int(end), int(step)))
+        count = (
+            math.ceil((end - start) / step) if any(isinstance(v, float) for v in bounds) else len(range(int(start), int(end), int(step)))
+        )
         values = start + np.arange(count) * step
         return t.const(values, t.dtype)
     if any(isinstance(v, float) or (isinstance(v, Val) and v.dtype == "float64") for v in (start, end, step)) or isinstance(step, Val):
@@ -331,7 +338,11 @@ def linspace(t: Builder, start: Number, end: Number, steps: int, **_: Any) -> Va
     if any(isinstance(v, Val) for v in (start, end, steps)):
         raise Unsupported("linspace by run-time numbers")
     if steps < 2 or "float" not in t.dtype:
-        return t.const(np.full(steps, start), t.dtype) if steps < 2 else t.const((start + (end - start) / (steps - 1) * np.arange(steps)).astype(np.int64), t.dtype)
+        return (
+            t.const(np.full(steps, start), t.dtype)
+            if steps < 2
+            else t.const((start + (end - start) / (steps - 1) * np.arange(steps)).astype(np.int64), t.dtype)
+        )
     step, at = (end - start) / (steps - 1), np.arange(steps)
     return t.const(np.where(at < steps // 2, start + step * at, end - step * (steps - 1 - at)), t.dtype)
 
@@ -343,6 +354,7 @@ def eye(t: Builder, n: Size, m: Size | None = None, **_: Any) -> Val:
     return t.const(np.eye(n, m), t.dtype)
 
 
+# fmt: off
 OPS: dict[str, Callable[..., Any]] = {
     **{f"aten.{n}": view for n in ("view.default", "_unsafe_view.default", "reshape.default", "_reshape_alias.default", "view_copy.default",
                                    "_reshape_copy.default", "reshape_as.default")},
@@ -350,26 +362,34 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.unsqueeze.default": unsqueeze, "aten.unsqueeze_copy.default": unsqueeze,
     "aten.squeeze.default": squeeze, "aten.squeeze.dim": squeeze, "aten.squeeze.dims": squeeze, "aten.squeeze_copy.dims": squeeze,
     "aten.permute.default": permute, "aten.permute_copy.default": permute, "aten.transpose.int": swap, "aten.transpose_copy.int": swap,
-    "aten.swapaxes.default": swap, "aten.swapdims.default": swap, "aten.t.default": swap, "aten.t_copy.default": swap, "aten.numpy_T.default": (
+    "aten.swapaxes.default": swap, "aten.swapdims.default": swap, "aten.t.default": swap, "aten.t_copy.default": swap,
+        "aten.numpy_T.default": (
         lambda t, x: t.transpose(x, list(range(x.rank))[::-1])), "aten.mT.default": lambda t, x: t.swap(x, x.rank - 2, x.rank - 1),
     "aten.adjoint.default": lambda t, x: t.swap(x, x.rank - 2, x.rank - 1), "aten.movedim.int": movedim, "aten.movedim.intlist": movedim,
-    "aten.expand.default": expand, "aten.expand_copy.default": expand, "aten.broadcast_to.default": expand, "aten.expand_as.default": expand_as,
+    "aten.expand.default": expand, "aten.expand_copy.default": expand, "aten.broadcast_to.default": expand,
+        "aten.expand_as.default": expand_as,
     "aten.slice.Tensor": slice_, "aten.slice_copy.Tensor": slice_, "aten.select.int": select, "aten.select_copy.int": select,
-    "aten.narrow.default": narrow, "aten.narrow_copy.default": narrow, "aten.split_with_sizes.default": split_sizes, "aten.split.sizes": split_sizes,
-    "aten.split_with_sizes_copy.default": split_sizes, "aten.split.Tensor": split, "aten.unsafe_split.Tensor": split, "aten.split_copy.Tensor": split,
+    "aten.narrow.default": narrow, "aten.narrow_copy.default": narrow, "aten.split_with_sizes.default": split_sizes,
+        "aten.split.sizes": split_sizes,
+    "aten.split_with_sizes_copy.default": split_sizes, "aten.split.Tensor": split, "aten.unsafe_split.Tensor": split,
+        "aten.split_copy.Tensor": split,
     "aten.unsafe_split_with_sizes.default": split_sizes, "aten.chunk.default": chunk, "aten.unsafe_chunk.default": chunk,
-    "aten.unbind.int": unbind, "aten.unbind_copy.int": unbind, "aten.cat.default": cat, "aten.concat.default": cat, "aten.stack.default": stack,
+    "aten.unbind.int": unbind, "aten.unbind_copy.int": unbind, "aten.cat.default": cat, "aten.concat.default": cat,
+        "aten.stack.default": stack,
     "aten.flip.default": flip, "aten.roll.default": roll, "aten.repeat.default": repeat, "aten.tile.default": tile,
     "aten.repeat_interleave.self_int": repeat_each, "aten.repeat_interleave.Tensor": repeat_by, "aten.diagonal.default": diagonal,
-    "aten.tril.default": triangle(False), "aten.triu.default": triangle(True), "aten.unfold.default": unfold, "aten.pixel_shuffle.default": pixel_shuffle,
-    "aten.constant_pad_nd.default": pad_constant, "aten.pad.default": pad_any, **{f"aten.reflection_pad{n}d.default": pad_by("reflect") for n in (1, 2, 3)},
+    "aten.tril.default": triangle(False), "aten.triu.default": triangle(True), "aten.unfold.default": unfold,
+        "aten.pixel_shuffle.default": pixel_shuffle,
+    "aten.constant_pad_nd.default": pad_constant, "aten.pad.default": pad_any,
+        **{f"aten.reflection_pad{n}d.default": pad_by("reflect") for n in (1, 2, 3)},
     **{f"aten.replication_pad{n}d.default": pad_by("edge") for n in (1, 2, 3)},
     "aten.slice_scatter.default": slice_scatter, "aten.select_scatter.default": select_scatter, "aten.copy.default": copy,
     "aten.full.default": full, "aten.zeros.default": filled(0), "aten.ones.default": filled(1), "aten.empty.memory_format": filled(0),
     "aten.new_full.default": lambda t, x, size, value, **_: t.full(size, value, t.dtype), "aten.new_zeros.default": new_filled(0),
     "aten.new_ones.default": new_filled(1), "aten.new_empty.default": new_filled(0), "aten.zeros_like.default": filled_like(0),
     "aten.ones_like.default": filled_like(1), "aten.empty_like.default": filled_like(0), "aten.full_like.default": full_like,
-    "aten.fill.Scalar": full_like, "aten.fill.Tensor": full_like, "aten.empty_strided.default": filled(0), "aten.new_empty_strided.default": new_filled(0),
+    "aten.fill.Scalar": full_like, "aten.fill.Tensor": full_like, "aten.empty_strided.default": filled(0),
+        "aten.new_empty_strided.default": new_filled(0),
     "aten.zero.default": filled_like(0), "aten.scalar_tensor.default": scalar_tensor,
     "aten.arange.default": arange, "aten.arange.start": arange, "aten.arange.start_step": arange, "aten.linspace.default": linspace,
     "aten.eye.default": eye, "aten.eye.m": eye,

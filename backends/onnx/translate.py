@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Callable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dync.backends.base import Declined, Kernel
 from dync.backends.onnx import convolution, elementwise, indexing, linear, normalisation, reductions, scalars, shapes
@@ -17,7 +18,15 @@ if TYPE_CHECKING:
     from torch.fx import Graph, Node
 
 OPS: Mapping[str, Callable[..., Any]] = {
-    **elementwise.OPS, **scalars.OPS, **shapes.OPS, **reductions.OPS, **indexing.OPS, **linear.OPS, **convolution.OPS, **normalisation.OPS}
+    **elementwise.OPS,
+    **scalars.OPS,
+    **shapes.OPS,
+    **reductions.OPS,
+    **indexing.OPS,
+    **linear.OPS,
+    **convolution.OPS,
+    **normalisation.OPS,
+}
 FACTS = frozenset({"aten.sym_constrain_range.default", "aten.sym_constrain_range_for_size.default", "aten._assert_tensor_metadata.default"})
 """Operators that only tell the tracer something."""
 ASIDE = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "dtype", "copy", "generator"})
@@ -146,7 +155,9 @@ class _Translator:
         declared = declared_of(node.meta["val"])
         lows = {v.dtype for v in flat((args, kwargs)) if v.dtype in LOW} | {d.dtype for d in declared if d and d.dtype in LOW}
         t.low = next(iter(lows)) if lows else None
-        t.outs = tuple(Val("", "float32" if d.dtype in LOW else d.dtype, d.shape, d.scalar) if d else Val("", "float32", ()) for d in declared)
+        t.outs = tuple(
+            Val("", "float32" if d.dtype in LOW else d.dtype, d.shape, d.scalar) if d else Val("", "float32", ()) for d in declared
+        )
         if lows:
             args, kwargs = widened(t, args), widened(t, kwargs)
         try:
@@ -258,7 +269,15 @@ def target_name(target: Any) -> str:
 
 
 def label(node: Node | None) -> str:
-    return "kernel" if node is None else target_name(node.target) if node.op == "call_function" else node.op if node.op == "output" else f"{node.op} {node.target}"
+    return (
+        "kernel"
+        if node is None
+        else target_name(node.target)
+        if node.op == "call_function"
+        else node.op
+        if node.op == "output"
+        else f"{node.op} {node.target}"
+    )
 
 
 @cache

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any
 from unittest.mock import patch
 
 import torch
@@ -19,8 +20,14 @@ from dync.ir.types import Span
 from dync.passes.graph.functionalize import Functional, functionalize
 
 
-def kernel(function: Callable[..., Any], inputs: Mapping[str, str], weights: Mapping[str, torch.Tensor] | None = None, composite: bool = False,
-           dims: Mapping[str, tuple[int, int | None]] | None = None, mutates: tuple[str, ...] = ()) -> Kernel:
+def kernel(
+    function: Callable[..., Any],
+    inputs: Mapping[str, str],
+    weights: Mapping[str, torch.Tensor] | None = None,
+    composite: bool = False,
+    dims: Mapping[str, tuple[int, int | None]] | None = None,
+    mutates: tuple[str, ...] = (),
+) -> Kernel:
     """A Kernel of `function`; composite: ATen as the user called it (conv2d, linear), else as it is below autograd."""
     counts: list[int] = []
 

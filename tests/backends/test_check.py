@@ -1,0 +1,99 @@
+"""The numeric check: what it accepts, what it refuses and says, and the inputs that it draws."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from support.kernels import kernel
+
+from dync.backends.base import BlockCode
+from dync.backends.check import check, draws, evaluate, size_draws
+from dync.errors import BackendError
+
+CODE = BlockCode("none", "none", {})
+
+
+def refused(k, run, examples=()) -> str:
+    with pytest.raises(BackendError) as caught:
+        check(k, CODE, examples, run=run)
+    return str(caught.value)
+
+
+def test_the_worst_error_comes_back():
+    k = kernel(lambda x: x * 2, {"x": "float32[4]"})
+    assert check(k, CODE, run=lambda i: [i[0] * 2]) == 0
+    assert 5e-6 < check(k, CODE, run=lambda i: [i[0] * 2.00002]) < 5e-5
+
+
+def test_a_wrong_number_is_named():
+    k = kernel(lambda x: x * 2, {"x": "float32[4]"})
+    assert "where eager has" in refused(k, lambda i: [i[0] * 2.1])
+    assert "nan" in refused(k, lambda i: [i[0] * math.nan])
+
+
+def test_shape_and_dtype_count():
+    k = kernel(lambda x: x * 2, {"x": "float32[4]"})
+    assert "shape" in refused(k, lambda i: [(i[0] * 2)[:3]])
+    assert "float64" in refused(k, lambda i: [(i[0] * 2).double()])
+
+
+def test_numbers_keep_their_kind():
+    k = kernel(lambda x: x.sum().item(), {"x": "int64[4]"})
+    assert "float" in refused(k, lambda i: [float(i[0].sum())])
+    assert check(k, CODE, run=lambda i: [int(i[0].sum())]) == 0
+
+
+def test_a_failing_run_is_refused():
+    def run(inputs):
+        raise RuntimeError("engine broke")
+
+    assert "engine broke" in refused(kernel(lambda x: x, {"x": "float32[4]"}), run)
+
+
+def test_one_discrete_difference_may_be_rounding_two_are_not():
+    k = kernel(lambda x: (x > 0).sum(), {"x": "float32[N]"}, dims={"N": (1, None)})
+    calls = []
+
+    def run(inputs):
+        calls.append(inputs)
+        return [(inputs[0] > 0).sum() + (len(calls) == 1)]
+
+    assert check(k, CODE, run=run) == 0 and len(calls) > 2
+    assert "differs from eager" in refused(k, lambda i: [(i[0] > 0).sum() + 1])
+
+
+def test_examples_are_used():
+    k = kernel(lambda x: x.clamp(max=1000), {"x": "float32[2]"})
+    wrong = lambda i: [i[0].clone()]  # noqa: E731
+    check(k, CODE, run=wrong)
+    assert "where eager has" in refused(k, wrong, [(torch.tensor([1.0, 5000.0]),)])
+
+
+def test_code_may_not_spoil_the_inputs_of_the_next_run():
+    k = kernel(lambda x: x * 2, {"x": "float32[4]"})
+    check(k, CODE, run=lambda i: [i[0].mul_(2)])
+
+
+def test_integers_that_index_stay_in_range():
+    k = kernel(lambda x, i: x[i], {"x": "float32[3, 2]", "i": "int64[4]"})
+    drawn = list(draws(k))
+    assert drawn and all(int(i.max()) < 3 for _, i in drawn)
+
+
+def test_nothing_to_draw_is_not_a_number():
+    def bad(x):
+        return x[torch.ops.aten.add(x.long(), 100)]
+
+    assert math.isnan(check(kernel(bad, {"x": "float32[3]"}), CODE, run=lambda i: [i[0]]))
+
+
+def test_sizes_come_from_the_ranges():
+    k = kernel(lambda x, y: x.sum(0) + y.sum(0), {"x": "float32[N, 3]", "y": "float32[M, 3]"}, dims={"N": (2, 5), "M": (0, None)})
+    found = size_draws(k)
+    assert all(2 <= s["N"] <= 5 for s in found) and {0, 1} <= {s["M"] for s in found} and any(s["N"] != s["M"] for s in found)
+
+
+def test_dims_are_expressions():
+    assert evaluate("2*N + S", {"N": 3, "S": 4}) == 10

@@ -1,0 +1,112 @@
+"""Every backend over every case: equal to eager within tolerance, or declined with operator and line; never silently wrong."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import pytest
+import torch
+from support import backend_cases
+from support.backend_cases import CASES
+
+from dync import registry
+from dync.backends.base import Backend, Declined, Kernel, Target
+from dync.backends.check import check, open_code
+from dync.backends.kernels import structure_key
+
+DECLINED = {
+    "eager": {},
+    "onnxruntime": {
+        "int-div-by-tensor": "integer division by a run-time value",
+        "median": "no translation",
+        "bilinear": "no translation",
+        "embedding-bag": "no translation",
+        "max-pool-ceil-drops": "ceil_mode",
+        "float64-conv": "no CPU kernel of Conv for float64",
+        "float64-gelu": "no CPU kernel of Gelu for float64",
+        "complex": "element type complex64",
+        "rand": "random",
+        "bernoulli": "random",
+        "multinomial": "random",
+        "dropout-training": "random",
+        **{f"bfloat16-{n}": "bfloat16 value that goes in or out" for n in ("linear", "norm", "conv", "moves", "compare")},
+    },
+}
+"""backend → case → part of the reason. What is not here must compile. In-place writes that are left in a graph are declined as well."""
+RANDOM = {"rand", "bernoulli", "multinomial", "dropout-training"}
+
+
+@pytest.fixture(scope="module", params=registry.BACKENDS, autouse=True)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    made = registry.backend(request.param)
+    answer = made.available()
+    if isinstance(answer, Declined):
+        pytest.skip(f"{request.param} is not available: {answer.reason}")
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@functools.cache
+def kernel(name: str, composite: bool) -> Kernel:
+    return CASES[name].kernel(composite)
+
+
+@pytest.mark.parametrize("form", ("below-autograd", "composite"))
+@pytest.mark.parametrize("name", CASES)
+def test_equal_or_declined(backend: Backend, name: str, form: str):
+    case, found = CASES[name], kernel(name, form == "composite")
+    declined = backend.supports(found, Target())
+    expected = DECLINED.get(backend.name, {}).get(name)
+    if declined is not None:
+        assert expected and expected in declined.reason or "writes in place" in declined.reason, declined.reason
+        assert any(str(n.target).split(".")[-1] in declined.reason or str(n.target) in declined.reason for n in found.graph.nodes)
+        assert Path(declined.span.file) == Path(case.function.__code__.co_filename) and declined.span.line > 0
+        return
+    assert expected is None, f"{name} is listed as declined, and is not"
+    if name in RANDOM:
+        return
+    if form == "composite" and structure_key(found) == structure_key(kernel(name, False)):
+        return
+    code = backend.compile(found, Target())
+    check(found, code, case.examples, run=open_code(found, code, threads=1))
+
+
+def test_cases_are_checked_on_inputs_that_eager_takes(backend: Backend):
+    """No case passes because nothing could be drawn for it."""
+    if backend.name != "eager":
+        pytest.skip("the cases are the same for all")
+    import math
+
+    unchecked = [
+        n
+        for n in CASES
+        if n not in RANDOM and math.isnan(check(kernel(n, False), backend.compile(kernel(n, False), Target()), CASES[n].examples))
+    ]
+    assert not unchecked
+
+
+def test_awkward_numbers_are_awkward():
+    assert backend_cases.AWKWARD.isnan().any() and backend_cases.AWKWARD.isinf().any()
+
+
+def test_equal_kernels_give_equal_code(backend: Backend):
+    names = ("mlp", "encoder-layer", "conv-bn-relu")
+    for name in names:
+        again = CASES[name].kernel()
+        first, second = (backend.compile(k, Target()) for k in (kernel(name, False), again))
+        assert first.key == second.key and dict(first.members) == dict(second.members)
+
+
+def test_weights_stay_outside(backend: Backend):
+    big = CASES["mlp"]
+    weights = {"a": torch.randn(400, 4), "b": torch.randn(400), "c": torch.randn(400, 3)}
+    code = backend.compile(type(big)("big", big.function, big.inputs, weights, dims=big.dims).kernel(), Target())
+    assert sum(map(len, code.members.values())) < 4000 and set(code.weights) == set(weights)
