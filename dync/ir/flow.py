@@ -247,7 +247,7 @@ def exit_operands(exit: Exit) -> tuple[Operand, ...]:
         case Branch():
             own = (exit.predicate, *(o for o in (exit.decision.left, exit.decision.right) if o is not None))
         case Switch():
-            own = (exit.index,)
+            own = (exit.index, *(o for o in (exit.decision.left, exit.decision.right) if o is not None))
         case Return():
             own = (*leaves(exit.tree), *(o for w in exit.writes for o in leaves(w.tree)))
         case Raise():
