@@ -76,7 +76,7 @@ class Recorder:
             engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
                           "stay in torch, or do this outside the model")
         if name in RESHAPING or name.startswith("set:"):
-            if name in ("set:requires_grad", "set:grad"):
+            if name in ("set:requires_grad", "set:grad") or (name == "set:data" and args[0] is args[1]):
                 return None
             engine.refuse("DY202", f"`{name.removeprefix('set:')}` changes a tensor's form in place", "blocks hold tensors of one form",
                           f"write `{name.rstrip('_')}` and use its result")
@@ -103,6 +103,7 @@ class Recorder:
 
     def live(self, name: str, key: tuple[Any, ...], func: Any, args: Any, kwargs: Any) -> Event:
         engine = self.engine
+        given = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
         self.in_event = []
         error: Exception | None = None
@@ -116,6 +117,8 @@ class Recorder:
             error = e
         finally:
             self.in_event = None
+        if isinstance(result, torch.Tensor):  # `weight.to(its own dtype)` is the weight itself
+            result = next((g for g in given if engine.weights.fake(g) is result), result)
         event = Event(name, key, result, error)
         engine.rec.log.append(event)
         engine.cursor += 1

@@ -29,7 +29,7 @@ from dync.ir.flow import Leaf, Slot
 from dync.ir.meta import value_type
 from dync.ir.program import Program
 from dync.ir.trees import build
-from dync.ir.types import UNKNOWN, Ref, ScalarType, Span, Value, lit
+from dync.ir.types import UNKNOWN, ObjectType, Ref, ScalarType, Span, Value, lit
 
 MAX_RESTARTS = 300
 
@@ -74,7 +74,7 @@ class Session:
     def capture(self) -> Program:
         engine = self.engine
         try:
-            with patches(engine), torch.no_grad():
+            with patches(engine, self.missing_attribute), torch.no_grad():
                 for _ in range(MAX_RESTARTS):
                     try:
                         records = engine.attempt(self.start, self.run_model)
@@ -145,6 +145,8 @@ class Session:
             val = engine.new_scalar(type(value).__name__)
             self.label(entry, val, name)
             self.slots[n, key] = (Slot(slot_name, Value(name, ScalarType(val.kind)), Leaf(lit(value))), engine.symbolic(val))  # type: ignore[arg-type]
+        elif (value is None or value is MISSING) and isinstance(self.heap.objects[n], nn.Module) and key[0] == "a":
+            self.slots[n, key] = (Slot(slot_name, Value(name, ObjectType("NoneType")), Leaf(lit(None))), MISSING)
         elif value is None or value is MISSING:
             self.engine.refuse("DY401", f"`{slot_name}` is {'None' if value is None else 'absent'} at first and written by forward",
                                "later calls would start from another structure", "give it its first value in __init__, or return it")
@@ -159,7 +161,10 @@ class Session:
         engine = self.engine
         engine.root_frame = sys._getframe()
         for (n, key), (_, symbolic) in self.slots.items():
-            put(self.heap.objects[n], key, symbolic)
+            if symbolic is MISSING:
+                self.heap.objects[n].__dict__.pop(key[1], None)  # whoever reads it first ends in `missing_attribute`
+            else:
+                put(self.heap.objects[n], key, symbolic)
         for param in self.spec.params:
             if param.place == "attribute":
                 self.owner(param.name).__dict__[param.name.rpartition(".")[2]] = self.inputs[param.name]
@@ -244,6 +249,14 @@ class Session:
             raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers")) from error
         self.end(RaiseExit(class_name(type(error)), args, self.writes(), span))
 
+    def missing_attribute(self, module: nn.Module, name: str) -> None:
+        """Called when code asks for an attribute that a module lacks: one that starts as None or absent and is written later."""
+        n = self.heap.index.get(id(module))
+        found = self.slots.get((n, ("a", name))) if n is not None else None
+        if found is not None:
+            self.engine.refuse("DY401", f"`{found[0].name}` is None or absent at first, read, and written by forward",
+                               "later calls would start from another structure", "give it a tensor or number in __init__, or pass it in and return it")
+
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
     def program(self, entry: Rec) -> Program:
@@ -276,7 +289,7 @@ def _is_raise(frame: Any, lasti: int) -> bool:
 
 
 @contextlib.contextmanager
-def patches(engine: Engine) -> Iterator[None]:
+def patches(engine: Engine, missing: Any) -> Iterator[None]:
     """torch's integers hand float results to our exact nodes; random draws outside torch are refused. Undone at the end."""
     saved: list[tuple[Any, str, Any]] = []
 
@@ -303,6 +316,16 @@ def patches(engine: Engine) -> Iterator[None]:
 
         return text
 
+    module_getattr = nn.Module.__getattr__
+
+    def getattr_(module: nn.Module, name: str) -> Any:
+        try:
+            return module_getattr(module, name)
+        except AttributeError:
+            missing(module, name)
+            raise
+
+    patch(nn.Module, "__getattr__", getattr_)
     for cls in SYMBOLIC:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))
