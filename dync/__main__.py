@@ -5,9 +5,9 @@ import sys
 
 def main() -> None:
     """Run the command line on `sys.argv` and exit with its code."""
-    from dync.cli import run
+    from dync.cli import invoke
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(invoke(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ SAMPLES = 64
 MOST_PATHS = 16
 WARM_UP = 3
 MOST_CALLS = 2000
+WIDEST = 60
+"""Characters of a path's decisions in the table; the JSON has all."""
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -39,7 +41,10 @@ class Latency(msgspec.Struct, frozen=True):
 
 
 class PathLatency(msgspec.Struct, frozen=True):
-    """One path. share: part of the sampled calls that took it. latency: by runner. ratio: peer's median over dync's, by peer."""
+    """One path: its blocks, and its decisions as text ("b0 false, b2 true").
+
+    share: part of the sampled calls that took it. latency: by runner. ratio: peer's median over dync's, by peer.
+    """
 
     blocks: tuple[str, ...]
     decisions: str
@@ -49,38 +54,41 @@ class PathLatency(msgspec.Struct, frozen=True):
 
 
 class BenchReport(msgspec.Struct, frozen=True):
-    """All paths. throughput: calls a second over the mix of the sampled calls. not_run: peers left out, and why."""
+    """All paths that were measured. throughput: calls a second over the mix of the sampled calls.
+
+    asked: what the decisions of each block ask. not_run: peers left out, and why. not_reached: outcomes that no sampled call had.
+    """
 
     name: str
     threads: int
     paths: tuple[PathLatency, ...]
     throughput: dict[str, float]
+    asked: dict[str, str] = {}
     not_run: dict[str, str] = {}
+    not_reached: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         head = ("path", "share", "runner", "median ms", "p90", "p99", "x dync")
-        rows = [
-            (
-                path.decisions,
-                f"{path.share:.0%}",
-                who,
-                f"{one.median:.3f}",
-                f"{one.p90:.3f}",
-                f"{one.p99:.3f}",
-                f"{path.ratio[who]:.2f}" if who in path.ratio else "",
-            )
-            for path in self.paths
-            for who, one in path.latency.items()
-        ]
+        rows = [_row(path, who) for path in self.paths for who in path.latency]
         return "\n".join([
-            f"{self.name}: {len(self.paths)} paths, {self.threads} threads",
+            f"{self.name}: {len(self.paths)} paths measured, {self.threads} threads",
+            *(f"{block} asks {text}" for block, text in self.asked.items()),
             *table(head, rows),
             "throughput: " + ", ".join(f"{who} {rate:.0f} calls/s" for who, rate in self.throughput.items()),
             *(f"not run: {who}: {why}" for who, why in self.not_run.items()),
+            *([f"not measured, no sampled call went there: {', '.join(self.not_reached)}"] if self.not_reached else []),
         ])  # fmt: skip
 
 
+def _row(path: PathLatency, who: str) -> tuple[str, ...]:
+    one, ratio = path.latency[who], f"{path.ratio[who]:.2f}" if who in path.ratio else ""
+    decisions = path.decisions if len(path.decisions) <= WIDEST else path.decisions[: WIDEST - 1] + "…"
+    return (decisions, f"{path.share:.0%}", who, f"{one.median:.3f}", f"{one.p90:.3f}", f"{one.p99:.3f}", ratio)
+
+
 Runner = Callable[..., Any]
+Key = tuple[tuple[str, ...], str]
+"""The blocks and the decisions of a path."""
 
 
 def bench(
@@ -117,7 +125,23 @@ def bench(
             ratio = {who: one.median / latency[OWN].median for who, one in latency.items() if who != OWN}
             measured.append(PathLatency(blocks, decisions, len(calls) / total, latency, ratio))
             measuring.tick(number + 1, len(chosen))
-    return BenchReport(compiled.flow.name, torch.get_num_threads(), tuple(measured), _throughput(measured, runners), not_run)
+    return BenchReport(
+        compiled.flow.name, torch.get_num_threads(), tuple(measured), _throughput(measured, runners), _asked(compiled), not_run,
+        _not_reached(compiled, groups),
+    )  # fmt: skip
+
+
+def _asked(compiled: Runtime) -> dict[str, str]:
+    from dync.verify.paths import outcomes
+
+    return {o.block: o.decision.text for o in outcomes(compiled.flow)}
+
+
+def _not_reached(compiled: Runtime, groups: Iterable[Key]) -> tuple[str, ...]:
+    from dync.verify.paths import outcomes
+
+    reached = {one for _, decisions in groups for one in decisions.split(", ")}
+    return tuple(o for o in (f"{o.block} {o.label}" for o in outcomes(compiled.flow)) if o not in reached)
 
 
 def _calls(compiled: Runtime, inputs: Sequence[Any] | None, seed: int) -> Iterable[Call]:
@@ -131,19 +155,19 @@ def _calls(compiled: Runtime, inputs: Sequence[Any] | None, seed: int) -> Iterab
     return (*given, *islice(Sampler(compiled.flow.signature, seed, given), SAMPLES - len(given)))
 
 
-def _by_path(compiled: Runtime, calls: Iterable[Call]) -> dict[tuple[tuple[str, ...], str], list[Call]]:
+def _by_path(compiled: Runtime, calls: Iterable[Call]) -> dict[Key, list[Call]]:
     """Calls by the path that they took; a call on which the model raises has no latency and is left out."""
     from dync.verify.calls import copied
+    from dync.verify.paths import describe, steps
 
-    groups: dict[tuple[tuple[str, ...], str], list[Call]] = {}
+    groups: dict[Key, list[Call]] = {}
     for call in calls:
         args, kwargs = copied(call)
         try:
             _, trace = compiled.traced(*args, **kwargs)
         except Exception:  # the model's own exception, whatever class it has
             continue
-        decisions = ", ".join(f"{d.text} = {d.value}" for d in trace.decisions) or "straight"
-        groups.setdefault((trace.path, decisions), []).append(call)
+        groups.setdefault((trace.path, describe(steps(compiled.flow, trace))), []).append(call)
     if not groups:
         raise UsageError("every call that was tried raised: give inputs that fit")
     return groups

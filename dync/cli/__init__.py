@@ -43,7 +43,7 @@ def app() -> App:
     return made
 
 
-def run(tokens: Sequence[str]) -> int:
+def invoke(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors become one clear line on stderr unless `--debug` is given."""
     from cyclopts import CycloptsError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,8 @@ from dync.cli.words import Init, Json, Seed, Weights
 from dync.errors import UsageError
 from dync.origin import origin_of
 from dync.progress import stage
-from dync.runtime.program import load
+from dync.runtime.artifact import read
+from dync.runtime.program import Runtime
 
 
 def bench(
@@ -30,7 +32,8 @@ def bench(
     torch.set_num_threads(threads)
     with steps(3):
         with stage("load", str(artifact)) as loading:
-            compiled = load(artifact)
+            package = read(artifact)
+            compiled = Runtime(replace(package, meta={**package.meta, "threads": threads}))
             model, inputs, reason = None, None, ""
             try:
                 source, found = origin_of(

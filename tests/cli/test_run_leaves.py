@@ -22,7 +22,8 @@ class Out:
 
 @pytest.mark.parametrize("result,names", [
     (1, ["out"]), (np.ones(2), ["out"]), ((1, 2), ["out[0]", "out[1]"]), ({"y": 1, "n": [2, None, (3,)]}, ["y", "n[0]", "n[2][0]"]),
-    (Pair(1, {"a": 2}), ["left", "right.a"]), (Out(np.ones(1), 2), ["y", "exit"]), ([Out(1, 2)], ["out[0].y", "out[0].exit"]), (None, [])])  # fmt: skip
+    (Pair(1, {"a": 2}), ["left", "right.a"]), (Out(np.ones(1), 2), ["y", "exit"]),
+    ([Out(1, 2)], ["out[0].y", "out[0].exit"]), (None, [])])  # fmt: skip
 def test_names(result, names):
     assert [n for n, _ in named_leaves(result)] == names
 

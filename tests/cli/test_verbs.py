@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from dync.cli import VERBS, run
+from dync.cli import VERBS, invoke
 
 MODEL = """
 import torch
@@ -42,9 +42,8 @@ def home(tmp_path_factory):
     (folder / "other_model.py").write_text(MODEL.format(seed=1))
     np.save(folder / "x.npy", np.ones((1, 8), "float32"))
     path = list(sys.path)
-    assert (
-        run(["compile", str(folder / "exits_model.py"), "-o", str(folder / "a.dync"), "--backend", "onnxruntime", "--strict", *PARAM]) == 0
-    )
+    argv = ["compile", str(folder / "exits_model.py"), "-o", str(folder / "a.dync"), "--backend", "onnxruntime", "--strict", *PARAM]
+    assert invoke(argv) == 0
     yield folder
     sys.path[:] = path
 
@@ -56,7 +55,7 @@ def inside(home, monkeypatch):
 
 
 def test_compile_prints_numbered_steps_and_a_report(home, capsys):
-    assert run(["compile", "exits_model.py:Exits", "-o", "b.dync", "--input", "x:f32[1,8]", "--verify", "off", "--json"]) == 0
+    assert invoke(["compile", "exits_model.py:Exits", "-o", "b.dync", "--input", "x:f32[1,8]", "--verify", "off", "--json"]) == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert [b["backend"] for b in found["blocks"]] == ["onnxruntime"] * len(found["blocks"]) and found["target"] == "cpu"
@@ -72,12 +71,12 @@ def test_the_artifact_holds_what_was_verified(home):
 
 
 def test_run_stores_leaves_under_their_paths(capsys):
-    assert run(["run", "a.dync", "--input", "x=@x.npy", "-o", "y.npz", "--param", "threshold=1.0", "--json"]) == 0
+    assert invoke(["run", "a.dync", "--input", "x=@x.npy", "-o", "y.npz", "--param", "threshold=1.0", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     arrays = np.load("y.npz")
     assert set(arrays.files) == {"y[0]", "exit"} and arrays["exit"] == 1 and arrays["y[0]"].shape == (1, 8)
     assert found["path"] and {o["name"] for o in found["outputs"]} == {"y[0]", "exit"} and "= False" in found["decisions"][0]
-    assert run(["run", "a.dync", "--input", "x=@x.npy", "-o", "y.npz", "--param", "threshold=0.0"]) == 0
+    assert invoke(["run", "a.dync", "--input", "x=@x.npy", "-o", "y.npz", "--param", "threshold=0.0"]) == 0
     assert np.load("y.npz")["exit"] == 0
 
 
@@ -92,13 +91,13 @@ def test_run_refuses_what_does_not_fit(argv, code, said, capsys, home):
     np.save("wide.npy", np.ones((1, 9), "float32"))
     np.save("ints.npy", np.ones((1, 8), "int64"))
     np.save("flat.npy", np.ones(8, "float32"))
-    assert run(["run", "a.dync", "-o", "none.npz", *argv]) == code
+    assert invoke(["run", "a.dync", "-o", "none.npz", *argv]) == code
     shown = capsys.readouterr().err.splitlines()[-1]
     assert said in shown and not (home / "none.npz").exists()
 
 
 def test_inspect_imports_no_torch(home):
-    code = "import sys; from dync.cli import run; code = run(['inspect', 'a.dync', '--json']); sys.exit(code or 'torch' in sys.modules)"
+    code = "import sys, dync.cli; code = dync.cli.invoke(['inspect', 'a.dync', '--json']); sys.exit(code or 'torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=home)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
@@ -110,33 +109,33 @@ def test_inspect_imports_no_torch(home):
 
 
 def test_inspect_as_text(capsys):
-    assert run(["inspect", "a.dync"]) == 0
+    assert invoke(["inspect", "a.dync"]) == 0
     text = capsys.readouterr().out
     assert "input x: float32[1, 8]" in text and "param threshold = 0.6, within 0.0..1.0" in text
 
 
 def test_explain(capsys):
-    assert run(["explain", "exits_model.py", "--json"]) == 0
+    assert invoke(["explain", "exits_model.py", "--json"]) == 0
     one = json.loads(capsys.readouterr().out)["constructs"][0]
     assert one["became"] == "early return" and one["span"]["line"] == 14 and "self.threshold" in one["text"]
-    assert run(["explain", "exits_model.py"]) == 0
+    assert invoke(["explain", "exits_model.py"]) == 0
     text = capsys.readouterr().out
     assert "exits_model.py:14:" in text and "^^^" in text
 
 
 def test_explain_of_what_cannot_be_captured_shows_the_diagnostics(capsys, home):
     (home / "numpy_net.py").write_text(MODEL.format(seed=0).replace("y.softmax(-1).max().item()", "y.numpy().max()"))
-    assert run(["explain", "numpy_net.py"]) == 4
+    assert invoke(["explain", "numpy_net.py"]) == 4
     shown = capsys.readouterr().err
     assert "capture error: " in shown and "numpy_net.py:14" in shown and "DY" in shown
 
 
 def test_verify_its_own_model_and_another(capsys):
-    assert run(["verify", "a.dync", "--json", "--budget", "40"]) == 0
+    assert invoke(["verify", "a.dync", "--json", "--budget", "40"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["ok"] and found["uncovered"] == []
-    assert run(["verify", "a.dync", "--against", "exits_model.py", "--require-coverage"]) == 0
-    assert run(["verify", "a.dync", "--against", "other_model.py", "--budget", "20"]) == 1
+    assert invoke(["verify", "a.dync", "--against", "exits_model.py", "--require-coverage"]) == 0
+    assert invoke(["verify", "a.dync", "--against", "other_model.py", "--budget", "20"]) == 1
 
 
 def test_verify_without_a_model_to_compare_with(home, capsys, monkeypatch, tmp_path):
@@ -145,9 +144,9 @@ def test_verify_without_a_model_to_compare_with(home, capsys, monkeypatch, tmp_p
     (home / "exits_model.py").rename(home / "moved.py")
     try:
         monkeypatch.chdir(tmp_path)
-        assert run(["verify", "a.dync"]) == 2
+        assert invoke(["verify", "a.dync"]) == 2
         assert recorded in capsys.readouterr().err
-        assert run(["bench", "a.dync", "--seconds", "0.05", "--json"]) == 0
+        assert invoke(["bench", "a.dync", "--seconds", "0.05", "--json"]) == 0
         found = json.loads(capsys.readouterr().out)
         assert set(found["paths"][0]["latency"]) == {"dync"} and "eager" in found["not_run"]
     finally:
@@ -155,18 +154,18 @@ def test_verify_without_a_model_to_compare_with(home, capsys, monkeypatch, tmp_p
 
 
 def test_bench(capsys):
-    assert run(["bench", "a.dync", "--seconds", "0.1", "--json"]) == 0
+    assert invoke(["bench", "a.dync", "--seconds", "0.1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found["paths"][0]["latency"]) == {"dync", "eager"} and found["paths"][0]["ratio"]["eager"] > 0
     assert sum(p["share"] for p in found["paths"]) == pytest.approx(1) and found["throughput"]["dync"] > 0
-    assert run(["bench", "a.dync", "--vs", "nothing"]) == 2
+    assert invoke(["bench", "a.dync", "--vs", "nothing"]) == 2
 
 
 def test_targets(capsys):
-    assert run(["targets", "--json"]) == 0
+    assert invoke(["targets", "--json"]) == 0
     found = {b["name"]: b for b in json.loads(capsys.readouterr().out)["backends"]}
     assert found["eager"]["available"] and found["onnxruntime"]["available"] and found["onnxruntime"]["version"]
-    assert run(["targets"]) == 0 and "onnxruntime" in capsys.readouterr().out
+    assert invoke(["targets"]) == 0 and "onnxruntime" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("argv,said", [
@@ -176,20 +175,20 @@ def test_targets(capsys):
     (["--input", "x:f32"], "cannot read --input"),
     (["--verify", "maybe"], "maybe"), (["--nothing"], "--nothing")])  # fmt: skip
 def test_wrong_usage_is_exit_2_and_one_line(argv, said, capsys, home):
-    assert run(["compile", "exits_model.py", "-o", "c.dync", *argv]) == 2
+    assert invoke(["compile", "exits_model.py", "-o", "c.dync", *argv]) == 2
     shown = capsys.readouterr().err.splitlines()
     assert said in shown[-1] and shown[-1].startswith("usage error: ") and not (home / "c.dync").exists()
 
 
 @pytest.mark.parametrize("output", ["m.onnx", "m.vmfb", "m.so"])
 def test_engine_files_are_refused_clearly(output, capsys, home):
-    assert run(["compile", "exits_model.py", "-o", output]) == 2
+    assert invoke(["compile", "exits_model.py", "-o", output]) == 2
     assert "not built yet" in capsys.readouterr().err and not (home / output).exists()
 
 
 def test_a_model_that_raises_in_forward(capsys, home):
     (home / "raising_model.py").write_text(MODEL.format(seed=0).replace("y = self.a(x)", "y = self.a(x.reshape(3, 5))"))
-    assert run(["compile", "raising_model.py", "-o", "c.dync"]) in (2, 4)
+    assert invoke(["compile", "raising_model.py", "-o", "c.dync"]) in (2, 4)
     shown = capsys.readouterr().err
     assert "raising_model.py:13" in shown and "Traceback" not in shown and not (home / "c.dync").exists()
 
@@ -202,7 +201,7 @@ def test_a_mismatch_writes_nothing(home, capsys, monkeypatch):
         raise VerifyError("Exits: call 0 differs")
 
     monkeypatch.setattr(Report, "raise_for_status", differs)
-    assert run(["compile", "exits_model.py", "-o", "c.dync"]) == 1
+    assert invoke(["compile", "exits_model.py", "-o", "c.dync"]) == 1
     assert "verify error: Exits: call 0 differs" in capsys.readouterr().err and not (home / "c.dync").exists()
 
 
@@ -215,34 +214,34 @@ def test_damaged_artifacts_are_refused(damage, home, capsys):
         damage
     ]
     (home / "bad.dync").write_bytes(wrong)
-    assert run(["run", "bad.dync", "--input", "x=@x.npy", "-o", "z.npz"]) == 2
+    assert invoke(["run", "bad.dync", "--input", "x=@x.npy", "-o", "z.npz"]) == 2
     shown = capsys.readouterr().err.splitlines()[-1]
     assert shown.startswith("artifact error: ") and not (home / "z.npz").exists()
 
 
 def test_a_missing_artifact_and_a_folder_that_is_not_there(capsys):
-    assert run(["inspect", "none.dync"]) == 2
+    assert invoke(["inspect", "none.dync"]) == 2
     assert "none.dync" in capsys.readouterr().err
-    assert run(["compile", "exits_model.py", "-o", "nowhere/c.dync"]) == 2
+    assert invoke(["compile", "exits_model.py", "-o", "nowhere/c.dync"]) == 2
     assert "no such folder: nowhere" in capsys.readouterr().err
 
 
 def test_a_traceback_only_with_debug():
     with pytest.raises(Exception, match="none.dync"):
-        run(["inspect", "none.dync", "--debug"])
+        invoke(["inspect", "none.dync", "--debug"])
 
 
 def test_unknown_verbs_and_help(capsys):
-    assert run(["nosuchverb"]) == 2
+    assert invoke(["nosuchverb"]) == 2
     assert "nosuchverb" in capsys.readouterr().err
-    assert run(["--help"]) == 0
+    assert invoke(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(verb in text for verb in VERBS) and "Exit codes" in text
-    assert run(["--version"]) == 0
+    assert invoke(["--version"]) == 0
     assert capsys.readouterr().out.strip() == __import__("dync").__version__
 
 
 @pytest.mark.parametrize("verb", list(VERBS))
 def test_every_verb_has_help_and_json(verb, capsys):
-    assert run([verb, "--help"]) == 0
+    assert invoke([verb, "--help"]) == 0
     assert "--json" in capsys.readouterr().out

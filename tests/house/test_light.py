@@ -54,5 +54,5 @@ def test_help_takes_at_most_150_ms(tmp_path):
 
 
 def test_help_imports_no_torch(tmp_path):
-    code = f"from dync.cli import run; import sys; run(['--help']); print([m for m in {HEAVY} if m in sys.modules])"
+    code = f"from dync.cli import invoke; import sys; invoke(['--help']); print([m for m in {HEAVY} if m in sys.modules])"
     assert python(code, tmp_path).splitlines()[-1] == "[]"
