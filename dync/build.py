@@ -204,14 +204,14 @@ def _with_weights_of(kernel: Kernel, twin: Kernel, code: BlockCode) -> BlockCode
 
 def _compile(placement: Placement, options: CompileOptions) -> tuple[BlockCode, BlockReport]:
     """The first choice that compiles and computes the right numbers."""
-    from dync.backends.check import check
+    from dync.backends.check import check, open_code
 
     refused = list(placement.refused)
     for choice in placement.choices:
         start = perf_counter()
         try:
             code = registry.backend(choice.backend).compile(placement.kernel, options.target, options.threads)
-            worst = check(placement.kernel, code)
+            worst = check(placement.kernel, code, run=open_code(placement.kernel, code, options.threads))
         except BackendError as error:
             refused.append(Refusal(choice.backend, str(error)))
             _refuse_if_strict(placement.kernel.name, refused[-1], options)
