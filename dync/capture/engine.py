@@ -27,6 +27,7 @@ from dync.capture.places import NN, Activation, can_mark, frames, is_user, span_
 from dync.capture.recorder import DispatchMode, FunctionMode, Recorder
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
+from dync.capture.text import SymText
 from dync.capture.tape import CaseExit, Event, ForkExit, JumpExit, RaiseExit, Rec, To, Val, Weight
 from dync.capture.weights import Weights
 from dync.errors import CaptureError, Diagnostic
@@ -342,16 +343,20 @@ class Engine:
 
     def choose(self, index: Any, count: int) -> int:
         """Which of 0..count-1 a symbolic index is on this path, negative indices counted from the end; `count` when outside."""
+        return self.pick(index, [(i, i - count) for i in range(count)])
+
+    def pick(self, number: Any, groups: list[tuple[int, ...]]) -> int:
+        """Which group of values a symbolic integer is in on this path, len(groups) for none; a switch where the path does not say."""
         self.check_alive()
-        scalar = scalar_of(index)
+        scalar = scalar_of(number)
+        none = len(groups)
         if isinstance(scalar, int):
-            return scalar % count if -count <= scalar < count else count
-        here = [sympy.Or(sympy.Eq(scalar, i), sympy.Eq(scalar, i - count)) for i in range(count)]
-        found = next((i for i in range(count) if self.shape_env.known(here[i])), None)
+            return next((n for n, group in enumerate(groups) if scalar in group), none)
+        here = [sympy.Or(*(sympy.Eq(scalar, k) for k in group)) for group in groups]
+        outside = sympy.And(*(sympy.Ne(scalar, k) for group in groups for k in group))
+        found = next((n for n, fact in enumerate([*here, outside]) if self.shape_env.known(fact)), None)
         if found is not None:
             return found
-        if self.shape_env.known(sympy.Or(scalar < -count, scalar >= count)):
-            return count
         if self.cursor < len(self.rec.log):
             raise AssertionError("replay diverged at a switch")
         if self.step < len(self.path) - 1:
@@ -359,35 +364,38 @@ class Engine:
             if not isinstance(exit, CaseExit):
                 raise AssertionError("replay diverged: a switch that was not there")
             target = self.path[self.step + 1]
-            taken = next((n % count for n, to in exit.cases if to.rec is target), count)
+            taken = next((n for value, to in exit.cases if to.rec is target for n, group in enumerate(groups) if value in group), none)
             self.advance()
             return taken
         self.check_visible(scalar)
         self.mark_stack()
         text, span = self.source_text()
         cases: list[tuple[int, To]] = []
-        for i in range(count):
-            keys = [k for k in (i, i - count) if self.shape_env.known(sympy.Eq(scalar, k)) is not False]
+        first: int | None = None
+        for n, group in enumerate(groups):
+            keys = [k for k in group if self.shape_env.known(sympy.Eq(scalar, k)) is not False]
             if keys:
                 rec = self.fork_rec()
-                rec.facts.append((here[i] if len(keys) > 1 else sympy.Eq(scalar, keys[0]), True))
+                rec.facts += [(here[n], True)] if len(keys) > 1 else [(sympy.Eq(scalar, keys[0]), True), (here[n], True)]
                 cases += [(k, To(rec)) for k in keys]
+                first = n if first is None else first
+        if first is None:
+            return none
         default = None
-        if self.shape_env.known(sympy.And(scalar >= -count, scalar < count)) is not True:
+        low, high = min(k for g in groups for k in g), max(k for g in groups for k in g)
+        whole = len({k for g in groups for k in g}) == high - low + 1
+        if not (whole and self.shape_env.known(sympy.And(scalar >= low, scalar <= high)) is True):
             rec = self.fork_rec()
-            rec.facts.append((sympy.Or(scalar < -count, scalar >= count), True))
+            rec.facts.append((outside, True))
             default = To(rec)
-        if not cases:
-            return count
-        self.rec.exit = CaseExit(scalar, cases, default, text, span)
-        if default is not None:
-            self.tasks.append([*self.path, default.rec])
-        first = cases[0][1].rec
-        for rec in reversed(list(dict.fromkeys(to.rec for _, to in cases if to.rec is not first))):
             self.tasks.append([*self.path, rec])
-        self.path = [*self.path, first]
+        self.rec.exit = CaseExit(scalar, cases, default, text, span)
+        start = cases[0][1].rec
+        for rec in reversed(list(dict.fromkeys(to.rec for _, to in cases if to.rec is not start))):
+            self.tasks.append([*self.path, rec])
+        self.path = [*self.path, start]
         self.advance()
-        return cases[0][0] % count
+        return first
 
     def expect(self, predicate: Any) -> bool:
         """A condition that torch needs: a run for which it fails raises at run time."""
@@ -691,12 +699,26 @@ class Engine:
             index = index.item()
         if sequence and isinstance(index, torch.SymInt):
             return self.of_model(lambda: container[self.choose(index, len(container))])
-        if isinstance(container, dict) and isinstance(index, (torch.SymInt, torch.SymBool)):
-            for key in container:
-                if isinstance(key, int) and index == key:
-                    return container[key]
-            self.of_model(lambda: container[index])
+        if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
+            keys = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
+            values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
+            fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
+            n = self.pick(index.number if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
+            return self.of_model(lambda: container[fitting[n][0] if n < len(fitting) else "a number known only at run time"])
         return container[index]
+
+    def text(self, *parts: Any) -> Any:
+        """An f-string: (value, conversion, format) or literal text a part."""
+        parts = tuple((p[0].item(), p[1], p[2]) if isinstance(p, tuple) and isinstance(p[0], torch.Tensor) and p[0].dim() == 0 and p[1] == -1 else p for p in parts)
+        symbolic = [p for p in parts if isinstance(p, tuple) and isinstance(p[0], SYMBOLIC)]
+        if not symbolic:
+            convert = {-1: lambda v: v, ord("r"): repr, ord("s"): str, ord("a"): ascii}
+            return "".join(p if isinstance(p, str) else format(convert[p[1]](p[0]), p[2]) for p in parts)
+        value, _, spec = symbolic[0]
+        if len(symbolic) > 1 or spec or not isinstance(value, torch.SymInt) or any(not isinstance(p, str) and p is not symbolic[0] for p in parts):
+            return self.text_of(value)
+        n = parts.index(symbolic[0])
+        return SymText(self, "".join(parts[:n]), value, "".join(parts[n + 1:]))
 
     def of_model(self, read: Any) -> Any:
         """Does what the user's code asked for; an exception is the model's own."""

@@ -3,6 +3,7 @@
     enter(f)            first statement of the body
     at(s)               start of every nested body
     mark(s)             after every statement that can fork: `if dync_m := mark(s): x = dync_m["x"]; ...`
+    text(parts...)      for an f-string
     loop_over(s, xs)    around what a for loop walks over
     head(s)             before a while test and at the start of a for body: where a loop may be rolled
     resume(s)           at the start of a loop's else
@@ -220,6 +221,21 @@ class _Inserter(ast.NodeTransformer):
             s.func = self.put_expr(s.func, _call("builtin", s.func))
         elif isinstance(s.func, ast.Attribute) and isinstance(s.func.value, ast.Name) and s.func.value.id in ("math", "np", "numpy"):
             s.func = self.put_expr(s.func, _call("builtin", s.func))
+        return s
+
+    def visit_JoinedStr(self, s: ast.JoinedStr) -> ast.expr:
+        self.generic_visit(s)
+        parts: list[ast.expr] = []
+        for v in s.values:
+            if isinstance(v, ast.FormattedValue):
+                spec = v.format_spec if v.format_spec is not None else ast.Constant("")
+                parts.append(ast.Tuple([v.value, ast.Constant(v.conversion), spec], ast.Load()))
+            else:
+                parts.append(v)
+        return self.put_expr(s, _call("text", *parts))
+
+    def visit_FormattedValue(self, s: ast.FormattedValue) -> ast.expr:
+        s.value = self.visit(s.value)  # its format is a string of its own and stays as it is
         return s
 
     def visit_IfExp(self, s: ast.IfExp) -> ast.expr:

@@ -18,7 +18,7 @@ from dync.capture.tape import Event, Op, Val, Weight
 aten = torch.ops.aten
 
 QUIET = frozenset({"size", "dim", "ndimension", "stride", "storage_offset", "numel", "nelement", "is_contiguous", "element_size", "is_floating_point",
-                   "is_complex", "get_device", "is_signed", "is_inference", "__hash__", "__repr__", "__str__", "__format__", "has_names", "is_shared",
+                   "is_complex", "get_device", "is_signed", "is_inference", "__hash__", "has_names", "is_shared",
                    "is_pinned", "result_type", "can_cast", "promote_types", "is_tensor", "get_default_dtype", "is_same_size", "broadcast_shapes"})
 """Questions about a tensor's form: they compute nothing."""
 COMPUTING_GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
@@ -72,6 +72,8 @@ class Recorder:
         if name in QUIET or (name.startswith("get:") and name[4:] not in COMPUTING_GETTERS):
             return func(*args, **kwargs)
         engine.check_alive()
+        if name in ("__repr__", "__str__", "__format__"):
+            return engine.text_of(None)
         if name in OUTSIDE:
             engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
                           "stay in torch, or do this outside the model")
