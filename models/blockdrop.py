@@ -106,7 +106,7 @@ def build():
     with torch.no_grad():
         outputs = torch.cat([model.agent(x) for (x,) in varied_inputs()])
         model.agent.fc.weight.div_(outputs.std(0)[:, None])
-        model.agent.fc.bias.copy_((model.agent.fc.bias - outputs.median(0).values) / outputs.std(0))
+        model.agent.fc.bias.copy_((model.agent.fc.bias - outputs.quantile(0.5, dim=0)) / outputs.std(0))
     return model
 
 

@@ -98,10 +98,10 @@ def example_inputs():
 
 
 def varied_inputs():
-    """Argument tuples: graphs of 24 nodes and 72 edges; in the first no node, in the last nearly all need the strong expert."""
+    """Argument tuples: graphs of 24 nodes and 72 edges, where none, some or all nodes need the strong expert."""
     generator = torch.Generator().manual_seed(33)
     out = []
     for i in range(12):
-        x = torch.randn(24, 16, generator=generator) * (8.0, 2.0, 0.5, 0.1)[i % 4]
+        x = torch.randn(24, 16, generator=generator) * (60.0, 2.0, 0.5, 0.1)[i % 4]
         out.append((x, torch.randint(0, 24, (2, 72), generator=generator)))
     return out

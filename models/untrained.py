@@ -6,7 +6,7 @@ over given inputs half of its decisions go either way, with margins of about one
 
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
-from statistics import median, pstdev
+from statistics import pstdev
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +61,7 @@ def balance(model: nn.Module, gates: Sequence[nn.Linear], inputs: Sequence[tuple
         assert gate.bias is not None
         gate.weight.div_(spread)
         gate.bias.div_(spread)
-        gate.bias[-1] -= median(margins) / spread
+        gate.bias[-1] -= _middle(margins) / spread
 
 
 def _margins(model: nn.Module, gate: nn.Linear, inputs: Sequence[tuple]) -> list[float]:
@@ -77,3 +77,10 @@ def _margins(model: nn.Module, gate: nn.Linear, inputs: Sequence[tuple]) -> list
         model(*args)
     hook.remove()
     return margins
+
+
+def _middle(values: Sequence[float]) -> float:
+    """Between the two values in the middle, never on one: no decision is left with a margin of zero."""
+    ordered = sorted(values)
+    half = len(ordered) // 2
+    return (ordered[half - 1] + ordered[half]) / 2

@@ -118,7 +118,7 @@ def test_liquid_solver_converges():
 def test_mowst_asks_the_strong_expert_only_for_unsure_nodes():
     model = mowst.build()
     results = run_all(model, mowst.varied_inputs())
-    assert len({n for _, n in results}) >= 4
+    assert {0, 24} < {n for _, n in results}
     with torch.inference_mode():
         x, edges = mowst.varied_inputs()[1]
         out, count = model(x, edges)
