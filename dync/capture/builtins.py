@@ -10,6 +10,7 @@ import torch
 from dync.capture.image import SYMBOLIC
 from dync.capture.loops import SymRange
 from dync.capture.scalars import Expr, FloatNode, scalar_of
+from dync.capture.text import SymText, formatted
 
 INTEGRAL = {"floor", "ceil", "trunc"}
 LOGICAL = {"isnan", "isinf", "isfinite"}
@@ -93,6 +94,12 @@ def _in(engine: Any, item: Any, container: Any) -> Any:
     return any(bool(item == v) for v in container if isinstance(v, (int, float, *SYMBOLIC)))
 
 
+def _str(engine: Any, *args: Any, **kwargs: Any) -> Any:
+    if len(args) == 1 and not kwargs and (is_number(args[0]) or isinstance(args[0], SymText)):
+        return formatted(engine, args[0], ord("s"), "")
+    return str(*args, **kwargs)
+
+
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
     if is_number(x):
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
@@ -148,5 +155,5 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
 
 
-_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in, min: _extreme("min"),
+_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in, min: _extreme("min"),
                                          max: _extreme("max")}

@@ -20,7 +20,7 @@ from dync.ir.flow import (Branch, Decision, Edge, FlowBlock, HostOp, Jump, Leaf,
 from dync.ir.meta import value_type
 from dync.ir.program import Block, Program
 from dync.ir.scalars import COMPARISONS, SCALAR_OPS
-from dync.ir.types import Lit, Operand, Ref, ScalarType, Span, Value, lit
+from dync.ir.types import Lit, ObjectType, Operand, Ref, ScalarType, Span, Value, lit
 
 _RELATIONS = {sympy.Eq: "eq", sympy.Ne: "ne", sympy.Lt: "lt", sympy.Le: "le", sympy.Gt: "gt", sympy.Ge: "ge"}
 
@@ -56,7 +56,7 @@ def reachable(entry: Rec) -> list[Rec]:
 
 def scalar_tree(rec: Rec, s: Any) -> Any:
     """A scalar as Expr, Val or number: symbols are replaced by what defines them on the way to `rec`."""
-    if isinstance(s, Val) or isinstance(s, (bool, int, float)):
+    if isinstance(s, (Val, bool, int, float, str)):
         return s
     if isinstance(s, Expr):
         args = tuple(scalar_tree(rec, a) for a in s.args)
@@ -279,6 +279,11 @@ class BlockBuilder:
 
     def add(self, op: Op) -> None:
         self.span = op.span
+        if op.target == "print":
+            text, end = op.args
+            args = (self.operand(text.scalar), lit(end))
+            self.host.append(HostOp(Value(identifier("printed", self.e.taken), ObjectType("NoneType"), op.span), "print", args, op.span))
+            return
         leaf = lambda x: isinstance(x, (Val, Use, Weight))  # noqa: E731
         args, kwargs = tree_map(self.node, op.args, is_leaf=leaf), tree_map(self.node, op.kwargs, is_leaf=leaf)
         node = self.graph.call_function(op.target, args, kwargs)
@@ -317,7 +322,8 @@ class BlockBuilder:
         if tree not in self.hosted:
             args = tuple(self.operand(a) for a in tree.args)
             name = identifier(f"{tree.op.removeprefix('math.').strip('_')}_{len(self.e.taken)}", self.e.taken)
-            self.host.append(HostOp(Value(name, ScalarType(tree.kind), self.exit_span()), tree.op, args, self.exit_span()))  # type: ignore[arg-type]
+            kind = ObjectType("str") if tree.kind == "str" else ScalarType(tree.kind)  # type: ignore[arg-type]
+            self.host.append(HostOp(Value(name, kind, self.exit_span()), tree.op, args, self.exit_span()))
             self.hosted[tree] = name
         return Ref(self.hosted[tree])
 
@@ -418,7 +424,7 @@ def _outside_uses(e: Emitter, order: list[Rec]) -> set[Val]:
     for rec in order:
         for op in rec.ops:
             if id(op) in e.kept:
-                found.update(v for v in e.operands(rec, op) if v.rec is not rec)
+                found.update(v for v in e.operands(rec, op) if v.rec is not rec or op.target == "print")
         uses = e.exit_scalars(rec) + [a for to in successors(rec) for a, p in zip(to.args, to.rec.params) if p in e.needed]
         for x in uses:
             if not isinstance(x, Weight):

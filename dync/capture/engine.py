@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import linecache
+import string
 import sys
 import types
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ from dync.capture.image import SYMBOLIC, Image, Roots, substitute, take
 from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
 from dync.capture.markers import DOOR, Markers, Site, bind, instrument
 from dync.capture.places import NN, Activation, can_mark, frames, is_user, span_of
-from dync.capture.recorder import DispatchMode, FunctionMode, Recorder
+from dync.capture.recorder import DispatchMode, FunctionMode, Recorder, Use
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
-from dync.capture.text import SymText
-from dync.capture.tape import CaseExit, Event, ForkExit, JumpExit, RaiseExit, Rec, To, Val, Weight
+from dync.capture.tape import CaseExit, Event, ForkExit, JumpExit, Op, RaiseExit, Rec, To, Val, Weight
+from dync.capture.text import SymText, formatted, join
 from dync.capture.weights import Weights
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
@@ -700,25 +701,50 @@ class Engine:
         if sequence and isinstance(index, torch.SymInt):
             return self.of_model(lambda: container[self.choose(index, len(container))])
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
+            if isinstance(index, SymText) and index.number() is None:
+                return self.text_of(index)
             keys = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
             values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
             fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
-            n = self.pick(index.number if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
+            n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
             return self.of_model(lambda: container[fitting[n][0] if n < len(fitting) else "a number known only at run time"])
         return container[index]
 
     def text(self, *parts: Any) -> Any:
         """An f-string: (value, conversion, format) or literal text a part."""
-        parts = tuple((p[0].item(), p[1], p[2]) if isinstance(p, tuple) and isinstance(p[0], torch.Tensor) and p[0].dim() == 0 and p[1] == -1 else p for p in parts)
-        symbolic = [p for p in parts if isinstance(p, tuple) and isinstance(p[0], SYMBOLIC)]
-        if not symbolic:
-            convert = {-1: lambda v: v, ord("r"): repr, ord("s"): str, ord("a"): ascii}
-            return "".join(p if isinstance(p, str) else format(convert[p[1]](p[0]), p[2]) for p in parts)
-        value, _, spec = symbolic[0]
-        if len(symbolic) > 1 or spec or not isinstance(value, torch.SymInt) or any(not isinstance(p, str) and p is not symbolic[0] for p in parts):
-            return self.text_of(value)
-        n = parts.index(symbolic[0])
-        return SymText(self, "".join(parts[:n]), value, "".join(parts[n + 1:]))
+        return join(self, [p if isinstance(p, str) else formatted(self, *p) for p in parts])
+
+    def format(self, pattern: str, *args: Any, **kwargs: Any) -> Any:
+        """`pattern.format(...)`."""
+        if not any(isinstance(a, (torch.Tensor, SymText, *SYMBOLIC)) for a in (*args, *kwargs.values())):
+            return pattern.format(*args, **kwargs)
+        pieces: list[Any] = []
+        formatter, automatic = string.Formatter(), iter(range(len(args)))
+        for literal, name, spec, conversion in formatter.parse(pattern):
+            pieces.append(literal)
+            if name is not None:
+                value, _ = formatter.get_field(name or str(next(automatic)), args, kwargs)
+                pieces.append(formatted(self, value, ord(conversion) if conversion else -1, spec or ""))
+        return join(self, pieces)
+
+    def print(self, *items: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
+        """`print` by the model: done at run time, in its place."""
+        self.check_alive()
+        frame = sys._getframe(1)
+        if not is_user(frame.f_code):
+            self.original_print(*items, sep=sep, end=end, file=file, flush=flush)
+            return
+        event = self.next_event("print", ("print",))
+        if event is None:
+            if file not in (None, sys.stdout):
+                self.refuse("DY211", "the model prints to a file", "files are opened by the process that runs the artifact", "print to standard output")
+            texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
+            whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])
+            scalar = whole.expression() if isinstance(whole, SymText) else whole
+            self.check_visible(scalar)
+            self.rec.ops.append(Op("print", (Use(scalar), "\n" if end is None else end), {}, (), True, self.span(), True))
+            self.rec.log.append(Event("print", ("print",), None))
+            self.cursor += 1
 
     def of_model(self, read: Any) -> Any:
         """Does what the user's code asked for; an exception is the model's own."""
@@ -924,6 +950,7 @@ class Engine:
         return self.recorder.call(func, args, kwargs)
 
     root_frame: Any = None
+    original_print: Any = print
     making = False
     """While a parameter's fake is made: its sizes fit by construction."""
 

@@ -216,9 +216,11 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_Call(self, s: ast.Call) -> ast.expr:
         self.generic_visit(s)
-        if isinstance(s.func, ast.Name) and s.func.id in ("int", "float", "bool", "isinstance", "range", "round", "len", "str", "print", "min", "max", "sum",
+        if isinstance(s.func, ast.Name) and s.func.id in ("int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum",
                                                           "divmod"):
             s.func = self.put_expr(s.func, _call("builtin", s.func))
+        elif isinstance(s.func, ast.Attribute) and s.func.attr == "format" and isinstance(s.func.value, ast.Constant) and isinstance(s.func.value.value, str):
+            return self.put_expr(s, ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [s.func.value, *s.args], s.keywords))
         elif isinstance(s.func, ast.Attribute) and isinstance(s.func.value, ast.Name) and s.func.value.id in ("math", "np", "numpy"):
             s.func = self.put_expr(s.func, _call("builtin", s.func))
         return s

@@ -9,6 +9,7 @@ from typing import Any, Callable
 import torch
 
 from dync.capture.image import SYMBOLIC
+from dync.capture.text import SymText
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
 from dync.ir.trees import kind_of
@@ -32,7 +33,7 @@ def class_name(cls: type) -> str:
 
 def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
     """`leaf(value, path)` gives the operand of each tensor and symbolic number."""
-    if isinstance(x, (torch.Tensor, *SYMBOLIC)):
+    if isinstance(x, (torch.Tensor, SymText, *SYMBOLIC)):
         return Leaf(leaf(x, where))
     if x is None or type(x) in (bool, int, float, str):
         found = leaf(x, where)

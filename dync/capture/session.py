@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import linecache
 import random
@@ -23,6 +24,7 @@ from dync.capture.places import is_user
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
+from dync.capture.text import SymText
 from dync.capture.weights import Weights
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.flow import Leaf, Slot
@@ -205,6 +207,9 @@ class Session:
     def leaf(self, x: Any, where: str) -> Any:
         if isinstance(x, torch.Tensor):
             return self.engine.value(x)
+        if isinstance(x, SymText):
+            self.engine.check_visible(x.expression())
+            return x.expression()
         if isinstance(x, SYMBOLIC):
             scalar = scalar_of(x)
             if isinstance(scalar, (bool, int, float)):
@@ -326,6 +331,8 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
             raise
 
     patch(nn.Module, "__getattr__", getattr_)
+    engine.original_print = builtins.print
+    patch(builtins, "print", engine.print)
     for cls in SYMBOLIC:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))

@@ -1,26 +1,89 @@
-"""Text with one integer in it that is known only at run time: good for looking up `experts[f"expert_{i}"]`, and for nothing else."""
+"""Text that holds numbers known only at run time: what an f-string, `str.format` or print makes of them.
+
+It may be printed, raised with an exception, returned, and used to look up a key that ends in a number
+(`experts[f"expert_{i}"]`). Anything else would need its characters now and is refused.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
+import torch
+
+from dync.capture.scalars import Expr, scalar_of
+
+CONVERSIONS = {-1: "", ord("s"): "str", ord("r"): "repr"}
+
 
 class SymText:
-    """`prefix` + number + `suffix`."""
+    """parts: literal text, and expressions of kind "str"; `numbers` holds the integer behind a part that is a plain integer."""
 
-    __slots__ = ("engine", "prefix", "number", "suffix")
+    __slots__ = ("engine", "parts", "numbers")
 
-    def __init__(self, engine: Any, prefix: str, number: Any, suffix: str) -> None:
-        self.engine, self.prefix, self.number, self.suffix = engine, prefix, number, suffix
+    def __init__(self, engine: Any, parts: list[Any], numbers: dict[int, Any]) -> None:
+        self.engine, self.parts, self.numbers = engine, parts, numbers
+
+    def expression(self) -> Any:
+        """The whole text as one scalar expression."""
+        whole: Any = self.parts[0]
+        for part in self.parts[1:]:
+            whole = Expr("add", (whole, part), "str")
+        return whole
+
+    def number(self) -> Any:
+        """The only number in it, an integer; None where there is another form."""
+        symbolic = [i for i, p in enumerate(self.parts) if not isinstance(p, str)]
+        return self.numbers.get(symbolic[0]) if len(symbolic) == 1 else None
 
     def number_in(self, text: str) -> int | None:
         """The number for which this is `text`, if there is one."""
-        found = re.fullmatch(re.escape(self.prefix) + r"(-?(?:0|[1-9]\d*))" + re.escape(self.suffix), text)
+        pattern = "".join(re.escape(p) if isinstance(p, str) else r"(-?(?:0|[1-9]\d*))" for p in self.parts)
+        found = re.fullmatch(pattern, text)
         return int(found.group(1)) if found and found.group(1) != "-0" else None
+
+    def __add__(self, other: Any) -> Any:
+        return join(self.engine, [self, other]) if isinstance(other, (str, SymText)) else NotImplemented
+
+    def __radd__(self, other: Any) -> Any:
+        return join(self.engine, [other, self]) if isinstance(other, str) else NotImplemented
 
     def _refuse(self, *_: Any) -> Any:
         return self.engine.text_of(self)
 
-    __str__ = __repr__ = __eq__ = __hash__ = __len__ = __add__ = __radd__ = __contains__ = __format__ = __getitem__ = __lt__ = _refuse  # type: ignore[assignment]
+    __str__ = __repr__ = __eq__ = __hash__ = __len__ = __contains__ = __format__ = __getitem__ = __lt__ = _refuse  # type: ignore[assignment]
     __mod__ = __iter__ = __bool__ = _refuse  # type: ignore[assignment]
+
+
+def join(engine: Any, items: list[Any]) -> Any:
+    """Texts one after another: a str where all are."""
+    parts: list[Any] = []
+    numbers: dict[int, Any] = {}
+    for item in items:
+        if isinstance(item, SymText):
+            numbers.update({len(parts) + i: n for i, n in item.numbers.items()})
+            parts += item.parts
+        elif item != "":
+            parts.append(item)
+    return SymText(engine, parts, numbers) if any(not isinstance(p, str) for p in parts) else "".join(parts)
+
+
+def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
+    """One value as format(value, spec) makes it."""
+    if isinstance(value, torch.Tensor) and value.dim() == 0 and conversion == -1:
+        value = value.item()
+    if isinstance(value, SymText):
+        return value if spec == "" and conversion in (-1, ord("s")) else engine.text_of(value)
+    if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
+        op = CONVERSIONS.get(conversion)
+        if op is None or not isinstance(spec, str):
+            return engine.text_of(value)
+        number = scalar_of(value)
+        if isinstance(number, (bool, int, float)):
+            value = number
+        else:
+            text = Expr(op, (number,), "str") if op else Expr("format", (number, spec), "str")
+            text = Expr("format", (text, spec), "str") if op and spec else text
+            return SymText(engine, [text], {0: value} if isinstance(value, torch.SymInt) and spec == "" else {})
+    convert = {-1: lambda v: v, ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion]
+    return format(convert(value), spec)

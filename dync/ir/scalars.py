@@ -32,6 +32,8 @@ SCALAR_OPS: dict[str, ScalarOp] = {
     "invert": ScalarOp(operator.invert, "~{0}"),
     "int": _call(int, "int"), "float": _call(float, "float"), "bool": _call(bool, "bool"), "abs": _call(abs, "abs"),
     "round": _call(round, "round"), "round_digits": _call(round, "round", 2), "min": _call(min, "min", 2), "max": _call(max, "max", 2),
+    "format": _call(format, "format", 2), "str": _call(str, "str"), "repr": _call(repr, "repr"),
+    "print": ScalarOp(lambda text, end: print(text, end=end), "print({0}, end={1})"),
     "select": ScalarOp(lambda c, a, b: a if c else b, "({1} if {0} else {2})"),
     **{f"math.{n}": _call(getattr(math, n), f"math.{n}") for n in (
         "sqrt", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
