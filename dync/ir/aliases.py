@@ -57,6 +57,36 @@ def _left_in(program: Program, slot: str) -> list[Operand]:
     return [o for e in exits for w in e.writes if w.slot == slot for o in leaves(w.tree)]
 
 
+def written_memory(program: Program, found: Mapping[str, Memory] | None = None) -> Memory:
+    """Names of the memory that some block writes, itself or through a view made elsewhere."""
+    if not any(b.flow.mutates for b in program.blocks):
+        return frozenset()
+    found = memory(program) if found is None else found
+    return frozenset().union(*(found.get(m, frozenset((f"@{m}",))) for b in program.blocks for m in b.flow.mutates))
+
+
+def written_weights(program: Program) -> tuple[str, ...]:
+    """Names of the weights that some block writes, itself or through a view made elsewhere."""
+    written = written_memory(program)
+    return tuple(n for n in program.weights if f"@{n}" in written)
+
+
+def keeps_aliases(program: Program) -> frozenset[str]:
+    """Names of the blocks whose results must stay views: another block writes memory that one of them shares with something else.
+
+    Code for such a block must give views where its graph does, as eager does; copies would not show the write.
+    """
+    found = memory(program)
+    written = written_memory(program, found)
+    kept = set()
+    for block in program.blocks if written else ():
+        results = [found[r.name] & written for r in block.flow.results]
+        own = [t for r in results for t in r if t.startswith(f"{block.name}.")]
+        if len(own) != len(set(own)) or len(own) < sum(map(len, results)):
+            kept.add(block.name)
+    return frozenset(kept)
+
+
 def overlaps(block: Block, found: Mapping[str, Memory]) -> tuple[tuple[str, str], ...]:
     """Pairs of a value or weight that `block` writes and another that it reads which may be the same memory.
 

@@ -10,6 +10,7 @@ from torch.fx import Graph, Node
 from torch.fx.node import map_arg
 
 from dync.errors import DyncError, GuardError
+from dync.ir.aliases import written_weights as written_weights
 from dync.ir.binding import bind
 from dync.ir.classes import exception_class
 from dync.ir.flow import Branch, Edge, Jump, Raise, Return, Switch
@@ -53,7 +54,7 @@ def run(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None 
     """As `interpret`, but an exception of the model comes back in the Outcome, with its trace."""
     state = {} if state is None else state
     initial_state(program, state)
-    weights = {**program.weights, **{n: state[n] for n in written_weights(program)}}
+    weights = {**program.weights, **{n: state[n] for n in program.written_weights}}
     walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, state))
     with torch.no_grad():
         return walk.run(state, limit)
@@ -61,17 +62,12 @@ def run(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None 
 
 def initial_state(program: Program, state: MutableMapping[str, Any]) -> None:
     """Fills in what `state` lacks: each slot's first value, and a copy of each weight that the program writes."""
-    for slot in program.slots:
-        if slot.name not in state:
-            state[slot.name] = build(slot.initial, program.weights.__getitem__)
-    for name in written_weights(program):
+    for name in program.written_weights:
         if name not in state:
             state[name] = program.weights[name].detach().clone()
-
-
-def written_weights(program: Program) -> tuple[str, ...]:
-    """Names of the weights that some block writes in place."""
-    return tuple(dict.fromkeys(n for b in program.blocks for n in b.flow.mutates if n in b.weights))
+    for slot in program.slots:
+        if slot.name not in state:
+            state[slot.name] = build(slot.initial, lambda n: state.get(n, program.weights[n]))
 
 
 def run_graph(graph: Graph, inputs: Iterable[Any], weights: Mapping[str, torch.Tensor]) -> tuple[Any, ...]:

@@ -16,6 +16,7 @@ Meaning: `interpret.interpret`. Legality: `verify.verify`, one function per inva
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Mapping
 
@@ -62,6 +63,13 @@ class Program:
 
     def block(self, name: str) -> Block:
         return next(b for b in self.blocks if b.name == name)
+
+    @cached_property
+    def written_weights(self) -> tuple[str, ...]:
+        """Names of the weights that some block writes, itself or through a view made in another block."""
+        from dync.ir.aliases import written_weights
+
+        return written_weights(self)
 
     def with_blocks(self, blocks: tuple[Block, ...], note: str) -> Program:
         """The same program with other blocks; `note` goes into the history."""

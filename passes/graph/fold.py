@@ -22,7 +22,6 @@ from torch.fx.node import map_arg
 
 from dync.ir.effects import is_pure, roots, written
 from dync.ir.flow import Branch, Jump, Switch
-from dync.ir.interpret import written_weights
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import copy_graph, drop_results, replace_values
 from dync.ir.scalars import SCALAR_OPS
@@ -51,7 +50,7 @@ class Fold(Pass):
 
     def _round(self, program: Program) -> Program:
         weights = dict(program.weights)
-        frozen = frozenset(weights) - frozenset(written_weights(program))
+        frozen = frozenset(weights) - frozenset(program.written_weights)
         blocks = tuple(_Graph(b, weights, frozen, self.limit).folded() for b in program.blocks)
         if any(a is not b for a, b in zip(blocks, program.blocks)):
             program = replace(program, blocks=blocks, weights=weights)

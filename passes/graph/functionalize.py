@@ -24,7 +24,7 @@ from torch.fx.node import map_arg
 from dync.ir.effects import aliased, is_pure, roots, written
 from dync.ir.rewrite import call
 from dync.ir.types import UNKNOWN, Span
-from dync.passes.graph.variants import functional_variant, new_values
+from dync.passes.graph.variants import functional_variant, new_values, resizes
 from dync.passes.graph.views import MAYBE, RESHAPES, SAME, UNDO, Step, is_item, item_of
 
 
@@ -185,6 +185,8 @@ class _Functionalizer:
         for target in targets:
             if len(self.memory[target]) > 1:
                 raise _RefusedError(f"{node.target} writes one of several tensors", node)
+        if resizes(node):
+            raise _RefusedError(f"{node.target} gives its out= another shape", node)
         made, values = new_values(self._emit, node, variant, self._read, [self._value(self._of(t)) for t in targets])
         for target, value in zip(targets, values, strict=True):
             self._store(self._of(target), value, node)

@@ -36,13 +36,25 @@ def functional_variant(node: Node) -> OpOverload | None:
 def _variant(target: OpOverload) -> OpOverload | None:
     namespace, _, name = target._schema.name.partition("::")
     packet = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
-    first = target._schema.arguments[0]
-    if not name.endswith("_") or packet is None or first.alias_info is None or sum(
-            a.alias_info is not None and a.alias_info.is_write for a in target._schema.arguments) != 1 or str(first.type) != "Tensor":
+    given = target._schema.arguments
+    writes = [a for a in given if a.alias_info is not None and a.alias_info.is_write]
+    if packet is None or any(str(a.type) != "Tensor" for a in writes):
         return None
-    wanted = [(a.name, str(a.type)) for a in target._schema.arguments]
+    if name.endswith("_") and writes == [given[0]]:
+        wanted = [(a.name, str(a.type)) for a in given]
+    elif torch.Tag.out in target.tags and all(a.is_out for a in writes):
+        wanted = [(a.name, str(a.type)) for a in given if not a.is_out]
+    else:
+        return None
     found = [getattr(packet, o) for o in packet.overloads()]
     return next((f for f in found if not f._schema.is_mutable and [(a.name, str(a.type)) for a in f._schema.arguments] == wanted), None)
+
+
+def resizes(node: Node) -> bool:
+    """Whether an out= argument has another shape than what is written to it."""
+    out = [v for a, v in arguments(node) if a.is_out]
+    results = node.meta["val"] if len(out) > 1 else [node.meta["val"]]
+    return any(len(o.meta["val"].shape) != r.dim() or not all(map(_equal, o.meta["val"].shape, r.shape)) for o, r in zip(out, results))
 
 
 def new_values(
@@ -55,6 +67,8 @@ def new_values(
         made = emit(variant, *(given[n] for n in names), like=node)
         count = _STATISTICS[node.target][1]  # type: ignore[index]
         return made, [_item(emit, made, count + i, o) for i, o in enumerate(old)]
+    if torch.Tag.out in node.target.tags:  # type: ignore[union-attr]
+        return _written_out(emit, node, variant, given, old)
     (self,) = old
     match variant:
         case aten.copy.default:
@@ -69,6 +83,15 @@ def new_values(
             made = emit(variant, *read(node.args), like=self, **read(dict(node.kwargs)), **_defaults(node, variant, given))
             made = _as_like(emit, made, self)
     return None, [made]
+
+
+def _written_out(emit: Emit, node: Node, variant: OpOverload, given: Mapping[str, Any], old: Sequence[Node]) -> tuple[Node | None, list[Node]]:
+    """What an operation with out= arguments writes into them; with one, it gives that one back."""
+    own = [a for a in variant._schema.arguments if a.name in given]
+    made = emit(variant, *(given[a.name] for a in own if not a.kwarg_only), like=node, **{a.name: given[a.name] for a in own if a.kwarg_only})
+    items = [made] if len(old) == 1 else [_item(emit, made, i, o) for i, o in enumerate(old)]
+    values = [_as_like(emit, v, o) for v, o in zip(items, old, strict=True)]
+    return (None if len(old) == 1 else made), values
 
 
 def _defaults(node: Node, variant: OpOverload, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -163,6 +163,16 @@ def test_scatter_and_index_writes():
     case(f, None, {"i": torch.tensor([2, 0])}, x="float32[3, 4]", y="float32[3, 4]")
 
 
+def test_out_arguments():
+    def f(x):
+        y, v, i = torch.zeros(2, 3), torch.zeros(2), torch.zeros(2, dtype=torch.int64)
+        torch.exp(x, out=y)
+        torch.add(x[0], 1, alpha=2, out=y[1])
+        torch.max(y, 1, out=(v, i))
+        return y, v, i
+    case(f, x="float32[2, 3]")
+
+
 def test_split_and_unbind_give_views():
     def f(x):
         y = x * 1
@@ -194,7 +204,7 @@ def test_a_graph_without_writes_stays_as_it_is():
     (lambda x: ((x * 1).as_strided((2,), (1,)).zero_(),), "aten.zero_.default writes through aten.as_strided.default"),
     (lambda x: ((x * 1).resize_(7),), "changes the shape of a tensor in place"),
     (lambda x: (torch._foreach_add_([x * 1], 1) and x,), "aten._foreach_add_.Scalar has no functional variant"),
-    (lambda x: (torch.exp(x, out=torch.empty(3)),), "aten.exp.out has no functional variant"),
+    (lambda x: (torch.exp(x, out=torch.empty(0)),), "aten.exp.out gives its out= another shape"),
 ])
 def test_what_is_refused_says_why_and_where(function, reason):
     graph, _ = trace(function, x="float32[3]")
