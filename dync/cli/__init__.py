@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ VERBS = {
     "inspect": "Show what an artifact holds.",
     "targets": "Show the backends, and what each can compile and run here.",
 }
+
+INTERRUPTED, PIPE_CLOSED = 130, 141
+"""Exit codes after SIGINT and SIGPIPE, as shells give them."""
 
 EPILOGUE = """MODEL is model.py, model.py:Name or package.module:Name.
 Every verb takes --json (data on stdout) and --debug (tracebacks).
@@ -61,7 +65,10 @@ def invoke(tokens: Sequence[str]) -> int:
         return exit.code if isinstance(exit.code, int) else 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except Exception as error:
         if debug:
             raise

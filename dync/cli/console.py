@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 INTERNAL = 70
 """Exit code of an error that is dync's own fault (EX_SOFTWARE)."""
+EXTRAS = {"torch": "capture", "libcst": "capture", "networkx": "capture", "onnx": "onnx", "onnxruntime": "onnx"}
+"""Libraries that a verb may need → the extra that brings them."""
 
 
 def emit(data: Any, as_json: bool) -> None:
@@ -34,6 +36,9 @@ def complain(error: Exception) -> int:
     if isinstance(error, DyncError):
         print(f"{plain_name(error)}: {error}", file=sys.stderr)
         return error.exit_code
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        print(f"usage error: this needs {error.name}, which is not installed: pip install 'dync[{EXTRAS[error.name]}]'", file=sys.stderr)
+        return UsageError.exit_code
     if isinstance(error, OSError) and error.strerror:
         print(f"file error: {error.filename or ''}: {error.strerror}".replace(" : ", " "), file=sys.stderr)
         return UsageError.exit_code

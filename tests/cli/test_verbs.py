@@ -245,3 +245,15 @@ def test_unknown_verbs_and_help(capsys):
 def test_every_verb_has_help_and_json(verb, capsys):
     assert invoke([verb, "--help"]) == 0
     assert "--json" in capsys.readouterr().out
+
+
+def test_a_reader_that_goes_away_is_no_error(home):
+    done = subprocess.run(f"{sys.executable} -P -m dync inspect a.dync | head -1", shell=True, capture_output=True, text=True, cwd=home)
+    assert done.stdout.startswith("a.dync: Exits") and done.stderr == ""
+
+
+def test_fuzz(capsys, tmp_path):
+    code = invoke(["fuzz", "--count", "1", "--seed", "2", "-o", str(tmp_path), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == (0 if found["ok"] else 1) and found["count"] == 1 and found["backends"] == ["onnxruntime"]
+    assert invoke(["fuzz", "--backend", "nope"]) == 2

@@ -41,3 +41,10 @@ def test_file_errors_name_the_file(capsys, tmp_path):
 
 def test_plain_names():
     assert plain_name(dync.GuardError("")) == "guard error" and plain_name(dync.DyncError("")) == "dync error"
+
+
+def test_a_missing_library_says_what_to_install(capsys):
+    with pytest.raises(ModuleNotFoundError) as caught:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+    assert complain(caught.value) == 2
+    assert capsys.readouterr().err == "usage error: this needs torch, which is not installed: pip install 'dync[capture]'\n"
