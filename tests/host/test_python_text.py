@@ -75,14 +75,25 @@ def test_expressions_mean_what_they_say() -> None:
         assert eval(negated(pool[-1][0]), {}, values) == (not value)
 
 
-@pytest.mark.parametrize(("ops", "text"), [
-    ((("add", "a", "b"), ("mul", 0, "c")), "(a + b) * c"), ((("mul", "a", "b"), ("add", 0, "c")), "a * b + c"),
-    ((("sub", "b", "c"), ("sub", "a", 0)), "a - (b - c)"), ((("sub", "a", "b"), ("sub", 0, "c")), "a - b - c"),
-    ((("neg", "a"), ("pow", 0, "b")), "(-a) ** b"), ((("pow", "a", "b"), ("neg", 0)), "-a ** b"), ((("pow", "a", "b"), ("pow", 0, "c")), "(a ** b) ** c"),
-    ((("lt", "a", "b"), ("eq", 0, "c")), "(a < b) == c"), ((("lt", "a", "b"), ("and_", 0, "c")), "(a < b) & c"),
-    ((("gt", "a", "b"), ("not_", 0)), "not a > b"), ((("not_", "a"), ("add", 0, "b")), "(not a) + b"),
-    ((("math.sqrt", "a"), ("add", 0, "b")), "math.sqrt(a) + b"), ((("select", "a", "b", "c"), ("add", 0, "b")), "(b if a else c) + b"),
-    ((("max", "a", "b"), ("abs", 0)), "abs(max(a, b))")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("ops", "text"),
+    [
+        ((("add", "a", "b"), ("mul", 0, "c")), "(a + b) * c"),
+        ((("mul", "a", "b"), ("add", 0, "c")), "a * b + c"),
+        ((("sub", "b", "c"), ("sub", "a", 0)), "a - (b - c)"),
+        ((("sub", "a", "b"), ("sub", 0, "c")), "a - b - c"),
+        ((("neg", "a"), ("pow", 0, "b")), "(-a) ** b"),
+        ((("pow", "a", "b"), ("neg", 0)), "-a ** b"),
+        ((("pow", "a", "b"), ("pow", 0, "c")), "(a ** b) ** c"),
+        ((("lt", "a", "b"), ("eq", 0, "c")), "(a < b) == c"),
+        ((("lt", "a", "b"), ("and_", 0, "c")), "(a < b) & c"),
+        ((("gt", "a", "b"), ("not_", 0)), "not a > b"),
+        ((("not_", "a"), ("add", 0, "b")), "(not a) + b"),
+        ((("math.sqrt", "a"), ("add", 0, "b")), "math.sqrt(a) + b"),
+        ((("select", "a", "b", "c"), ("add", 0, "b")), "(b if a else c) + b"),
+        ((("max", "a", "b"), ("abs", 0)), "abs(max(a, b))"),
+    ],
+)
 def test_parentheses(ops, text) -> None:
     made: list[Expression] = []
     for op, *args in ops:
@@ -92,7 +103,16 @@ def test_parentheses(ops, text) -> None:
 
 def test_constants() -> None:
     assert [literal(lit(v)).text for v in (None, True, 1, -2, 1.5, float("inf"), float("-inf"), float("nan"), "it's")] == [
-        "None", "True", "1", "-2", "1.5", "inf", "-inf", "nan", '"it\'s"']  # fmt: skip
+        "None",
+        "True",
+        "1",
+        "-2",
+        "1.5",
+        "inf",
+        "-inf",
+        "nan",
+        '"it\'s"',
+    ]
     assert apply("pow", (literal(lit(-2)), variable("a"))).text == "(-2) ** a"
 
 
@@ -211,15 +231,19 @@ BROKEN = {
     "block 'b0' reads 'y', which nothing defines": lambda f: replace(f, blocks=(replace(f.blocks[0], inputs=("y",)),)),
     "two blocks have one name": lambda f: replace(f, blocks=f.blocks * 2),
     "block 'b0' goes to 'b9', which does not exist": lambda f: replace(f, blocks=(replace(f.blocks[0], exit=Jump(Edge("b9"))),)),
-    "block 'b0' gives 1 values to 'b0', which takes 0": lambda f: replace(f, blocks=(replace(f.blocks[0], exit=Jump(Edge("b0", (lit(1),)))),)),
+    "block 'b0' gives 1 values to 'b0', which takes 0": lambda f: replace(
+        f, blocks=(replace(f.blocks[0], exit=Jump(Edge("b0", (lit(1),)))),)
+    ),
     "entry block 'b0' has parameters": lambda f: replace(f, blocks=(replace(f.blocks[0], params=(Value("p", INT),)),)),
     "two values have one name": lambda f: replace(f, blocks=(replace(f.blocks[0], results=(Value("x", INT),)),)),
     "unknown host operation 'system'": lambda f: replace(f, blocks=(replace(f.blocks[0], host=(HostOp(Value("h", INT), "system", ()),)),)),
     "host operation 'add' takes 2 operands, not 1": lambda f: replace(
-        f, blocks=(replace(f.blocks[0], host=(HostOp(Value("h", INT), "add", (lit(1),)),)),)),
+        f, blocks=(replace(f.blocks[0], host=(HostOp(Value("h", INT), "add", (lit(1),)),)),)
+    ),
     "block 'b0' writes a slot that does not exist": lambda f: replace(
-        f, blocks=(replace(f.blocks[0], exit=Raise("builtins:ValueError", (), (_write(),))),)),
-}  # fmt: skip
+        f, blocks=(replace(f.blocks[0], exit=Raise("builtins:ValueError", (), (_write(),))),)
+    ),
+}
 
 
 def _write():

@@ -209,7 +209,10 @@ def test_members_and_weights_that_kernels_want(made, tmp_path) -> None:
     assert "wants weight 'w'" in artifact.misfit(replace(made, kernels={**made.kernels, "b0": KernelEntry("eager", (), weights=("w",))}))
     assert artifact.misfit(replace(made, kernels={})) == "block 'b0' has no kernel"
     state = package(stateful())
-    assert artifact.misfit(replace(state, weights={"seen": state.weights["seen"]})) == "state 'mean' begins as weight 'mean0', which is not there"
+    assert (
+        artifact.misfit(replace(state, weights={"seen": state.weights["seen"]}))
+        == "state 'mean' begins as weight 'mean0', which is not there"
+    )
     with pytest.raises(ArtifactError, match="must stand under blocks/, not at '../x'"):
         artifact.write(replace(made, members={"../x": b""}), tmp_path / "m.dync")
 
