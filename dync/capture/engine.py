@@ -46,6 +46,10 @@ class Restart(BaseException):
     """Ends an attempt: something was learnt that every run must know."""
 
 
+class Diverged(BaseException):
+    """A replay did not do what was recorded: the model's code is not deterministic, or dync has a bug."""
+
+
 @dataclass
 class Waiting:
     path: list[Rec]
@@ -112,7 +116,7 @@ class Engine:
             self.activations = []
             self.heap.restore()
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
-            raise AssertionError(f"replay diverged: run ended in {self.rec} of {self.path}")
+            raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")
 
     def new_rec(self, above: Rec | None) -> Rec:
         rec = Rec(len(self.records), above)
@@ -271,12 +275,12 @@ class Engine:
         if self.cursor < len(self.rec.log):
             event = self.rec.log[self.cursor]
             if event.name != name or len(event.key) != len(key):
-                raise AssertionError(f"replay diverged at {self.span()}: {name} where {event.name} ran before")
+                raise Diverged(f"replay diverged at {self.span()}: {name} where {event.name} ran before")
             self.cursor += 1
             return event
         if self.step < len(self.path) - 1:
             if self.rec.partial is None:
-                raise AssertionError(f"replay diverged at {self.span()}: {name} after the end of {self.rec}")
+                raise Diverged(f"replay diverged at {self.span()}: {name} after the end of {self.rec}")
             return self._resume_event(name)
         return None
 
@@ -290,7 +294,7 @@ class Engine:
             self.partial = list(self.path[last - 1].partial or [])
             return None
         if target.log[0].name != name:
-            raise AssertionError(f"replay diverged at {self.span()}: {name} where {target.log[0].name} ran before")
+            raise Diverged(f"replay diverged at {self.span()}: {name} where {target.log[0].name} ran before")
         self.step, self.rec, self.cursor = last, target, 1
         return target.log[0]
 
@@ -315,11 +319,11 @@ class Engine:
         if known is not None:
             return known
         if self.cursor < len(self.rec.log):
-            raise AssertionError(f"replay diverged at {self.span()}: a decision where {self.rec.log[self.cursor].name} ran before")
+            raise Diverged(f"replay diverged at {self.span()}: a decision where {self.rec.log[self.cursor].name} ran before")
         if self.step < len(self.path) - 1:
             exit = self.rec.exit
             if not isinstance(exit, ForkExit):
-                raise AssertionError(f"replay diverged at {self.span()}: a decision that was not there")
+                raise Diverged(f"replay diverged at {self.span()}: a decision that was not there")
             taken = self.path[self.step + 1] is exit.then.rec
             self.advance()
             return taken
@@ -359,11 +363,11 @@ class Engine:
         if found is not None:
             return found
         if self.cursor < len(self.rec.log):
-            raise AssertionError("replay diverged at a switch")
+            raise Diverged("replay diverged at a switch")
         if self.step < len(self.path) - 1:
             exit = self.rec.exit
             if not isinstance(exit, CaseExit):
-                raise AssertionError("replay diverged: a switch that was not there")
+                raise Diverged("replay diverged: a switch that was not there")
             target = self.path[self.step + 1]
             taken = next((n for value, to in exit.cases if to.rec is target for n, group in enumerate(groups) if value in group), none)
             self.advance()
@@ -412,7 +416,7 @@ class Engine:
             return True
         if self.step < len(self.path) - 1:
             if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, ForkExit):
-                raise AssertionError("replay diverged at a size condition")
+                raise Diverged("replay diverged at a size condition")
             self.advance()
             return True
         self.check_visible(predicate)
@@ -628,7 +632,7 @@ class Engine:
             key = (position, "header")
             if not self.live:
                 if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, JumpExit) or self.rec.exit.to.rec.pending != key:
-                    raise AssertionError("replay diverged at a loop's head")
+                    raise Diverged("replay diverged at a loop's head")
                 self.advance()
                 new = self._write_back(self.rec.state, site, act, extra, False)
             else:
@@ -650,7 +654,7 @@ class Engine:
     def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int) -> None:
         self.check_alive()
         if not self.live:
-            raise AssertionError("replay diverged at a loop's end")
+            raise Diverged("replay diverged at a loop's end")
         with torch._C.DisableTorchFunction():
             self.note_writes()
             image = take(self.roots(site, act, extra, False), self.heap, self.value)
@@ -701,7 +705,7 @@ class Engine:
         if sequence and isinstance(index, torch.SymInt):
             return self.of_model(lambda: container[self.choose(index, len(container))])
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
-            if isinstance(index, SymText) and index.number() is None:
+            if isinstance(index, SymText) and (index.vague or index.number() is None):
                 return self.text_of(index)
             keys = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
             values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
@@ -740,7 +744,7 @@ class Engine:
                 self.refuse("DY211", "the model prints to a file", "files are opened by the process that runs the artifact", "print to standard output")
             texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
             whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])
-            scalar = whole.expression() if isinstance(whole, SymText) else whole
+            scalar = whole.exact() if isinstance(whole, SymText) else whole
             self.check_visible(scalar)
             self.rec.ops.append(Op("print", (Use(scalar), "\n" if end is None else end), {}, (), True, self.span(), True))
             self.rec.log.append(Event("print", ("print",), None))
@@ -927,7 +931,7 @@ class Engine:
         roots = self.roots(site, act, extra, leaving, pending)
         image = take(roots, self.heap, self.loose_value)
         if image.signature != signature:
-            raise AssertionError(f"replay diverged at a join: {describe_difference(image.signature, signature)}")
+            raise Diverged(f"replay diverged at a join: {describe_difference(image.signature, signature)}")
         own = substitute(roots, self.heap, self.loose_value, new)
         changed = {n: v for n, v in own.items() if v is not roots.own[n]}
         act.starts[site.depth] = self.rec
@@ -1012,4 +1016,4 @@ def describe_split(a: Image, b: Image, site: Site) -> str:
     return f"after line {site.line}, {name or 'a value'!r} differs in structure between paths"
 
 
-__all__ = ["Engine", "Restart", "Suspended"]
+__all__ = ["Diverged", "Engine", "Restart", "Suspended"]

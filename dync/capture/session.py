@@ -15,7 +15,7 @@ from torch import nn
 from torch.fx.experimental.sym_node import SymNode
 
 from dync.capture.emit import emit
-from dync.capture.engine import Engine, Restart, Suspended
+from dync.capture.engine import Diverged, Engine, Restart, Suspended
 from dync.capture.heap import MISSING, StaticHeap, entries, place_name, put
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe, identifier
@@ -86,6 +86,9 @@ class Session:
                 else:
                     raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state", "report this model"))
                 return self.program(records[0])
+        except Diverged as error:
+            raise CaptureError(Diagnostic("DY900", engine.span(), str(error), "the model's code did not do the same thing when it was run again",
+                                          "remove what makes it differ from run to run (time, random numbers outside torch, files)")) from error
         finally:
             engine.unmark()
             self.heap.restore()
@@ -177,10 +180,6 @@ class Session:
                 result = self.model(*args, **kwargs)
         except CaptureError:
             raise
-        except AssertionError as e:
-            if str(e).startswith("replay diverged"):
-                raise
-            self.finish_raise(e)
         except Exception as e:
             self.finish_raise(e)
         else:
@@ -201,15 +200,16 @@ class Session:
     def end(self, exit: Any) -> None:
         engine = self.engine
         if not engine.live:
-            raise AssertionError(f"replay diverged: the model ended before {engine.rec} did")
+            raise Diverged(f"replay diverged: the model ended before {engine.rec} did")
         engine.rec.exit = exit
 
     def leaf(self, x: Any, where: str) -> Any:
         if isinstance(x, torch.Tensor):
             return self.engine.value(x)
         if isinstance(x, SymText):
-            self.engine.check_visible(x.expression())
-            return x.expression()
+            text = x.exact() if where != "message" else x.expression()
+            self.engine.check_visible(text)
+            return text if not isinstance(text, str) else lit(text)
         if isinstance(x, SYMBOLIC):
             scalar = scalar_of(x)
             if isinstance(scalar, (bool, int, float)):
@@ -245,11 +245,12 @@ class Session:
             frames[-1][0].f_code is torch._assert.__code__))
         span = _span_at(*user[-1]) if user else UNKNOWN
         if not raised:
-            text = str(error).splitlines()[0][:200] if str(error) else ""
+            texts = [str(a) for a in error.args if not isinstance(a, SymText)]
+            text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
             raise CaptureError(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured on this path",
                                           "check that the model runs in eager on such inputs")) from error
         try:
-            args = tuple(tree_of(a, self.leaf) for a in error.args)
+            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
         except Unrepresentable as e:
             raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers")) from error
         self.end(RaiseExit(class_name(type(error)), args, self.writes(), span))

@@ -19,10 +19,14 @@ CONVERSIONS = {-1: "", ord("s"): "str", ord("r"): "repr"}
 class SymText:
     """parts: literal text, and expressions of kind "str"; `numbers` holds the integer behind a part that is a plain integer."""
 
-    __slots__ = ("engine", "parts", "numbers")
+    __slots__ = ("engine", "parts", "numbers", "vague")
 
-    def __init__(self, engine: Any, parts: list[Any], numbers: dict[int, Any]) -> None:
-        self.engine, self.parts, self.numbers = engine, parts, numbers
+    def __init__(self, engine: Any, parts: list[Any], numbers: dict[int, Any], vague: bool = False) -> None:
+        self.engine, self.parts, self.numbers, self.vague = engine, parts, numbers, vague
+
+    def exact(self) -> Any:
+        """`expression`, refused where a tensor's numbers are only hinted at: that will do for an error message alone."""
+        return self.engine.text_of(self) if self.vague else self.expression()
 
     def expression(self) -> Any:
         """The whole text as one scalar expression."""
@@ -65,13 +69,16 @@ def join(engine: Any, items: list[Any]) -> Any:
             parts += item.parts
         elif item != "":
             parts.append(item)
-    return SymText(engine, parts, numbers) if any(not isinstance(p, str) for p in parts) else "".join(parts)
+    vague = any(isinstance(i, SymText) and i.vague for i in items)
+    return SymText(engine, parts, numbers, vague) if vague or any(not isinstance(p, str) for p in parts) else "".join(parts)
 
 
 def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
     """One value as format(value, spec) makes it."""
     if isinstance(value, torch.Tensor) and value.dim() == 0 and conversion == -1:
         value = value.item()
+    if isinstance(value, torch.Tensor):
+        return SymText(engine, [f"<tensor {str(value.dtype).removeprefix('torch.')} of {value.dim()} dimensions>"], {}, True)
     if isinstance(value, SymText):
         return value if spec == "" and conversion in (-1, ord("s")) else engine.text_of(value)
     if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
