@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
 from dync.backends.kernels import canonical_weights
 from dync.errors import BackendError
+from dync.ir.types import TensorType
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -28,11 +29,18 @@ class Eager:
 
         if find_spec("torch") is None:
             return Declined("torch is not installed: pip install torch==2.13.0")
-        return Available(version("torch"), ("cpu", "cuda"), ("cpu", "cuda"))
+        import torch
+
+        devices = ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",)
+        return Available(version("torch"), devices, devices)
 
     def supports(self, kernel: Kernel, target: Target) -> Declined | None:
-        """Everything on the device that it was captured on."""
-        return None
+        """Everything, on the kind of device that it was captured on."""
+        types = [v.type for v in (*kernel.inputs, *kernel.results) if isinstance(v.type, TensorType)]
+        devices = {t.device.partition(":")[0] for t in types} | {w.device.type for w in kernel.weights.values()}
+        if not devices or target.kind in devices:
+            return None
+        return Declined(f"captured on {', '.join(sorted(devices))}: to run it on {target.kind}, capture it with model and inputs there")
 
     def compile(self, kernel: Kernel, target: Target, threads: int = 0) -> BlockCode:
         """graph.json: see `document`. Raises BackendError for a constant that JSON cannot hold."""

@@ -148,3 +148,8 @@ def test_reports_outlive_the_artifact(program, tmp_path):
 
 def test_available_is_data():
     assert isinstance(Eager().available(), Available)
+
+
+def test_a_target_that_nothing_was_captured_for(program):
+    with pytest.raises(BackendError, match="eager: captured on cpu: to run it on cuda"):
+        dync.compile(program, X, target="cuda")
