@@ -257,3 +257,10 @@ def test_fuzz(capsys, tmp_path):
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ok"] else 1) and found["count"] == 1 and found["backends"] == ["onnxruntime"]
     assert invoke(["fuzz", "--backend", "nope"]) == 2
+
+
+def test_an_artifact_that_runs_in_torch_runs_in_a_fresh_process(home):
+    assert invoke(["compile", "exits_model.py", "-o", "e.dync", "--backend", "eager", "--verify", "off"]) == 0
+    argv = [sys.executable, "-P", "-m", "dync", "run", "e.dync", "--input", "x=@x.npy", "-o", "e.npz"]
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=home)
+    assert done.returncode == 0 and np.load(home / "e.npz")["exit"] in (0, 1), done.stderr
