@@ -78,7 +78,7 @@ def resolve(target: str) -> Callable[..., Any]:
 class _Compiler:
     def __init__(self, graph: GraphText, weights: Weights, renamed: Mapping[str, str], device: str) -> None:
         self.graph, self.weights, self.renamed, self.device = graph, weights, renamed, device
-        self.space: dict[str, Any] = {"__builtins__": {"slice": slice, "__import__": __import__}}  # torch itself imports in the name of its caller
+        self.space: dict[str, Any] = {"__builtins__": {"slice": slice, "__import__": __import__}}  # torch imports in its caller's name
         self.locals: dict[str, str] = {}
         self.bound: dict[tuple[str, str], str] = {}
 
