@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 
 from dync.errors import DyncError
 from dync.ir.flow import edges
-from dync.ir.interpret import initial_state, run_graph, written_weights
+from dync.ir.interpret import initial_state, run_graph
 from dync.ir.program import Program
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref
@@ -29,10 +30,12 @@ def first_wrong_block(program: Program, kernels: Mapping[str, Kernel], call: Cal
     """
     state: dict[str, Any] = {}
     initial_state(program, state)
-    weights = {**program.weights, **{n: state[n] for n in written_weights(program)}}
+    weights = {**program.weights, **{n: state[n] for n in program.written_weights}}
     args, kwargs = copied(call)
     values = leaf_values(program.signature, Call(args, kwargs, call.params))
-    env = {i.value.name: values[i.path] for i in program.signature.inputs} | {p.value.name: values[p.name] for p in program.signature.params}
+    env = {i.value.name: values[i.path] for i in program.signature.inputs} | {
+        p.value.name: values[p.name] for p in program.signature.params
+    }
     env |= {s.value.name: state[s.name] for s in program.slots}
 
     def value(operand: Operand) -> Any:

@@ -5,7 +5,8 @@ A predicate that is shifted a little goes wrong only for calls near its threshol
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -24,10 +25,16 @@ def between(signature: Signature, a: Call, b: Call, part: float) -> Call | None:
     mixed: dict[str, Any] = {}
     for path, x in ours.items():
         y = theirs[path]
-        alike = isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.shape == y.shape
-        if alike and x.is_floating_point() or isinstance(x, float) and isinstance(y, float):
+        tensors = isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) and x.shape == y.shape
+        if tensors and x.is_floating_point() or isinstance(x, float) and isinstance(y, float):
             mixed[path] = x + (y - x) * part
-        elif alike and torch.equal(x, y) or not isinstance(x, torch.Tensor) and type(x) is type(y) and x == y:
+        elif (
+            tensors
+            and torch.equal(torch.as_tensor(x), torch.as_tensor(y))
+            or not isinstance(x, torch.Tensor)
+            and type(x) is type(y)
+            and x == y
+        ):
             mixed[path] = x
         else:
             return None
@@ -55,5 +62,3 @@ def close(flow: Flow, run: Callable[[Call], Trace | None], block: str, a: Call, 
 def _decided(flow: Flow, trace: Trace | None, block: str) -> str | None:
     """The first label by which a run left `block`."""
     return None if trace is None else next((said for name, said in steps(flow, trace) if name == block), None)
-
-

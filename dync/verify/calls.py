@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Iterator, Mapping, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
 
 from dync.errors import DyncError
 from dync.ir.interpret import run as run_program
-from dync.ir.interpret import written_weights
 from dync.ir.program import Program
 from dync.ir.trace import Trace
 from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
-
 
 
 @dataclass(frozen=True)
@@ -167,14 +166,21 @@ class ProgramSide:
         seed_all(self.seed)
         try:
             done = run_program(self.program, args, kwargs, dict(call.params), state=self.state)
-        except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError, DyncError) as raised:  # torch's own complaint about a value
+        except (
+            RuntimeError,
+            IndexError,
+            ValueError,
+            ArithmeticError,
+            TypeError,
+            DyncError,
+        ) as raised:  # torch's own complaint about a value
             return Effect(None, raised, args, kwargs, dict(self.state), None, torch.get_rng_state())
         return Effect(done.result, done.error, args, kwargs, dict(self.state), None, torch.get_rng_state(), done.trace)
 
 
 def state_names(program: Program) -> frozenset[str]:
     """What a program keeps from call to call: slots, and weights that it writes."""
-    return frozenset(s.name for s in program.slots) | frozenset(written_weights(program))
+    return frozenset(s.name for s in program.slots) | frozenset(program.written_weights)
 
 
 class CompiledSide:
@@ -205,6 +211,7 @@ class CompiledSide:
 
     def kernels(self) -> Mapping[str, Callable[..., tuple[Any, ...]]]:
         """Each block's loaded code, on torch tensors."""
+
         def on_torch(kernel: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
             from dync.runtime.tensors import is_tensor, to_home
 
@@ -232,7 +239,9 @@ def differences(expected: Effect, got: Effect, tolerances: Tolerances, rng: bool
     if (expected.error is None) != (got.error is None):
         said = [f"raises {type(e.error).__name__}: {e.error}" if e.error is not None else "returns" for e in (expected, got)]
         return Comparison((Difference("result", f"{said[0]} in eager, {said[1]} here"),), Error(""))
-    parts = [compare(expected.result, got.result, tolerances)] if expected.error is None else [_errors(expected.error, got.error, tolerances)]
+    parts = (
+        [compare(expected.result, got.result, tolerances)] if expected.error is None else [_errors(expected.error, got.error, tolerances)]
+    )
     parts += [compare(expected.args, got.args, tolerances, "args"), compare(dict(expected.kwargs), dict(got.kwargs), tolerances, "kwargs")]
     parts += [_states(expected, got, tolerances)]
     if rng and not torch.equal(expected.rng, got.rng):

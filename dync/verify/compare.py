@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 
@@ -25,9 +25,16 @@ class Tolerance:
     absolute: float
 
 
-DEFAULTS: Mapping[str, Tolerance] = MappingProxyType({
-    "float64": Tolerance(4096, 1e-10), "float32": Tolerance(512, 1e-5), "float16": Tolerance(16, 2e-3), "bfloat16": Tolerance(8, 1e-2),
-    "complex128": Tolerance(4096, 1e-10), "complex64": Tolerance(512, 1e-5)})
+DEFAULTS: Mapping[str, Tolerance] = MappingProxyType(
+    {
+        "float64": Tolerance(4096, 1e-10),
+        "float32": Tolerance(512, 1e-5),
+        "float16": Tolerance(16, 2e-3),
+        "bfloat16": Tolerance(8, 1e-2),
+        "complex128": Tolerance(4096, 1e-10),
+        "complex64": Tolerance(512, 1e-5),
+    }
+)
 EPS = {name: torch.finfo(getattr(torch, name)).eps for name in DEFAULTS}
 """Largest acceptable relative step; all other dtypes are compared exactly."""
 
@@ -127,7 +134,9 @@ def _walk(expected: Any, got: Any, where: str, tolerances: Tolerances) -> Iterat
             for a, b, name in zip(expected, got, names):
                 yield from _walk(a, b, where + name, tolerances)
     elif isinstance(expected, float):
-        yield from _tensors(torch.tensor(expected, dtype=torch.float64), torch.tensor(got, dtype=torch.float64), where, tolerances, "float32")
+        yield from _tensors(
+            torch.tensor(expected, dtype=torch.float64), torch.tensor(got, dtype=torch.float64), where, tolerances, "float32"
+        )
     elif hasattr(expected, "__array_interface__"):
         import numpy as np
 
@@ -144,8 +153,14 @@ def _mappings(expected: Mapping[Any, Any], got: Mapping[Any, Any], where: str, t
         yield from _walk(expected[key], got[key], f"{where}[{key!r}]", tolerances)
 
 
-def _tensors(expected: torch.Tensor, got: torch.Tensor, where: str, tolerances: Tolerances, precision: str = "") -> Iterator[Difference | Error]:
-    for name, a, b in (("dtype", expected.dtype, got.dtype), ("shape", tuple(expected.shape), tuple(got.shape)), ("device", expected.device.type, got.device.type)):
+def _tensors(
+    expected: torch.Tensor, got: torch.Tensor, where: str, tolerances: Tolerances, precision: str = ""
+) -> Iterator[Difference | Error]:
+    for name, a, b in (
+        ("dtype", expected.dtype, got.dtype),
+        ("shape", tuple(expected.shape), tuple(got.shape)),
+        ("device", expected.device.type, got.device.type),
+    ):
         if a != b:
             yield Difference(where, f"{name} {a} in eager, {b} here")
             return
@@ -175,7 +190,8 @@ def _floats(expected: torch.Tensor, got: torch.Tensor, where: str, dtype: str, t
     found = Error(where, float(error.max()), float(torch.minimum(steps, where_scaled).max()), dtype)
     yield found
     if bad.any():
-        what = f"{int(bad.sum())} of {bad.numel()} {dtype} elements differ by up to {found.absolute:.3g} ({found.ulp:.3g} ULP), {_first(expected, got, bad)}"
+        size = f"{found.absolute:.3g} ({found.ulp:.3g} ULP)"
+        what = f"{int(bad.sum())} of {bad.numel()} {dtype} elements differ by up to {size}, {_first(expected, got, bad)}"
         yield Difference(where, what, found.absolute, found.ulp)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Iterator
 
 from dync.ir.flow import Branch, Flow, Switch
 from dync.ir.program import Program
@@ -131,8 +131,10 @@ class Driver:
     def ways_to(self, block: str, label: str) -> tuple[Path, ...]:
         """Paths that leave `block` by `label`: taken ones turned there, enumerated ones, a shortest one."""
         turned = [(*prefix(p, block)[:-1], (block, label)) for p in self.books.takers if any(name == block for name, _ in p)]
-        listed = [p[:p.index((block, label)) + 1] for p in self.known if (block, label) in p]
-        return tuple(dict.fromkeys(p for p in (*turned[:4], *listed, route(self.flow, block, label)) if p))[:8 if not self.complete else None]
+        listed = [p[: p.index((block, label)) + 1] for p in self.known if (block, label) in p]
+        return tuple(dict.fromkeys(p for p in (*turned[:4], *listed, route(self.flow, block, label)) if p))[
+            : 8 if not self.complete else None
+        ]
 
     # -- search --------------------------------------------------------------------------------------------------------
     def search(self, ways: tuple[Path, ...]) -> None:
@@ -145,7 +147,9 @@ class Driver:
         for path in ways[:2]:
             if self.left() > 0 and not self.found[path].impossible:
                 limit = min(60, max(10, self.budget // 4))
-                found = evolve(self.flow, lambda c: self.runner.run(c).trace, path, self._starts(path)[:4], self.sampler, limit, self.program)
+                found = evolve(
+                    self.flow, lambda c: self.runner.run(c).trace, path, self._starts(path)[:4], self.sampler, limit, self.program
+                )
                 self._note(path, found)
                 if found.call is not None and self._reached(found.call, path):
                     return
@@ -153,7 +157,7 @@ class Driver:
     def _reached(self, call: Call, path: Path) -> bool:
         before = self.books.runs
         self.harness.check(call)
-        return self.books.runs > before and any(p[:len(path)] == path for p in (*self.books.paths,))
+        return self.books.runs > before and any(p[: len(path)] == path for p in (*self.books.paths,))
 
     def _descend(self, path: Path) -> Found:
         assert self.program is not None
@@ -170,7 +174,9 @@ class Driver:
 
     def _starts(self, path: Path) -> list[Call]:
         """Calls to start from: those whose paths agree longest with this one, and random ones."""
-        ranked = sorted(self.books.takers, key=lambda p: -next((i for i, (a, b) in enumerate(zip(p, path)) if a != b), min(len(p), len(path))))
+        ranked = sorted(
+            self.books.takers, key=lambda p: -next((i for i, (a, b) in enumerate(zip(p, path)) if a != b), min(len(p), len(path)))
+        )
         near = [c for p in ranked[:2] for c in self.books.takers[p][:2]]
         return [*near[:2], self.sampler.random(0), *near[2:], *(self.sampler.random(n) for n in range(1, STARTS))]
 
@@ -182,7 +188,9 @@ class Driver:
     def near_thresholds(self) -> None:
         """For each decision that went both ways, a call close to its threshold on each side."""
         for block in self.flow.blocks:
-            if not isinstance(block.exit, Branch) or not (self.books.outcomes[block.name, "true"] and self.books.outcomes[block.name, "false"]):
+            if not isinstance(block.exit, Branch) or not (
+                self.books.outcomes[block.name, "true"] and self.books.outcomes[block.name, "false"]
+            ):
                 continue
             yes, no = self._takers(block.name, "true"), self._takers(block.name, "false")
             pairs = [(a, b) for a in yes[:6] for b in no[:6] if between(self.flow.signature, a, b, 0.5) is not None]
@@ -194,7 +202,12 @@ class Driver:
                     break
 
     def _takers(self, block: str, label: str) -> list[Call]:
-        return [c for path, calls in self.books.takers.items() for c in calls if next((said for name, said in path if name == block), "") == label]
+        return [
+            c
+            for path, calls in self.books.takers.items()
+            for c in calls
+            if next((said for name, said in path if name == block), "") == label
+        ]
 
     def chain(self) -> None:
         """The compared calls once more in a row on one state, where there is state to keep."""
@@ -211,18 +224,41 @@ class Driver:
         """What was found and what was not."""
         books = self.books
         impossible = {p for p, f in self.found.items() if f.impossible}
-        cover = [DecisionCover(o.block, o.label, o.decision.text, o.decision.span, books.outcomes[o.block, o.label]) for o in outcomes(self.flow)]
+        cover = [
+            DecisionCover(o.block, o.label, o.decision.text, o.decision.span, books.outcomes[o.block, o.label]) for o in outcomes(self.flow)
+        ]
         listed = [p for p in self.known if p not in impossible] if self.complete else []
         every = dict.fromkeys([*listed, *books.paths])
         records = tuple(PathRecord(describe(p), tuple(n for n, _ in p), books.paths[p]) for p in every)
         missing, unreachable = self._uncovered()
         refused = [f"{n} generated calls were refused by the model: {why}" for why, n in books.rejections.most_common(2)]
-        unlisted = [] if self.complete else [f"more than {BOUND} paths exist: decisions and loops were asked for, {len(books.paths)} paths were taken"]
+        unlisted = (
+            []
+            if self.complete
+            else [f"more than {BOUND} paths exist: decisions and loops were asked for, {len(books.paths)} paths were taken"]
+        )
         sides = tuple(s.name for s in self.harness.sides) + (("interpret",) if self.harness.oracle else ())
         return Report(
-            name, not books.mismatches and books.runs > 0, books.runs, books.rejected, books.given, records, tuple(cover), tuple(missing), tuple(unreachable),
-            tuple(books.flips), tuple(books.mismatches), books.worst, self.cover, seed, self.budget, sides if books.runs else (), (*notes, *unlisted, *refused), command,
-            self.complete)
+            name,
+            not books.mismatches and books.runs > 0,
+            books.runs,
+            books.rejected,
+            books.given,
+            records,
+            tuple(cover),
+            tuple(missing),
+            tuple(unreachable),
+            tuple(books.flips),
+            tuple(books.mismatches),
+            books.worst,
+            self.cover,
+            seed,
+            self.budget,
+            sides if books.runs else (),
+            (*notes, *unlisted, *refused),
+            command,
+            self.complete,
+        )
 
     def _uncovered(self) -> tuple[list[Uncovered], list[Uncovered]]:
         missing: list[Uncovered] = []
@@ -232,7 +268,9 @@ class Driver:
             reason = self._impossible_outcome(block, label)
             near = [self.books.margins[block, label]] if (block, label) in self.books.margins else []
             near += [f.closest for p, f in self.found.items() if f.closest is not None and p[-1] == (block, label)]
-            one = Uncovered("decision", f"{block} {label}", decision.text, decision.span, min(near) if near and not reason else None, reason)
+            one = Uncovered(
+                "decision", f"{block} {label}", decision.text, decision.span, min(near) if near and not reason else None, reason
+            )
             (unreachable if reason else missing).append(one)
         if self.cover == "decisions":
             return missing, unreachable
@@ -249,7 +287,7 @@ class Driver:
 
     def _impossible_outcome(self, block: str, label: str) -> str:
         """Why no call reaches the outcome: every path to it was shown impossible; empty otherwise."""
-        ways = {p[:p.index((block, label)) + 1] for p in self.known if (block, label) in p}
+        ways = {p[: p.index((block, label)) + 1] for p in self.known if (block, label) in p}
         if not self.complete or self.backs or not ways:
             return ""
         reasons = [self.found[p].impossible if p in self.found else "" for p in ways]

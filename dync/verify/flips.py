@@ -43,7 +43,12 @@ class Parting:
 
     @property
     def is_flip(self) -> bool:
-        return self.error is not None and self.error <= self.allowed * (AMPLIFIED if self.unstable else 1.0) or self.error is None and self.unstable
+        return (
+            self.error is not None
+            and self.error <= self.allowed * (AMPLIFIED if self.unstable else 1.0)
+            or self.error is None
+            and self.unstable
+        )
 
 
 def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trace, tolerances: Tolerances) -> Parting | None:
@@ -56,26 +61,41 @@ def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trac
     if ours.block != theirs.block:
         return Parting(theirs.block, theirs.text, theirs.span, ours.block, theirs.block, None, 0.0)
     error, allowed = _error(program, call, eager, at, theirs, tolerances)
+    if error == 0:  # both sides compared the same numbers, and must agree
+        return Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), None, allowed)
     settled = error is not None and error <= allowed
-    return Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), error, allowed, not settled and _unstable(oracle, program, call, eager, at))
+    return Parting(
+        ours.block,
+        ours.text,
+        ours.span,
+        str(ours.value),
+        str(theirs.value),
+        error,
+        allowed,
+        not settled and _unstable(oracle, program, call, eager, at),
+    )
 
 
-def _error(program: Program, call: Call, eager: Trace, at: int, theirs: DecisionRecord, tolerances: Tolerances) -> tuple[float | None, float]:
+def _error(
+    program: Program, call: Call, eager: Trace, at: int, theirs: DecisionRecord, tolerances: Tolerances
+) -> tuple[float | None, float]:
     """Distance between the predicates (None where only eager's own is known, and is not small), and the tolerance at their size."""
     values = leaf_values(program.signature, call)
-    entry = {i.value.name: _probe(values[i.path]) for i in program.signature.inputs} | {p.value.name: values[p.name] for p in program.signature.params}
+    entry = {i.value.name: _probe(values[i.path]) for i in program.signature.inputs} | {
+        p.value.name: values[p.name] for p in program.signature.params
+    }
     path, ours = steps(program.flow, eager), eager.decisions[at]
     until = [i for i, (_, said) in enumerate(path) if said][at]
     try:
         with torch.enable_grad():
-            done = force(program, path[:until + 1], entry, {})[-1]
+            done = force(program, path[: until + 1], entry, {})[-1]
     except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError):  # the block cannot run with gradients
         return _sum(ours.margin, theirs.margin), _allowed(1.0, tolerances)
     size = max((abs(float(v)) for v in (done.left, done.right) if isinstance(v, (int, float)) and math.isfinite(v)), default=1.0)
     distance = None if done.distance is None else abs(float(done.distance.detach()))
     counts = isinstance(done.left, int) and not isinstance(done.left, bool)
     if counts or ours.margin is None or theirs.margin is None:
-        close = distance is not None and 2 * distance <= _allowed(size, tolerances)
+        close = distance is not None and 0 < 2 * distance <= _allowed(size, tolerances)  # 0 says nothing: equal is never nearly equal
         return 2 * distance if close and distance is not None else None, _allowed(size, tolerances)
     return _sum(ours.margin, theirs.margin), _allowed(size, tolerances)
 
@@ -116,5 +136,7 @@ def nudged(program: Program, call: Call, generator: torch.Generator) -> Call:
     for path, value in values.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             step = EPS[str(value.dtype).removeprefix("torch.")] * NUDGE_ULP
-            values[path] = value.detach() * (1 + step * torch.randn(value.shape, generator=generator).to(value))
+            scale = float(value.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) if value.numel() else 0.0
+            relative, absolute = (torch.randn(value.shape, generator=generator).to(value) for _ in range(2))
+            values[path] = value.detach() * (1 + step * relative) + step * max(scale, 1.0) * absolute
     return call_of(program.signature, values, call.origin)

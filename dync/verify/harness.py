@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Sequence
 
 from dync.ir.flow import Branch, Flow, Raise, Switch
 from dync.ir.program import Program
@@ -42,8 +42,23 @@ class Books:
 class Harness:
     """sides: everything to compare with eager, the compiled runtime first. oracle: the Program's own meaning, where there is one."""
 
-    def __init__(self, flow: Flow, eager: EagerSide, sides: Sequence[Side], program: Program | None, oracle: ProgramSide | None, tolerances: Tolerances) -> None:
-        self.flow, self.eager, self.sides, self.program, self.oracle, self.tolerances = flow, eager, tuple(sides), program, oracle, tolerances
+    def __init__(
+        self,
+        flow: Flow,
+        eager: EagerSide,
+        sides: Sequence[Side],
+        program: Program | None,
+        oracle: ProgramSide | None,
+        tolerances: Tolerances,
+    ) -> None:
+        self.flow, self.eager, self.sides, self.program, self.oracle, self.tolerances = (
+            flow,
+            eager,
+            tuple(sides),
+            program,
+            oracle,
+            tolerances,
+        )
         self.books = Books()
         self.backs = back_edges(flow)
         self.exits = {b.name: b.exit for b in flow.blocks}
@@ -56,7 +71,9 @@ class Harness:
         foreign = expected.error is not None and type(expected.error).__name__ not in self.own_errors
         if foreign and not call.origin.startswith("given"):
             books.rejected += 1
-            books.rejections[f"{type(expected.error).__name__}: {str(expected.error).splitlines()[0] if str(expected.error) else ''}"[:120]] += 1
+            books.rejections[
+                f"{type(expected.error).__name__}: {str(expected.error).splitlines()[0] if str(expected.error) else ''}"[:120]
+            ] += 1
             return False
         books.runs += 1
         books.given += call.origin == "given"
@@ -72,7 +89,17 @@ class Harness:
         """How the Program's own meaning differs from eager."""
         return () if foreign and meaning.error is not None else tuple(map(str, differences(expected, meaning, self.tolerances).differences))
 
-    def _side(self, number: int, call: Call, side: Side, expected: Effect, got: Effect, trusted: Effect | None, meaning: Effect | None, foreign: bool) -> bool:
+    def _side(
+        self,
+        number: int,
+        call: Call,
+        side: Side,
+        expected: Effect,
+        got: Effect,
+        trusted: Effect | None,
+        meaning: Effect | None,
+        foreign: bool,
+    ) -> bool:
         """Compares one side; `trusted` is the Program's meaning where it is the same as eager."""
         trace = got.trace or (meaning.trace if meaning else None)
         if trace is not None and side is self.sides[0]:
@@ -94,7 +121,13 @@ class Harness:
 
     def _blame(self, call: Call, side: Side, meaning: Effect | None) -> str:
         """The first wrong block, for the first few mismatches."""
-        if self.program is None or meaning is None or meaning.trace is None or not isinstance(side, CompiledSide) or len(self.books.mismatches) >= 3:
+        if (
+            self.program is None
+            or meaning is None
+            or meaning.trace is None
+            or not isinstance(side, CompiledSide)
+            or len(self.books.mismatches) >= 3
+        ):
             return ""
         return first_wrong_block(self.program, side.kernels(), call, steps(self.flow, meaning.trace), self.tolerances)
 
@@ -105,7 +138,9 @@ class Harness:
 
     def _flip(self, number: int, call: Call, apart: Parting) -> None:
         if len(self.books.flips) < KEPT:
-            self.books.flips.append(Flip(number, apart.block, apart.text, apart.span, apart.eager, apart.here, apart.error or 0.0, apart.allowed, call.origin))
+            self.books.flips.append(
+                Flip(number, apart.block, apart.text, apart.span, apart.eager, apart.here, apart.error or 0.0, apart.allowed, call.origin)
+            )
 
     def _mismatch(self, found: Mismatch) -> None:
         if len(self.books.mismatches) < KEPT:
@@ -126,4 +161,6 @@ class Harness:
                 continue
             for other, _ in ways(exit):
                 if other != label(exit, record.value):
-                    self.books.margins[record.block, other] = min(record.margin, self.books.margins.get((record.block, other), record.margin))
+                    self.books.margins[record.block, other] = min(
+                        record.margin, self.books.margins.get((record.block, other), record.margin)
+                    )

@@ -1,9 +1,9 @@
 """Calls to try: the given ones, variations of them, and random ones from the signature's types. Seeded, without end.
 
-    leaf ::= float tensor: normal at several scales and offsets, uniform, constant, sparse
-           | int tensor: within the range seen in given calls, else small ranges
-           | bool tensor: at several densities | Python number
-    run-time parameter ::= default, low, high, a value between, a value beside one that a decision was seen to compare with
+leaf ::= float tensor: normal at several scales and offsets, uniform, constant, sparse
+       | int tensor: within the range seen in given calls, else small ranges
+       | bool tensor: at several densities | Python number
+run-time parameter ::= default, low, high, a value between, a value beside one that a decision was seen to compare with
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import ast
 import operator
 import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -23,7 +24,13 @@ from dync.ir.trees import build
 from dync.ir.types import Dim, ScalarType, TensorType
 from dync.verify.calls import Call
 
-_SIGNS: Mapping[type[ast.operator], Callable[[int, int], int]] = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv, ast.Mod: operator.mod}
+_SIGNS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+}
 
 
 def as_calls(inputs: Sequence[Any] | None, signature: Signature) -> tuple[Call, ...]:
@@ -80,7 +87,12 @@ def leaf_values(signature: Signature, call: Call) -> dict[str, Any]:
 def call_of(signature: Signature, values: Mapping[str, Any], origin: str) -> Call:
     """The inverse of `leaf_values`."""
     attribute = {p.name for p in signature.params if p.place == "attribute"}
-    return Call(build(signature.args, values.__getitem__), build(signature.kwargs, values.__getitem__), {n: v for n, v in values.items() if n in attribute}, origin)
+    return Call(
+        build(signature.args, values.__getitem__),
+        build(signature.kwargs, values.__getitem__),
+        {n: v for n, v in values.items() if n in attribute},
+        origin,
+    )
 
 
 @dataclass
@@ -151,8 +163,11 @@ class Sampler:
             return value.clone()
         spread = float(value.std()) if value.numel() > 1 else 1.0
         noise = torch.randn(value.shape, generator=self.generator).to(value)
-        return {"scaled": value * self.rng.choice([0.0, 0.1, 0.5, 2.0, 10.0, -1.0]), "shifted": value + spread * self.rng.choice([-2, -0.5, 0.5, 2]),
-                "with noise": value + spread * self.rng.choice([0.1, 0.5, 2.0]) * noise}.get(way, value.clone())
+        return {
+            "scaled": value * self.rng.choice([0.0, 0.1, 0.5, 2.0, 10.0, -1.0]),
+            "shifted": value + spread * self.rng.choice([-2, -0.5, 0.5, 2]),
+            "with noise": value + spread * self.rng.choice([0.1, 0.5, 2.0]) * noise,
+        }.get(way, value.clone())
 
     def params(self, plain: bool) -> dict[str, Any]:
         """Values for every run-time parameter."""
@@ -207,9 +222,19 @@ def _normal(scale: float, offset: float = 0.0) -> Callable[[list[int], torch.Gen
 
 
 _STYLE_FUNCTIONS: Mapping[str, Callable[[list[int], torch.Generator], torch.Tensor]] = {
-    "normal": _normal(1.0), "small": _normal(0.1), "large": _normal(4.0), "positive": lambda s, g: torch.rand(s, generator=g), "huge": _normal(30.0),
-    "above": _normal(1.0, 1.0), "below": _normal(1.0, -1.0), "zero": lambda s, g: torch.zeros(s), "one": lambda s, g: torch.ones(s),
-    "tiny": _normal(0.001), "sparse": lambda s, g: torch.randn(s, generator=g) * (torch.rand(s, generator=g) < 0.1), "minus one": lambda s, g: -torch.ones(s)}
+    "normal": _normal(1.0),
+    "small": _normal(0.1),
+    "large": _normal(4.0),
+    "positive": lambda s, g: torch.rand(s, generator=g),
+    "huge": _normal(30.0),
+    "above": _normal(1.0, 1.0),
+    "below": _normal(1.0, -1.0),
+    "zero": lambda s, g: torch.zeros(s),
+    "one": lambda s, g: torch.ones(s),
+    "tiny": _normal(0.001),
+    "sparse": lambda s, g: torch.randn(s, generator=g) * (torch.rand(s, generator=g) < 0.1),
+    "minus one": lambda s, g: -torch.ones(s),
+}
 _STYLES = tuple(_STYLE_FUNCTIONS)
 
 

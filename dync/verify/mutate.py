@@ -9,14 +9,31 @@ from __future__ import annotations
 import copy
 import itertools
 import random
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any
 
 import msgspec
 import torch
 from torch.fx import Graph, Node
 
-from dync.ir.flow import Branch, DictTree, Edge, Exit, HostOp, Jump, Leaf, ListTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, edges
+from dync.ir.flow import (
+    Branch,
+    DictTree,
+    Edge,
+    Exit,
+    HostOp,
+    Jump,
+    Leaf,
+    ListTree,
+    Raise,
+    RecordTree,
+    Return,
+    Switch,
+    Tree,
+    TupleTree,
+    edges,
+)
 from dync.ir.program import Block, Program
 from dync.ir.scalars import COMPARISONS
 from dync.ir.types import Lit, Operand, Ref, ScalarType, TensorType, Value, ValueType, lit
@@ -97,10 +114,10 @@ def _shifted(block: Block, at: int, op: HostOp, sign: int) -> tuple[HostOp, ...]
     right = op.args[1]
     if isinstance(right, Lit) and isinstance(right.python, (int, float)):
         step = sign if isinstance(right.python, int) and not isinstance(right.python, bool) else sign * max(0.1, abs(right.python) * 0.1)
-        return (*block.flow.host[:at], msgspec.structs.replace(op, args=(op.args[0], lit(right.python + step))), *block.flow.host[at + 1:])
+        return (*block.flow.host[:at], msgspec.structs.replace(op, args=(op.args[0], lit(right.python + step))), *block.flow.host[at + 1 :])
     moved = Value(f"{block.name}_moved", ScalarType("float"))
     add = HostOp(moved, "add", (right, lit(0.1 * sign)))
-    return (*block.flow.host[:at], add, msgspec.structs.replace(op, args=(op.args[0], Ref(moved.name))), *block.flow.host[at + 1:])
+    return (*block.flow.host[:at], add, msgspec.structs.replace(op, args=(op.args[0], Ref(moved.name))), *block.flow.host[at + 1 :])
 
 
 def swapped_cases(program: Program) -> Wrong:
@@ -112,7 +129,10 @@ def swapped_cases(program: Program) -> Wrong:
                 cases = list(exit.cases)
                 cases[i], cases[j] = (cases[i][0], cases[j][1]), (cases[j][0], cases[i][1])
                 if cases[i][1] != exit.cases[i][1]:
-                    yield f"{block.name} {cases[i][0]},{cases[j][0]}", _with(program, block, exit=msgspec.structs.replace(exit, cases=tuple(cases)))
+                    yield (
+                        f"{block.name} {cases[i][0]},{cases[j][0]}",
+                        _with(program, block, exit=msgspec.structs.replace(exit, cases=tuple(cases))),
+                    )
 
 
 def off_by_one(program: Program) -> Wrong:
@@ -121,8 +141,13 @@ def off_by_one(program: Program) -> Wrong:
         for i, op in enumerate(block.flow.host):
             for j, arg in enumerate(op.args):
                 if isinstance(arg, Lit) and type(arg.python) is int and op.op not in COMPARISONS:
-                    args = (*op.args[:j], lit(arg.python + 1), *op.args[j + 1:])
-                    yield f"{block.name}.{op.result.name}", _with(program, block, host=(*block.flow.host[:i], msgspec.structs.replace(op, args=args), *block.flow.host[i + 1:]))
+                    args = (*op.args[:j], lit(arg.python + 1), *op.args[j + 1 :])
+                    yield (
+                        f"{block.name}.{op.result.name}",
+                        _with(
+                            program, block, host=(*block.flow.host[:i], msgspec.structs.replace(op, args=args), *block.flow.host[i + 1 :])
+                        ),
+                    )
 
 
 def types(program: Program) -> dict[str, ValueType]:
@@ -164,14 +189,17 @@ def changed_constant(program: Program) -> Wrong:
     """x * 3 → x * 3.5: a number among the arguments of an arithmetic operation"""
     for block in program.blocks:
         for node in block.graph.nodes:
-            if node.op != "call_function" or not any(w in str(node.target) for w in ("mul.", "add.", "sub.", "div.", "clamp", "gt.", "lt.", "ge.", "le.")):
+            if node.op != "call_function" or str(node.target).split(".")[-2:][0] not in ARITHMETIC:
                 continue
             for i, arg in enumerate(node.args):
                 if type(arg) is float or type(arg) is int and "alpha" not in node.kwargs:
                     graph = copy.deepcopy(block.graph)
                     twin = next(n for n in graph.nodes if n.name == node.name)
-                    twin.args = (*twin.args[:i], arg + (1 if type(arg) is int else 0.5), *twin.args[i + 1:])
+                    twin.args = (*twin.args[:i], arg + (1 if type(arg) is int else 0.5), *twin.args[i + 1 :])
                     yield f"{block.name}.{node.name}", _with(program, block, graph=graph)
+
+
+ARITHMETIC = frozenset({"mul", "add", "sub", "div", "clamp", "gt", "lt", "ge", "le"})
 
 
 def wrong_weight(program: Program) -> Wrong:
@@ -213,7 +241,7 @@ def _wrong_trees(tree: Tree, known: Mapping[str, ValueType]) -> Iterator[tuple[s
                 yield "container", (TupleTree if isinstance(tree, ListTree) else ListTree)(tree.items)
             for i, item in enumerate(tree.items):
                 for where, wrong in _wrong_trees(item, known):
-                    yield f"[{i}] {where}", msgspec.structs.replace(tree, items=(*tree.items[:i], wrong, *tree.items[i + 1:]))
+                    yield f"[{i}] {where}", msgspec.structs.replace(tree, items=(*tree.items[:i], wrong, *tree.items[i + 1 :]))
         case _:
             return
 
@@ -231,11 +259,17 @@ def wrong_edge(program: Program) -> Wrong:
                 if kind(edge.args[i]) == kind(edge.args[j]) and edge.args[i] != edge.args[j]:
                     args = list(edge.args)
                     args[i], args[j] = args[j], args[i]
-                    yield f"{block.name} edge {at} order {i},{j}", _with(program, block, exit=_with_edge(block.flow.exit, at, Edge(edge.target, tuple(args))))
+                    yield (
+                        f"{block.name} edge {at} order {i},{j}",
+                        _with(program, block, exit=_with_edge(block.flow.exit, at, Edge(edge.target, tuple(args)))),
+                    )
             for i, arg in enumerate(edge.args):
                 if isinstance(arg, Lit) and type(arg.python) in (int, float):
-                    args = (*edge.args[:i], lit(arg.python + 1), *edge.args[i + 1:])  # type: ignore[operator]
-                    yield f"{block.name} edge {at} constant {i}", _with(program, block, exit=_with_edge(block.flow.exit, at, Edge(edge.target, args)))
+                    args = (*edge.args[:i], lit(arg.python + 1), *edge.args[i + 1 :])  # type: ignore[operator]
+                    yield (
+                        f"{block.name} edge {at} constant {i}",
+                        _with(program, block, exit=_with_edge(block.flow.exit, at, Edge(edge.target, args))),
+                    )
 
 
 def _with_edge(exit: Exit, at: int, edge: Edge) -> Exit:
@@ -245,7 +279,7 @@ def _with_edge(exit: Exit, at: int, edge: Edge) -> Exit:
         case Branch():
             return msgspec.structs.replace(exit, **{"then" if at == 0 else "orelse": edge})
         case Switch() if at < len(exit.cases):
-            cases = (*exit.cases[:at], (exit.cases[at][0], edge), *exit.cases[at + 1:])
+            cases = (*exit.cases[:at], (exit.cases[at][0], edge), *exit.cases[at + 1 :])
             return msgspec.structs.replace(exit, cases=cases)
         case Switch():
             return msgspec.structs.replace(exit, default=edge)
@@ -259,7 +293,10 @@ def lost_effect(program: Program) -> Wrong:
         exit = block.flow.exit
         if isinstance(exit, (Return, Raise)):
             for i, write in enumerate(exit.writes):
-                yield f"{block.name} {write.slot}", _with(program, block, exit=msgspec.structs.replace(exit, writes=(*exit.writes[:i], *exit.writes[i + 1:])))
+                yield (
+                    f"{block.name} {write.slot}",
+                    _with(program, block, exit=msgspec.structs.replace(exit, writes=(*exit.writes[:i], *exit.writes[i + 1 :]))),
+                )
         for name in block.flow.mutates:
             graph = _on_copy(block, name)
             yield f"{block.name} {name}", _with(program, block, graph=graph, mutates=tuple(m for m in block.flow.mutates if m != name))
@@ -269,7 +306,11 @@ def _on_copy(block: Block, name: str) -> Graph:
     """The graph with the input or weight `name` cloned before anything writes it."""
     graph = copy.deepcopy(block.graph)
     placeholders = list(graph.find_nodes(op="placeholder"))
-    node = placeholders[block.flow.inputs.index(name)] if name in block.flow.inputs else next(n for n in graph.nodes if n.op == "get_attr" and n.target == name)
+    node = (
+        placeholders[block.flow.inputs.index(name)]
+        if name in block.flow.inputs
+        else next(n for n in graph.nodes if n.op == "get_attr" and n.target == name)
+    )
     after = node if node.op == "get_attr" else placeholders[-1]
     with graph.inserting_after(after):
         clone = graph.call_function(torch.ops.aten.clone.default, (node,))
@@ -279,6 +320,16 @@ def _on_copy(block: Block, name: str) -> Graph:
 
 
 KINDS: Mapping[str, Callable[[Program], Wrong]] = {
-    "swapped branch": swapped_branch, "inverted predicate": inverted_predicate, "constant predicate": constant_predicate, "shifted predicate": shifted_predicate,
-    "swapped cases": swapped_cases, "off by one": off_by_one, "dropped block": dropped_block, "changed constant": changed_constant, "wrong weight": wrong_weight,
-    "wrong output": wrong_output, "wrong edge": wrong_edge, "lost effect": lost_effect}
+    "swapped branch": swapped_branch,
+    "inverted predicate": inverted_predicate,
+    "constant predicate": constant_predicate,
+    "shifted predicate": shifted_predicate,
+    "swapped cases": swapped_cases,
+    "off by one": off_by_one,
+    "dropped block": dropped_block,
+    "changed constant": changed_constant,
+    "wrong weight": wrong_weight,
+    "wrong output": wrong_output,
+    "wrong edge": wrong_edge,
+    "lost effect": lost_effect,
+}

@@ -1,15 +1,15 @@
 """What there is to cover: both outcomes of each decision, each case of a switch, loops, and paths up to a bound. Torch-free.
 
-    outcome ::= block, label           label ::= "true" | "false" | "case 3" | "default"
-    path    ::= (block, label)...     from the entry to a return or raise, label "" where nothing is decided;
-                                      equal rounds of a loop beyond the second are left out
-    loop    ::= head                   covered with "zero", "one" and "many" returns to its head
+outcome ::= block, label           label ::= "true" | "false" | "case 3" | "default"
+path    ::= (block, label)...     from the entry to a return or raise, label "" where nothing is decided;
+                                  equal rounds of a loop beyond the second are left out
+loop    ::= head                   covered with "zero", "one" and "many" returns to its head
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator
 
 from dync.ir.flow import Branch, Decision, Edge, Exit, Flow, Switch, edges
 from dync.ir.trace import Trace
@@ -49,7 +49,12 @@ def ways(exit: Exit) -> tuple[tuple[str, Edge], ...]:
 
 def outcomes(flow: Flow) -> tuple[Outcome, ...]:
     """Every outcome of every decision, in block order."""
-    return tuple(Outcome(b.name, name, edge.target, b.exit.decision) for b in flow.blocks if isinstance(b.exit, (Branch, Switch)) for name, edge in ways(b.exit))
+    return tuple(
+        Outcome(b.name, name, edge.target, b.exit.decision)
+        for b in flow.blocks
+        if isinstance(b.exit, (Branch, Switch))
+        for name, edge in ways(b.exit)
+    )
 
 
 def steps(flow: Flow, trace: Trace) -> Path:
@@ -113,10 +118,10 @@ def shorten(backs: frozenset[tuple[str, str]], path: Path) -> Path:
 
 def _drop_round(out: list[tuple[str, str]], head: str) -> None:
     """Removes the last round from `out` when it and the ROUNDS before it are the same."""
-    at = [i for i, (n, _) in enumerate(out) if n == head][-ROUNDS - 1:]
+    at = [i for i, (n, _) in enumerate(out) if n == head][-ROUNDS - 1 :]
     rounds = [out[a:b] for a, b in zip(at, [*at[1:], len(out)])]
     if len(at) > ROUNDS and all(r == rounds[0] for r in rounds):
-        del out[at[-1]:]
+        del out[at[-1] :]
 
 
 def paths(flow: Flow, bound: int) -> tuple[tuple[Path, ...], bool]:

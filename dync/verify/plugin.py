@@ -10,7 +10,8 @@ This file imports neither torch nor a backend: pytest loads it in every project 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -25,7 +26,9 @@ VERIFY = frozenset({"inputs", "cover", "budget", "seed", "atol", "rtol", "requir
 
 def pytest_configure(config: pytest.Config) -> None:
     """Registers the marker."""
-    config.addinivalue_line("markers", f"dync({', '.join(f'{n}=...' for n in sorted(COMPILE | VERIFY))}): options for the dync_check fixture")
+    config.addinivalue_line(
+        "markers", f"dync({', '.join(f'{n}=...' for n in sorted(COMPILE | VERIFY))}): options for the dync_check fixture"
+    )
 
 
 @pytest.fixture

@@ -11,15 +11,16 @@ followed by gradient descent back to the inputs, through blocks, joins and host 
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
 
 from dync.ir.flow import Branch, Edge, Jump, Switch
-from dync.ir.interpret import initial_state, written_weights
+from dync.ir.interpret import initial_state
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref
@@ -74,7 +75,7 @@ def force(program: Program, path: Path, values: Mapping[str, Any], handles: Mapp
     """
     state: dict[str, Any] = {}
     initial_state(program, state)
-    weights = {**{n: w.detach() for n, w in program.weights.items()}, **{n: state[n] for n in written_weights(program)}}
+    weights = {**{n: w.detach() for n, w in program.weights.items()}, **{n: state[n] for n in program.written_weights}}
     env = {n: Soft(v, handles.get(n), varies=True) for n, v in values.items()}
     env |= {s.value.name: Soft(state[s.name], varies=True) for s in program.slots}
     blocks = {b.name: b for b in program.blocks}
@@ -128,7 +129,9 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
             case "call_function":
                 known[node] = _call(node, known)
             case "output":
-                env |= zip((r.name for r in block.flow.results), (known[n] if isinstance(n, Node) else Soft(n) for n in node.args[0]), strict=True)
+                env |= zip(
+                    (r.name for r in block.flow.results), (known[n] if isinstance(n, Node) else Soft(n) for n in node.args[0]), strict=True
+                )
     for op in block.flow.host:
         args = [_operand(a, env) for a in op.args]
         value = SCALAR_OPS[op.op].function(*(a.value for a in args))
@@ -138,15 +141,21 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
 
 def _call(node: Node, known: Mapping[Node, Any]) -> Any:
     """One operation, on values and on shadows; a list of Softs where it has several results."""
+    args: tuple[Any, ...] = tuple(node.args)
     if _op_name(node) in ("detach", "alias", "lift_fresh_copy") and node.args:
-        return known[node.args[0]]
-    if node.target is operator.getitem and isinstance(known[node.args[0]], list):
-        return known[node.args[0]][node.args[1]]
+        return known[args[0]]
+    if node.target is operator.getitem and isinstance(known[args[0]], list):
+        return known[args[0]][args[1]]
     varies = any(_varies(known[n]) for n in node.all_input_nodes)
-    value = node.target(*map_arg(node.args, lambda n: _plain(known[n])), **map_arg(node.kwargs, lambda n: _plain(known[n])))
+    value = _function(node)(*map_arg(node.args, lambda n: _plain(known[n])), **map_arg(node.kwargs, lambda n: _plain(known[n])))
     if isinstance(value, (list, tuple)):
         return [Soft(v, varies=varies) for v in value]
     return Soft(value, _tensor_shadow(node, known, value), _picks(node, known), _ranks(node, known), varies)
+
+
+def _function(node: Node) -> Callable[..., Any]:
+    assert callable(node.target)
+    return node.target
 
 
 def _plain(found: Any) -> Any:
@@ -159,14 +168,29 @@ def _varies(found: Any) -> bool:
 
 # -- shadows of tensors ---------------------------------------------------------------------------------------------------
 _SUBTRACTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
-    "gt": lambda a, b: a - b, "ge": lambda a, b: a - b, "lt": lambda a, b: b - a, "le": lambda a, b: b - a,
-    "eq": lambda a, b: -abs(a - b), "ne": lambda a, b: abs(a - b)}
+    "gt": lambda a, b: a - b,
+    "ge": lambda a, b: a - b,
+    "lt": lambda a, b: b - a,
+    "le": lambda a, b: b - a,
+    "eq": lambda a, b: -abs(a - b),
+    "ne": lambda a, b: abs(a - b),
+}
 HALF = {"gt": -0.5, "ge": 0.5, "lt": -0.5, "le": 0.5, "eq": 0.5, "ne": -0.5}
 """What makes the robustness of comparing whole numbers never zero: they are never nearly equal."""
 _LOGIC: Mapping[str, Callable[..., Any]] = {
-    "logical_and": torch.minimum, "bitwise_and": torch.minimum, "logical_or": torch.maximum, "bitwise_or": torch.maximum, "mul": torch.minimum, "and_": torch.minimum,
-    "or_": torch.maximum, "logical_not": operator.neg, "bitwise_not": operator.neg, "not_": operator.neg, "sym_not": operator.neg,
-    "invert": operator.neg}
+    "logical_and": torch.minimum,
+    "bitwise_and": torch.minimum,
+    "logical_or": torch.maximum,
+    "bitwise_or": torch.maximum,
+    "mul": torch.minimum,
+    "and_": torch.minimum,
+    "or_": torch.maximum,
+    "logical_not": operator.neg,
+    "bitwise_not": operator.neg,
+    "not_": operator.neg,
+    "sym_not": operator.neg,
+    "invert": operator.neg,
+}
 
 
 def _op_name(node: Node) -> str:
@@ -188,7 +212,7 @@ def _tensor_shadow(node: Node, known: Mapping[Node, Any], value: Any) -> torch.T
     counted = [a for a in args if isinstance(a, Soft) and a.shadow is not None]
     if not counted or not isinstance(value, torch.Tensor):
         return _scalar_shadow(name, args) if counted and name in _ARITHMETIC else None
-    return _again(node, known, lambda s: torch.sigmoid(SHARP * s.shadow) if _is_bool(s.value) else s.soft)
+    return _again(node, known, lambda s: torch.sigmoid(SHARP * s.soft) if _is_bool(s.value) else s.soft)
 
 
 def _is_bool(value: Any) -> bool:
@@ -233,11 +257,17 @@ def _bool_shadow(name: str, node: Node, args: list[Soft]) -> torch.Tensor | None
     if name in ("_to_copy", "clone", "detach", "alias", "lift_fresh_copy"):
         return shadows[0]
     if len([s for s in shadows if s is not None]) == 1 and name in _SHAPING:
-        return node.target(shadows[0], *rest, **node.kwargs) if not any(isinstance(a, Node) for a in (*node.args[1:], *node.kwargs.values())) else None
+        return (
+            _function(node)(shadows[0], *rest, **node.kwargs)
+            if not any(isinstance(a, Node) for a in (*node.args[1:], *node.kwargs.values()))
+            else None
+        )
     return None
 
 
-_SHAPING = frozenset({"view", "reshape", "_unsafe_view", "select", "slice", "squeeze", "unsqueeze", "expand", "permute", "transpose", "t", "flatten"})
+_SHAPING = frozenset(
+    {"view", "reshape", "_unsafe_view", "select", "slice", "squeeze", "unsqueeze", "expand", "permute", "transpose", "t", "flatten"}
+)
 
 
 def _picks(node: Node, known: Mapping[Node, Any]) -> torch.Tensor | None:
@@ -254,14 +284,14 @@ def _picks(node: Node, known: Mapping[Node, Any]) -> torch.Tensor | None:
 
 def _one_row(value: torch.Tensor, node: Node) -> bool:
     dim = node.args[1] if len(node.args) > 1 else None
-    return dim is None or value.shape[dim] == value.numel()
+    return dim is None or isinstance(dim, int) and value.shape[dim] == value.numel()
 
 
 def _chosen(scores: torch.Tensor, index: int) -> torch.Tensor | None:
     """By how much `index` is the largest of the scores."""
     if not 0 <= index < scores.numel():
         return None
-    others = torch.cat([scores[:index], scores[index + 1:]])
+    others = torch.cat([scores[:index], scores[index + 1 :]])
     return scores[index] - others.max() if others.numel() else scores[index] * 0 + 1
 
 
@@ -284,7 +314,7 @@ def _ranks(node: Node, known: Mapping[Node, Any]) -> torch.Tensor | None:
     counts = name in ("nonzero", "index", "masked_select", "count_nonzero") or name == "sum" and len(node.args) == 1
     if counts and isinstance(mask, Soft) and _is_bool(mask.value) and mask.shadow is not None:
         return mask.shadow.reshape(-1)
-    kept = name in _SHAPING or name in ("_local_scalar_dense", "_to_copy", "int") or name == "sym_size" and node.args[1] == 0
+    kept = name in _SHAPING or name in ("_local_scalar_dense", "_to_copy", "int") or name == "sym_size" and node.args[1:] == (0,)
     return first.ranks if kept else None
 
 
@@ -298,12 +328,19 @@ def _ranked(name: str, ranks: torch.Tensor, k: int) -> torch.Tensor | None:
     def equal() -> torch.Tensor:
         return torch.minimum(at_least(k), -at_least(k + 1))
 
-    return {"gt": lambda: at_least(k + 1), "ge": lambda: at_least(k), "lt": lambda: -at_least(k), "le": lambda: -at_least(k + 1),
-            "eq": equal, "ne": lambda: -equal()}[name]()
+    return {
+        "gt": lambda: at_least(k + 1),
+        "ge": lambda: at_least(k),
+        "lt": lambda: -at_least(k),
+        "le": lambda: -at_least(k + 1),
+        "eq": equal,
+        "ne": lambda: -equal(),
+    }[name]()
 
 
 def _again(node: Node, known: Mapping[Node, Any], soft: Callable[[Soft], Any]) -> torch.Tensor | None:
     """The node's operation on shadows; None where it does not take them."""
+
     def swap(n: Node) -> Any:
         found = known[n]
         return [s.soft for s in found] if isinstance(found, list) else soft(found) if found.shadow is not None else found.value
@@ -311,7 +348,7 @@ def _again(node: Node, known: Mapping[Node, Any], soft: Callable[[Soft], Any]) -
     if _op_name(node).endswith("_"):
         return None
     try:
-        found = node.target(*map_arg(node.args, swap), **map_arg({k: v for k, v in node.kwargs.items() if k != "dtype"}, swap))
+        found = _function(node)(*map_arg(node.args, swap), **map_arg({k: v for k, v in node.kwargs.items() if k != "dtype"}, swap))
     except (RuntimeError, TypeError, IndexError):
         return None
     return found if isinstance(found, torch.Tensor) and found.is_floating_point() else None
@@ -319,9 +356,24 @@ def _again(node: Node, known: Mapping[Node, Any], soft: Callable[[Soft], Any]) -
 
 # -- shadows of scalars ---------------------------------------------------------------------------------------------------
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "truediv": operator.truediv, "neg": operator.neg, "float": lambda a: a, "int": lambda a: a, "sym_float": lambda a: a, "abs": abs,
-    "pos": lambda a: a, "pow": operator.pow, "min": lambda a, b: torch.minimum(_t(a), _t(b)), "max": lambda a, b: torch.maximum(_t(a), _t(b)),
-    **{f"math.{n}": getattr(torch, n) for n in ("sqrt", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf")}}
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "truediv": operator.truediv,
+    "neg": operator.neg,
+    "float": lambda a: a,
+    "int": lambda a: a,
+    "sym_float": lambda a: a,
+    "abs": abs,
+    "pos": lambda a: a,
+    "pow": operator.pow,
+    "min": lambda a, b: torch.minimum(_t(a), _t(b)),
+    "max": lambda a, b: torch.maximum(_t(a), _t(b)),
+    **{
+        f"math.{n}": getattr(torch, n)
+        for n in ("sqrt", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "tanh", "erf")
+    },
+}
 
 
 def _t(value: Any) -> torch.Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -13,7 +14,6 @@ from dync.errors import VerifyError
 from dync.ir.types import UNKNOWN, Span
 from dync.verify.calls import Call
 from dync.verify.compare import NO_ERROR, Error
-
 
 SHOWN = 20
 """Most lines of a kind in the text form."""
@@ -52,7 +52,12 @@ class Uncovered:
 
     def __str__(self) -> str:
         near = "" if self.closest is None else f", closest margin {self.closest:.3g}"
-        return f"{self.kind} {self.name}" + (f" ({self.span}: `{self.text}`)" if self.text else "") + near + (f": {self.reason}" if self.reason else "")
+        return (
+            f"{self.kind} {self.name}"
+            + (f" ({self.span}: `{self.text}`)" if self.text else "")
+            + near
+            + (f": {self.reason}" if self.reason else "")
+        )
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class Flip:
     origin: str = ""
 
     def __str__(self) -> str:
-        return f"call {self.call} ({self.origin}): {self.span}: `{self.text}` is {self.eager} in eager, {self.here} here; error {self.error:.3g}, allowed {self.allowed:.3g}"
+        said = f"{self.span}: `{self.text}` is {self.eager} in eager, {self.here} here"
+        return f"call {self.call} ({self.origin}): {said}; error {self.error:.3g}, allowed {self.allowed:.3g}"
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,9 @@ class Mismatch:
     inputs: Call | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
-        more = f" (and {len(self.differences) - 1} more)" if len(self.differences) > 1 else ""
-        return f"call {self.call} ({self.origin}), {self.side}: {self.differences[0]}{more}" + (f"; first: {self.first}" if self.first else "")
+        said, more = next(iter(self.differences), "differs"), len(self.differences) - 1
+        also = (f" (and {more} more)" if more > 0 else "") + (f"; first: {self.first}" if self.first else "")
+        return f"call {self.call} ({self.origin}), {self.side}: {said}{also}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,10 @@ class Report:
     def raise_for_status(self, require_coverage: bool = False) -> None:
         """Raises VerifyError, naming the first mismatch, unless ok; with `require_coverage` also for what was not reached."""
         if not self.ok:
-            raise VerifyError(f"{self.name}: {self.mismatches[0] if self.mismatches else 'nothing was compared'}" + (f"; {self.replay()}" if self.mismatches else ""))
+            raise VerifyError(
+                f"{self.name}: {self.mismatches[0] if self.mismatches else 'nothing was compared'}"
+                + (f"; {self.replay()}" if self.mismatches else "")
+            )
         if require_coverage and not self.covered:
             raise VerifyError(f"{self.name}: not covered: {self.uncovered[0]}")
 
@@ -199,16 +209,25 @@ def _finite(value: Any) -> Any:
 def _lines(r: Report) -> list[str]:
     decided = sum(d.calls > 0 for d in r.decisions)
     taken = sum(p.calls > 0 for p in r.paths)
-    head = "NOTHING WAS COMPARED" if not r.runs else f"MISMATCH in {len({m.call for m in r.mismatches})} of {r.runs} calls" if r.mismatches else f"same as eager in {r.runs} calls"
+    wrong = len({m.call for m in r.mismatches})
+    said = f"MISMATCH in {wrong} of {r.runs} calls" if wrong else f"same as eager in {r.runs} calls"
+    head = said if r.runs else "NOTHING WAS COMPARED"
+    calls = f"{r.runs} compared, {r.given} of them given, {r.rejected} generated ones refused by the model"
     lines = [
         f"{head}{f', {len(r.flips)} flips' if r.flips else ''}: {r.name}",
         f"  decisions: {decided} of {len(r.decisions)} outcomes reached; paths: {taken} of {len(r.paths) if r.all_paths else 'many'} taken",
-        f"  calls: {r.runs} compared, {r.given} of them given, {r.rejected} generated ones refused by the model; sides: {', '.join(r.sides) or 'none'}",
-        f"  worst error: {r.worst}"]
+        f"  calls: {calls}; sides: {', '.join(r.sides) or 'none'}",
+        f"  worst error: {r.worst}",
+    ]
     shown = [p for p in r.paths if p.calls][:SHOWN]
     lines += [f"  path {p.name if len(p.name) <= 100 else p.name[:97] + '...'}: {p.calls} calls" for p in shown]
     lines += [f"  and {taken - len(shown)} more paths"] * (taken > len(shown))
     lines += [f"  mismatch {m}" for m in r.mismatches[:10]] + [f"  flip {f}" for f in r.flips[:10]]
     lines += [f"  not reached: {u}" for u in r.uncovered[:SHOWN]] + [f"  unreachable: {u}" for u in r.unreachable[:SHOWN]]
     hidden = max(0, len(r.uncovered) - SHOWN)
-    return lines + [f"  not reached: {hidden} more"] * bool(hidden) + [f"  note: {n}" for n in r.notes] + [f"  {r.replay()}"] * bool(r.mismatches)
+    return (
+        lines
+        + [f"  not reached: {hidden} more"] * bool(hidden)
+        + [f"  note: {n}" for n in r.notes]
+        + [f"  {r.replay()}"] * bool(r.mismatches)
+    )

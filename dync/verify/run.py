@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
@@ -71,5 +72,10 @@ def _stale(side: CompiledSide, oracle: ProgramSide | None) -> list[Mismatch]:
 def _notes(side: CompiledSide, oracle: ProgramSide | None, initial: Mapping[str, Any]) -> tuple[str, ...]:
     """What a reader must know: state that differs at the start, or that the search had no Program."""
     moved = [n for n, v in side.first.items() if n in initial and not compare(initial[n], v).same]
-    notes = [f"the model's {', '.join(moved)} differs from the compiled program's first value; both began from the model's"] if moved else []
-    return (*notes, *(["no Program at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []))
+    notes = (
+        [f"the model's {', '.join(moved)} differs from the compiled program's first value; both began from the model's"] if moved else []
+    )
+    return (
+        *notes,
+        *(["no Program at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []),
+    )

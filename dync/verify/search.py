@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -132,8 +133,14 @@ class _Point:
 
     def entry(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
         """Entry values by value name, and handles; inputs are copies, so that blocks may write them."""
-        inputs = {i.value.name: self.leaves[i.path].clone() if i.path in self.leaves else _copy(self.values[i.path]) for i in self.signature.inputs}
-        params = {p.value.name: float(self.handles[p.name].detach()) if p.name in self.handles else self.values[p.name] for p in self.signature.params}
+        inputs = {
+            i.value.name: self.leaves[i.path].clone() if i.path in self.leaves else _copy(self.values[i.path])
+            for i in self.signature.inputs
+        }
+        params = {
+            p.value.name: float(self.handles[p.name].detach()) if p.name in self.handles else self.values[p.name]
+            for p in self.signature.params
+        }
         return inputs | params, {p.value.name: self.handles[p.name] for p in self.signature.params if p.name in self.handles}
 
     def moves(self) -> bool:
@@ -165,7 +172,15 @@ def _copy(value: Any) -> Any:
     return value.clone() if isinstance(value, torch.Tensor) else value
 
 
-def evolve(flow: Flow, run: Callable[[Call], Trace | None], path: Path, starts: Iterable[Call], sampler: Sampler, limit: int, program: Program | None = None) -> Found:
+def evolve(
+    flow: Flow,
+    run: Callable[[Call], Trace | None],
+    path: Path,
+    starts: Iterable[Call],
+    sampler: Sampler,
+    limit: int,
+    program: Program | None = None,
+) -> Found:
     """Mutation and selection on how far along `path` a call goes, then on the distance to going on where it leaves it.
 
     The distance is the decision's robustness where a Program is at hand, else the margin that the trace tells.
@@ -182,7 +197,7 @@ def evolve(flow: Flow, run: Callable[[Call], Trace | None], path: Path, starts: 
         depth, margin = _fitness(flow, trace, path)
         if depth == len(path):
             return Found(Call(call.args, call.kwargs, call.params, "mutation search"), runs=spent)
-        margin = margin if program is None else min(margin, distance(program, path[:depth + 1], call))
+        margin = margin if program is None else min(margin, distance(program, path[: depth + 1], call))
         pool = sorted([*pool, ((-depth, margin), call)], key=lambda e: e[0])[:6]
     best = [m for (d, m), _ in pool if math.isfinite(m) and -d >= len(path) - 2]
     return Found(closest=best[0] if best else None, runs=spent)
@@ -246,6 +261,4 @@ def _nudged(value: torch.Tensor, way: str, rng: random.Random, sampler: Sampler,
 def prefix(path: Path, block: str) -> Path:
     """The part of a path up to the first time that it leaves `block`."""
     at = next((i for i, (name, _) in enumerate(path) if name == block), len(path) - 1)
-    return path[:at + 1]
-
-
+    return path[: at + 1]

@@ -1,13 +1,11 @@
 """Bisection comes close to a threshold from both sides."""
 
-
 import torch
 from support.programs import CASES
 
 from dync.ir.interpret import interpret
 from dync.verify.boundary import between, close
 from dync.verify.calls import Call
-
 
 
 def test_two_calls_end_up_beside_the_threshold():

@@ -18,7 +18,13 @@ from stand_in import Walked  # noqa: E402
 def summed(offset=0.0, name="summed"):
     """x.sum() > 1, with an error of `offset` in the sum."""
     b = Builder(name, {"x": "float32[4]"})
-    b.block("b0", lambda x: ((x.sum() + offset).item(),), ("s",), branch("p", to("b1"), to("b2"), "s", 1.0), host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("s"), lit(1.0))),))
+    b.block(
+        "b0",
+        lambda x: ((x.sum() + offset).item(),),
+        ("s",),
+        branch("p", to("b1"), to("b2"), "s", 1.0),
+        host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("s"), lit(1.0))),),
+    )
     b.block("b1", None, (), Return(leaf("x")))
     b.block("b2", lambda x: (-x,), ("y",), Return(leaf("y")))
     return b.program()
@@ -27,7 +33,13 @@ def summed(offset=0.0, name="summed"):
 def counted(offset=0.0):
     """(x > 0).sum() > 1, with an error of `offset` in x."""
     b = Builder("counted", {"x": "float32[4]"})
-    b.block("b0", lambda x: ((x + offset > 0).sum().item(),), ("n",), branch("p", to("b1"), to("b2"), "n", 1), host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("n"), lit(1))),))
+    b.block(
+        "b0",
+        lambda x: ((x + offset > 0).sum().item(),),
+        ("n",),
+        branch("p", to("b1"), to("b2"), "n", 1),
+        host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("n"), lit(1))),),
+    )
     b.block("b1", None, (), Return(leaf("x")))
     b.block("b2", lambda x: (-x,), ("y",), Return(leaf("y")))
     return b.program()

@@ -35,7 +35,11 @@ class Stateful(nn.Module):
 
 
 def case(name):
-    return (Stateful(), stateful(), None) if name == "stateful" else (model_of(name), CASES[name].program(), CASES[name].samples if name == "switch" else None)
+    return (
+        (Stateful(), stateful(), None)
+        if name == "stateful"
+        else (model_of(name), CASES[name].program(), CASES[name].samples if name == "switch" else None)
+    )
 
 
 @pytest.mark.parametrize("name", [*sorted(CASES), "stateful"])

@@ -37,29 +37,41 @@ def run(pytester, limit, test):
 
 
 def test_three_lines_check_a_model(pytester):
-    result = run(pytester, "0", """
+    result = run(
+        pytester,
+        "0",
+        """
         def test_net(dync_check):
             report = dync_check(Net(), (torch.ones(1, 4),), backend="eager", budget=20)
             assert report.covered
-    """)
+    """,
+    )
     result.assert_outcomes(passed=1)
 
 
 def test_an_exit_that_never_fires_fails_when_coverage_is_required(pytester):
-    result = run(pytester, "float('inf')", """
+    result = run(
+        pytester,
+        "float('inf')",
+        """
         @pytest.mark.dync(backend="eager", budget=6, require_coverage=True)
         def test_net(dync_check):
             dync_check(Net(), (torch.ones(1, 4),))
-    """)
+    """,
+    )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*not reached: decision*true*"])
 
 
 def test_unknown_options_are_refused(pytester):
-    result = run(pytester, "0", """
+    result = run(
+        pytester,
+        "0",
+        """
         def test_net(dync_check):
             dync_check(Net(), (torch.ones(1, 4),), bakend="eager")
-    """)
+    """,
+    )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*unknown options: bakend*"])
 

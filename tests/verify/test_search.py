@@ -12,8 +12,6 @@ from dync.verify.paths import paths, steps
 from dync.verify.search import descend, evolve
 
 
-
-
 @pytest.mark.parametrize("name", ["early_exit", "diamond", "raising", "hits"])
 def test_gradient_takes_every_path_from_any_start(name):
     case = CASES[name]
@@ -37,7 +35,9 @@ def test_mutation_finds_integer_cases():
     program = CASES["switch"].program()
     sampler = Sampler(program.signature, 0)
     for path in paths(program.flow, 10)[0]:
-        found = evolve(program.flow, lambda c: interpret(program, c.args)[1], path, [Call((torch.ones(2, 3), torch.tensor(0)))], _ranged(sampler), 200)
+        found = evolve(
+            program.flow, lambda c: interpret(program, c.args)[1], path, [Call((torch.ones(2, 3), torch.tensor(0)))], _ranged(sampler), 200
+        )
         assert found.call is not None and steps(program.flow, interpret(program, found.call.args)[1]) == path
 
 
@@ -48,7 +48,13 @@ def _ranged(sampler):
 
 def twice() -> object:
     b = Builder("twice", {"x": "float32[2]"})
-    b.block("b0", lambda x: (x.sum().item(),), ("s",), branch("p", to("b1"), to("b2"), "s", 0), host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("s"), lit(0))),))
+    b.block(
+        "b0",
+        lambda x: (x.sum().item(),),
+        ("s",),
+        branch("p", to("b1"), to("b2"), "s", 0),
+        host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("s"), lit(0))),),
+    )
     b.block("b1", None, (), branch("p", to("b3"), to("b2"), "s", 0))
     b.block("b2", None, (), Return(leaf(2)))
     b.block("b3", None, (), Return(leaf(3)))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -106,7 +106,9 @@ def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts:
 def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, inputs: Sequence[tuple[Any, ...]]) -> Finding:
     try:
         side = make()
-        harness = Harness(program.flow, EagerSide(model), (side,), program, ProgramSide(program, initial=dict(attributes(model))), Tolerances())
+        harness = Harness(
+            program.flow, EagerSide(model), (side,), program, ProgramSide(program, initial=dict(attributes(model))), Tolerances()
+        )
         for args in inputs:
             harness.check(Call(args))
         for n, args in enumerate(inputs):

@@ -13,14 +13,48 @@ import random
 import textwrap
 from dataclasses import dataclass, field
 
-CORE = frozenset({
-    "if", "ternary", "logic", "early-return", "loop", "break", "item", "any-all", "argmax", "counter", "list", "dict", "dataclass",
-    "namedtuple", "none", "submodule", "static-flag", "raise"})
+CORE = frozenset(
+    {
+        "if",
+        "ternary",
+        "logic",
+        "early-return",
+        "loop",
+        "break",
+        "item",
+        "any-all",
+        "argmax",
+        "counter",
+        "list",
+        "dict",
+        "dataclass",
+        "namedtuple",
+        "none",
+        "submodule",
+        "static-flag",
+        "raise",
+    }
+)
 """Constructs that every capture must take."""
 
 FEATURES = CORE | {
-    "while", "range-item", "continue", "for-else", "try", "attribute", "buffer", "in-place", "alias", "mask-write", "nonzero", "switch",
-    "closure", "walrus", "match", "input-mutation"}
+    "while",
+    "range-item",
+    "continue",
+    "for-else",
+    "try",
+    "attribute",
+    "buffer",
+    "in-place",
+    "alias",
+    "mask-write",
+    "nonzero",
+    "switch",
+    "closure",
+    "walrus",
+    "match",
+    "input-mutation",
+}
 
 
 @dataclass(frozen=True)
@@ -47,8 +81,16 @@ class Scope:
     top: bool = True
 
     def inner(self, loop: bool | None = None) -> Scope:
-        return Scope(list(self.mats), list(self.ints), list(self.floats), list(self.lists), list(self.owned), self.depth + 1,
-                     self.loop if loop is None else loop, self.top)
+        return Scope(
+            list(self.mats),
+            list(self.ints),
+            list(self.floats),
+            list(self.lists),
+            list(self.owned),
+            self.depth + 1,
+            self.loop if loop is None else loop,
+            self.top,
+        )
 
 
 def indent(lines: list[str]) -> list[str]:
@@ -99,11 +141,26 @@ class Writer:
         """A bounded [B, D] expression."""
         a, b = self.mat(s), self.mat(s)
         forms = [
-            f"torch.tanh({self.linear()}({a}))", f"torch.relu({self.linear()}({a})).clamp(max=2.0)", f"torch.tanh({a} + {b})", f"torch.tanh({a} * {b})",
-            f"({a} - {b}) * 0.5", f"torch.sigmoid({a}) - 0.5", f"torch.where({a} > {self.number()}, {a}, {b})", f"{a}.clamp({-0.9}, {1.1})",
-            f"{a} - {a}.mean(1, keepdim=True)", f"torch.softmax({a}, dim=-1)", f"{a}.flip(0)", f"{a}.roll(1, 1)", f"F.gelu({a})",
-            f"torch.cat([{a}[:, :2], {b}[:, 2:]], 1)", f"{a} * {self.number(0.7)}", f"torch.tanh({a} * {b}.abs().max())", f"{a}.cumsum(1) * 0.25",
-            f"{a}.sort(-1).values", f"-{a}", f"torch.maximum({a}, {b})",
+            f"torch.tanh({self.linear()}({a}))",
+            f"torch.relu({self.linear()}({a})).clamp(max=2.0)",
+            f"torch.tanh({a} + {b})",
+            f"torch.tanh({a} * {b})",
+            f"({a} - {b}) * 0.5",
+            f"torch.sigmoid({a}) - 0.5",
+            f"torch.where({a} > {self.number()}, {a}, {b})",
+            f"{a}.clamp({-0.9}, {1.1})",
+            f"{a} - {a}.mean(1, keepdim=True)",
+            f"torch.softmax({a}, dim=-1)",
+            f"{a}.flip(0)",
+            f"{a}.roll(1, 1)",
+            f"F.gelu({a})",
+            f"torch.cat([{a}[:, :2], {b}[:, 2:]], 1)",
+            f"{a} * {self.number(0.7)}",
+            f"torch.tanh({a} * {b}.abs().max())",
+            f"{a}.cumsum(1) * 0.25",
+            f"{a}.sort(-1).values",
+            f"-{a}",
+            f"torch.maximum({a}, {b})",
         ]
         if s.ints:
             forms += [f"torch.tanh({a} + 0.1 * {self.rng.choice(s.ints)})"]
@@ -119,15 +176,31 @@ class Writer:
     def atom(self, s: Scope) -> str:
         """A condition over data (or, seldom, over a Python number)."""
         a, b = self.mat(s), self.mat(s)
-        forms = [f"{a}.mean() > {self.number(0.15)}", f"{a}.sum() < {b}.sum()", f"{a}.abs().mean() > {abs(float(self.number(0.6)))}",
-                 f"{a}.norm() > {round(self.rng.uniform(0.3, 3.5), 3)}", f"({a} * {b}).mean() <= {self.number(0.1)}"]
+        forms = [
+            f"{a}.mean() > {self.number(0.15)}",
+            f"{a}.sum() < {b}.sum()",
+            f"{a}.abs().mean() > {abs(float(self.number(0.6)))}",
+            f"{a}.norm() > {round(self.rng.uniform(0.3, 3.5), 3)}",
+            f"({a} * {b}).mean() <= {self.number(0.1)}",
+        ]
         if self.has("item"):
-            forms += [f"{a}.mean().item() > {self.number(0.15)}", f"float({a}.max()) >= {round(self.rng.uniform(0, 1.2), 3)}", f"{a}[0, 0].item() < {self.number()}"]
+            forms += [
+                f"{a}.mean().item() > {self.number(0.15)}",
+                f"float({a}.max()) >= {round(self.rng.uniform(0, 1.2), 3)}",
+                f"{a}[0, 0].item() < {self.number()}",
+            ]
         if self.has("any-all"):
-            forms += [f"({a} > {round(self.rng.uniform(0.4, 1.2), 3)}).any()", f"({a} > {round(self.rng.uniform(-1.2, -0.3), 3)}).all()",
-                      f"torch.any({a}.mean(1) > {self.number()})", f"not ({a}.abs() < {round(self.rng.uniform(0.5, 1.5), 3)}).all()"]
+            forms += [
+                f"({a} > {round(self.rng.uniform(0.4, 1.2), 3)}).any()",
+                f"({a} > {round(self.rng.uniform(-1.2, -0.3), 3)}).all()",
+                f"torch.any({a}.mean(1) > {self.number()})",
+                f"not ({a}.abs() < {round(self.rng.uniform(0.5, 1.5), 3)}).all()",
+            ]
         if self.has("argmax"):
-            forms += [f"{self.gate(2)}({a}).mean(0).argmax() == {self.rng.randrange(2)}", f"{a}.softmax(-1).max() > {round(self.rng.uniform(0.2, 0.6), 3)}"]
+            forms += [
+                f"{self.gate(2)}({a}).mean(0).argmax() == {self.rng.randrange(2)}",
+                f"{a}.softmax(-1).max() > {round(self.rng.uniform(0.2, 0.6), 3)}",
+            ]
         if s.ints:
             forms += [f"{self.rng.choice(s.ints)} {self.rng.choice(['>', '<', '==', '>='])} {self.rng.randrange(3)}"]
         if s.floats:
@@ -176,7 +249,8 @@ class Writer:
 
     def item(self, s: Scope) -> list[str]:
         a, name = self.mat(s), self.fresh("f")
-        line = f"{name} = {self.rng.choice([f'{a}.mean().item()', f'float({a}.max())', f'{a}.abs().mean().item() * 2 - 0.5', f'max({a}[0, 0].item(), 0.1)'])}"
+        reads = ["{0}.mean().item()", "float({0}.max())", "{0}.abs().mean().item() * 2 - 0.5", "max({0}[0, 0].item(), 0.1)"]
+        line = f"{name} = {self.rng.choice(reads).format(a)}"
         s.floats.append(name)
         return [line]
 
@@ -234,9 +308,23 @@ class Writer:
             s.mats.append(target)
             inner.mats.append(target)
         inner.ints.append(k)
-        test = self.rng.choice([f"{target}.norm() > {round(self.rng.uniform(0.4, 2), 2)}", f"{target}.abs().max().item() > {round(self.rng.uniform(0.1, 0.8), 2)}"])
-        lines += [f"while {k} < {self.rng.choice([2, 3, 4])} and {test}:",
-                  *indent([f"{target} = {target} * {round(self.rng.uniform(0.4, 0.9), 2)}", f"{k} += 1", *self.body(inner, limit=1), *self.exit_tail(inner)[:2]])]
+        test = self.rng.choice(
+            [
+                f"{target}.norm() > {round(self.rng.uniform(0.4, 2), 2)}",
+                f"{target}.abs().max().item() > {round(self.rng.uniform(0.1, 0.8), 2)}",
+            ]
+        )
+        lines += [
+            f"while {k} < {self.rng.choice([2, 3, 4])} and {test}:",
+            *indent(
+                [
+                    f"{target} = {target} * {round(self.rng.uniform(0.4, 0.9), 2)}",
+                    f"{k} += 1",
+                    *self.body(inner, limit=1),
+                    *self.exit_tail(inner)[:2],
+                ]
+            ),
+        ]
         s.ints.append(k)
         return lines
 
@@ -246,8 +334,12 @@ class Writer:
         s.mats.append(target)
         s.ints.append(n)
         inner.mats.append(target)
-        return [f"{n} = int(({a}.mean(0) > {self.number(0.2)}).sum().item()) % 4", f"{target} = {a}", f"for _ in range({n}):",
-                *indent([f"{target} = torch.tanh({self.linear()}({target}))", *self.body(inner, limit=1)])]
+        return [
+            f"{n} = int(({a}.mean(0) > {self.number(0.2)}).sum().item()) % 4",
+            f"{target} = {a}",
+            f"for _ in range({n}):",
+            *indent([f"{target} = torch.tanh({self.linear()}({target}))", *self.body(inner, limit=1)]),
+        ]
 
     def raise_(self, s: Scope) -> list[str]:
         a, cls = self.mat(s), self.rng.choice(["ValueError", "RuntimeError", "ArithmeticError"])
@@ -257,8 +349,13 @@ class Writer:
     def try_(self, s: Scope) -> list[str]:
         a, target = self.mat(s), self.fresh("h")
         s.mats.append(target)
-        return ["try:", f"    {target} = self.checked({a})", "except ValueError:", f"    {target} = {a} * 0.5",
-                *(["else:", f"    {target} = {target} + 0.1"] if self.chance(0.3) else [])]
+        return [
+            "try:",
+            f"    {target} = self.checked({a})",
+            "except ValueError:",
+            f"    {target} = {a} * 0.5",
+            *(["else:", f"    {target} = {target} + 0.1"] if self.chance(0.3) else []),
+        ]
 
     def attribute(self, s: Scope) -> list[str]:
         self.self_attributes.setdefault("calls", "0")
@@ -270,7 +367,16 @@ class Writer:
 
     def buffer(self, s: Scope) -> list[str]:
         self.self_attributes.setdefault("ema", "buffer")
-        a, write = self.mat(s), self.rng.choice(["self.ema.mul_(0.9).add_(0.1 * {0}.mean(0).detach())", "self.ema.copy_({0}.mean(0))", "self.ema = self.ema * 0.5 + {0}.mean(0)"])
+        a, write = (
+            self.mat(s),
+            self.rng.choice(
+                [
+                    "self.ema.mul_(0.9).add_(0.1 * {0}.mean(0).detach())",
+                    "self.ema.copy_({0}.mean(0))",
+                    "self.ema = self.ema * 0.5 + {0}.mean(0)",
+                ]
+            ),
+        )
         if self.chance(0.4):
             name = self.fresh("h")
             line = f"{name} = torch.tanh({a} + self.ema)"
@@ -290,7 +396,16 @@ class Writer:
     def in_place(self, s: Scope) -> list[str]:
         w, lines = self.owned(s)
         a = self.mat(s)
-        write = self.rng.choice([f"{w}[:, 0] = {self.number()}", f"{w}.mul_(0.5)", f"{w}[0] = {a}[-1]", f"{w}[0].add_(0.25)", f"{w} += 0.1", f"{w}.clamp_(-0.5, 0.5)"])
+        write = self.rng.choice(
+            [
+                f"{w}[:, 0] = {self.number()}",
+                f"{w}.mul_(0.5)",
+                f"{w}[0] = {a}[-1]",
+                f"{w}[0].add_(0.25)",
+                f"{w} += 0.1",
+                f"{w}.clamp_(-0.5, 0.5)",
+            ]
+        )
         return [*lines, f"if {self.condition(s)}:", f"    {write}"] if self.chance(0.5) else [*lines, write]
 
     def alias(self, s: Scope) -> list[str]:
@@ -304,18 +419,34 @@ class Writer:
         w, lines = self.owned(s)
         a, m = self.mat(s), self.fresh("m")
         lines += [f"{m} = {a}.mean(1) > {self.number(0.2)}"]
-        write = self.rng.choice([[f"{w}[{m}] = {self.number()}"], [f"{w}[{m}] = torch.tanh({self.linear()}({w}[{m}]))"], [f"{w}[{a} > {self.number()}] *= 0.5"],
-                                 [f"if {m}.any():", f"    {w}[{m}] = {a}[{m}] * 0.5"]])
+        write = self.rng.choice(
+            [
+                [f"{w}[{m}] = {self.number()}"],
+                [f"{w}[{m}] = torch.tanh({self.linear()}({w}[{m}]))"],
+                [f"{w}[{a} > {self.number()}] *= 0.5"],
+                [f"if {m}.any():", f"    {w}[{m}] = {a}[{m}] * 0.5"],
+            ]
+        )
         return lines + write
 
     def nonzero(self, s: Scope) -> list[str]:
         a, idx, n, out = self.mat(s), self.fresh("idx"), self.fresh("n"), self.fresh("h")
-        lines = [f"{idx} = ({a}.mean(1) > {self.number(0.2)}).nonzero().squeeze(1)", f"{n} = {idx}.{self.rng.choice(['numel()', 'shape[0]', 'size(0)'])}"]
-        lines += self.rng.choice([
-            [f"if {n} > 0:", f"    {out} = {a}.index_add(0, {idx}, torch.tanh({self.linear()}({a}[{idx}])))", "else:", f"    {out} = {a}"],
-            [f"{out} = {a}.clone()", f"{out}[{idx}] = {a}[{idx}] * 0.5"],
-            [f"{out} = {a} + 0.1 * {n}"],
-        ])
+        lines = [
+            f"{idx} = ({a}.mean(1) > {self.number(0.2)}).nonzero().squeeze(1)",
+            f"{n} = {idx}.{self.rng.choice(['numel()', 'shape[0]', 'size(0)'])}",
+        ]
+        lines += self.rng.choice(
+            [
+                [
+                    f"if {n} > 0:",
+                    f"    {out} = {a}.index_add(0, {idx}, torch.tanh({self.linear()}({a}[{idx}])))",
+                    "else:",
+                    f"    {out} = {a}",
+                ],
+                [f"{out} = {a}.clone()", f"{out}[{idx}] = {a}[{idx}] * 0.5"],
+                [f"{out} = {a} + 0.1 * {n}"],
+            ]
+        )
         s.mats.append(out)
         s.ints.append(n)
         return lines
@@ -331,7 +462,15 @@ class Writer:
         total, f, a = self.fresh("k"), self.fresh("bump"), self.mat(s)
         if not (s.depth == 0):
             return self.assign(s)
-        lines = [f"{total} = 0", f"def {f}(t):", f"    nonlocal {total}", f"    if t.mean() > {self.number(0.2)}:", f"        {total} += 1", "        return t * 0.5", "    return t"]
+        lines = [
+            f"{total} = 0",
+            f"def {f}(t):",
+            f"    nonlocal {total}",
+            f"    if t.mean() > {self.number(0.2)}:",
+            f"        {total} += 1",
+            "        return t * 0.5",
+            "    return t",
+        ]
         name = self.fresh("h")
         lines += [f"{name} = {f}({f}({a}))"]
         s.mats.append(name)
@@ -349,7 +488,12 @@ class Writer:
     def match(self, s: Scope) -> list[str]:
         a, target = self.mat(s), self.fresh("h")
         body = [f"    case {i}:\n        {target} = {self.value(s)}" for i in range(2)]
-        lines = [f"match int({self.gate(3)}({a}).mean(0).argmax()):", *"\n".join(body).splitlines(), "    case _:", f"        {target} = {self.value(s)}"]
+        lines = [
+            f"match int({self.gate(3)}({a}).mean(0).argmax()):",
+            *"\n".join(body).splitlines(),
+            "    case _:",
+            f"        {target} = {self.value(s)}",
+        ]
         s.mats.append(target)
         return lines
 
@@ -385,7 +529,10 @@ class Writer:
         if self.has("list"):
             forms += ["[" + ", ".join(self.leaf(s) for _ in range(self.rng.randrange(1, 4))) + "]"]
         if self.has("dict"):
-            forms += [f'{{"y": {self.mat(s)}, "exit": {self.leaf(s)}}}', f'{{"y": {self.mat(s)}, "parts": ({self.leaf(s)}, {self.leaf(s)})}}']
+            forms += [
+                f'{{"y": {self.mat(s)}, "exit": {self.leaf(s)}}}',
+                f'{{"y": {self.mat(s)}, "parts": ({self.leaf(s)}, {self.leaf(s)})}}',
+            ]
         if self.has("dataclass"):
             forms += [f"Result({self.mat(s)}, {self.leaf(s)})"]
         if self.has("namedtuple"):
@@ -396,15 +543,38 @@ class Writer:
 
     # -- blocks ---------------------------------------------------------------------------------------------------------
     STATEMENTS = {
-        "if": ("if_", 6), "ternary": ("ternary", 3), "item": ("item", 2), "counter": ("counter", 3), "list": ("list_", 2), "loop": ("loop", 3), "while": ("while_", 2),
-        "range-item": ("range_item", 1), "raise": ("raise_", 1), "try": ("try_", 1), "attribute": ("attribute", 1), "buffer": ("buffer", 1),
-        "in-place": ("in_place", 2), "alias": ("alias", 1), "mask-write": ("mask_write", 1), "nonzero": ("nonzero", 1), "switch": ("switch", 1),
-        "closure": ("closure", 1), "walrus": ("walrus", 1), "match": ("match", 1), "input-mutation": ("input_mutation", 1),
-        "static-flag": ("static_flag", 1), "early-return": ("early_return", 3)}
+        "if": ("if_", 6),
+        "ternary": ("ternary", 3),
+        "item": ("item", 2),
+        "counter": ("counter", 3),
+        "list": ("list_", 2),
+        "loop": ("loop", 3),
+        "while": ("while_", 2),
+        "range-item": ("range_item", 1),
+        "raise": ("raise_", 1),
+        "try": ("try_", 1),
+        "attribute": ("attribute", 1),
+        "buffer": ("buffer", 1),
+        "in-place": ("in_place", 2),
+        "alias": ("alias", 1),
+        "mask-write": ("mask_write", 1),
+        "nonzero": ("nonzero", 1),
+        "switch": ("switch", 1),
+        "closure": ("closure", 1),
+        "walrus": ("walrus", 1),
+        "match": ("match", 1),
+        "input-mutation": ("input_mutation", 1),
+        "static-flag": ("static_flag", 1),
+        "early-return": ("early_return", 3),
+    }
     COMPOUND = frozenset({"if", "loop", "while", "range-item", "closure", "match"})
 
     def statement(self, s: Scope) -> list[str]:
-        names = [n for n in self.STATEMENTS if self.has(n) and not (s.depth >= 2 and n in self.COMPOUND) and not (s.depth >= 1 and n in ("while", "range-item"))]
+        names = [
+            n
+            for n in self.STATEMENTS
+            if self.has(n) and not (s.depth >= 2 and n in self.COMPOUND) and not (s.depth >= 1 and n in ("while", "range-item"))
+        ]
         weights = [self.STATEMENTS[n][1] for n in names]
         name = self.rng.choices(["assign", *names], [6, *weights])[0]
         return self.assign(s) if name == "assign" else getattr(self, self.STATEMENTS[name][0])(s)
@@ -421,15 +591,40 @@ class Writer:
             lines += self.statement(s)
         lines += [f"return {self.result(s)}"]
         init = ["super().__init__()"] + [
-            f'self.register_buffer("{k}", torch.zeros({self.width}))' if v == "buffer" else f"self.{k} = {v}" for k, v in self.self_attributes.items()]
+            f'self.register_buffer("{k}", torch.zeros({self.width}))' if v == "buffer" else f"self.{k} = {v}"
+            for k, v in self.self_attributes.items()
+        ]
         if top:
             init += [f"self.{sub} = {sub.capitalize()}()" for sub in self.subs]
-        checked = [] if not self.has("try") else [
-            "", "def checked(self, t):", f"    if t.abs().max() > {round(self.rng.uniform(0.6, 1.5), 2)}:", '        raise ValueError("fuzz: checked")', "    return torch.tanh(t)"]
-        return [f"class {name}(nn.Module):", *indent(["def __init__(self):", *indent(init), "", "def forward(self, x):", *indent(lines), *checked]), "", ""]
+        checked = (
+            []
+            if not self.has("try")
+            else [
+                "",
+                "def checked(self, t):",
+                f"    if t.abs().max() > {round(self.rng.uniform(0.6, 1.5), 2)}:",
+                '        raise ValueError("fuzz: checked")',
+                "    return torch.tanh(t)",
+            ]
+        )
+        return [
+            f"class {name}(nn.Module):",
+            *indent(["def __init__(self):", *indent(init), "", "def forward(self, x):", *indent(lines), *checked]),
+            "",
+            "",
+        ]
 
     def file(self) -> str:
-        lines = ["from dataclasses import dataclass", "from typing import Any, NamedTuple", "", "import torch", "import torch.nn.functional as F", "from torch import nn", "", ""]
+        lines = [
+            "from dataclasses import dataclass",
+            "from typing import Any, NamedTuple",
+            "",
+            "import torch",
+            "import torch.nn.functional as F",
+            "from torch import nn",
+            "",
+            "",
+        ]
         if self.has("namedtuple"):
             lines += ["class Pair(NamedTuple):", "    y: torch.Tensor", "    extra: Any", "", ""]
         if self.has("dataclass"):

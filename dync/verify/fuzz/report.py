@@ -40,8 +40,12 @@ class FuzzReport(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         done = ", ".join(f"{n} {kind}" for kind, n in Counter(self.kinds).most_common())
-        lines = [f"{self.count} networks from seed {self.seed} through {', '.join(self.backends)} on {', '.join(self.hosts)}: {done or 'none ran'}"]
+        through = f"{', '.join(self.backends)} on {', '.join(self.hosts)}"
+        lines = [f"{self.count} networks from seed {self.seed} through {through}: {done or 'none ran'}"]
         lines += [f"  declined {n} times: {why}" for why, n in Counter(self.declined).most_common()]
         for f in self.failures:
-            lines += [f"  {f.finding.kind} in {f.finding.stage} ({f.count} networks, first seed {f.seed}): {f.finding.key}", f"    reproduce: python {f.file}" if f.file else ""]
+            lines += [
+                f"  {f.finding.kind} in {f.finding.stage} ({f.count} networks, first seed {f.seed}): {f.finding.key}",
+                f"    reproduce: python {f.file}" if f.file else "",
+            ]
         return "\n".join(line for line in lines if line)

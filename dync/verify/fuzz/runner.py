@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Callable, Sequence
 
 from dync.errors import UsageError
 from dync.verify.fuzz.check import Finding
@@ -16,8 +16,9 @@ from dync.verify.fuzz.worker import Worker
 
 
 def run(
-    count: int = 100, seed: int = 0, backends: Sequence[str] = ("onnxruntime",), hosts: Sequence[str] = ("python",), out: Path | str | None = None, *,
-    features: frozenset[str] = FEATURES, timeout: float = 60.0, shrinking: int = 150, tick: Callable[[int, Finding], None] | None = None,
+    count: int = 100, seed: int = 0, backends: Sequence[str] = ("onnxruntime",), hosts: Sequence[str] = ("python",),
+    out: Path | str | None = None, *, features: frozenset[str] = FEATURES, timeout: float = 60.0, shrinking: int = 150,
+    tick: Callable[[int, Finding], None] | None = None,
 ) -> FuzzReport:  # fmt: skip
     """Checks the networks seed, seed + 1, ... seed + count - 1 against eager.
 
@@ -56,7 +57,15 @@ def _written(path: Path, source: str) -> Path:
     return path
 
 
-def _failure(worker: Worker, folder: Path, group: list[tuple[Network, Finding]], backends: Sequence[str], hosts: Sequence[str], out: Path | str | None, tries: int) -> Failure:
+def _failure(
+    worker: Worker,
+    folder: Path,
+    group: list[tuple[Network, Finding]],
+    backends: Sequence[str],
+    hosts: Sequence[str],
+    out: Path | str | None,
+    tries: int,
+) -> Failure:
     network, found = min(group, key=lambda g: len(g[0].source))
     stages = found.stage.split("/") if "/" in found.stage else ()
     on, at = ([stages[0]], [stages[1]]) if len(stages) == 2 else (backends, hosts)
@@ -78,7 +87,19 @@ def reproducer(source: str, network: Network, found: Finding, backends: Sequence
     """A Python file that holds the network and, run as a script, checks it again and exits with 1 while it fails."""
     detail = "\n".join(f"# {line}" for line in found.detail.splitlines()[-30:])
     head = f"# Network {network.seed} of `dync fuzz`, shrunk. {found.kind} in {found.stage}: {found.key}\n{detail}\n\n"
-    tail = (
-        f'\n\nif __name__ == "__main__":\n    import sys\n    from pathlib import Path\n\n    from dync.verify.fuzz.check import check\n\n'
-        f"    found = check(Path(__file__), {list(backends)!r}, {list(hosts)!r})\n    print(found.kind, found.stage, found.key)\n    print(found.detail)\n    sys.exit(found.is_failure)\n")
-    return head + source + tail
+    return head + source + TAIL.replace("BACKENDS", repr(list(backends))).replace("HOSTS", repr(list(hosts)))
+
+
+TAIL = """
+
+if __name__ == "__main__":
+    import sys
+    from pathlib import Path
+
+    from dync.verify.fuzz.check import check
+
+    found = check(Path(__file__), BACKENDS, HOSTS)
+    print(found.kind, found.stage, found.key)
+    print(found.detail)
+    sys.exit(found.is_failure)
+"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 KEEP = frozenset({"build", "inputs", "example_inputs"})
 
@@ -78,7 +78,7 @@ def _bodies(statement: ast.stmt) -> Iterator[list[ast.stmt]]:
 def _edited(tree: ast.Module, path: Path, index: int, instead: list[ast.stmt]) -> ast.Module:
     new = copy.deepcopy(tree)
     body = _body(new, path)
-    body[index:index + 1] = copy.deepcopy(instead)
+    body[index : index + 1] = copy.deepcopy(instead)
     if not body and not (path and path[-1][1] != "body"):
         body.append(ast.Pass())
     return ast.fix_missing_locations(new)
@@ -119,7 +119,9 @@ class _Simplify(ast.NodeTransformer):
 def _operands(node: ast.expr) -> list[ast.expr]:
     match node:
         case ast.Call(args=args, func=func):
-            return [a for a in args if not isinstance(a, (ast.GeneratorExp, ast.Constant))] + ([func.value] if isinstance(func, ast.Attribute) and not isinstance(func.value, ast.Name) else [])
+            return [a for a in args if not isinstance(a, (ast.GeneratorExp, ast.Constant))] + (
+                [func.value] if isinstance(func, ast.Attribute) and not isinstance(func.value, ast.Name) else []
+            )
         case ast.BinOp(left, _, right):
             return [left, right]
         case ast.BoolOp(_, values):

@@ -1,6 +1,6 @@
 """Checks networks in a process of its own, so that a crash, a hang or a leak ends one network and not the run.
 
-    parent → child: one JSON object a line {"path", "backends", "hosts"};    child → parent: one Finding a line
+parent → child: one JSON object a line {"path", "backends", "hosts"};    child → parent: one Finding a line
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import os
 import select
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 import msgspec
 
@@ -47,12 +47,21 @@ class Worker:
             return msgspec.json.decode(line, type=Finding)
         code = self.child.poll() if ready else None
         self.close()
-        return Finding("died", key=f"exit {code}", detail="the process ended") if ready else Finding("hang", key="hang", detail=f"no answer in {self.timeout:g} s")
+        return (
+            Finding("died", key=f"exit {code}", detail="the process ended")
+            if ready
+            else Finding("hang", key="hang", detail=f"no answer in {self.timeout:g} s")
+        )
 
     def _start(self) -> None:
         self.close()
         self.done = 0
-        self.child = subprocess.Popen([sys.executable, "-P", "-m", "dync.verify.fuzz.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "dync.verify.fuzz.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
 
     def close(self) -> None:
         """Ends the child."""
