@@ -136,14 +136,22 @@ class _Walk:
         return x
 
 
+def modes() -> tuple[Any, ...]:
+    """torch's own switches, which a context manager may have thrown on one path and not on another."""
+    return (torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cuda"), torch.is_grad_enabled(),
+            torch.is_inference_mode_enabled(), torch.get_default_dtype())
+
+
 def tensor_signature(x: torch.Tensor) -> tuple[Any, ...]:
-    """dtype, device, rank, static sizes and layout; symbolic sizes count as equal to one another."""
-    sizes = tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.shape)
-    if any(s is None for s in sizes):
-        strides: Any = "dense" if is_dense(x) else tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.stride())
-    else:
-        strides = tuple(int(s) if n != 1 else 0 for s, n in zip(x.stride(), sizes))
-    return (x.dtype, str(x.device), sizes, strides)
+    """dtype, device, rank and static sizes; symbolic sizes count as equal to one another. Layouts may differ: a join copies."""
+    return (x.dtype, str(x.device), tuple(None if isinstance(s, torch.SymInt) else int(s) for s in x.shape))
+
+
+def layout(x: torch.Tensor) -> Any:
+    """'dense', or the strides of the dimensions that have more than one element."""
+    if is_dense(x):
+        return "dense"
+    return tuple(s if isinstance(s, int) else s.node.expr for s, n in zip(x.stride(), x.shape) if n != 1)
 
 
 def is_dense(x: torch.Tensor) -> bool:
@@ -151,6 +159,8 @@ def is_dense(x: torch.Tensor) -> bool:
     expected: Any = sympy.Integer(1)
     for size, stride in zip(reversed(x.shape), reversed(x.stride())):
         size, stride = sympy.sympify(scalar_of(size)), sympy.sympify(scalar_of(stride))
+        if size == 0:
+            return True
         if size != 1 and sympy.expand(stride - expected) != 0:
             return False
         expected = expected * size
@@ -182,6 +192,7 @@ def substitute(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], 
 
 def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) -> tuple[_Walk, dict[str, Any]]:
     walk = _Walk(heap, tensor, new)
+    walk.signature.append(modes())
     own: dict[str, Any] = {}
     for name in sorted(roots.own):
         walk.signature.append(name)
@@ -203,4 +214,4 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) ->
     return walk, own
 
 
-__all__ = ["Image", "Leaf", "Roots", "substitute", "take", "tensor_signature"]
+__all__ = ["Image", "Leaf", "Roots", "layout", "substitute", "take", "tensor_signature"]

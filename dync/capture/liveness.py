@@ -90,7 +90,7 @@ class Liveness:
             case ast.For() | ast.AsyncFor():
                 return loads(s.iter) | self._loop(s, loads(s.target), stores(s.target), live)
             case ast.With() | ast.AsyncWith():
-                inner = self.block(s.body, live)
+                inner = self.block(s.body, live.union(*(stores(i.optional_vars) | loads(i.context_expr) for i in s.items)))
                 for item in reversed(s.items):
                     inner = (inner - stores(item.optional_vars)) | loads(item.context_expr) | loads(item.optional_vars)
                 return inner

@@ -53,7 +53,7 @@ class Weights:
 
         if not isinstance(t, torch.Tensor) or isinstance(t, FakeTensor):
             return t
-        with torch.utils._python_dispatch._disable_current_modes():
+        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
             key = identity(t)
             name = self.names.get(key)
             if name is None:
