@@ -45,6 +45,17 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Functional:
+    """What a kernel that writes computes, without the writes: its own results come first in `graph`.
+
+    copies: (input or weight, index of the result that it must hold after the run).
+    """
+
+    graph: Graph
+    copies: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True)
 class Kernel:
     """A block as a backend sees it.
 
@@ -62,6 +73,10 @@ class Kernel:
     """Inclusive bounds of the size symbols in the types."""
     written: frozenset[str] = frozenset()
     """Weights that some block of the program writes in place: code must read them anew at each call."""
+    functional: Functional | None = None
+    """For a kernel that mutates: the same without writes, where there is such a form and its inputs share no memory."""
+    keeps_views: bool = False
+    """Results must be views where the graph makes views: another block writes memory that they share."""
 
 
 @dataclass(frozen=True)

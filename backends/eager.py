@@ -74,7 +74,8 @@ def document(graph: Graph) -> dict[str, Any]:
                 }
             )
     inputs = [names[n] for n in graph.find_nodes(op="placeholder")]
-    return {"inputs": inputs, "nodes": nodes, "outputs": [_argument(a, names) for a in graph.output_node().args[0]]}
+    results: Any = graph.output_node().args[0]
+    return {"inputs": inputs, "nodes": nodes, "outputs": [_argument(a, names) for a in results]}
 
 
 def _names(graph: Graph) -> dict[Node, str]:

@@ -5,36 +5,49 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dync.backends.base import Kernel
-from dync.ir.program import Block, Program
+from dync.backends.base import Functional, Kernel
+from dync.ir import aliases
+from dync.ir.program import Program
 from dync.ir.types import TensorType, Value
 
 if TYPE_CHECKING:
     import torch
-    from torch.fx import Node
+    from torch.fx import Graph, Node
 
 
-def kernels(program: Program, functionalize: Callable[[Block], Block] | None = None) -> dict[str, Kernel]:
+def kernels(program: Program, functionalize: Callable[[Graph], object] | None = None) -> dict[str, Kernel]:
     """Block name → Kernel, for the blocks whose graph computes something.
 
-    functionalize: a rewrite of a block that takes out its in-place operations; without it graphs go to the backends as captured.
+    functionalize: a rewrite of a graph that takes out its in-place operations (dync.passes.graph.functionalize); its answer has
+    `graph` and `copies`, or is a refusal without them. Without it graphs go to the backends as captured.
     """
     values = {v.name: v for v in _defined(program)}
     ranges = {d.name: (d.low, d.high) for d in program.signature.dims}
-    written = {n for b in program.blocks for n in b.flow.mutates} | {s.name for s in program.slots}
+    memory, views = aliases.memory(program), aliases.keeps_aliases(program)
     found = {}
     for block in program.blocks:
-        if not block.flow.inputs and not block.flow.results and not any(n.op == "call_function" for n in block.graph.nodes):
+        flow = block.flow
+        if not flow.inputs and not flow.results and not any(n.op == "call_function" for n in block.graph.nodes):
             continue
-        own = functionalize(block) if functionalize else block
-        inputs = tuple(values[n] if n in values else Value(n, _weight_type(program.weights[n])) for n in own.flow.inputs)
-        weights = {n: program.weights[n] for n in own.weights}
-        found[block.name] = Kernel(
-            block.name, own.graph, inputs, own.flow.results, weights, own.flow.mutates, ranges, frozenset(written & weights.keys())
-        )
+        inputs = tuple(values[n] if n in values else Value(n, _weight_type(program.weights[n])) for n in flow.inputs)
+        weights = {n: program.weights[n] for n in block.weights}
+        written = frozenset(weights.keys() & set(program.written_weights))
+        kernel = Kernel(flow.name, block.graph, inputs, flow.results, weights, flow.mutates, ranges, written, None, flow.name in views)
+        apart = not aliases.overlaps(block, memory)
+        found[block.name] = _without_writes(kernel, functionalize) if functionalize and apart and not kernel.keeps_views else kernel
     return found
+
+
+def _without_writes(kernel: Kernel, functionalize: Callable[[Graph], object]) -> Kernel:
+    """The kernel with its functional form: in the place of its graph if it writes nothing of its callers', else beside it."""
+    made = functionalize(kernel.graph)
+    graph, copies = getattr(made, "graph", None), getattr(made, "copies", ())
+    if graph is None:
+        return kernel
+    return replace(kernel, functional=Functional(graph, tuple(copies))) if kernel.mutates else replace(kernel, graph=graph)
 
 
 def _defined(program: Program) -> Iterator[Value]:
@@ -96,6 +109,7 @@ def _lines(kernel: Kernel) -> Iterator[str]:
 
     for value in (*kernel.inputs, *kernel.results):
         yield f"{'in' if value in kernel.inputs else 'out'} {_type_text(value, symbols)}"
+    yield f"views {kernel.keeps_views} functional {kernel.functional is not None}"
     for name in sorted(kernel.mutates):
         at = [i for i, v in enumerate(kernel.inputs) if v.name == name]
         yield f"mutates {at[0] if at else weights.get(name, name)}"

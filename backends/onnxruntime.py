@@ -30,8 +30,12 @@ class OnnxRuntime:
         """None, or the first operator without an ONNX form and its source line."""
         if target.kind != "cpu":
             return Declined(f"the onnxruntime backend compiles for the CPU, not for {target}")
-        if kernel.mutates:
+        if kernel.keeps_views:
+            return Declined("its results are views of memory that another block writes, ONNX Runtime's are copies")
+        if kernel.mutates and kernel.functional is None:
             return Declined(f"writes {', '.join(kernel.mutates)} in place")
+        if not kernel.results and not kernel.mutates:
+            return Declined("computes nothing")
         found = self._translation(kernel)
         return found if isinstance(found, Declined) else None
 
@@ -45,11 +49,13 @@ class OnnxRuntime:
         found = self._translation(kernel)
         settings = {
             "inputs": [f"i{i}" for i in range(len(kernel.inputs))],
-            "outputs": [f"o{i}" for i in range(len(kernel.results))],
+            "outputs": [f"o{i}" for i in range(found.outputs)],
             "initializers": dict(found.weights),
         }
         if found.feeds:
             settings["feeds"] = dict(found.feeds)
+        if found.copies:
+            settings["copies"] = [[i, name] for i, name in found.copies]
         _open(kernel, found)
         key = sha256(found.model).hexdigest()
         return BlockCode(

@@ -8,7 +8,7 @@ distinct ::= another structure key; kernels that differ only in their weights sh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isnan
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -22,7 +22,7 @@ from dync.options import AUTO, CompileOptions
 from dync.report import BlockReport, CompileReport, Refusal, distinct
 
 if TYPE_CHECKING:
-    from dync.ir.program import Block, Program
+    from dync.ir.program import Program
     from dync.runtime.package import Package
 
 Tick = Callable[[int, int], None]
@@ -59,16 +59,9 @@ def rewrite(program: Program, options: CompileOptions) -> Program:
 def kernels_of(program: Program) -> dict[str, Kernel]:
     """The kernels of all blocks with code, by block."""
     from dync.backends.kernels import kernels
+    from dync.passes.graph.functionalize import functionalize
 
-    return kernels(program, functional)
-
-
-def functional(block: Block) -> Block:
-    """The block without in-place operations, if it writes no input or weight; others stay as they are, for a backend that writes."""
-    from dync.passes.graph.functionalize import Functional, functionalize
-
-    found = functionalize(block.graph)
-    return replace(block, graph=found.graph) if isinstance(found, Functional) and not found.copies else block
+    return kernels(program, functionalize)
 
 
 def place(kernels: Mapping[str, Kernel], options: CompileOptions) -> dict[str, Placement]:

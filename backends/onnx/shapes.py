@@ -283,10 +283,10 @@ def slice_scatter(t: Builder, x: Val, src: Val, dim: int = 0, start: Size | None
 
 
 def select_scatter(t: Builder, x: Val, src: Val, dim: int, index: Size) -> Val:
-    if not isinstance(index, int):
-        end: Size = t.op("Add", index, t.const(1, "int64"))
-        raise Unsupported(f"select_scatter at a run-time index ({end.name})")
-    return slice_scatter(t, x, t.unsqueeze(src, dim % x.rank), dim, index, None if index == -1 else index + 1)
+    front = [dim % x.rank, *(d for d in range(x.rank) if d != dim % x.rank)]
+    place = t.reshape(t.lift(index, "int64"), [1, 1])
+    written = t.op("ScatterND", t.transpose(x, front), place, t.unsqueeze(t.cast(src, x.dtype), 0))
+    return t.transpose(Val(written.name, x.dtype, (None,) * x.rank), [front.index(d) for d in range(x.rank)])
 
 
 def copy(t: Builder, x: Val, src: Val | Number, *_: Any) -> Val:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,18 +37,36 @@ KIND = {"int": "int64", "float": "float64", "bool": "bool"}
 
 
 class Translation(NamedTuple):
-    """model: ONNX bytes, free of weights. weights: initialiser → name of the weight that fills it. feeds: input → weight that
-    calls write. origin: ONNX node name → fx node."""
+    """model: ONNX bytes, free of weights, with so many outputs. weights: initialiser → name of the weight that fills it.
+
+    feeds: input → weight that calls write. copies: (output, input that it is copied into after a run). origin: ONNX node name →
+    fx node.
+    """
 
     model: bytes
+    outputs: int
     weights: dict[str, str]
     feeds: dict[str, str]
+    copies: tuple[tuple[int, str], ...]
     origin: dict[str, Any]
 
 
 def translate(kernel: Kernel) -> Translation | Declined:
-    """The ONNX model of a kernel with inputs i0, i1, … and outputs o0, o1, …, or the first operator that has no ONNX form."""
-    return _Translator(kernel).run()
+    """The ONNX model of a kernel with inputs i0, i1, … and outputs o0, o1, …, or the first operator that has no ONNX form.
+
+    A kernel that writes gives what it writes as further outputs.
+    """
+    return _Translator(without_writes(kernel)).run(kernel.functional.copies if kernel.functional else ())
+
+
+def without_writes(kernel: Kernel) -> Kernel:
+    """The functional form of a kernel, what it writes as further results; or the kernel itself."""
+    if kernel.functional is None:
+        return kernel
+    types = {v.name: v.type for v in kernel.inputs} | {n: weight_type(w) for n, w in kernel.weights.items()}
+    further = sorted((i, name) for name, i in kernel.functional.copies if i >= len(kernel.results))
+    written = [Value(f"{name}_after", types[name]) for _, name in further]
+    return replace(kernel, graph=kernel.functional.graph, results=(*kernel.results, *written))
 
 
 class _Translator:
@@ -57,7 +76,7 @@ class _Translator:
         self.weights: dict[str, str] = {}
         self.feeds: dict[str, str] = {}
 
-    def run(self) -> Translation | Declined:
+    def run(self, copies: tuple[tuple[str, int], ...]) -> Translation | Declined:
         kernel, t = self.kernel, self.t
         node: Node | None = None
         try:
@@ -70,12 +89,15 @@ class _Translator:
                 elif node.op == "call_function":
                     env[node] = self.call(node, env)
             node = kernel.graph.output_node()
+            places = {v.name: f"i{i}" for i, v in enumerate(kernel.inputs)}
+            targets = [(i, places[n] if n in places else self.weight(n).name) for n, i in copies]
             results = resolve(node.args[0], env)
             outputs = [self.output(r, v) for r, v in zip(results, kernel.results, strict=True)]
             model = t.model(outputs)
         except Unsupported as reason:
             return Declined(f"{label(node)}: {reason}", node.meta.get("span", UNKNOWN) if node is not None else UNKNOWN)
-        return Translation(model, {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}, self.feeds, t.origin)
+        used = {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}
+        return Translation(model, len(outputs), used, self.feeds, tuple(targets), t.origin)
 
     def input(self, name: str, value: Value) -> Val:
         match value.type:
@@ -269,15 +291,12 @@ def target_name(target: Any) -> str:
 
 
 def label(node: Node | None) -> str:
-    return (
-        "kernel"
-        if node is None
-        else target_name(node.target)
-        if node.op == "call_function"
-        else node.op
-        if node.op == "output"
-        else f"{node.op} {node.target}"
-    )
+    """A node as a refusal names it: its operator, the scalar operation, or what else it is."""
+    if node is None:
+        return "kernel"
+    if node.op != "call_function":
+        return node.op if node.op == "output" else f"{node.op} {node.target}"
+    return scalar_name(node.target) or target_name(node.target)
 
 
 @cache
@@ -301,6 +320,10 @@ def scalar_kind(value: Any) -> str:
         if isinstance(value, classes):
             return kind
     raise Unsupported(f"a value of type {type(value).__name__}")
+
+
+def weight_type(tensor: Any) -> TensorType:
+    return TensorType(dtype_name(tensor.dtype), tuple(tensor.shape), str(tensor.device))
 
 
 def dtype_name(dtype: Any) -> str:

@@ -97,3 +97,9 @@ def test_sizes_come_from_the_ranges():
 
 def test_dims_are_expressions():
     assert evaluate("2*N + S", {"N": 3, "S": 4}) == 10
+
+
+def test_uninitialised_memory_may_hold_anything():
+    k = kernel(lambda x: (torch.empty_like(x), torch.cat([x, torch.empty_like(x)])), {"x": "float32[4]"})
+    check(k, CODE, run=lambda i: [i[0] * 7, torch.cat([i[0], i[0] * 9])])
+    assert "where eager has" in refused(k, lambda i: [i[0], torch.cat([i[0] + 1, i[0]])])

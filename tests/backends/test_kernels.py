@@ -74,3 +74,12 @@ def test_a_weight_that_a_block_writes_is_known_to_all():
 
     found = kernels(stateful())
     assert found["b0"].mutates == ("x", "seen") and found["b0"].written == {"seen"}
+
+
+def test_a_writing_block_gets_a_functional_form_beside_its_graph():
+    from support.programs import stateful
+
+    from dync.passes.graph.functionalize import functionalize
+
+    k = kernels(stateful(), functionalize)["b0"]
+    assert k.functional is not None and {n for n, _ in k.functional.copies} == {"x", "seen"} and k.graph is not k.functional.graph

@@ -11,7 +11,7 @@ from support.backend_cases import CASES, w
 from support.kernels import kernel
 
 from dync.backends.base import Declined, Target
-from dync.backends.check import open_code
+from dync.backends.check import check, open_code
 from dync.backends.onnx.registry import Unsupported, plan
 from dync.backends.onnx.translate import translate
 from dync.errors import BackendError
@@ -83,13 +83,45 @@ def test_cuda_is_declined():
     assert "cuda" in OnnxRuntime().supports(CASES["relu"].kernel(), Target("cuda", "sm_90")).reason
 
 
-def test_a_write_is_declined():
-    k = kernel(lambda x: x.add_(1), {"x": "float32[3]"}, mutates=("x",))
+def test_a_write_is_left_to_eager_where_it_has_no_functional_form():
+    k = replace(kernel(lambda x: (x.add_(1) * 2, x.sum().item()), {"x": "float32[3]"}, mutates=("x",)), functional=None, keeps_views=False)
     assert OnnxRuntime().supports(k, Target()).reason == "writes x in place"
     left = replace(k, mutates=())
     assert "aten.add_.Tensor: writes in place" in OnnxRuntime().supports(left, Target()).reason
     with pytest.raises(BackendError, match="aten.add_.Tensor"):
         OnnxRuntime().compile(left, Target())
+
+
+def test_results_that_must_stay_views_are_left_to_eager():
+    k = replace(kernel(lambda x: x[0], {"x": "float32[3, 2]"}), keeps_views=True)
+    assert "views" in OnnxRuntime().supports(k, Target()).reason
+
+
+def writes(x, y, seen):
+    """Writes an input and a weight; results before and after."""
+    before = x.sum()
+    x[0].mul_(y)
+    seen.add_(1)
+    return before, (x + seen).sum()
+
+
+def test_what_a_block_writes_is_copied_back():
+    seen = torch.zeros(2)
+    k = kernel(writes, {"x": "float32[3, 2]", "y": "float32[2]"}, {"seen": seen}, mutates=("x", "seen"))
+    code = OnnxRuntime().compile(k, Target())
+    assert len(code.settings["outputs"]) == 4 and {n for _, n in code.settings["copies"]} == {"i0", "f0"}
+    assert check(k, code, run=open_code(k, code)) < 1e-5
+    x, y = torch.ones(3, 2), torch.full((2,), 5.0)
+    before, after, left = open_code(k, code)([x, y])
+    assert (before, after) == (6, 6 + 8 + 6) and x[0].tolist() == [5, 5] and left.tolist() == [1, 1] and seen.tolist() == [0, 0]
+
+
+def test_a_forgotten_write_is_noticed():
+    k = kernel(writes, {"x": "float32[3, 2]", "y": "float32[2]"}, {"seen": torch.zeros(2)}, mutates=("x", "seen"))
+    code = OnnxRuntime().compile(k, Target())
+    for kept in range(2):
+        with pytest.raises(BackendError, match="where eager has"):
+            check(k, replace(code, settings=dict(code.settings) | {"copies": [code.settings["copies"][kept]]}))
 
 
 def test_a_weight_that_calls_write_is_an_input():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
 
@@ -15,9 +15,8 @@ from support.builder import Builder
 from dync.backends.base import Kernel
 from dync.backends.kernels import kernels
 from dync.ir.flow import DimRange, Return, TupleTree
-from dync.ir.program import Block
 from dync.ir.types import Span
-from dync.passes.graph.functionalize import Functional, functionalize
+from dync.passes.graph.functionalize import functionalize
 
 
 def kernel(
@@ -47,13 +46,7 @@ def kernel(
     program = b.program()
     for node in program.blocks[0].graph.nodes:
         node.meta["span"] = Span(function.__code__.co_filename, function.__code__.co_firstlineno)
-    return kernels(program, functional)["b0"]
-
-
-def functional(block: Block) -> Block:
-    """The block without in-place operations, where the pass can take them out."""
-    made = functionalize(block.graph)
-    return replace(block, graph=made.graph) if isinstance(made, Functional) and not made.copies else block
+    return kernels(program, functionalize)["b0"]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Kernels as ONNX models, run by ONNX Runtime on numpy arrays.
 
 members: model.onnx. settings: "inputs" and "outputs", the model's names in the kernel's order; "initializers", external initialiser →
-weight, handed over without a copy; "feeds", model input → weight, for weights that calls write.
+weight, handed over without a copy; "feeds", model input → weight, for weights that calls write; "copies", (index of an output, model
+input) pairs: what the block writes in place, which the model gives as outputs after the results.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
         raise BackendError(f"weight {written[0]!r} is written by calls: the model must take it as an input")
     session, kept = _session(ort, bytes(members["model.onnx"]), {n: weights.raw(w) for n, w in initializers.items()}, threads)
     feeds = {n: weights.numpy(w) for n, w in settings.get("feeds", {}).items()}
-    return _caller(session, kept, tuple(settings["inputs"]), list(settings["outputs"]), feeds, entry)
+    copies = [(i, name) for i, name in settings.get("copies", ())]
+    return _caller(session, kept, tuple(settings["inputs"]), list(settings["outputs"]), feeds, copies, entry)
 
 
 def _session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int) -> tuple[Any, list[Any]]:
@@ -89,11 +91,13 @@ def _value(ort: Any, array: Array, tensor: Any) -> Any:
 
 
 def _caller(
-    session: Any, kept: Any, names: tuple[str, ...], outputs: list[str], feeds: Mapping[str, Array], entry: KernelEntry
+    session: Any, kept: Any, names: tuple[str, ...], outputs: list[str], feeds: Mapping[str, Array], copies: list[tuple[int, str]],
+    entry: KernelEntry
 ) -> Callable[..., Any]:
     """session.run without its checks of every name: the names are ours. `kept` holds the memory of the weights alive."""
     run = session._sess.run
     dtypes = [(i, _DTYPES[t.kind]) for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)]
+    count = len(entry.results)
     items = [i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
 
     def call(*inputs: Any) -> Any:
@@ -105,9 +109,11 @@ def _caller(
             results = run(outputs, feed, None)
         except Exception as error:  # ONNX Runtime's exception classes share no root
             raise BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}") from error
+        for i, name in copies:
+            np.copyto(feed[name], results[i])
         for i in items:
             results[i] = results[i].item()
-        return results
+        return results[:count]
 
     def call_plain(*inputs: Any) -> Any:
         try:
@@ -115,6 +121,6 @@ def _caller(
         except Exception as error:  # ONNX Runtime's exception classes share no root
             raise BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}") from error
 
-    made = call if dtypes or items or feeds else call_plain
+    made = call if dtypes or items or feeds or copies else call_plain
     made.__dict__["kept"] = (session, kept)
     return made
