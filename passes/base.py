@@ -7,8 +7,9 @@ stays as it was (graphs are copied before they are edited). As text: "dead-code,
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar, Iterable, Sequence
+from typing import ClassVar
 
 from dync.ir.program import Program
 from dync.ir.text import digest
@@ -70,7 +71,8 @@ def run_pass(one: Pass, program: Program) -> PassResult:
 
 def run_passes(passes: Sequence[Pass], program: Program) -> PassResult:
     """Applies the passes one after the other; notes are prefixed with the pass that made them."""
-    changed, notes = False, []
+    changed = False
+    notes: list[str] = []
     for one in passes:
         result = run_pass(one, program)
         program, changed = result.program, changed or result.changed

@@ -75,4 +75,4 @@ def _read(tree: OpaqueTree) -> Any:
 def _member(text: str) -> enum.Enum | None:
     name, _, member = text.rpartition(".")
     found = loaded_class(name)
-    return found.__members__.get(member) if isinstance(found, enum.EnumMeta) else None
+    return found.__members__.get(member) if isinstance(found, type) and issubclass(found, enum.Enum) else None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import math
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.classes import field_names, record_class
@@ -20,8 +21,8 @@ def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
     match tree:
         case Leaf(Ref(name)):
             return lookup(name)
-        case Leaf(operand):
-            return operand.python
+        case Leaf(Lit() as constant):
+            return constant.python
         case ListTree():
             return [build(t, lookup) for t in tree.items]
         case TupleTree():
@@ -45,8 +46,8 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
     match tree:
         case Leaf(Ref(name)):
             found[name] = value
-        case Leaf(operand):
-            _same_constant(operand, value, where)
+        case Leaf(Lit() as constant):
+            _same_constant(constant, value, where)
         case OpaqueTree():
             if to_opaque(value) != tree:
                 raise GuardError(f"{where}: {value!r} given, captured with {tree.text or tree.kind}")
@@ -96,7 +97,10 @@ def _fill(kind: str, items: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
-    if type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2] or field_names(type(value)) != tree.fields:
+    if (
+        type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2]
+        or field_names(type(value)) != tree.fields
+    ):
         raise GuardError(f"{where}: {type(value).__name__} given, captured with {tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})")
     return getattr(value, name)
 

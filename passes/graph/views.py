@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Mapping, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch._ops import OpOverload
@@ -42,7 +43,7 @@ def item_of(node: Node) -> tuple[Node, OpOverload, tuple[Any, ...]] | None:
     """For item i of unbind, split or split_with_sizes: the tensor that was split, and the view that gives the item."""
     source, index = node.args
     assert isinstance(source, Node) and isinstance(index, int)
-    given = dict(zip((a.name for a in source.target._schema.arguments), source.args)) | dict(source.kwargs)  # type: ignore[union-attr]
+    given: dict[str, Any] = dict(zip((a.name for a in source.target._schema.arguments), source.args)) | dict(source.kwargs)  # type: ignore[union-attr]
     tensor, dim = given["self"], given.get("dim", 0)
     count = len(source.meta["val"])
     index %= count
@@ -100,7 +101,9 @@ UNDO: Mapping[OpOverload, Undo] = {
     aten.select.int: _scatter(aten.select_scatter.default),
     aten.slice.Tensor: _scatter(aten.slice_scatter.default),
     aten.diagonal.default: _scatter(aten.diagonal_scatter.default),
-    **dict.fromkeys((*RESHAPES, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.reshape.default), _reshape),
+    **dict.fromkeys(
+        (*RESHAPES, aten.squeeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.unsqueeze.default, aten.reshape.default), _reshape
+    ),
     aten.t.default: _again,
     aten.transpose.int: _again,
     aten.permute.default: _permute,
