@@ -15,6 +15,7 @@ def pytest_addoption(parser):
 @pytest.fixture
 def golden(request):
     """golden(text, "txt") compares with golden/<test file>/<test name>.txt beside the test; a missing file fails."""
+
     def check(text: str, suffix: str = "txt") -> None:
         name = "".join(c if c.isalnum() or c in "-_." else "_" for c in request.node.name)
         path = Path(request.path).parent / "golden" / Path(request.path).stem / f"{name}.{suffix}"

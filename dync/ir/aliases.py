@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from collections.abc import Mapping
 
 from torch.fx import Node
 
@@ -19,8 +19,14 @@ def memory(program: Program) -> dict[str, Memory]:
 
     Values whose sets are disjoint share nothing, as long as the caller's inputs share nothing. On the safe side otherwise.
     """
-    found: dict[str, Memory] = {v: frozenset((v,)) for v in (
-        *(i.value.name for i in program.signature.inputs), *(p.value.name for p in program.signature.params), *(s.value.name for s in program.slots))}
+    found: dict[str, Memory] = {
+        v: frozenset((v,))
+        for v in (
+            *(i.value.name for i in program.signature.inputs),
+            *(p.value.name for p in program.signature.params),
+            *(s.value.name for s in program.slots),
+        )
+    }
     made = {b.name: roots(b.graph) for b in program.blocks}
     before: dict[str, Memory] | None = None
     while found != before:
@@ -37,9 +43,12 @@ def memory(program: Program) -> dict[str, Memory]:
 def _results(block: Block, made: Mapping[Node, frozenset[Node]], found: dict[str, Memory]) -> None:
     inputs = dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs))
     for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
-        found[result.name] = frozenset().union(*(
-            _of(found, Ref(inputs[r])) if r in inputs else (f"@{r.target}",) if r.op == "get_attr" else (f"{block.name}.{r.name}",)
-            for r in made.get(node, ())))  # type: ignore[call-overload]
+        found[result.name] = frozenset().union(
+            *(
+                _of(found, Ref(inputs[r])) if r in inputs else (f"@{r.target}",) if r.op == "get_attr" else (f"{block.name}.{r.name}",)
+                for r in made.get(node, ())
+            )
+        )  # type: ignore[call-overload]
 
 
 def _onward(program: Program, block: Block, found: dict[str, Memory]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.flow import DictTree, Signature, TupleTree
@@ -26,7 +27,7 @@ def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], d
     if len(args) > max(count, len(signature.names)):
         raise GuardError(f"{len(args)} positional arguments given, captured with {count}")
     named = signature.names[:count]
-    positional = [_take(n, given, known) for n in named] + list(args[len(named):count])
+    positional = [_take(n, given, known) for n in named] + list(args[len(named) : count])
     if len(positional) < count:
         raise GuardError(f"{len(positional)} positional arguments given, captured with {count}")
     by_name = {str(k): _take(str(k), given, known) for k in keys}

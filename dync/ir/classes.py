@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import sys
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 
@@ -26,11 +26,15 @@ def field_names(cls: type) -> tuple[str, ...]:
 def record_class(kind: str, name: str, fields: tuple[str, ...]) -> type:
     """The record's own class if its module is loaded and it is of that kind with these fields, else an equivalent of that name."""
     found = loaded_class(name)
-    fits = found is not None and field_names(found) == fields and {
-        "namedtuple": issubclass(found, tuple),
-        "dataclass": not issubclass(found, dict),
-        "mapping": issubclass(found, dict),
-    }[kind]
+    fits = (
+        found is not None
+        and field_names(found) == fields
+        and {
+            "namedtuple": issubclass(found, tuple),
+            "dataclass": not issubclass(found, dict),
+            "mapping": issubclass(found, dict),
+        }[kind]
+    )
     return found if found is not None and fits else _made_record(kind, name, fields)
 
 
@@ -48,7 +52,7 @@ class MappingRecord(collections.OrderedDict):
         self.__dict__.update(fields)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _made_record(kind: str, name: str, fields: tuple[str, ...]) -> type:
     module, short = _short(name)
     match kind:
@@ -62,7 +66,7 @@ def _made_record(kind: str, name: str, fields: tuple[str, ...]) -> type:
     return made
 
 
-@lru_cache(maxsize=None)
+@cache
 def _made_exception(name: str) -> type[Exception]:
     module, short = _short(name)
     return type(short, (Exception,), {"__module__": module})

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch.fx import Graph, Node
 from torch._ops import OpOverload
+from torch.fx import Graph, Node
 
 _HIDDEN_WRITES = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
 """Write running_mean and running_var when training, though their schemas do not say so."""
@@ -50,8 +51,11 @@ def aliased(node: Node) -> tuple[Node, ...]:
     if not isinstance(node.target, OpOverload):
         return ()
     returned = {s for r in node.target._schema.returns if r.alias_info for s in r.alias_info.before_set | r.alias_info.after_set}
-    shares = [v for a, v in arguments(node) if a.alias_info is not None and (
-        "*" in a.alias_info.after_set or returned & (a.alias_info.before_set | a.alias_info.after_set))]
+    shares = [
+        v
+        for a, v in arguments(node)
+        if a.alias_info is not None and ("*" in a.alias_info.after_set or returned & (a.alias_info.before_set | a.alias_info.after_set))
+    ]
     return tuple(n for value in shares for n in nodes_in(value))
 
 
@@ -78,8 +82,15 @@ def roots(graph: Graph) -> dict[Node, frozenset[Node]]:
 def mutated(graph: Graph) -> tuple[Node, ...]:
     """The placeholders and get_attr nodes whose memory the graph may write, in order of first write."""
     memory = roots(graph)
-    return tuple(dict.fromkeys(
-        r for node in graph.nodes for target in written(node) for r in sorted(memory[target], key=str) if r.op in ("placeholder", "get_attr")))
+    return tuple(
+        dict.fromkeys(
+            r
+            for node in graph.nodes
+            for target in written(node)
+            for r in sorted(memory[target], key=str)
+            if r.op in ("placeholder", "get_attr")
+        )
+    )
 
 
 def is_random(node: Node) -> bool:

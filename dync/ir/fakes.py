@@ -5,7 +5,8 @@ The sizes of a program's fakes belong to the capture that made them: to compute 
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
@@ -31,7 +32,8 @@ def computed(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
 
 def _is_dynamic(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and not all(
-        isinstance(s, int) for s in (*value.shape, *value.stride(), value.storage_offset(), value.untyped_storage().nbytes()))
+        isinstance(s, int) for s in (*value.shape, *value.stride(), value.storage_offset(), value.untyped_storage().nbytes())
+    )
 
 
 def _dtypes(target: Callable[..., Any], args: Any, kwargs: Any) -> Any:

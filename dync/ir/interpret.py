@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import torch
 from torch.fx import Graph, Node
@@ -34,8 +35,15 @@ class Outcome:
     trace: Trace
 
 
-def interpret(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None, *,
-              state: MutableMapping[str, Any] | None = None, limit: int = 100_000) -> tuple[Any, Trace]:
+def interpret(
+    program: Program,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+    *,
+    state: MutableMapping[str, Any] | None = None,
+    limit: int = 100_000,
+) -> tuple[Any, Trace]:
     """Runs the program and returns (result, trace); an exception that the model raises is raised.
 
     args, kwargs: of the call; input tensors are written in place where the model does so. params: values of run-time
@@ -49,8 +57,15 @@ def interpret(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] |
     return outcome.result, outcome.trace
 
 
-def run(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any] | None = None, params: Mapping[str, Any] | None = None, *,
-        state: MutableMapping[str, Any] | None = None, limit: int = 100_000) -> Outcome:
+def run(
+    program: Program,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    params: Mapping[str, Any] | None = None,
+    *,
+    state: MutableMapping[str, Any] | None = None,
+    limit: int = 100_000,
+) -> Outcome:
     """As `interpret`, but an exception of the model comes back in the Outcome, with its trace."""
     state = {} if state is None else state
     initial_state(program, state)
@@ -87,7 +102,9 @@ def run_graph(graph: Graph, inputs: Iterable[Any], weights: Mapping[str, torch.T
     raise AssertionError("graph without output")
 
 
-def _entry(program: Program, args: Sequence[Any], kwargs: Mapping[str, Any], params: Mapping[str, Any], state: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(
+    program: Program, args: Sequence[Any], kwargs: Mapping[str, Any], params: Mapping[str, Any], state: Mapping[str, Any]
+) -> dict[str, Any]:
     """Values before the first block: inputs, run parameters (given by argument, by `params`, or default), slots."""
     signature = program.signature
     unknown = sorted(set(params) - {p.name for p in signature.params})

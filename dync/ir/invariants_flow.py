@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 import re
 from collections import Counter
-from typing import Iterator
+from collections.abc import Iterator
 
 from dync.ir.flow import Branch, Raise, Return, Switch, edges, exit_operands, leaves
 from dync.ir.meta import values
@@ -45,7 +45,9 @@ def uses_are_dominated(s: Scope) -> Iterator[str]:
         for op in block.flow.host:
             yield from (f"{block.name}: {op.result.name} reads {n!r}, which does not dominate it" for n in _names(op.args) if n not in seen)
             seen = seen | {op.result.name}
-        yield from (f"{block.name}: exit reads {n!r}, which does not dominate it" for n in _names(exit_operands(block.flow.exit)) if n not in seen)
+        yield from (
+            f"{block.name}: exit reads {n!r}, which does not dominate it" for n in _names(exit_operands(block.flow.exit)) if n not in seen
+        )
 
 
 def _names(operands: tuple[Operand, ...]) -> list[str]:
@@ -74,8 +76,11 @@ def fits(given: ValueType | None, wanted: ValueType) -> bool:
     """Whether a value of type `given` may stand where `wanted` is declared: same dtype, device, rank and static dims."""
     match wanted:
         case TensorType():
-            return isinstance(given, TensorType) and (given.dtype, given.device, len(given.shape)) == (wanted.dtype, wanted.device, len(wanted.shape)) and all(
-                isinstance(w, str) or g == w for g, w in zip(given.shape, wanted.shape))
+            return (
+                isinstance(given, TensorType)
+                and (given.dtype, given.device, len(given.shape)) == (wanted.dtype, wanted.device, len(wanted.shape))
+                and all(isinstance(w, str) or g == w for g, w in zip(given.shape, wanted.shape))
+            )
         case ScalarType():
             return given == wanted
         case _:
@@ -123,12 +128,18 @@ def leaves_of_the_call_are_inputs(s: Scope) -> Iterator[str]:
 
 def symbols_are_bound(s: Scope) -> Iterator[str]:
     known = {d.name for d in s.program.signature.dims} | _bare(v.type for v in s.entry_values)
-    yield from (f"input {v.name}: {v.type} uses {n}, which is bound nowhere" for v in s.entry_values for n in _symbols(v.type) if n not in known)
+    yield from (
+        f"input {v.name}: {v.type} uses {n}, which is bound nowhere" for v in s.entry_values for n in _symbols(v.type) if n not in known
+    )
     binds = {b.name: _bare(v.type for v in defined(b)) | _sizes(s, b.name) for b in s.program.blocks}
     for block in s.program.blocks:
         bound = known.union(*(binds[b] for b in s.dominators(block.name)))
         for value in defined(block):
-            yield from (f"{block.name}: {value.name}: {value.type} uses {n}, which is bound nowhere before" for n in _symbols(value.type) if n not in bound)
+            yield from (
+                f"{block.name}: {value.name}: {value.type} uses {n}, which is bound nowhere before"
+                for n in _symbols(value.type)
+                if n not in bound
+            )
 
 
 def _symbols(type: ValueType) -> list[str]:

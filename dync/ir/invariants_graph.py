@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch._ops import OpOverload
@@ -26,12 +27,15 @@ def graphs_are_branch_free_aten(s: Scope) -> Iterator[str]:
     for block in s.program.blocks:
         earlier: set[Node] = set()
         for node in block.graph.nodes:
-            yield from (f"{block.name}: {node.name} uses {n.name}, which is not before it" for n in node.all_input_nodes if n not in earlier)
+            yield from (
+                f"{block.name}: {node.name} uses {n.name}, which is not before it" for n in node.all_input_nodes if n not in earlier
+            )
             earlier.add(node)
             if node.op not in ("placeholder", "get_attr", "call_function", "output"):
                 yield f"{block.name}: {node.name} is a {node.op}"
             elif node.op == "call_function" and not isinstance(node.target, OpOverload) and node.target not in _FUNCTIONS:
-                yield f"{block.name}: {node.name} calls {getattr(node.target, '__name__', node.target)}, neither an operator nor a scalar function"
+                called = getattr(node.target, "__name__", node.target)
+                yield f"{block.name}: {node.name} calls {called}, neither an operator nor a scalar function"
 
 
 def placeholders_are_inputs(s: Scope) -> Iterator[str]:
@@ -96,7 +100,8 @@ def tied_weights_are_stored_once(s: Scope) -> Iterator[str]:
 def mutates_is_what_is_written(s: Scope) -> Iterator[str]:
     for block in s.program.blocks:
         names = dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs)) | {
-            n: str(n.target) for n in block.graph.find_nodes(op="get_attr")}
+            n: str(n.target) for n in block.graph.find_nodes(op="get_attr")
+        }
         actual, declared = {names[n] for n in mutated(block.graph) if n in names}, set(block.flow.mutates)
         yield from (f"{block.name}: {n!r} is written, which mutates does not list" for n in sorted(actual - declared))
         yield from (f"{block.name}: mutates lists {n!r}, which is not written" for n in sorted(declared - actual))

@@ -15,10 +15,11 @@ Meaning: `interpret.interpret`. Legality: `verify.verify`, one function per inva
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING
 
 from dync.ir.flow import Flow, FlowBlock, Signature, Slot
 

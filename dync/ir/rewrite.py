@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import msgspec
 from torch.fx import Graph, Node
@@ -11,7 +12,23 @@ from torch.fx.node import map_arg
 
 from dync.ir.fakes import computed
 from dync.ir.flow import (
-    Branch, Decision, Edge, Exit, FlowBlock, HostOp, Jump, Leaf, ListTree, DictTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, Write,
+    Branch,
+    Decision,
+    DictTree,
+    Edge,
+    Exit,
+    FlowBlock,
+    HostOp,
+    Jump,
+    Leaf,
+    ListTree,
+    Raise,
+    RecordTree,
+    Return,
+    Switch,
+    Tree,
+    TupleTree,
+    Write,
 )
 from dync.ir.program import Block, Program
 from dync.ir.types import Lit, Operand, Ref, Span
@@ -32,14 +49,21 @@ def append_graph(target: Graph, source: Graph, inputs: Mapping[Node, Any]) -> tu
             if node.op == "output":
                 break
             if node not in env:
-                made = target.create_node(node.op, node.target, map_arg(node.args, env.__getitem__), map_arg(node.kwargs, env.__getitem__), node.name)
+                made = target.create_node(
+                    node.op, node.target, map_arg(node.args, env.__getitem__), map_arg(node.kwargs, env.__getitem__), node.name
+                )
                 made.meta = dict(node.meta)
                 env[node] = made
     return tuple(env[o] if isinstance(o, Node) else o for o in source.output_node().args[0])  # type: ignore[union-attr]
 
 
-def call(graph: Graph, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], like: Node, span: Span, why: str) -> Node:
-    """A new call at the graph's insertion point, of the shape of `like`; `span` is that of the node it was made from, `why` names the pass."""
+def call(
+    graph: Graph, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], like: Node, span: Span, why: str
+) -> Node:
+    """A new call at the graph's insertion point, of the shape of `like`.
+
+    `span` is that of the node it was made from, `why` names the pass that makes it.
+    """
     node = graph.call_function(target, args, dict(kwargs))
     node.meta["span"] = msgspec.structs.replace(span, why=why)
     node.meta["val"] = computed(target, args, kwargs, like.meta["val"])
@@ -133,7 +157,9 @@ def map_edges(exit: Exit, new: Callable[[Edge], Edge]) -> Exit:
         case Branch():
             return msgspec.structs.replace(exit, then=new(exit.then), orelse=new(exit.orelse))
         case Switch():
-            return msgspec.structs.replace(exit, cases=tuple((n, new(e)) for n, e in exit.cases), default=exit.default and new(exit.default))
+            return msgspec.structs.replace(
+                exit, cases=tuple((n, new(e)) for n, e in exit.cases), default=exit.default and new(exit.default)
+            )
         case _:
             return exit
 

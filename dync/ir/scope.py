@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Mapping
+from typing import Any
 
 from dync.ir.flow import edges
 from dync.ir.meta import symbol_names, values
@@ -65,7 +66,9 @@ class Scope:
     def before(self, block: str) -> frozenset[str]:
         """Names that the block's kernel may read: entry values, its params, everything that its dominators define."""
         above = self.dominators(block)[1:]
-        return frozenset(v.name for v in (*self.entry_values, *self.blocks[block].flow.params)) | {v.name for b in above for v in defined(self.blocks[b])}
+        return frozenset(v.name for v in (*self.entry_values, *self.blocks[block].flow.params)) | {
+            v.name for b in above for v in defined(self.blocks[b])
+        }
 
 
 def defined(block: Block) -> tuple[Value, ...]:

@@ -1,24 +1,39 @@
 """The one printer of Programs, and their digest.
 
-    program NAME(input: type, ...)             dims, params, slots, weights follow, one a line
-    BLOCK(param: type, ...) reads(value, ...) writes(value, ...):
-        %0: type = aten.op(value, @weight)     # file.py:line       a node; one that is a result has the result's name
-        host value: type = a > b                                    a host operation
-        jump | branch | switch | return | raise                     the exit
+program NAME(input: type, ...)             dims, params, slots, weights follow, one a line
+BLOCK(param: type, ...) reads(value, ...) writes(value, ...):
+    %0: type = aten.op(value, @weight)     # file.py:line       a node; one that is a result has the result's name
+    host value: type = a > b                                    a host operation
+    jump | branch | switch | return | raise                     the exit
 """
 
 from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch.fx import Node
 
 from dync.ir.flow import (
-    Branch, DictTree, Edge, Exit, FlowBlock, Jump, Leaf, ListTree, OpaqueTree, Raise, RecordTree, Return, Switch, Tree, TupleTree,
+    Branch,
+    DictTree,
+    Edge,
+    Exit,
+    FlowBlock,
+    Jump,
+    Leaf,
+    ListTree,
+    OpaqueTree,
+    Raise,
+    RecordTree,
+    Return,
+    Switch,
+    Tree,
+    TupleTree,
 )
 from dync.ir.meta import symbol_names, value_type
 from dync.ir.program import Block, Program
@@ -87,7 +102,9 @@ def _comment(span: Span | None, spans: bool) -> str:
     return f"  # {PurePath(span.file).name}:{span.line}{why}" if spans and span and span.line else ""
 
 
-def _nodes(graph: torch.fx.Graph, results: tuple[str, ...], names: dict[Node, str], symbols: Mapping[Any, str], spans: bool) -> Iterator[str]:
+def _nodes(
+    graph: torch.fx.Graph, results: tuple[str, ...], names: dict[Node, str], symbols: Mapping[Any, str], spans: bool
+) -> Iterator[str]:
     """One line for each operation. Fills `names`: a node that is one result bears its name, others count %0, %1, ..."""
     outputs, numbers = tuple(graph.output_node().args[0]), itertools.count()  # type: ignore[arg-type]
     result_names = {o: r for r, o in reversed(list(zip(results, outputs)))}
@@ -149,7 +166,11 @@ def _exit(flow: FlowBlock, spans: bool) -> Iterator[str]:
             yield from [f"    default: {_edge(exit.default)}"] if exit.default else []
         case Return() | Raise():
             yield from (f"{w.slot} := {tree_text(w.tree)}" for w in exit.writes)
-            text = f"return {tree_text(exit.tree)}" if isinstance(exit, Return) else f"raise {exit.cls}({', '.join(map(tree_text, exit.args))})"
+            text = (
+                f"return {tree_text(exit.tree)}"
+                if isinstance(exit, Return)
+                else f"raise {exit.cls}({', '.join(map(tree_text, exit.args))})"
+            )
             yield text + _comment(exit.span, spans)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from dync.ir import invariants_flow as flow
 from dync.ir import invariants_graph as graph

@@ -12,8 +12,9 @@ one tensor, and a later write to one would show in the other); reads of a tensor
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Hashable
+from typing import Any, ClassVar
 
 import torch
 from torch.fx import Graph, Node
@@ -55,7 +56,11 @@ def merge_equal(graph: Graph) -> int:
         key = (node.op, node.target, _key(node.args), _key(tuple(sorted(node.kwargs.items()))), reads)
         first = seen.setdefault(key, node)
         fresh = memory[node] == {node} and node.op != "get_attr"
-        if first is node or {first, node} & reshaped or (fresh and _is_tensor(node) and (node in shared or node in changed or first in changed)):
+        if (
+            first is node
+            or {first, node} & reshaped
+            or (fresh and _is_tensor(node) and (node in shared or node in changed or first in changed))
+        ):
             continue
         node.replace_all_uses_with(first)
         graph.erase_node(node)

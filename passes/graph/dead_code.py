@@ -27,8 +27,31 @@ from dync.ir.text import digest
 from dync.ir.types import Operand, Ref
 from dync.passes.base import Pass, PassResult
 
-NEVER_RAISE = frozenset({
-    "add", "sub", "mul", "lt", "le", "gt", "ge", "eq", "ne", "and_", "or_", "xor", "not_", "neg", "pos", "invert", "bool", "abs", "min", "max", "select"})
+NEVER_RAISE = frozenset(
+    {
+        "add",
+        "sub",
+        "mul",
+        "lt",
+        "le",
+        "gt",
+        "ge",
+        "eq",
+        "ne",
+        "and_",
+        "or_",
+        "xor",
+        "not_",
+        "neg",
+        "pos",
+        "invert",
+        "bool",
+        "abs",
+        "min",
+        "max",
+        "select",
+    }
+)
 """Host operations that cannot fail on numbers; the others (division, math functions, int of nan) are kept."""
 
 
@@ -89,8 +112,13 @@ class _Liveness:
 def _decided(flow: FlowBlock) -> tuple[Operand, ...]:
     """What the exit reads itself, edge arguments not counted."""
     exit = flow.exit
-    return exit_operands(exit) if isinstance(exit, (Return, Raise)) else exit_operands(map_edges(exit, lambda e: Edge(e.target))) if isinstance(
-        exit, (Branch, Switch)) else ()
+    return (
+        exit_operands(exit)
+        if isinstance(exit, (Return, Raise))
+        else exit_operands(map_edges(exit, lambda e: Edge(e.target)))
+        if isinstance(exit, (Branch, Switch))
+        else ()
+    )
 
 
 def ancestors(*nodes: Node) -> set[Node]:
@@ -121,6 +149,14 @@ def _without_dead(block: Block, live: set[str], params: dict[str, list[bool]]) -
             graph.erase_node(node)
     host: tuple[HostOp, ...] = tuple(h for h in flow.host if h.result.name in live)
     exit = map_edges(flow.exit, lambda e: Edge(e.target, tuple(a for a, keep in zip(e.args, params[e.target]) if keep)))
-    return Block(msgspec.structs.replace(
-        flow, params=tuple(p for p in flow.params if p.name in live), inputs=tuple(n for m, n in names.items() if m in needed),
-        results=tuple(r for r, _ in pairs), host=host, exit=exit), graph)
+    return Block(
+        msgspec.structs.replace(
+            flow,
+            params=tuple(p for p in flow.params if p.name in live),
+            inputs=tuple(n for m, n in names.items() if m in needed),
+            results=tuple(r for r, _ in pairs),
+            host=host,
+            exit=exit,
+        ),
+        graph,
+    )

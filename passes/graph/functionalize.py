@@ -14,8 +14,9 @@ without its underscore with the same arguments. After torch.functionalization (P
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from torch.fx import Graph, Node
@@ -93,8 +94,8 @@ class _Functionalizer:
                 self.last.update(dict.fromkeys(self.memory[target], i))
 
     def run(self) -> Functional:
-        for self.at, node in enumerate(self.old.nodes):
-            self.span = node.meta.get("span", UNKNOWN)
+        for at, node in enumerate(self.old.nodes):
+            self.at, self.span = at, node.meta.get("span", UNKNOWN)
             if node.op == "output":
                 return self._finish(node)
             self._step(node)
@@ -220,8 +221,13 @@ class _Functionalizer:
     def _finish(self, output: Node) -> Functional:
         outside = {m: str(m.target) for m in self.current if m.op in ("placeholder", "get_attr") and m in self.written}
         results = list(self._read(output.args[0]))
-        shared = tuple((i, outside[m]) for i, n in enumerate(output.args[0]) if isinstance(n, Node)  # type: ignore[arg-type]
-                       for m in self.memory[n] if m in outside)
+        shared = tuple(
+            (i, outside[m])
+            for i, n in enumerate(output.args[0])
+            if isinstance(n, Node)  # type: ignore[arg-type]
+            for m in self.memory[n]
+            if m in outside
+        )
         copies = tuple((name, len(results) + i) for i, name in enumerate(outside.values()))
         made = self.new.output((*results, *(self.current[m] for m in outside)))
         made.meta = dict(output.meta)

@@ -12,8 +12,9 @@ before                                          after
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Mapping
+from typing import Any, ClassVar
 
 import msgspec
 from torch.fx import Node
@@ -73,8 +74,14 @@ def _bypass(program: Program, block: Block) -> Program:
         bound = dict(zip((p.name for p in block.flow.params), edge.args, strict=True))
         return Edge(onward.target, tuple(bound.get(a.name, a) if isinstance(a, Ref) else a for a in onward.args))
 
-    return replace(program, blocks=tuple(
-        replace(b, flow=msgspec.structs.replace(b.flow, exit=map_edges(b.flow.exit, through))) for b in program.blocks if b.name != block.name))
+    return replace(
+        program,
+        blocks=tuple(
+            replace(b, flow=msgspec.structs.replace(b.flow, exit=map_edges(b.flow.exit, through)))
+            for b in program.blocks
+            if b.name != block.name
+        ),
+    )
 
 
 def _fusible(program: Program) -> tuple[Block, Block] | None:
@@ -82,7 +89,11 @@ def _fusible(program: Program) -> tuple[Block, Block] | None:
     ways = Counter(e.target for b in program.blocks for e in edges(b.flow.exit))
     blocks = {b.name: b for b in program.blocks}
     for first in program.blocks:
-        if isinstance(first.flow.exit, Jump) and ways[target := first.flow.exit.edge.target] == 1 and target not in (first.name, program.blocks[0].name):
+        if (
+            isinstance(first.flow.exit, Jump)
+            and ways[target := first.flow.exit.edge.target] == 1
+            and target not in (first.name, program.blocks[0].name)
+        ):
             if _may_follow(first, blocks[target], first.flow.exit.edge):
                 return first, blocks[target]
     return None
@@ -111,7 +122,8 @@ def _join(a: Block, b: Block) -> Block:
     """One block that runs `a`, then `b`; b's params are already replaced."""
     graph = copy_graph(a.graph)
     known: dict[str, Any] = dict(zip(a.flow.inputs, graph.find_nodes(op="placeholder"))) | dict(
-        zip((r.name for r in a.flow.results), graph.output_node().args[0]))  # type: ignore[arg-type]
+        zip((r.name for r in a.flow.results), graph.output_node().args[0])
+    )  # type: ignore[arg-type]
     inputs, bound = list(a.flow.inputs), {}
     for node, name in zip(b.graph.find_nodes(op="placeholder"), b.flow.inputs, strict=True):
         if name not in known:
@@ -121,8 +133,13 @@ def _join(a: Block, b: Block) -> Block:
     outputs = (*graph.output_node().args[0], *append_graph(graph, b.graph, bound))  # type: ignore[misc]
     graph.output_node().args = (outputs,)
     flow = msgspec.structs.replace(
-        a.flow, inputs=tuple(inputs), results=(*a.flow.results, *b.flow.results), host=(*a.flow.host, *b.flow.host), exit=b.flow.exit,
-        mutates=_mutates(graph, inputs))
+        a.flow,
+        inputs=tuple(inputs),
+        results=(*a.flow.results, *b.flow.results),
+        host=(*a.flow.host, *b.flow.host),
+        exit=b.flow.exit,
+        mutates=_mutates(graph, inputs),
+    )
     return Block(flow, graph)
 
 

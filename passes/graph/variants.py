@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch._ops import OpOverload
@@ -58,9 +59,13 @@ def resizes(node: Node) -> bool:
 
 
 def new_values(
-    emit: Emit, node: Node, variant: OpOverload, read: Callable[[Any], Any], old: Sequence[Node],
+    emit: Emit,
+    node: Node,
+    variant: OpOverload,
+    read: Callable[[Any], Any],
+    old: Sequence[Node],
 ) -> tuple[Node | None, list[Node]]:
-    """Computes what `node` writes: (the operation's own result where that is no written argument, the new value of each written argument)."""
+    """(The operation's own result where that is no written argument, the new value of each written argument)."""
     given = {a.name: read(v) for a, v in arguments(node)}
     if node.target in _STATISTICS:
         names = [a.name for a in variant._schema.arguments]
@@ -85,10 +90,14 @@ def new_values(
     return None, [made]
 
 
-def _written_out(emit: Emit, node: Node, variant: OpOverload, given: Mapping[str, Any], old: Sequence[Node]) -> tuple[Node | None, list[Node]]:
+def _written_out(
+    emit: Emit, node: Node, variant: OpOverload, given: Mapping[str, Any], old: Sequence[Node]
+) -> tuple[Node | None, list[Node]]:
     """What an operation with out= arguments writes into them; with one, it gives that one back."""
     own = [a for a in variant._schema.arguments if a.name in given]
-    made = emit(variant, *(given[a.name] for a in own if not a.kwarg_only), like=node, **{a.name: given[a.name] for a in own if a.kwarg_only})
+    made = emit(
+        variant, *(given[a.name] for a in own if not a.kwarg_only), like=node, **{a.name: given[a.name] for a in own if a.kwarg_only}
+    )
     items = [made] if len(old) == 1 else [_item(emit, made, i, o) for i, o in enumerate(old)]
     values = [_as_like(emit, v, o) for v, o in zip(items, old, strict=True)]
     return (None if len(old) == 1 else made), values
@@ -121,4 +130,8 @@ def _as_like(emit: Emit, value: Node, like: Node, fresh: bool = False) -> Node:
 
 def _equal(a: Any, b: Any) -> bool:
     """Whether two sizes are known to be the same, without asking the shape environment for a guard."""
-    return a == b if isinstance(a, int) and isinstance(b, int) else not isinstance(a, int) and not isinstance(b, int) and a.node.expr == b.node.expr
+    return (
+        a == b
+        if isinstance(a, int) and isinstance(b, int)
+        else not isinstance(a, int) and not isinstance(b, int) and a.node.expr == b.node.expr
+    )

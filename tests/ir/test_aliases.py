@@ -15,7 +15,14 @@ from dync.passes.graph.fold import Fold
 def test_views_and_params_carry_memory_across_blocks():
     b = Builder("views", {"x": "float32[2, 3]"})
     b.block("b0", lambda x: (x[0], x[0] * 2, x.exp()), ("v", "n", "e"), Jump(to("b1", "v", "n")))
-    b.block("b1", lambda p, x, q, e: (p.add_(1) + x[1] + q + e,), ("r",), Return(leaf("r")), {"p": "float32[3]", "q": "float32[3]"}, mutates=("p",))
+    b.block(
+        "b1",
+        lambda p, x, q, e: (p.add_(1) + x[1] + q + e,),
+        ("r",),
+        Return(leaf("r")),
+        {"p": "float32[3]", "q": "float32[3]"},
+        mutates=("p",),
+    )
     program = b.program()
     found = memory(program)
     assert found["v"] == found["p"] == found["x"] == {"x"} and not found["q"] & found["x"] and len({*found["q"], *found["e"]}) == 2
@@ -38,7 +45,13 @@ def test_joins_take_both_sides():
 def test_a_slot_is_what_it_began_as_and_what_calls_left_in_it():
     slot = Slot("cache", Value("cache", TensorType("float32", (3,))), leaf("start"))
     b = Builder("slots", {"x": "float32[3]"}, {"start": torch.zeros(3)}, slots=(slot,))
-    b.block("b0", lambda x, cache, start: (cache.mul_(2) + x, start + x), ("r", "s"), Return(leaf("r"), (Write("cache", leaf("s")),)), mutates=("cache",))
+    b.block(
+        "b0",
+        lambda x, cache, start: (cache.mul_(2) + x, start + x),
+        ("r", "s"),
+        Return(leaf("r"), (Write("cache", leaf("s")),)),
+        mutates=("cache",),
+    )
     program = b.program()
     assert memory(program)["cache"] == {"cache", "@start", "b0.add_1"}
     assert overlaps(program.blocks[0], memory(program)) == (("cache", "start"),)
@@ -88,10 +101,10 @@ def test_results_that_share_what_is_written_later_must_stay_views():
 
     def writes(y, v):
         y.add_(1)
-        return v + 1,
+        return (v + 1,)
 
     def reads(y, v):
-        return v + y,
+        return (v + y,)
 
     shared, apart = lambda x: ((y := x * 2), y[0:1]), lambda x: (x * 2, x[0:1] * 2)
     assert build(writes, shared) == {"b0"} and build(writes, apart) == build(reads, shared) == frozenset()

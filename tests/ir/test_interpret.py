@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from support.builder import Builder
-from support.programs import CASES, early_exit, raising, rolled_loop, stateful, switch, to, leaf
+from support.programs import CASES, early_exit, leaf, raising, rolled_loop, stateful, switch, to
 
 from dync.errors import GuardError
 from dync.ir.flow import HostOp, Jump, Return
@@ -13,9 +13,9 @@ from dync.ir.interpret import StepLimitError, interpret, run
 from dync.ir.types import Ref, ScalarType, Value, lit
 
 
-def outcome(call):
+def outcome(call, args):
     try:
-        return call()
+        return call(copy.deepcopy(args))
     except ValueError as error:
         return type(error), error.args
 
@@ -35,7 +35,7 @@ def same(a, b):
 def test_equals_eager_bit_for_bit(name):
     program, paths = CASES[name].program(), set()
     for args in CASES[name].samples:
-        assert same(outcome(lambda: interpret(program, copy.deepcopy(args))[0]), outcome(lambda: CASES[name].eager(*copy.deepcopy(args))))
+        assert same(outcome(lambda a: interpret(program, a)[0], args), outcome(lambda a: CASES[name].eager(*a), args))
         paths.add(run(program, args).trace.path)
     assert len(paths) >= 2
 

@@ -43,17 +43,32 @@ def test_the_digest_sees_no_spans_names_of_nodes_history_or_weight_values():
     assert digest(program) == digest(diamond())
 
 
-@pytest.mark.parametrize("edit", [
-    lambda p: replace(p, name="other"),
-    lambda p: replace(p, weights={"scale": torch.zeros(4, dtype=torch.float64)}),
-    lambda p: replace(p, blocks=p.blocks[:-1]),
-    lambda p: [setattr(n, "args", (n.args[0], 2.0)) for n in p.blocks[3].graph.find_nodes(op="call_function", target=torch.ops.aten.add.Tensor)] and p,
-])
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda p: replace(p, name="other"),
+        lambda p: replace(p, weights={"scale": torch.zeros(4, dtype=torch.float64)}),
+        lambda p: replace(p, blocks=p.blocks[:-1]),
+        lambda p: (
+            [
+                setattr(n, "args", (n.args[0], 2.0))
+                for n in p.blocks[3].graph.find_nodes(op="call_function", target=torch.ops.aten.add.Tensor)
+            ]
+            and p
+        ),
+    ],
+)
 def test_the_digest_sees_what_a_program_does(edit):
     assert digest(edit(diamond())) != digest(diamond())
 
 
 def test_trees_print_as_python():
-    tree = TupleTree((ListTree((Leaf(Ref("x")), Leaf(lit("x")))), DictTree((lit("k"),), (Leaf(lit(float("inf"))),), "OrderedDict"),
-                      RecordTree("namedtuple", "m:Out", ("a",), (TupleTree((Leaf(lit(None)),)),)), OpaqueTree("torch.dtype", "torch.int8")))
+    tree = TupleTree(
+        (
+            ListTree((Leaf(Ref("x")), Leaf(lit("x")))),
+            DictTree((lit("k"),), (Leaf(lit(float("inf"))),), "OrderedDict"),
+            RecordTree("namedtuple", "m:Out", ("a",), (TupleTree((Leaf(lit(None)),)),)),
+            OpaqueTree("torch.dtype", "torch.int8"),
+        )
+    )
     assert tree_text(tree) == "([x, 'x'], OrderedDict{'k': float('inf')}, Out(a=(None,)), <torch.dtype torch.int8>)"

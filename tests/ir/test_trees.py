@@ -12,9 +12,9 @@ import torch
 
 from dync.errors import ArtifactError, GuardError
 from dync.ir.binding import bind
+from dync.ir.classes import exception_class, record_class
 from dync.ir.flow import DictTree, Input, Leaf, ListTree, OpaqueTree, RecordTree, Signature, TupleTree
 from dync.ir.opaque import Opaque, from_opaque, to_opaque
-from dync.ir.classes import exception_class, record_class
 from dync.ir.trees import build, match
 from dync.ir.types import Ref, TensorType, Value, lit
 
@@ -99,7 +99,18 @@ def test_an_exception_class_is_found_or_made():
     assert exception_class("elsewhere:Outer.HaltError").__name__ == "HaltError"
 
 
-OPAQUE = [torch.float16, torch.device("cuda:1"), torch.Size([2, 3]), slice(1, None, 2), range(3), ..., b"\x00a", 1 + 2j, complex("nan"), Color.RED]
+OPAQUE = [
+    torch.float16,
+    torch.device("cuda:1"),
+    torch.Size([2, 3]),
+    slice(1, None, 2),
+    range(3),
+    ...,
+    b"\x00a",
+    1 + 2j,
+    complex("nan"),
+    Color.RED,
+]
 
 
 @pytest.mark.parametrize("value", OPAQUE, ids=repr)
@@ -115,20 +126,30 @@ def test_opaque_constants_without_their_library(monkeypatch):
     assert from_opaque(OpaqueTree("enum", "nowhere:Color.RED")) == Opaque("enum", "nowhere:Color.RED")
 
 
-@pytest.mark.parametrize("tree", [OpaqueTree("slice", "slice(1, open('x'))"), OpaqueTree("torch.dtype", "load"), OpaqueTree("what", "1"), OpaqueTree("bytes", "3+")])
+@pytest.mark.parametrize(
+    "tree",
+    [OpaqueTree("slice", "slice(1, open('x'))"), OpaqueTree("torch.dtype", "load"), OpaqueTree("what", "1"), OpaqueTree("bytes", "3+")],
+)
 def test_a_bad_constant_is_an_artifact_error(tree):
     with pytest.raises(ArtifactError, match=tree.kind):
         from_opaque(tree)
 
 
-@pytest.mark.parametrize("tree, value, message", [
-    (ListTree((ref("x"),)), (1,), "args: tuple of 1 given, captured with list of 1"),
-    (TupleTree((ref("x"), Leaf(lit(2)))), (1, 3), "args[1]: 3 given, fixed at capture as 2"),
-    (TupleTree((Leaf(lit(1)),)), (True,), "args[0]: True given, fixed at capture as 1"),
-    (DictTree((lit("a"), lit("b")), (ref("x"), ref("y"))), {"b": 1, "a": 2}, "captured with dict with keys ['a', 'b'] in this order"),
-    (TupleTree((RecordTree("namedtuple", f"{HERE}:Pair", ("left", "right"), (ref("x"), ref("y"))),)), ((1, 2),), "args[0]: tuple given, captured with Pair"),
-    (OpaqueTree("torch.dtype", "torch.int8"), torch.int16, "args: torch.int16 given, captured with torch.int8"),
-])
+@pytest.mark.parametrize(
+    "tree, value, message",
+    [
+        (ListTree((ref("x"),)), (1,), "args: tuple of 1 given, captured with list of 1"),
+        (TupleTree((ref("x"), Leaf(lit(2)))), (1, 3), "args[1]: 3 given, fixed at capture as 2"),
+        (TupleTree((Leaf(lit(1)),)), (True,), "args[0]: True given, fixed at capture as 1"),
+        (DictTree((lit("a"), lit("b")), (ref("x"), ref("y"))), {"b": 1, "a": 2}, "captured with dict with keys ['a', 'b'] in this order"),
+        (
+            TupleTree((RecordTree("namedtuple", f"{HERE}:Pair", ("left", "right"), (ref("x"), ref("y"))),)),
+            ((1, 2),),
+            "args[0]: tuple given, captured with Pair",
+        ),
+        (OpaqueTree("torch.dtype", "torch.int8"), torch.int16, "args: torch.int16 given, captured with torch.int8"),
+    ],
+)
 def test_another_structure_says_where(tree, value, message):
     with pytest.raises(GuardError) as caught:
         match(tree, value)
@@ -136,20 +157,34 @@ def test_another_structure_says_where(tree, value, message):
 
 
 X = Value("x", TensorType("float32", ()))
-SIGNATURE = Signature(("x", "mode", "scale"), TupleTree((ref("x"), Leaf(lit("fast")))), DictTree((lit("z"),), (ref("z"),)),
-                      (Input(X, "x"),), defaults=(("mode", lit("fast")), ("scale", lit(None))))
+SIGNATURE = Signature(
+    ("x", "mode", "scale"),
+    TupleTree((ref("x"), Leaf(lit("fast")))),
+    DictTree((lit("z"),), (ref("z"),)),
+    (Input(X, "x"),),
+    defaults=(("mode", lit("fast")), ("scale", lit(None))),
+)
 
 
-@pytest.mark.parametrize("args, kwargs", [((1, "fast"), {"z": 2}), ((1,), {"z": 2}), ((), {"mode": "fast", "x": 1, "z": 2}), ((1, "fast", None), {"z": 2})])
+@pytest.mark.parametrize(
+    "args, kwargs", [((1, "fast"), {"z": 2}), ((1,), {"z": 2}), ((), {"mode": "fast", "x": 1, "z": 2}), ((1, "fast", None), {"z": 2})]
+)
 def test_arguments_bind_by_position_name_and_default(args, kwargs):
     assert bind(SIGNATURE, args, kwargs) == {"x": 1, "z": 2}
 
 
-@pytest.mark.parametrize("args, kwargs, message", [
-    ((1,), {}, "argument 'z' is missing"), ((), {"z": 2}, "argument 'x' is missing"), ((1,), {"x": 1, "z": 2}, "argument 'x' is given twice"),
-    ((1, "slow"), {"z": 2}, "mode: 'slow' given, fixed at capture as 'fast'"), ((1, "fast", 3, 4), {"z": 2}, "4 positional arguments"),
-    ((1,), {"z": 2, "scale": 4}, "argument 'scale' was not given at capture"), ((1,), {"z": 2, "what": 4}, "argument 'what' was not given at capture"),
-])
+@pytest.mark.parametrize(
+    "args, kwargs, message",
+    [
+        ((1,), {}, "argument 'z' is missing"),
+        ((), {"z": 2}, "argument 'x' is missing"),
+        ((1,), {"x": 1, "z": 2}, "argument 'x' is given twice"),
+        ((1, "slow"), {"z": 2}, "mode: 'slow' given, fixed at capture as 'fast'"),
+        ((1, "fast", 3, 4), {"z": 2}, "4 positional arguments"),
+        ((1,), {"z": 2, "scale": 4}, "argument 'scale' was not given at capture"),
+        ((1,), {"z": 2, "what": 4}, "argument 'what' was not given at capture"),
+    ],
+)
 def test_arguments_that_do_not_bind(args, kwargs, message):
     with pytest.raises(GuardError) as caught:
         bind(SIGNATURE, args, kwargs)

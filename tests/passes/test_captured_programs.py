@@ -13,8 +13,22 @@ from dync.ir.effects import written
 from dync.passes.base import pipeline_text, run_passes
 from dync.passes.graph.functionalize import Functional, functionalize
 
-NAMES = ("gates:SkipNet", "loops:PowerIteration", "loops:RangeItemIndex", "moe:OneExpertPerCall", "decoding:RepetitionPenalty", "recursion:TreeLSTM",
-         "aliases:BufferView", "aliases:InOut", "aliases:Chunks", "aliases:Expanded", "state:BatchNormTraining", "state:Codebook", "state:RaiseAfterWrite", "shapes_:Unique")
+NAMES = (
+    "gates:SkipNet",
+    "loops:PowerIteration",
+    "loops:RangeItemIndex",
+    "moe:OneExpertPerCall",
+    "decoding:RepetitionPenalty",
+    "recursion:TreeLSTM",
+    "aliases:BufferView",
+    "aliases:InOut",
+    "aliases:Chunks",
+    "aliases:Expanded",
+    "state:BatchNormTraining",
+    "state:Codebook",
+    "state:RaiseAfterWrite",
+    "shapes_:Unique",
+)
 
 
 @cache

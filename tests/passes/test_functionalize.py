@@ -58,6 +58,7 @@ def test_a_write_into_a_fresh_value(golden):
         y = x.exp()
         y[1].mul_(2)
         return y, y[1] + 1
+
     case(f, golden, x="float32[2, 3]")
 
 
@@ -69,6 +70,7 @@ def test_a_write_through_a_chain_of_views(golden):
         v.add_(1)
         w.select(1, 2).relu_()
         return v, y, w
+
     case(f, golden, x="float32[2, 3, 4]")
 
 
@@ -77,6 +79,7 @@ def test_inputs_and_weights_come_back_as_copies(golden):
         seen.add_(x.sum(0))
         x[0].mul_(2)
         return x.mean(0), seen * 1.0, x[1]
+
     made = case(f, golden, {"seen": torch.zeros(3)}, x="float32[2, 3]")
     assert made.copies == (("x", 3), ("seen", 4)) and made.shared == ((2, "x"),)
 
@@ -85,7 +88,8 @@ def test_a_dynamic_size(golden):
     def f(x):
         y = x * 2
         y.view(-1, 2, 2).select(1, 0).zero_()
-        return y,
+        return (y,)
+
     case(f, golden, x="float32[N, 4]")
 
 
@@ -94,7 +98,8 @@ def test_a_size_that_depends_on_the_data():
         y = x[(x[:, 0] > 0).nonzero().squeeze(1)]
         y[:, 1].fill_(3.0)
         y.mul_(2)
-        return y,
+        return (y,)
+
     case(f, x="float32[N, 4]")
 
 
@@ -104,6 +109,7 @@ def test_the_result_of_a_write_is_the_tensor_itself():
         z = y.add_(1)
         z.mul_(2)
         return y, z, y + z
+
     case(f, x="float32[3]")
 
 
@@ -114,13 +120,15 @@ def test_one_tensor_changes_its_shape_in_place_and_its_views_do_not():
         y.unsqueeze_(0).transpose_(1, 2).mul_(2)
         v.add_(1)
         return same, y, v, (x + 1).squeeze_(0)
+
     case(f, x="float32[2, 3]")
 
 
 def test_two_reads_of_one_weight_are_one_memory():
     def f(w):
         w.add_(1)
-        return w * 2,
+        return (w * 2,)
+
     graph, weights = trace(f, {"w": torch.ones(3)})
     (last,) = [n for n in graph.nodes if n.target is torch.ops.aten.mul.Tensor]
     with graph.inserting_before(last):
@@ -133,7 +141,8 @@ def test_two_reads_of_one_weight_are_one_memory():
 def test_batch_norm_in_training():
     def f(x, mean, var, count):
         count.add_(1)
-        return torch.nn.functional.batch_norm(x, mean, var, None, None, True, 0.1, 1e-5),
+        return (torch.nn.functional.batch_norm(x, mean, var, None, None, True, 0.1, 1e-5),)
+
     made = case(f, None, {"mean": torch.zeros(3), "var": torch.ones(3), "count": torch.tensor(0)}, x="float32[4, 3]")
     assert {n for n, _ in made.copies} == {"mean", "var", "count"}
 
@@ -144,7 +153,8 @@ def test_random_writes_draw_the_same_numbers():
         y[0].uniform_()
         y[1].normal_()
         y[2].bernoulli_(0.5)
-        return y,
+        return (y,)
+
     case(f, x="float32[3, 8]")
 
 
@@ -159,7 +169,8 @@ def test_scatter_and_index_writes():
         a[:, ::2].copy_(y[:, 0:1])
         a.diagonal().zero_()
         a.clamp_(min=-3).index_fill_(1, i, 0.25).scatter_reduce_(0, i.view(2, 1), y[:2, :1], "sum")
-        return a,
+        return (a,)
+
     case(f, None, {"i": torch.tensor([2, 0])}, x="float32[3, 4]", y="float32[3, 4]")
 
 
@@ -170,6 +181,7 @@ def test_out_arguments():
         torch.add(x[0], 1, alpha=2, out=y[1])
         torch.max(y, 1, out=(v, i))
         return y, v, i
+
     case(f, x="float32[2, 3]")
 
 
@@ -181,6 +193,7 @@ def test_split_and_unbind_give_views():
         c, d, e = y.unbind(1)
         d.mul_(b[0, 0])
         return a, b, y, e
+
     case(f, x="float32[4, 3]")
 
 
@@ -191,6 +204,7 @@ def test_other_dtypes_are_cast_as_a_write_casts():
         h.add_(x)
         h[0] = x[1]
         return i, h
+
     case(f, x="float32[3]")
 
 
@@ -199,13 +213,16 @@ def test_a_graph_without_writes_stays_as_it_is():
     assert functionalize(graph).graph is graph
 
 
-@pytest.mark.parametrize("function, reason", [
-    (lambda x: (x.unsqueeze_(0),), "aten.unsqueeze_.default changes the shape of a tensor in place"),
-    (lambda x: ((x * 1).as_strided((2,), (1,)).zero_(),), "aten.zero_.default writes through aten.as_strided.default"),
-    (lambda x: ((x * 1).resize_(7),), "changes the shape of a tensor in place"),
-    (lambda x: (torch._foreach_add_([x * 1], 1) and x,), "aten._foreach_add_.Scalar has no functional variant"),
-    (lambda x: (torch.exp(x, out=torch.empty(0)),), "aten.exp.out gives its out= another shape"),
-])
+@pytest.mark.parametrize(
+    "function, reason",
+    [
+        (lambda x: (x.unsqueeze_(0),), "aten.unsqueeze_.default changes the shape of a tensor in place"),
+        (lambda x: ((x * 1).as_strided((2,), (1,)).zero_(),), "aten.zero_.default writes through aten.as_strided.default"),
+        (lambda x: ((x * 1).resize_(7),), "changes the shape of a tensor in place"),
+        (lambda x: (torch._foreach_add_([x * 1], 1) and x,), "aten._foreach_add_.Scalar has no functional variant"),
+        (lambda x: (torch.exp(x, out=torch.empty(0)),), "aten.exp.out gives its out= another shape"),
+    ],
+)
 def test_what_is_refused_says_why_and_where(function, reason):
     graph, _ = trace(function, x="float32[3]")
     made = functionalize(graph)
@@ -213,16 +230,34 @@ def test_what_is_refused_says_why_and_where(function, reason):
 
 
 VIEWS = (
-    lambda v, r: v.t() if v.dim() == 2 else v, lambda v, r: v.unsqueeze(r.randrange(v.dim() + 1)), lambda v, r: v.squeeze(),
-    lambda v, r: v.select(r.randrange(v.dim()), 0) if v.dim() else v, lambda v, r: v[..., ::2] if v.dim() else v,
-    lambda v, r: v.transpose(0, -1) if v.dim() else v, lambda v, r: v.permute(*reversed(range(v.dim()))),
-    lambda v, r: v.view(-1) if v.is_contiguous() else v, lambda v, r: v.narrow(0, 0, 1) if v.dim() else v,
-    lambda v, r: v.unbind(0)[-1] if v.dim() else v, lambda v, r: v.split(1)[0] if v.dim() else v, lambda v, r: v.detach(),
-    lambda v, r: v.diagonal() if v.dim() == 2 else v)
+    lambda v, r: v.t() if v.dim() == 2 else v,
+    lambda v, r: v.unsqueeze(r.randrange(v.dim() + 1)),
+    lambda v, r: v.squeeze(),
+    lambda v, r: v.select(r.randrange(v.dim()), 0) if v.dim() else v,
+    lambda v, r: v[..., ::2] if v.dim() else v,
+    lambda v, r: v.transpose(0, -1) if v.dim() else v,
+    lambda v, r: v.permute(*reversed(range(v.dim()))),
+    lambda v, r: v.view(-1) if v.is_contiguous() else v,
+    lambda v, r: v.narrow(0, 0, 1) if v.dim() else v,
+    lambda v, r: v.unbind(0)[-1] if v.dim() else v,
+    lambda v, r: v.split(1)[0] if v.dim() else v,
+    lambda v, r: v.detach(),
+    lambda v, r: v.diagonal() if v.dim() == 2 else v,
+)
 WRITES = (
-    lambda v, o, r: v.add_(o.mean()), lambda v, o, r: v.mul_(2), lambda v, o, r: v.relu_(), lambda v, o, r: v.copy_(o.sum()), lambda v, o, r: v.zero_(),
-    lambda v, o, r: v.fill_(r.random()), lambda v, o, r: v.masked_fill_(v > 0, 1.5), lambda v, o, r: v.clamp_(-1, 1), lambda v, o, r: v.sub_(v * 0.5),
-    lambda v, o, r: v.copy_(v.exp()), lambda v, o, r: v.addcmul_(v.sin(), v.cos()), lambda v, o, r: v.exp_())
+    lambda v, o, r: v.add_(o.mean()),
+    lambda v, o, r: v.mul_(2),
+    lambda v, o, r: v.relu_(),
+    lambda v, o, r: v.copy_(o.sum()),
+    lambda v, o, r: v.zero_(),
+    lambda v, o, r: v.fill_(r.random()),
+    lambda v, o, r: v.masked_fill_(v > 0, 1.5),
+    lambda v, o, r: v.clamp_(-1, 1),
+    lambda v, o, r: v.sub_(v * 0.5),
+    lambda v, o, r: v.copy_(v.exp()),
+    lambda v, o, r: v.addcmul_(v.sin(), v.cos()),
+    lambda v, o, r: v.exp_(),
+)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -240,4 +275,5 @@ def test_random_programs_equal_eager(seed):
             else:
                 pool.append(v.cos() + 0.5)
         return tuple(p for p in pool[3:])
+
     case(f, None, {"w": torch.full((2, 3), 0.25)}, x="float32[2, 4]", y="float32[4, 1, 3]")

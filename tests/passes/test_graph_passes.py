@@ -10,7 +10,7 @@ import torch
 from support.builder import Builder, asks
 from support.programs import CASES, branch, diamond, leaf, rolled_loop, stateful, to
 
-from dync.ir.flow import Branch, Edge, HostOp, Jump, Return, Switch, TupleTree
+from dync.ir.flow import Edge, HostOp, Jump, Return, Switch, TupleTree
 from dync.ir.interpret import run
 from dync.ir.text import print_program
 from dync.ir.types import Ref, ScalarType, Value, lit
@@ -44,9 +44,20 @@ def check(program, one, *samples, golden=None):
 
 def wasteful():
     b = Builder("wasteful", {"x": "float32[3]"}, {"w": torch.ones(3), "v": torch.ones(3)})
-    b.block("b0", lambda x, v: (x.neg(), (x * v).exp(), x.sum().item()), ("y", "unused", "s"), Jump(to("b1", "y", "s", "unused")),
-            host=(host("t", "mul", FLOAT, "s", 2), host("q", "truediv", FLOAT, 1, "s")))
-    b.block("b1", lambda p, w: (p + w, torch.rand(3), p.exp()), ("z", "noise", "e"), Return(leaf("z")), {"p": "float32[3]", "r": "float", "u": "float32[3]"})
+    b.block(
+        "b0",
+        lambda x, v: (x.neg(), (x * v).exp(), x.sum().item()),
+        ("y", "unused", "s"),
+        Jump(to("b1", "y", "s", "unused")),
+        host=(host("t", "mul", FLOAT, "s", 2), host("q", "truediv", FLOAT, 1, "s")),
+    )
+    b.block(
+        "b1",
+        lambda p, w: (p + w, torch.rand(3), p.exp()),
+        ("z", "noise", "e"),
+        Return(leaf("z")),
+        {"p": "float32[3]", "r": "float", "u": "float32[3]"},
+    )
     return b.program()
 
 
@@ -59,8 +70,16 @@ def test_dead_code(golden):
 def test_dead_code_drops_what_only_a_loop_feeds():
     b = Builder("ring", {"x": "float32[3]"})
     b.block("entry", None, (), Jump(Edge("head", (Ref("x"), lit(0), Ref("x")))))
-    b.block("head", lambda y: (y.norm().item() > 1,), ("big",), branch("big", to("body"), to("done")), {"y": "float32[3]", "i": "int", "k": "float32[3]"})
-    b.block("body", lambda y, k: (y / 2, k + 1), ("half", "more"), Jump(to("head", "half", "j", "more")), host=(host("j", "add", INT, "i", 1),))
+    b.block(
+        "head",
+        lambda y: (y.norm().item() > 1,),
+        ("big",),
+        branch("big", to("body"), to("done")),
+        {"y": "float32[3]", "i": "int", "k": "float32[3]"},
+    )
+    b.block(
+        "body", lambda y, k: (y / 2, k + 1), ("half", "more"), Jump(to("head", "half", "j", "more")), host=(host("j", "add", INT, "i", 1),)
+    )
     b.block("done", None, (), Return(leaf("y")))
     made = check(b.program(), DeadCode(), (torch.ones(3) * 8,)).program
     assert [p.name for p in made.block("head").flow.params] == ["y"] and made.block("body").flow.host == ()
@@ -132,7 +151,13 @@ def test_common_subexpression(golden):
     b.block("b0", body, ("r", "left", "right"), Return(TupleTree((leaf("r"), leaf("left"), leaf("right")))), mutates=("x",))
     text = print_program(check(b.program(), CommonSubexpression(), (torch.ones(2, 3), torch.ones(3)), golden=golden).program)
     assert {op: text.count(op) for op in ("aten.zeros", "aten.rand", "aten.sum", "aten.exp", "aten.neg", "aten.mul.Tensor(")} == {
-        "aten.zeros": 2, "aten.rand": 2, "aten.sum": 2, "aten.exp": 1, "aten.neg": 1, "aten.mul.Tensor(": 4}
+        "aten.zeros": 2,
+        "aten.rand": 2,
+        "aten.sum": 2,
+        "aten.exp": 1,
+        "aten.neg": 1,
+        "aten.mul.Tensor(": 4,
+    }
 
 
 def test_a_written_tensor_is_not_merged_with_its_twin():
@@ -141,7 +166,7 @@ def test_a_written_tensor_is_not_merged_with_its_twin():
     def body(x):
         a, c = x * 2, x * 2
         a.add_(1)
-        return a + c,
+        return (a + c,)
 
     b.block("b0", body, ("r",), Return(leaf("r")))
     assert not check(b.program(), CommonSubexpression(), (torch.ones(3),)).changed
@@ -149,8 +174,13 @@ def test_a_written_tensor_is_not_merged_with_its_twin():
 
 def test_fold(golden):
     b = Builder("constants", {"x": "float32[2, 3]"}, {"w": torch.arange(12.0).view(4, 3), "g": torch.ones(4)})
-    b.block("b0", lambda x, w, g: (x @ w.t() * (g + 1).sqrt(), x.shape[0] * 1), ("y", "n"), branch("p", to("b1"), to("b2")),
-            host=(host("m", "add", INT, 2, 3), host("p", "gt", BOOL, "m", 4)))
+    b.block(
+        "b0",
+        lambda x, w, g: (x @ w.t() * (g + 1).sqrt(), x.shape[0] * 1),
+        ("y", "n"),
+        branch("p", to("b1"), to("b2")),
+        host=(host("m", "add", INT, 2, 3), host("p", "gt", BOOL, "m", 4)),
+    )
     b.block("b1", lambda y: (y.exp(),), ("e",), Return(TupleTree((leaf("e"), leaf("m")))))
     b.block("b2", None, (), Return(leaf("y")))
     made = check(b.program(), Fold(), (torch.ones(2, 3),), golden=golden).program
@@ -172,7 +202,14 @@ def test_fold_leaves_failing_scalars_written_weights_and_what_leaves():
         w.add_(1)
         return x + w.neg(), v.neg(), big.neg().sum() + x
 
-    b.block("b0", body, ("y", "fresh", "s"), Return(TupleTree((leaf("y"), leaf("fresh"), leaf("s"), leaf("q")))), host=(host("q", "truediv", FLOAT, 1, 0),), mutates=("w",))
+    b.block(
+        "b0",
+        body,
+        ("y", "fresh", "s"),
+        Return(TupleTree((leaf("y"), leaf("fresh"), leaf("s"), leaf("q")))),
+        host=(host("q", "truediv", FLOAT, 1, 0),),
+        mutates=("w",),
+    )
     assert not run_pass(Fold(), b.program()).changed
 
 
@@ -214,9 +251,14 @@ class Breaking(Pass):
         return PassResult(replace(program, blocks=program.blocks[:-1]), True)
 
 
-@pytest.mark.parametrize("one, message", [
-    (Lying(), "lying: says changed=True, but its digest is the same"), (Lying(False), "lying{changed=False}: says changed=False, but its digest differs"),
-    (Breaking(), "breaking: diamond: 2 broken invariants")])
+@pytest.mark.parametrize(
+    "one, message",
+    [
+        (Lying(), "lying: says changed=True, but its digest is the same"),
+        (Lying(False), "lying{changed=False}: says changed=False, but its digest differs"),
+        (Breaking(), "breaking: diamond: 2 broken invariants"),
+    ],
+)
 def test_the_runner_checks_the_result(one, message):
     with pytest.raises(PassError) as caught:
         run_pass(one, diamond())

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import torch
 from torch._dynamo.source import ConstantSource
@@ -36,8 +37,15 @@ def parse_type(text: str) -> ValueType:
 class Builder:
     """Collects blocks; a block function's argument names say what it reads: a value, or a weight ("lin__w" is "lin.w")."""
 
-    def __init__(self, name: str, inputs: Mapping[str, str], weights: Mapping[str, torch.Tensor] | None = None,
-                 params: tuple[RunParam, ...] = (), slots: tuple[Slot, ...] = (), dims: tuple[DimRange, ...] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        inputs: Mapping[str, str],
+        weights: Mapping[str, torch.Tensor] | None = None,
+        params: tuple[RunParam, ...] = (),
+        slots: tuple[Slot, ...] = (),
+        dims: tuple[DimRange, ...] = (),
+    ) -> None:
         self.name, self.weights, self.slots, self.blocks = name, dict(weights or {}), slots, []
         self.shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
         self.fakes = FakeTensorMode(shape_env=self.shapes, allow_non_fake_inputs=True)
@@ -47,8 +55,14 @@ class Builder:
         for one in (*params, *slots):
             self.value(one.value.name, one.value.type)
         self.signature = Signature(
-            tuple(inputs), TupleTree(tuple(Leaf(Ref(n)) for n in inputs)), DictTree((), ()),
-            tuple(Input(v, v.name) for v in values), (), params, dims)
+            tuple(inputs),
+            TupleTree(tuple(Leaf(Ref(n)) for n in inputs)),
+            DictTree((), ()),
+            tuple(Input(v, v.name) for v in values),
+            (),
+            params,
+            dims,
+        )
 
     def value(self, name: str, type: ValueType) -> Value:
         """Declares a value and makes its fake."""
@@ -91,8 +105,16 @@ class Builder:
         names = {s.node.expr: n for n, s in self.symbols.items()}
         return str(dim.node.expr.xreplace({k: type(k)(v, integer=True) for k, v in names.items()}))
 
-    def block(self, name: str, function: Callable[..., Any] | None, results: tuple[str, ...], exit: Exit, params: Mapping[str, str] | None = None,
-              host: tuple[HostOp, ...] = (), mutates: tuple[str, ...] = ()) -> None:
+    def block(
+        self,
+        name: str,
+        function: Callable[..., Any] | None,
+        results: tuple[str, ...],
+        exit: Exit,
+        params: Mapping[str, str] | None = None,
+        host: tuple[HostOp, ...] = (),
+        mutates: tuple[str, ...] = (),
+    ) -> None:
         """Traces `function` (its tuple of results gets the names `results`) and appends the block."""
         declared = tuple(self.value(n, parse_type(t)) for n, t in (params or {}).items())
         names = tuple(n.replace("__", ".") for n in inspect.signature(function).parameters) if function else ()

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from support.builder import Builder, asks
 
 from dync.ir.flow import (
-    Branch, DictTree, DimRange, Edge, HostOp, Jump, Leaf, ListTree, Raise, Return, RunParam, Slot, Switch, TupleTree, Write,
+    Branch,
+    DictTree,
+    DimRange,
+    Edge,
+    HostOp,
+    Jump,
+    Leaf,
+    ListTree,
+    Raise,
+    Return,
+    RunParam,
+    Slot,
+    Switch,
+    TupleTree,
+    Write,
 )
 from dync.ir.program import Program
 from dync.ir.types import Ref, ScalarType, TensorType, Value, lit
@@ -51,7 +66,7 @@ def early_exit() -> Program:
         return h, (h.max() - h.mean() * 3).item()
 
     def head(h, last__weight):
-        return torch.softmax(h @ last__weight, -1),
+        return (torch.softmax(h @ last__weight, -1),)
 
     ask = HostOp(Value("confident", ScalarType("bool")), "gt", (Ref("score"), Ref("threshold")))
     b.block("b0", stem, ("h", "score"), branch("confident", to("b1"), to("b2"), "score", "threshold"), host=(ask,))
@@ -88,8 +103,14 @@ def rolled_loop() -> Program:
     b.block("entry", None, (), Jump(Edge("head", (Ref("x"), lit(0)))))
     small = HostOp(Value("small", ScalarType("bool")), "lt", (Ref("i"), lit(20)))
     go = HostOp(Value("go", ScalarType("bool")), "and_", (Ref("big"), Ref("small")))
-    b.block("head", lambda y: (y.norm().item() > 1,), ("big",), branch("go", to("body"), to("done")),
-            {"y": "float32[3]", "i": "int"}, host=(small, go))
+    b.block(
+        "head",
+        lambda y: (y.norm().item() > 1,),
+        ("big",),
+        branch("go", to("body"), to("done")),
+        {"y": "float32[3]", "i": "int"},
+        host=(small, go),
+    )
     step = HostOp(Value("j", ScalarType("int")), "add", (Ref("i"), lit(1)))
     b.block("body", lambda y: (y / 2,), ("half",), Jump(to("head", "half", "j")), host=(step,))
     b.block("done", None, (), Return(ListTree((leaf("y"), leaf("i")))))
@@ -106,7 +127,12 @@ def rolled_loop_eager(x):
 def switch() -> Program:
     """Three experts by index; any other index is an IndexError."""
     b = Builder("switch", {"x": "float32[2, 3]", "k": "int64[]"})
-    b.block("b0", lambda k: (k.item(),), ("which",), Switch(Ref("which"), ((0, to("b1")), (1, to("b2")), (2, to("b3", "x"))), asks("experts[k]")))
+    b.block(
+        "b0",
+        lambda k: (k.item(),),
+        ("which",),
+        Switch(Ref("which"), ((0, to("b1")), (1, to("b2")), (2, to("b3", "x"))), asks("experts[k]")),
+    )
     b.block("b1", lambda x: (x + 1,), ("e1",), Jump(to("b3", "e1")))
     b.block("b2", lambda x: (x.exp(),), ("e2",), Jump(to("b3", "e2")))
     b.block("b3", lambda e: (e.sum(0),), ("s",), Return(leaf("s")), {"e": "float32[2, 3]"})
@@ -120,8 +146,13 @@ def switch_eager(x, k):
 def raising() -> Program:
     """Raises ValueError("negative", sum) where x sums to less than zero."""
     b = Builder("raising", {"x": "float32[2]"})
-    b.block("b0", lambda x: (x.sum().item(),), ("s",), branch("bad", to("b1"), to("b2"), "s", 0),
-            host=(HostOp(Value("bad", ScalarType("bool")), "lt", (Ref("s"), lit(0))),))
+    b.block(
+        "b0",
+        lambda x: (x.sum().item(),),
+        ("s",),
+        branch("bad", to("b1"), to("b2"), "s", 0),
+        host=(HostOp(Value("bad", ScalarType("bool")), "lt", (Ref("s"), lit(0))),),
+    )
     b.block("b1", None, (), Raise("builtins:ValueError", (Leaf(lit("negative")), leaf("s"))))
     b.block("b2", lambda x: (x.sqrt(),), ("r",), Return(leaf("r")))
     return b.program()
@@ -146,9 +177,14 @@ def stateful() -> Program:
         return mean * 0.5 + x.mean(0) * 0.5, seen * 1.0
 
     more = HostOp(Value("more", ScalarType("int")), "add", (Ref("count"), lit(1)))
-    b.block("b0", update, ("after", "total"), Return(
-        TupleTree((leaf("after"), leaf("total"), leaf("more"))), (Write("count", leaf("more")), Write("mean", leaf("after")))),
-        host=(more,), mutates=("x", "seen"))
+    b.block(
+        "b0",
+        update,
+        ("after", "total"),
+        Return(TupleTree((leaf("after"), leaf("total"), leaf("more"))), (Write("count", leaf("more")), Write("mean", leaf("after")))),
+        host=(more,),
+        mutates=("x", "seen"),
+    )
     return b.program()
 
 
@@ -160,8 +196,13 @@ def hits() -> Program:
         rows = (x[:, 0] > 0).nonzero().squeeze(1)
         return rows, rows.shape[0]
 
-    b.block("b0", pick, ("rows", "n"), branch("some", to("b1"), to("b2")),
-            host=(HostOp(Value("some", ScalarType("bool")), "gt", (Ref("n"), lit(0))),))
+    b.block(
+        "b0",
+        pick,
+        ("rows", "n"),
+        branch("some", to("b1"), to("b2")),
+        host=(HostOp(Value("some", ScalarType("bool")), "gt", (Ref("n"), lit(0))),),
+    )
     b.block("b1", lambda x, rows, w: (x[rows] @ w,), ("y",), Return(TupleTree((leaf("y"), leaf("n")))))
     b.block("b2", None, (), Return(leaf(None)))
     return b.program()
@@ -173,7 +214,11 @@ def hits_eager(x):
 
 
 CASES: dict[str, Case] = {
-    "early_exit": Case(early_exit, early_exit_eager, ((torch.ones(2, 4),), (torch.full((2, 4), -1.0),), (weight(2, 4, seed=5) * 9,), (weight(2, 4, seed=6),))),
+    "early_exit": Case(
+        early_exit,
+        early_exit_eager,
+        ((torch.ones(2, 4),), (torch.full((2, 4), -1.0),), (weight(2, 4, seed=5) * 9,), (weight(2, 4, seed=6),)),
+    ),
     "diamond": Case(diamond, diamond_eager, ((torch.ones(2, 4),), (-torch.ones(3, 4),))),
     "rolled_loop": Case(rolled_loop, rolled_loop_eager, ((torch.ones(3) * 9,), (torch.zeros(3),), (torch.full((3,), float("inf")),))),
     "switch": Case(switch, switch_eager, tuple((torch.ones(2, 3) * (k + 1), torch.tensor(k)) for k in range(3))),
