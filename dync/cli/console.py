@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dync.errors import DyncError, UsageError
@@ -28,13 +30,13 @@ def emit(data: Any, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.format(msgspec.json.encode(data, enc_hook=str), indent=2).decode())
     else:
-        print(data)
+        print(near(str(data)))
 
 
 def complain(error: Exception) -> int:
     """Say on stderr what went wrong, class name in plain words, and return the exit code."""
     if isinstance(error, DyncError):
-        print(f"{plain_name(error)}: {error}", file=sys.stderr)
+        print(near(f"{plain_name(error)}: {error}"), file=sys.stderr)
         return error.exit_code
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         print(f"usage error: this needs {error.name}, which is not installed: pip install 'dync[{EXTRAS[error.name]}]'", file=sys.stderr)
@@ -45,6 +47,11 @@ def complain(error: Exception) -> int:
     text = str(error).strip().splitlines()
     print(f"internal error: {type(error).__name__}: {text[0] if text else ''} (a bug in dync; --debug shows where)", file=sys.stderr)
     return INTERNAL
+
+
+def near(text: str) -> str:
+    """`text` with files below the current directory named from here: model.py:41:9."""
+    return text.replace(f"{Path.cwd()}{os.sep}", "")
 
 
 def plain_name(error: Exception) -> str:
