@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 import types
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,6 +16,7 @@ from dync.capture.tape import Rec
 from dync.ir.types import Span
 
 TORCH = os.path.dirname(torch.__file__) + os.sep
+STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
 NN = os.path.join(TORCH, "nn") + os.sep
 OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture",))
@@ -26,8 +28,13 @@ def is_user(code: types.CodeType) -> bool:
     return not (name.startswith(TORCH) or name.startswith(OURS) or name.startswith("<frozen") or name.startswith("<string"))
 
 
+def is_library(code: types.CodeType) -> bool:
+    """Whether code is Python's own library: it runs as it is, for torch's log messages too."""
+    return code.co_filename.startswith(STDLIB) and "-packages" not in code.co_filename
+
+
 def can_mark(code: types.CodeType) -> bool:
-    return (is_user(code) or code.co_filename == CONTAINERS) and not code.co_name.startswith("<")
+    return (is_user(code) and not is_library(code) or code.co_filename == CONTAINERS) and not code.co_name.startswith("<")
 
 
 @lru_cache(maxsize=None)
