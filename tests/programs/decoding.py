@@ -94,7 +94,7 @@ class Sampling(TinyDecoder):
 
 
 class TopP(TinyDecoder):
-    def forward(self, prompt, p=0.7):
+    def forward(self, prompt, p=0.3):
         logits, _ = self.step(prompt, None)
         probs = logits.softmax(-1)
         ordered, index = probs.sort(descending=True)
@@ -159,6 +159,8 @@ class Speculative(TinyDecoder):
     def __init__(self):
         super().__init__()
         self.draft = nn.Embedding(self.VOCAB, self.VOCAB)
+        self.draft.weight.data[:, 5] += 2
+        self.lm_head.bias.data[5] += 1.5
 
     def forward(self, prompt, gamma=3):
         proposal = prompt
@@ -248,6 +250,6 @@ class CacheInDict(TinyDecoder):
     def forward(self, token, past=None):
         past = {} if past is None else past
         logits, past["layer0"] = self.step(token, past.get("layer0"))
-        if logits.max() > 2:
+        if logits.max() > 3.6:
             logits, past["layer0"] = self.step(logits.argmax(-1, keepdim=True), past["layer0"])
         return logits, past

@@ -64,14 +64,14 @@ class ExitList(Backbone):
 
 
 class ExitDict(Backbone):
-    PATHS = 3
+    PATHS = 2
 
     def forward(self, x):
         result = {}
         for i, (layer, head) in enumerate(zip(self.layers, self.heads)):
             x = torch.relu(layer(x))
             result[f"exit_{i}"] = head(x)
-            if x.mean() > 0.3:
+            if x.mean() > 0.25:
                 result["stopped"] = True
                 return result
         result["stopped"] = False
@@ -209,7 +209,7 @@ class HighwayEncoder(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(nn.Linear(8, 8) for _ in range(4))
         self.highways = nn.ModuleList(nn.Linear(8, 3) for _ in range(4))
-        self.threshold = [0.9, 1.0, 1.06, 1.08]
+        self.threshold = [1.0, 1.03, 1.06, 1.07]
 
     def forward(self, hidden):
         all_highway = ()
@@ -235,7 +235,7 @@ class EncoderModel(nn.Module):
 
 
 class ExitByException(nn.Module):
-    PATHS = 3
+    PATHS = 2
 
     def __init__(self):
         super().__init__()

@@ -15,6 +15,7 @@ class AdaptiveComputation(nn.Module):
         super().__init__()
         self.cell = nn.GRUCell(4, 5)
         self.halt = nn.Linear(5, 1)
+        self.halt.weight.data *= 5
         self.max_steps = max_steps
 
     def forward(self, x):
@@ -122,7 +123,7 @@ class FixedPoint(nn.Module):
 
 
 class FixedPointCapped(nn.Module):
-    PATHS = 3
+    PATHS = 2
 
     def __init__(self, cap=6):
         super().__init__()

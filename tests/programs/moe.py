@@ -130,6 +130,10 @@ class CountsToList(Experts):
 
 
 class SplitByCounts(Experts):
+    """No decision at all: the sizes alone are dynamic."""
+
+    PATHS = 1
+
     def forward(self, x):
         choice = self.router(x).argmax(-1)
         order = torch.argsort(choice, stable=True)

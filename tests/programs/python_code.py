@@ -211,7 +211,7 @@ def logged(function):
         result = function(self, *args, **kwargs)
         if result.isnan().any():
             return torch.zeros_like(result)
-        return result
+        return result * 2
 
     return wrapper
 
@@ -220,10 +220,10 @@ class Decorated(Base):
     @logged
     def forward(self, x):
         if x.sum() > 0:
-            return self.a(x).log()
-        return self.b(x)
+            return self.a(x).abs().log()
+        return self.b(x).sqrt()
 
-    PATHS = 3
+    PATHS = 2
 
 
 def clamp_output(limit):

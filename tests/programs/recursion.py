@@ -53,6 +53,7 @@ class TreeLSTM(nn.Module):
         self.iou = nn.Linear(4, 12)
         self.uiou = nn.Linear(4, 12, bias=False)
         self.f = nn.Linear(4, 4)
+        self.f.weight.data *= 4
 
     def node(self, tree, x):
         index, children = tree
