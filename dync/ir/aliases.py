@@ -41,8 +41,8 @@ def memory(program: Program) -> dict[str, Memory]:
 
 
 def _results(block: Block, made: Mapping[Node, frozenset[Node]], found: dict[str, Memory]) -> None:
-    inputs = dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs))
-    for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
+    inputs = block.names
+    for result, node in zip(block.flow.results, block.outputs):
         found[result.name] = frozenset().union(
             *(
                 _of(found, Ref(inputs[r])) if r in inputs else (f"@{r.target}",) if r.op == "get_attr" else (f"{block.name}.{r.name}",)

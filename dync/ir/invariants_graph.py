@@ -99,9 +99,7 @@ def tied_weights_are_stored_once(s: Scope) -> Iterator[str]:
 
 def mutates_is_what_is_written(s: Scope) -> Iterator[str]:
     for block in s.program.blocks:
-        names = dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs)) | {
-            n: str(n.target) for n in block.graph.find_nodes(op="get_attr")
-        }
+        names = block.names | {n: str(n.target) for n in block.graph.find_nodes(op="get_attr")}
         actual, declared = {names[n] for n in mutated(block.graph) if n in names}, set(block.flow.mutates)
         yield from (f"{block.name}: {n!r} is written, which mutates does not list" for n in sorted(actual - declared))
         yield from (f"{block.name}: mutates lists {n!r}, which is not written" for n in sorted(declared - actual))

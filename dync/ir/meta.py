@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dync.ir.program import Block, Program
+from dync.ir.program import Program
 from dync.ir.types import Dim, ObjectType, ScalarType, TensorType, Value, ValueType
 
 _SCALARS = {"bool": (bool, torch.SymBool), "int": (int, torch.SymInt), "float": (float, torch.SymFloat)}
@@ -38,7 +38,7 @@ def symbol_names(program: Program) -> dict[Any, str]:
     names: dict[Any, str] = {}
     types = {v.name: v.type for v in values(program)}
     for block in program.blocks:
-        nodes = [*block.graph.find_nodes(op="placeholder"), *_outputs(block)]
+        nodes = [*block.graph.find_nodes(op="placeholder"), *block.outputs]
         for node, name in zip(nodes, (*block.flow.inputs, *(r.name for r in block.flow.results))):
             fake, type = getattr(node, "meta", {}).get("val"), types.get(name)
             if isinstance(fake, torch.Tensor) and isinstance(type, TensorType):
@@ -55,7 +55,3 @@ def values(program: Program) -> Iterator[Value]:
     yield from (s.value for s in program.slots)
     for block in program.blocks:
         yield from (*block.flow.params, *block.flow.results, *(h.result for h in block.flow.host))
-
-
-def _outputs(block: Block) -> tuple[Any, ...]:
-    return tuple(block.graph.output_node().args[0])  # type: ignore[arg-type]

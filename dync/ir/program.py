@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dync.ir.flow import Flow, FlowBlock, Signature, Slot
 
 if TYPE_CHECKING:
     import torch
-    from torch.fx import Graph
+    from torch.fx import Graph, Node
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,16 @@ class Block:
     @property
     def name(self) -> str:
         return self.flow.name
+
+    @property
+    def outputs(self) -> tuple[Any, ...]:
+        """What the graph returns, one for each result: a node, or a constant."""
+        return tuple(self.graph.output_node().args[0])  # type: ignore[arg-type]
+
+    @property
+    def names(self) -> dict[Node, str]:
+        """The placeholders, each with the name of the input that it stands for."""
+        return dict(zip(self.graph.find_nodes(op="placeholder"), self.flow.inputs))
 
     @property
     def weights(self) -> tuple[str, ...]:

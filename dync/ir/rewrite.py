@@ -72,7 +72,7 @@ def call(
 
 def drop_results(block: Block, keep: Callable[[str], bool]) -> Block:
     """The block without the results that are not kept; the nodes behind them stay."""
-    pairs = [(r, o) for r, o in zip(block.flow.results, block.graph.output_node().args[0]) if keep(r.name)]  # type: ignore[arg-type]
+    pairs = [(r, o) for r, o in zip(block.flow.results, block.outputs) if keep(r.name)]
     if len(pairs) == len(block.flow.results):
         return block
     graph = copy_graph(block.graph)
@@ -92,8 +92,8 @@ def replace_values(program: Program, values: Mapping[str, Operand]) -> Program:
     values = dict(values)
     dropped: set[str] = set()
     for block in program.blocks:
-        passed = dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs))
-        for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
+        passed = block.names
+        for result, node in zip(block.flow.results, block.outputs):
             if passed.get(node) in values:  # type: ignore[arg-type]
                 values[result.name] = values[passed[node]]  # type: ignore[index]
                 dropped.add(result.name)

@@ -83,9 +83,9 @@ def _header(program: Program) -> Iterator[str]:
 def _block(block: Block, symbols: Mapping[Any, str], spans: bool) -> Iterator[str]:
     flow = block.flow
     yield f"{flow.name}({', '.join(map(_typed, flow.params))}){_names('reads', flow.inputs)}{_names('writes', flow.mutates)}:"
-    names = {n: name for n, name in zip(block.graph.find_nodes(op="placeholder"), flow.inputs)}
+    names = block.names
     yield from (f"    {line}" for line in _nodes(block.graph, tuple(r.name for r in flow.results), names, symbols, spans))
-    for result, node in zip(flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
+    for result, node in zip(flow.results, block.outputs):
         if names.get(node) != result.name:  # type: ignore[arg-type]
             yield f"    {_typed(result)} = {_argument(node, names)}"
     for op in flow.host:

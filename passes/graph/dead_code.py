@@ -90,8 +90,8 @@ class _Liveness:
 
     def _index(self, block: Block, program: Program) -> None:
         self._users.update({op.result.name: [op.args] for op in block.flow.host})
-        self._inputs.update(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs))
-        for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
+        self._inputs.update(block.names)
+        for result, node in zip(block.flow.results, block.outputs):
             if isinstance(node, Node):
                 self._nodes[result.name] = node
         into = [e for b in program.blocks for e in edges(b.flow.exit) if e.target == block.name]

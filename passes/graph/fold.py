@@ -142,7 +142,7 @@ def _known_values(program: Program) -> dict[str, Operand]:
                     known[op.result.name] = lit(SCALAR_OPS[op.op].function(*(a.python for a in args)))  # type: ignore[union-attr]
                 except (ArithmeticError, ValueError, TypeError):
                     continue  # raises at run time, as the model does
-        for result, value in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
+        for result, value in zip(block.flow.results, block.outputs):
             if not isinstance(value, Node):
                 known[result.name] = lit(value)  # type: ignore[arg-type]
     return known

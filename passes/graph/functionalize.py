@@ -220,14 +220,9 @@ class _Functionalizer:
 
     def _finish(self, output: Node) -> Functional:
         outside = {m: str(m.target) for m in self.current if m.op in ("placeholder", "get_attr") and m in self.written}
-        results = list(self._read(output.args[0]))
-        shared = tuple(
-            (i, outside[m])
-            for i, n in enumerate(output.args[0])
-            if isinstance(n, Node)  # type: ignore[arg-type]
-            for m in self.memory[n]
-            if m in outside
-        )
+        old: Any = output.args[0]
+        results = list(self._read(old))
+        shared = tuple((i, outside[m]) for i, n in enumerate(old) if isinstance(n, Node) for m in self.memory[n] if m in outside)
         copies = tuple((name, len(results) + i) for i, name in enumerate(outside.values()))
         made = self.new.output((*results, *(self.current[m] for m in outside)))
         made.meta = dict(output.meta)

@@ -120,17 +120,16 @@ def _fuse(program: Program, first: Block, second: Block) -> Program:
 
 def _join(a: Block, b: Block) -> Block:
     """One block that runs `a`, then `b`; b's params are already replaced."""
-    graph = copy_graph(a.graph)
-    known: dict[str, Any] = dict(zip(a.flow.inputs, graph.find_nodes(op="placeholder"))) | dict(
-        zip((r.name for r in a.flow.results), graph.output_node().args[0])
-    )  # type: ignore[arg-type]
+    a = replace(a, graph=copy_graph(a.graph))
+    graph, known = a.graph, {name: node for node, name in a.names.items()}
+    known |= {r.name: o for r, o in zip(a.flow.results, a.outputs)}
     inputs, bound = list(a.flow.inputs), {}
-    for node, name in zip(b.graph.find_nodes(op="placeholder"), b.flow.inputs, strict=True):
+    for node, name in b.names.items():
         if name not in known:
             known[name] = _placeholder(graph, node)
             inputs.append(name)
         bound[node] = known[name]
-    outputs = (*graph.output_node().args[0], *append_graph(graph, b.graph, bound))  # type: ignore[misc]
+    outputs = (*a.outputs, *append_graph(graph, b.graph, bound))
     graph.output_node().args = (outputs,)
     flow = msgspec.structs.replace(
         a.flow,
