@@ -21,7 +21,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from dync.capture.heap import MISSING, StaticHeap
-from dync.capture.image import SYMBOLIC, Image, Roots, substitute, take
+from dync.capture.image import SYMBOLIC, Image, Roots, layout, substitute, take
 from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
 from dync.capture.markers import DOOR, Markers, Site, bind, instrument
 from dync.capture.places import NN, Activation, can_mark, frames, is_user, span_of
@@ -66,6 +66,8 @@ class Engine:
         self.tried: set[types.CodeType] = set()
         self.written: list[tuple[int, Any]] = []
         self.plans: dict[Any, Plan] = {}
+        self.unfoldable: set[Span] = set()
+        """Where tensors are made of literals and written later."""
         self.given: set[tuple[int, Any]] = set()
         """Places that hold run-time parameters."""
         self.recorder = Recorder(self)
@@ -84,6 +86,9 @@ class Engine:
         self.integers: dict[Any, torch.SymInt] = {}
         self.mutated: set[int] = set()
         """Storages that some operation writes in place."""
+        self.made_by: dict[Val, Op] = {}
+        self.folded: dict[int, Span] = {}
+        """Storages whose numbers were read at capture, and where they were made."""
         self.uids = 0
         self.records: list[Rec] = []
         self.waiting: dict[tuple[Any, ...], list[Waiting]] = {}
@@ -117,6 +122,11 @@ class Engine:
             self.heap.restore()
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
             raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")
+
+    def start_over(self, span: Span) -> None:
+        """A tensor made of literals is written after its numbers were read: they are no constants."""
+        self.unfoldable.add(span)
+        raise Restart
 
     def new_rec(self, above: Rec | None) -> Rec:
         rec = Rec(len(self.records), above)
@@ -314,6 +324,8 @@ class Engine:
 
     def decide(self, predicate: Any) -> bool:
         """The truth of a predicate on this path; forks where the path does not say."""
+        if self.making:
+            return isinstance(predicate, sympy.Ne)  # torch asks whether a size is 0 or 1: it may be any
         self.check_alive()
         known = self.fact(predicate)
         if known is not None:
@@ -677,12 +689,30 @@ class Engine:
         """Whether a leaf is unchanged since the header."""
         return leaf_key(old) == leaf_key(new)
 
-    def loop_param(self, leaf: Any, dims: set[int]) -> Any:
+    def may_copy(self, leaf: Any) -> bool:
+        """Whether a tensor may be copied where paths join: nothing writes to its memory in place."""
+        fake = self.weights.fake(leaf.raw)
+        return fake.untyped_storage()._cdata not in self.mutated and getattr(leaf.value, "span", UNKNOWN) not in self.unfoldable
+
+    def in_layout(self, rec: Rec, leaf: Any, wanted: Any) -> Any:
+        """The leaf's value as an argument to a parameter like `wanted`: a contiguous copy at the end of `rec` where layouts differ."""
+        if leaf.kind != "tensor" or layout(leaf.raw) == layout(wanted):
+            return leaf.value
+        fake = self.weights.fake(leaf.raw)
+        before, self.rec = self.rec, rec
+        copy = self.new_tensor(self.made(list(fake.shape), fake, dense=True), "contiguous", getattr(leaf.value, "span", UNKNOWN))
+        self.rec = before
+        rec.ops.append(Op(torch.ops.aten.clone.default, (leaf.value,), {"memory_format": torch.contiguous_format}, (copy,), True, copy.span, False))
+        for storage in (fake.untyped_storage()._cdata, wanted.untyped_storage()._cdata):
+            self.folded[storage] = copy.span
+        return copy
+
+    def loop_param(self, leaf: Any, dims: set[int], dense: bool) -> Any:
         """A parameter of a loop's header, any size in `dims`."""
         if leaf.kind == "tensor":
             fake = self.weights.fake(leaf.raw)
             shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
-            made = self.made(shape, fake)
+            made = self.made(shape, fake, dense)
             val = self.new_tensor(made, "loop", getattr(leaf.value, "span", UNKNOWN))
             val.name = leaf.where
             self.rec.params.append(val)
@@ -812,7 +842,7 @@ class Engine:
             self.dead = True
             raise Suspended
         del self.waiting[key]
-        same = [w for w in mine if compatible(w.image, image)]
+        same = [w for w in mine if compatible(w.image, image) and layouts_fit(self, w.image, image)]
         rest = [w for w in mine if w not in same]
         self._keep_rest(key, rest, me, site)
         if not same:
@@ -832,7 +862,7 @@ class Engine:
         start = self.records[key[1]]
         while waiting:
             first = waiting[0]
-            same = [w for w in waiting if w is first or compatible(w.image, first.image)]
+            same = [w for w in waiting if w is first or compatible(w.image, first.image) and layouts_fit(self, w.image, first.image)]
             waiting = [w for w in waiting if w not in same]
             if len(same) > 1:
                 self.merge(same, key, start)
@@ -870,7 +900,8 @@ class Engine:
             new.append(merged[column])
         join.state = (images[0].signature, new)
         for n, w in enumerate(group):
-            w.path[-1].exit = JumpExit(To(join, [leaves[n].value for leaves in columns]))
+            values = [self.in_layout(w.path[-1], leaves[n], fake) for leaves, fake in zip(columns, merged.values())]
+            w.path[-1].exit = JumpExit(To(join, values))
         for val in list(join.params):
             if val.kind == "tensor":
                 self.bind_sizes(val)
@@ -893,7 +924,7 @@ class Engine:
         if first.kind == "tensor":
             fakes = [self.weights.fake(leaf.raw) for leaf in leaves]
             shape = [merge_size(self, [f.shape[d] for f in fakes]) for d in range(fakes[0].dim())]
-            fake = self.made(shape, fakes[0])
+            fake = self.made(shape, fakes[0], dense=len({layout(f) for f in fakes}) > 1)
             val = self.new_tensor(fake, "join", self._where(leaves))
             val.name = first.where
             self.rec.params.append(val)
@@ -911,12 +942,12 @@ class Engine:
             self.shape_env.bound(symbolic.node.expr, low, high)
         return symbolic
 
-    def made(self, shape: list[Any], like: Any) -> Any:
+    def made(self, shape: list[Any], like: Any, dense: bool = False) -> Any:
         """A fake of its own for a parameter: `like`'s layout where sizes are fixed, contiguous where they are not."""
         self.making = True
         try:
             with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
-                if any(isinstance(s, torch.SymInt) for s in shape):
+                if dense or any(isinstance(s, torch.SymInt) for s in shape):
                     return torch.empty(shape, dtype=like.dtype, device=like.device)
                 return torch.empty_strided(shape, like.stride(), dtype=like.dtype, device=like.device)
         finally:
@@ -999,6 +1030,12 @@ def merge_size(engine: Engine, sizes: list[Any]) -> Any:
 def compatible(a: Image, b: Image) -> bool:
     """Whether two paths can join: one structure, and nothing differs that could not be written back."""
     return a.signature == b.signature and all(not x.fixed or leaf_key(x) == leaf_key(y) for x, y in zip(a.leaves, b.leaves))
+
+
+def layouts_fit(engine: Engine, a: Image, b: Image) -> bool:
+    """Whether tensors that differ between two paths have one layout, or may be copied into one."""
+    return all(x.kind != "tensor" or leaf_key(x) == leaf_key(y) or layout(x.raw) == layout(y.raw) or (engine.may_copy(x) and engine.may_copy(y))
+               for x, y in zip(a.leaves, b.leaves))
 
 
 def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dync.capture.heap import MISSING
-from dync.capture.image import Image, Leaf, is_dense
+from dync.capture.image import Image, Leaf, layout
 from dync.capture.tape import JumpExit, Rec, To
 
 WHILE_TURNS = 8
@@ -31,6 +31,8 @@ class Plan:
     peel: int = 0
     widened: dict[str, set[int]] = field(default_factory=dict)
     """Leaf → the dimensions that change, for each leaf that is a parameter of the header."""
+    dense: set[str] = field(default_factory=set)
+    """Parameters that are copied to a contiguous layout where they come in another."""
     reason: str = ""
 
 
@@ -125,9 +127,9 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
             continue
         group = (leaf.where,)
         if group not in by_value:
-            by_value[group] = engine.loop_param(leaf, dims)
+            by_value[group] = engine.loop_param(leaf, dims, leaf.where in plan.dense)
             positions.append(n)
-            args.append(leaf.value)
+            args.append(engine.in_layout(before, leaf, by_value[group]))
         new[n] = by_value[group]
     for val in list(header.params):
         if val.kind == "tensor":
@@ -159,22 +161,20 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
         if old.kind == "tensor":
             changed = {d for d in range(old.raw.dim()) if isinstance(old.raw.shape[d], int) and size_of(old.raw, d) != size_of(new.raw, d)}
             changed |= {d for d in range(old.raw.dim()) if not widened and size_of(old.raw, d) != size_of(new.raw, d)}
-            symbolic = any(not isinstance(s, int) for s in old.raw.shape)
             if not changed <= dims:
                 dims |= changed
                 grown = True
-            elif widened and symbolic and not is_dense(new.raw):
-                return f"{new.where!r} changes its memory layout from turn to turn"
-            elif widened and not symbolic and not changed and layout(old.raw) != layout(new.raw):
-                return f"{new.where!r} changes its memory layout from turn to turn"
+            elif widened and layout(old.raw) != layout(new.raw):
+                if not engine.may_copy(new):
+                    return f"{new.where!r} changes its memory layout from turn to turn and is written in place"
+                if layout(old.raw) != "dense":
+                    plan.dense.add(old.where)
+                    grown = True
     if grown:
         return None
-    engine.rec.exit = JumpExit(To(header.rec, [image.leaves[n].value for n in header.positions]))
+    values = [engine.in_layout(engine.rec, image.leaves[n], header.image.leaves[n].raw) for n in header.positions]
+    engine.rec.exit = JumpExit(To(header.rec, values))
     return ""
-
-
-def layout(t: torch.Tensor) -> tuple[Any, ...]:
-    return tuple(s for s, n in zip(t.stride(), t.shape) if n != 1)
 
 
 def difference(a: Image, b: Image) -> str:

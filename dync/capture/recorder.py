@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import sympy
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor, UnsupportedFakeTensorException
+from torch._dispatch.python import enable_python_dispatcher
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
@@ -55,7 +57,10 @@ class DispatchMode(TorchDispatchMode):
         self.engine = engine
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return self.engine.recorder.dispatch(func, args, kwargs or {})
+        recorder = self.engine.recorder
+        if recorder.in_event is None:  # a torch function that no function mode sees, as torch.from_numpy
+            return recorder.event(func.name(), lambda *a, **k: recorder.dispatch(func, a, k), args, kwargs or {})
+        return recorder.dispatch(func, args, kwargs or {})
 
 
 class Recorder:
@@ -111,7 +116,7 @@ class Recorder:
         error: Exception | None = None
         result: Any = None
         try:
-            result = func(*args, **kwargs)
+            result = self.attempt(func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException) as e:
             engine.refuse("DY204", f"`{name}` cannot be traced: {str(e).splitlines()[0][:120]}", "its result's form depends on data in a way torch does not describe",
                           "write it with nonzero, boolean masks or where")
@@ -126,6 +131,19 @@ class Recorder:
         engine.cursor += 1
         return event
 
+    def attempt(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """Calls torch. Where C++ code takes no symbolic sizes, torch's own Python twins of it are tried."""
+        rec, before = self.engine.rec, len(self.engine.rec.ops)
+        try:
+            return func(*args, **kwargs)
+        except RuntimeError as e:
+            if NO_SYMBOLS not in str(e) or self.engine.rec is not rec:
+                raise
+        del rec.ops[before:]
+        self.in_event = []
+        with enable_python_dispatcher():
+            return func(*args, **kwargs)
+
     def item(self, x: torch.Tensor) -> Any:
         """The number in a one-element tensor, as an event."""
         return self.event("item", lambda t: self.local_scalar(t), (x,), {})
@@ -139,6 +157,12 @@ class Recorder:
             self.in_event.append(engine.partial.pop(0))
             return self.in_event[-1]
         source = engine.value(x)
+        constant = self.constant(source)
+        if constant is not None and constant.numel() == 1 and not x.dtype.is_complex:
+            number = constant.item()
+            if self.in_event is not None:
+                self.in_event.append(number)
+            return number
         known = self.remembered(source, x)
         if known is not None:
             if self.in_event is not None:
@@ -154,6 +178,35 @@ class Recorder:
         if self.in_event is not None:
             self.in_event.append(result)
         return result
+
+    def constant(self, source: Any) -> Any:
+        """The tensor behind a value that the code makes of literals alone, such as torch.tensor([0., 1.])[0]; None for any other."""
+        engine = self.engine
+        if isinstance(source, Weight):
+            return engine.weights.tensors[source.name] if source.name.startswith("constant_") else None
+        op = engine.made_by.get(source)
+        if op is None or op.effect or op.target in EMPTY or op.span in engine.unfoldable or source.fake.numel() > 4096:
+            return None
+        if source.fake.untyped_storage()._cdata in engine.mutated:
+            return None
+        found: list[Any] = []
+
+        def real(x: Any) -> Any:
+            if isinstance(x, Use):
+                found.append(None)
+            if isinstance(x, (Val, Weight)):
+                found.append(self.constant(x))
+                return found[-1]
+            return x
+
+        leaf = lambda x: isinstance(x, (Val, Use, Weight))  # noqa: E731
+        args, kwargs = tree_map(real, op.args, is_leaf=leaf), tree_map(real, op.kwargs, is_leaf=leaf)
+        if any(f is None for f in found):
+            return None
+        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
+            out = op.target(*args, **kwargs)
+        engine.folded[source.fake.untyped_storage()._cdata] = op.span
+        return out if op.single else tree_flatten(out)[0][op.outs.index(source)]
 
     def remembered(self, source: Any, x: Any) -> Any:
         """The number that was read from the same tensor before, where no write can lie between."""
@@ -214,7 +267,10 @@ class Recorder:
         if func._schema.is_mutable:
             for argument, value in zip(func._schema.arguments, args):
                 if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor):
-                    engine.mutated.add(value.untyped_storage()._cdata)
+                    storage = value.untyped_storage()._cdata
+                    engine.mutated.add(storage)
+                    if storage in engine.folded:
+                        engine.start_over(engine.folded[storage])
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
         self.append(func, args, kwargs, vals, single, effect)
         for o, val in zip(outs, vals):
@@ -227,7 +283,9 @@ class Recorder:
         for v in vals:
             if v is not None:
                 v.span = span
-        engine.rec.ops.append(Op(func, tree_map(self.operand, tuple(args)), tree_map(self.operand, dict(kwargs)), tuple(vals), single, span, effect))
+        op = Op(func, tree_map(self.operand, tuple(args)), tree_map(self.operand, dict(kwargs)), tuple(vals), single, span, effect)
+        engine.rec.ops.append(op)
+        engine.made_by.update({v: op for v in vals if v is not None})
 
     def operand(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
@@ -241,7 +299,9 @@ class Recorder:
         return x
 
 
+EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default, aten.new_empty_strided.default})
 KEEP = frozenset({aten.unique_consecutive.default})
+NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
 
 
 def function_name(func: Any) -> str:
@@ -312,9 +372,10 @@ def _contains(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     """`x[i]` where i is a one-number tensor or a symbolic integer: torch reads the number and selects, and so do we."""
     x, index = args[0], args[1]
-    parts = [recorder.item(p) if _is_number_tensor(p) else p for p in (index if type(index) is tuple else (index,))]
+    given = index if type(index) is tuple else (index,)
+    parts = [recorder.item(p) if _is_number_tensor(p) else _bounds(recorder, p) if isinstance(p, slice) else p for p in given]
     if not any(isinstance(p, torch.SymInt) for p in parts):
-        return NotImplemented
+        return NotImplemented if all(map(operator.is_, parts, given)) else recorder.event(function_name(func), func, (x, tuple(parts), *args[2:]), kwargs)
     taken = sum(p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 0 if p is None or p is Ellipsis else 1 for p in parts)
     dim, selects, rest = 0, [], []
     for p in parts:
@@ -333,6 +394,12 @@ def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
         return x if plain else recorder.call(func, (x, tuple(rest)), {})
     recorder.call(func, (x, Ellipsis if plain else tuple(rest), args[2]), {})
     return None
+
+
+def _bounds(recorder: Recorder, part: slice) -> slice:
+    """A slice with the numbers in place of one-number tensors."""
+    ends = (part.start, part.stop, part.step)
+    return slice(*(recorder.item(e) if _is_number_tensor(e) else e for e in ends)) if any(map(_is_number_tensor, ends)) else part
 
 
 def _is_number_tensor(p: Any) -> bool:
