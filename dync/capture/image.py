@@ -151,7 +151,7 @@ def layout(x: torch.Tensor) -> Any:
     """'dense', or the strides of the dimensions that have more than one element."""
     if is_dense(x):
         return "dense"
-    return tuple(s if isinstance(s, int) else s.node.expr for s, n in zip(x.stride(), x.shape) if n != 1)
+    return tuple(s if isinstance(s, int) else s.node.expr for s, n in zip(x.stride(), x.shape) if not (isinstance(n, int) and n == 1))
 
 
 def is_dense(x: torch.Tensor) -> bool:
