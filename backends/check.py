@@ -59,11 +59,11 @@ def check(
     worst, discrete, values = math.nan, [], compared(kernel)
     for inputs in itertools.chain(examples, draws(kernel, seed)):
         mine, yours = copies(inputs), copies(inputs)
-        expected = eager(kernel, mine)
+        expected = seeded(lambda mine=mine: eager(kernel, mine))
         if expected is None:
             continue
         try:
-            found = run(yours)
+            found = seeded(lambda yours=yours: run(yours))
         except Exception as error:  # noqa: BLE001  whatever the engine raises, eager did not
             raise BackendError(
                 f"{kernel.name}: the compiled code fails where eager does not: {str(error).splitlines()[0] if str(error) else error!r}"
@@ -79,6 +79,15 @@ def check(
         if len(discrete) > 1:
             raise BackendError(f"{kernel.name}: {discrete[0].text}")
     return worst
+
+
+def seeded(call: Callable[[], Any]) -> Any:
+    """`call()` with torch's generator as it is at the start of every run: random code and eager then draw the same."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return call()
 
 
 def compared(kernel: Kernel) -> list[Value]:
@@ -126,7 +135,7 @@ def settled(kernel: Kernel, inputs: Sequence[Any], expected: Sequence[Any], foun
     if not any(str(n.target) in EMPTY for n in kernel.graph.nodes):
         return found
     mine = copies(inputs)
-    other = eager(kernel, mine, fill=1)
+    other = seeded(lambda: eager(kernel, mine, fill=1))
     if other is None:
         return expected
     settled = []

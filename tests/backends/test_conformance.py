@@ -34,7 +34,6 @@ DECLINED = {
     },
 }
 """backend → case → part of the reason. What is not here must compile. In-place writes that are left in a graph are declined as well."""
-RANDOM = {"rand", "bernoulli", "multinomial", "dropout-training"}
 
 
 @pytest.fixture(scope="module", params=registry.BACKENDS, autouse=True)
@@ -71,8 +70,6 @@ def test_equal_or_declined(backend: Backend, name: str, form: str):
         assert Path(declined.span.file) == Path(case.function.__code__.co_filename) and declined.span.line > 0
         return
     assert expected is None, f"{name} is listed as declined, and is not"
-    if name in RANDOM:
-        return
     if form == "composite" and structure_key(found) == structure_key(kernel(name, False)):
         return
     code = backend.compile(found, Target())
@@ -88,7 +85,7 @@ def test_cases_are_checked_on_inputs_that_eager_takes(backend: Backend):
     unchecked = [
         n
         for n in CASES
-        if n not in RANDOM and math.isnan(check(kernel(n, False), backend.compile(kernel(n, False), Target()), CASES[n].examples))
+        if math.isnan(check(kernel(n, False), backend.compile(kernel(n, False), Target()), CASES[n].examples))
     ]
     assert not unchecked
 
