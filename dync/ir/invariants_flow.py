@@ -151,8 +151,9 @@ def _bare(types) -> set[str]:
 
 
 def _sizes(s: Scope, block: str) -> set[str]:
-    """Symbols that integer nodes of the block's graph stand for."""
+    """Symbols that integer nodes of the block's graph stand for, or that are a size of one of its tensors."""
     from dync.ir.meta import dim
 
     found = [n.meta.get("val") for n in s.blocks[block].graph.nodes]
-    return {d for v in found if type(v).__name__ == "SymInt" and isinstance(d := dim(v, s.symbols), str) and d.isidentifier()}
+    sizes = [d for v in found for d in (getattr(v, "shape", ()) or (v,)) if type(d).__name__ == "SymInt"]
+    return {d for size in sizes if isinstance(d := dim(size, s.symbols), str) and d.isidentifier()}

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import torch
 from support import programs
-from support.builder import asks
+from support.builder import Builder, asks
 from support.programs import diamond, early_exit, hits, leaf, rolled_loop, stateful, switch, to
 
 from dync.ir.flow import Branch, DimRange, Edge, HostOp, Jump, Return, TupleTree, Write
@@ -220,6 +220,16 @@ def test_all_breaches_are_told_at_once():
     with pytest.raises(InvariantError) as caught:
         verify(with_weight(change(hits(), "b1", mutates=("x",)), "spare", torch.ones(1)))
     assert str(caught.value).startswith("hits: 2 broken invariants\n") and len(caught.value.breaches) == 2
+
+
+def test_a_tensor_inside_a_graph_binds_its_sizes():
+    def pick(x):
+        rows = x.nonzero()
+        return (torch.cat([rows, rows.new_zeros(2, 1)]),)
+
+    b = Builder("inner", {"x": "float32[5]"})
+    b.block("b0", pick, ("r",), Return(leaf("r")))
+    assert str(b.blocks[0].flow.results[0].type) == "int64[u0 + 2, 1]" and breaches(b.program()) == ()
 
 
 def test_weights_that_share_storage_but_not_place_are_two():
