@@ -61,7 +61,7 @@ def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trac
     if ours.block != theirs.block:
         return Parting(theirs.block, theirs.text, theirs.span, ours.block, theirs.block, None, 0.0)
     error, allowed = _error(program, call, eager, at, theirs, tolerances)
-    if error == 0:  # both sides compared the same numbers, and must agree
+    if ours.margin == theirs.margin == 0:  # both sides compared two equal numbers, and must agree
         return Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), None, allowed)
     settled = error is not None and error <= allowed
     return Parting(
@@ -95,7 +95,7 @@ def _error(
     distance = None if done.distance is None else abs(float(done.distance.detach()))
     counts = isinstance(done.left, int) and not isinstance(done.left, bool)
     if counts or ours.margin is None or theirs.margin is None:
-        close = distance is not None and 0 < 2 * distance <= _allowed(size, tolerances)  # 0 says nothing: equal is never nearly equal
+        close = distance is not None and 2 * distance <= _allowed(size, tolerances)
         return 2 * distance if close and distance is not None else None, _allowed(size, tolerances)
     return _sum(ours.margin, theirs.margin), _allowed(size, tolerances)
 

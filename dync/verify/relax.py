@@ -172,9 +172,18 @@ _SUBTRACTIONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "ge": lambda a, b: a - b,
     "lt": lambda a, b: b - a,
     "le": lambda a, b: b - a,
-    "eq": lambda a, b: -abs(a - b),
-    "ne": lambda a, b: abs(a - b),
+    "eq": lambda a, b: _sameness(a - b),
+    "ne": lambda a, b: -_sameness(a - b),
 }
+
+
+def _sameness(difference: Any) -> Any:
+    """Robustness of being equal: what is exactly equal is surely so, since such numbers are flags, counts or indices."""
+    if not isinstance(difference, torch.Tensor):
+        return -abs(difference)
+    return torch.where(difference == 0, 0.5, -difference.abs())
+
+
 HALF = {"gt": -0.5, "ge": 0.5, "lt": -0.5, "le": 0.5, "eq": 0.5, "ne": -0.5}
 """What makes the robustness of comparing whole numbers never zero: they are never nearly equal."""
 _LOGIC: Mapping[str, Callable[..., Any]] = {

@@ -111,3 +111,30 @@ def test_the_search_reaches_exits_that_random_data_never_takes():
     assert taken == {3}
     report = verify(model, Walked(capture(model, (torch.randn(1, 16),))), budget=60)
     assert report.ok and report.covered, str(report)
+
+
+class Sorted(nn.Module):
+    def forward(self, x):
+        return x if x.sum() < x.sort(-1).values.sum() else -x
+
+
+def test_equal_numbers_inside_a_block_may_flip_but_flags_may_not():
+    def compared(function):
+        b = Builder("compared", {"x": "float32[4]"})
+        b.block("b0", lambda x: (function(x).item(),), ("p",), branch("p", to("b1"), to("b2")))
+        b.block("b1", None, (), Return(leaf("x")))
+        b.block("b2", lambda x: (-x,), ("y",), Return(leaf("y")))
+        return b.program()
+
+    given = [(torch.tensor([0.5, 0.25, -0.25, 1.0]),)]
+    less = compared(lambda x: x.sum() < x.sort(-1).values.sum())
+    report = verify(Sorted(), Walked(compared(lambda x: x.sum() < x.sort(-1).values.sum() + 1e-7), shown=less), given, budget=1)
+    assert report.ok and report.flips
+
+    class Flag(nn.Module):
+        def forward(self, x):
+            return x if (x > 0).float().max() == 1.0 else -x
+
+    flag = compared(lambda x: (x > 0).float().max() == 1.0)
+    report = verify(Flag(), Walked(compared(lambda x: (x > 0).float().max() == 2.0), shown=flag), given, budget=1)
+    assert not report.ok and not report.flips
