@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 INTERNAL = 70
 """Exit code of an error that is dync's own fault (EX_SOFTWARE)."""
-EXTRAS = {"torch": "capture", "libcst": "capture", "networkx": "capture", "onnx": "onnx", "onnxruntime": "onnx"}
+EXTRAS = {"torch": "capture", "networkx": "capture", "onnx": "onnx", "onnxruntime": "onnx"}
 """Libraries that a verb may need → the extra that brings them."""
 
 
