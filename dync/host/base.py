@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dync.ir.flow import Branch, Decision, Flow, FlowBlock, Raise, Return, Switch, Tree, edges, exit_operands
 from dync.ir.scalars import SCALAR_OPS
-from dync.ir.types import Operand, Ref, Span
+from dync.ir.types import UNKNOWN, Operand, Ref, Span
 
 
 @dataclass(frozen=True)
@@ -89,3 +89,14 @@ def _operands(block: FlowBlock) -> tuple[Operand, ...]:
 def decides(block: FlowBlock) -> Decision | None:
     """The decision at a block's end, if its exit is one."""
     return block.exit.decision if isinstance(block.exit, (Branch, Switch)) else None
+
+
+@dataclass(frozen=True)
+class Declined:
+    """A host's "no" to a program: the reason, and the place in the user's source that it comes from."""
+
+    reason: str
+    span: Span = UNKNOWN
+
+    def __str__(self) -> str:
+        return self.reason + (f" ({self.span})" if self.span != UNKNOWN else "")

@@ -3,6 +3,7 @@
     manifest.json         schema, signature, parameters, kernels, report, meta; size and SHA-256 of every other member
     host/flow.json        the control flow as data: what a runtime runs
     host/main.py          the same as Python: for reading, never executed
+    host/model.onnx       all of it as one model, where the control flow is in an engine (and host/trace.onnx, which tells the way)
     blocks/<key>/...      compiled code
     weights.safetensors   each weight once
     source_map.json       the user's files that lines refer to
@@ -64,6 +65,7 @@ class Manifest(msgspec.Struct, frozen=True):
     members: dict[str, Member]
     report: Any = None
     meta: dict[str, Any] = {}
+    engine: Kernel | None = None
     size: int = 0
 
 
@@ -78,15 +80,15 @@ def write(package: Package, path: str | PathLike[str]) -> None:
     """
     target = Path(path)
     members = dict(_members(package))
-    bad = [n for n in package.members if n in OWN or not n.startswith("blocks/") or not safe_name(n)]
+    bad = [n for n in package.members if n in OWN or not n.startswith(("blocks/", "host/")) or not safe_name(n)]
     if bad:
-        raise ArtifactError(f"compiled code must stand under blocks/, not at {bad[0]!r}")
+        raise ArtifactError(f"compiled code must stand under blocks/ or host/, not at {bad[0]!r}")
     try:
         facts = {name: _facts(pieces) for name, pieces in members.items()}
         manifest = Manifest(
             SCHEMA, package.flow.name, package.flow.signature, tuple(b.name for b in package.flow.blocks),
-            {n: Kernel(k.loader, k.members, dict(k.settings), k.weights, k.mutates, k.needs) for n, k in package.kernels.items()},
-            facts, package.report, dict(package.meta))
+            {n: _stored(k) for n, k in package.kernels.items()}, facts, package.report, dict(package.meta),
+            package.engine and _stored(package.engine))
         write_container(target, [(MANIFEST, [msgspec.json.format(msgspec.json.encode(manifest), indent=1)]), *members.items()])
     except OSError as error:
         raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from error
@@ -97,12 +99,20 @@ def write(package: Package, path: str | PathLike[str]) -> None:
 def _members(package: Package) -> Iterator[tuple[str, list[Any]]]:
     encode = msgspec.json.encode
     yield FLOW, [encode(package.flow)]
-    yield MAIN, [generate(package.flow, kernels=package.kernels).source.encode()]
+    yield MAIN, [generate(package.flow, kernels=None if package.engine else package.kernels).source.encode()]
     yield SOURCES, [encode(dict(package.sources))]
     yield COVERAGE, [encode(package.coverage)]
     for name in sorted(package.members):
         yield name, [package.members[name]]
     yield WEIGHTS, list(safetensors(package.weights))
+
+
+def _stored(entry: KernelEntry) -> Kernel:
+    return Kernel(entry.loader, entry.members, dict(entry.settings), entry.weights, entry.mutates, entry.needs)
+
+
+def _entry(kernel: Kernel) -> KernelEntry:
+    return KernelEntry(kernel.loader, kernel.members, kernel.settings, kernel.weights, kernel.mutates, kernel.needs)
 
 
 def _facts(pieces: Iterable[Any]) -> Member:
@@ -135,9 +145,9 @@ def read(path: str | PathLike[str]) -> Package:
         weights = read_weights(container[WEIGHTS])
     except (msgspec.DecodeError, ValueError, ArtifactError, RecursionError) as error:
         raise ArtifactError(f"{path} is damaged: {error}") from error
-    kernels = {n: KernelEntry(k.loader, k.members, k.settings, k.weights, k.mutates, k.needs) for n, k in manifest.kernels.items()}
+    kernels = {n: _entry(k) for n, k in manifest.kernels.items()}
     package = Package(flow, kernels, {n: container[n] for n in container if n not in OWN and n != MANIFEST}, weights, manifest.report,
-                      manifest.meta, sources, coverage)
+                      manifest.meta, sources, coverage, manifest.engine and _entry(manifest.engine))
     problem = misfit(package)
     if problem:
         raise ArtifactError(f"{path} is damaged: {problem}")
@@ -147,11 +157,13 @@ def read(path: str | PathLike[str]) -> Package:
 def misfit(package: Package) -> str:
     """What does not fit together in a package, "" when all does."""
     for block in package.flow.blocks:
-        if has_kernel(block) and block.name not in package.kernels:
+        if package.engine is None and has_kernel(block) and block.name not in package.kernels:
             return f"block {block.name!r} has no kernel"
     if strange := package.kernels.keys() - {b.name for b in package.flow.blocks}:
         return f"kernel {min(strange)!r} belongs to no block"
-    for name, kernel in package.kernels.items():
+    if package.engine is not None and package.kernels:
+        return "it has both an engine and kernels"
+    for name, kernel in (*package.kernels.items(), *([("of the engine", package.engine)] if package.engine else [])):
         for member in kernel.members:
             if member not in package.members:
                 return f"kernel {name!r} wants {member!r}, which is not there"

@@ -37,7 +37,7 @@ class KernelEntry:
 class Package:
     """flow: the control flow. kernels: block name → how its kernel is loaded, for every block that has one.
 
-    members: "blocks/<key>/<file>" → bytes or a memory view. weights: each tensor once, as torch tensors, numpy arrays, or
+    members: "blocks/<key>/<file>", or "host/<file>" of an engine → bytes or a memory view. weights: each tensor once, as torch tensors, numpy arrays, or
     dync.runtime.weights.Raw. report: what the compilation did, JSON-able. meta: target, versions and the like, JSON-able.
     sources: the user's files that spans point into. coverage: what verification proved, JSON-able.
     """
@@ -50,3 +50,5 @@ class Package:
     meta: Mapping[str, Any] = field(default_factory=_empty)
     sources: Mapping[str, str] = field(default_factory=_empty)
     coverage: Any = None
+    engine: KernelEntry | None = None
+    """The whole flow as one piece of code, for hosts that keep the control flow in an engine; there are no `kernels` then."""

@@ -57,7 +57,8 @@ class Runtime:
         self._weights = Weights(package.weights, self._form, _written(package))
         self._binder = Binder(package.flow, self._form)
         self._kernels = self._load_kernels()
-        self._run = self._bind(generate(package.flow, kernels=package.kernels))
+        self._engine = self._open_engine()
+        self._run = self._bind(generate(package.flow, kernels=package.kernels)) if self._engine is None else _never
         self._traced: tuple[HostModule, Callable[..., Any]] | None = None
         self.params = Params(package.flow.signature.params)
         self.state = State(package.flow.slots, self._weights)
@@ -76,6 +77,8 @@ class Runtime:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the program. Raises GuardError for a call that does not fit, and what the model itself raises."""
         values, params, give = self._binder(args, kwargs, self.params.values_in_order)
+        if self._engine is not None:
+            return self._engine.run(values, params, give)
         if not len(self.state):
             return self._run(*values, *params, give)
         with self.state.lock:
@@ -84,6 +87,8 @@ class Runtime:
 
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
         """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
+        if self._engine is not None:
+            return self._traced_in_engine(*self._binder(args, kwargs, self.params.values_in_order))
         module, run = self._traced or self._trace()
         values, params, give = self._binder(args, kwargs, self.params.values_in_order)
         path: list[str] = []
@@ -102,6 +107,15 @@ class Runtime:
             error.__dict__["trace"] = Trace(tuple(path), tuple(decisions))
             raise
         return result, Trace(tuple(path), tuple(decisions))
+
+    def _traced_in_engine(self, values: list[Any], params: tuple[Any, ...], give: Callable[[Any], Any]) -> tuple[Any, Trace]:
+        assert self._engine is not None
+        result, trace = self._engine.traced(values, params, give)
+        try:
+            return result(), trace
+        except Exception as error:  # raised on, with the way that led to it
+            error.__dict__["trace"] = trace
+            raise
 
     def reset_state(self) -> None:
         """State slots and weights that calls write, as they were at first."""
@@ -131,6 +145,16 @@ class Runtime:
             found[block.name] = made[key]
         return found
 
+    def _open_engine(self) -> Any:
+        entry = self.package.engine
+        if entry is None:
+            return None
+        if entry.loader != "onnxruntime":
+            raise BackendError(f"there is no engine {entry.loader!r}; known: onnxruntime")
+        from dync.runtime.engine import Engine
+
+        return Engine(entry, self.package.members, self._weights, int(self.package.meta.get("threads", 0)))
+
     def _bind(self, module: HostModule) -> Callable[..., Any]:
         """Executes the host module, made here from the flow, with its names bound."""
         space: dict[str, Any] = {"__builtins__": BUILTINS, "math": math, "inf": math.inf, "nan": math.nan}
@@ -144,9 +168,13 @@ class Runtime:
         return space["run"]
 
 
+def _never(*args: Any) -> Any:
+    raise AssertionError("the engine has the control flow")
+
+
 def home_form(package: Package) -> Form:
     """Numpy where no kernel needs torch and numpy has all dtypes, else torch."""
-    if any(loaders.find(k.loader).form == "torch" for k in package.kernels.values()):
+    if package.engine is None and any(loaders.find(k.loader).form == "torch" for k in package.kernels.values()):
         return "torch"
     lacking = sorted({t.dtype for t in _types(package.flow).values() if isinstance(t, TensorType) and t.dtype in WIDTHS})
     try:

@@ -37,13 +37,14 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     written = sorted(set(initializers.values()) & set(weights.written))
     if written:
         raise BackendError(f"weight {written[0]!r} is written by calls: the model must take it as an input")
-    session, kept = _session(ort, bytes(members["model.onnx"]), {n: weights.raw(w) for n, w in initializers.items()}, threads)
+    opened, kept = session(ort, bytes(members["model.onnx"]), {n: weights.raw(w) for n, w in initializers.items()}, threads)
     feeds = {n: weights.numpy(w) for n, w in settings.get("feeds", {}).items()}
     copies = [(i, name) for i, name in settings.get("copies", ())]
-    return _caller(session, kept, tuple(settings["inputs"]), list(settings["outputs"]), feeds, copies, entry)
+    return _caller(opened, kept, tuple(settings["inputs"]), list(settings["outputs"]), feeds, copies, entry)
 
 
-def _session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int) -> tuple[Any, list[Any]]:
+def session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int) -> tuple[Any, list[Any]]:
+    """The model opened on the CPU, and what must stay alive with it. Raises BackendError when ONNX Runtime refuses it."""
     options = ort.SessionOptions()
     options.log_severity_level = 3
     if _shared_pool(ort, threads):

@@ -1,0 +1,218 @@
+"""The finished model of a whole Program: inputs, outputs, convention; or why it cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+from dync.host.base import Declined
+from dync.host.onnx import convention
+from dync.host.onnx.convention import Asked, Convention, ExitRecord, Port
+from dync.host.onnx.graph import ENUM, IR_VERSION, NESTING, Scope, TooDeep, Type, Whole
+from dync.host.onnx.plan import Plan, plan
+from dync.host.onnx.walk import END, TRACE, BlockModel, Walk, type_of
+from dync.ir.flow import Branch, DictTree, Flow, FlowBlock, Leaf, ListTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, exit_operands, leaves
+from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
+
+TEXT_OPS = {"print": "prints", "format": "makes text of numbers", "str": "makes text of numbers", "repr": "makes text of numbers"}
+Translate = Callable[[FlowBlock], "BlockModel | Declined | None"]
+"""A block's ONNX form; None where it has neither kernel nor host code."""
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """model: a ModelProto whose weights stand outside. weights: initialiser → weight of the program. convention: what it means."""
+
+    model: Any
+    weights: Mapping[str, str]
+    convention: Convention
+
+
+def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel | Declined:
+    """The whole flow as one ONNX model; or the first thing that ONNX cannot carry, with its place."""
+    refused = _unfit(flow)
+    if refused is not None:
+        return refused
+    models: dict[str, BlockModel] = {}
+    for block in flow.blocks:
+        made = translate(block)
+        if isinstance(made, Declined):
+            return made
+        if made is not None:
+            models[block.name] = made
+    inputs = {i.value.name for i in flow.signature.inputs}
+    written = {v for m in models.values() for v in m.written}
+    made_plan = plan(flow, frozenset(written & inputs))
+    if made_plan.tangled:
+        name = made_plan.tangled[0]
+        return Declined(f"a cycle is entered sideways at {name}, which If and Loop cannot say", flow.block(name).span)
+    try:
+        return _Export(flow, made_plan, models, frozenset(written), trace).run()
+    except TooDeep:
+        return Declined(f"branches nest deeper than the {NESTING} levels that a model file may have", flow.blocks[0].span)
+
+
+def _unfit(flow: Flow) -> Declined | None:
+    """State, effects and types that an engine cannot carry."""
+    if flow.slots:
+        return Declined(f"keeps {flow.slots[0].name} from call to call, and the engine has no state", flow.blocks[0].span)
+    for value in _values(flow):
+        if isinstance(value.type, ObjectType):
+            return Declined(f"{value.name} is a Python object ({value.type.kind})", value.span)
+        if isinstance(value.type, TensorType) and value.type.dtype not in ENUM:
+            return Declined(f"{value.name} has element type {value.type.dtype}, which cannot go in or out of a model", value.span)
+        if isinstance(value.type, TensorType) and not value.type.device.startswith("cpu"):
+            return Declined(f"{value.name} is on {value.type.device}", value.span)
+    for block in flow.blocks:
+        for op in block.host:
+            if op.op in TEXT_OPS:
+                return Declined(f"{op.op} {TEXT_OPS[op.op]}, which only Python does", op.span)
+        for operand in exit_operands(block.exit):
+            strange = isinstance(operand, Lit) and not isinstance(operand.python, (bool, int, float))
+            if strange and not isinstance(block.exit, (Return, Raise)):
+                return Declined(f"passes {operand} on to another block", block.span)
+    return None
+
+
+def _values(flow: Flow) -> Iterable[Value]:
+    yield from (i.value for i in flow.signature.inputs)
+    yield from (p.value for p in flow.signature.params)
+    for block in flow.blocks:
+        yield from (*block.params, *block.results, *(o.result for o in block.host))
+
+
+class _Export:
+    def __init__(self, flow: Flow, plan: Plan, models: Mapping[str, BlockModel], variables: frozenset[str], trace: bool) -> None:
+        self.flow, self.plan, self.models, self.variables, self.trace = flow, plan, models, variables, trace
+        self.blocks = {b.name: b for b in flow.blocks}
+        self.types = {v.name: type_of(v.type) for v in _values(flow)}
+        self.scalars = {v.name for v in _values(flow) if isinstance(v.type, ScalarType)}
+        self.inputs = [i.value for i in flow.signature.inputs] + [p.value for p in flow.signature.params]
+        self.written = [v.name for v in self.inputs if v.name in variables]
+        self.exits: list[ExitRecord] = []
+        self.leaving: dict[tuple[str, str], tuple[int, dict[str, str]]] = {}
+        self.outputs: dict[str, Type] = {}
+        for name in plan.order:
+            self._add_exit(self.blocks[name])
+
+    # exits
+
+    def _add_exit(self, block: FlowBlock) -> None:
+        """Numbers the exit of a block and gives its values their outputs."""
+        exit = block.exit
+        match exit:
+            case Return():
+                self._record("return", block, (exit.tree,), span=exit.span)
+            case Raise():
+                self._record("raise", block, exit.args, cls=exit.cls, span=exit.span)
+            case Switch() if exit.default is None:
+                self._record("index", block, (Leaf(exit.index),), span=exit.decision.span)
+            case _:
+                pass
+
+    def _record(self, kind: Any, block: FlowBlock, trees: tuple[Tree, ...], cls: str = "", span: Any = UNKNOWN) -> None:
+        refs = dict.fromkeys(o.name for t in trees for o in leaves(t) if isinstance(o, Ref))
+        inputs = {i.value.name for i in self.flow.signature.inputs}
+        taken: dict[str, str] = {}
+        for ref in refs:
+            type = self.types[ref]
+            name = next(n for i in count() if (n := f"{type.dtype}_{type.rank}d_{i}") not in taken.values())
+            self.outputs.setdefault(name, type)
+            taken[ref] = name
+        named = {r: r if r in inputs else n for r, n in taken.items()}
+        self.leaving[kind, block.name] = (len(self.exits), taken)
+        self.exits.append(ExitRecord(kind, block.name, tuple(_renamed(t, named) for t in trees), cls, "", span,
+                                     tuple(named[r] for r in taken if r in self.scalars)))
+
+    def ends(self, scope: Scope, block: FlowBlock) -> Mapping[str, str]:
+        return self._leave(scope, "return" if isinstance(block.exit, Return) else "raise", block)
+
+    def missing(self, scope: Scope, block: FlowBlock) -> Mapping[str, str]:
+        return self._leave(scope, "index", block)
+
+    def _leave(self, scope: Scope, kind: str, block: FlowBlock) -> Mapping[str, str]:
+        number, taken = self.leaving[kind, block.name]
+        brings = {output: scope.env[value] for value, output in taken.items()}
+        brings |= {f"{name}_after": scope.env[name] for name in self.written}
+        return brings | ({convention.EXIT: scope.whole.const(number, "int64")} if len(self.exits) > 1 else {})
+
+    # the model
+
+    def run(self) -> WholeModel:
+        from onnx import helper
+
+        whole = Whole()
+        names = self._input_names()
+        scope = Scope(whole, dict(names))
+        whole.outside.update(names.values())
+        types = {**self.types, **self.outputs, **{f"{n}_after": self.types[n] for n in self.written}, convention.EXIT: Type("int64", 0)}
+        numbers = {b.name: i for i, b in enumerate(self.flow.blocks)}
+        walk = Walk(self.plan, self.blocks, self.models, types, self.ends, self.missing, self.variables, numbers, self.trace)
+        brought = dict(walk.program(scope))
+        brought.setdefault(convention.EXIT, whole.const(0, "int64"))
+        ports = [convention.EXIT, *self.outputs, *(f"{n}_after" for n in self.written), *(TRACE if self.trace else ())]
+        all_types = {**types, **TRACE}
+        infos = []
+        for port in ports:
+            type = all_types[port]
+            scope.nodes.append(helper.make_node("Identity", [brought.get(port) or whole.nothing(type)], [port], name=f"output/{port}"))
+            infos.append(helper.make_tensor_value_info(port, ENUM[type.dtype], [None] * type.rank))
+        graph = helper.make_graph(scope.nodes, self.flow.name, self._input_infos(names), infos, self._defaults(names) + whole.initializers)
+        imports = [helper.make_opsetid(d, v) for d, v in whole.domains.items()]
+        model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=imports, producer_name="dync")
+        said = self._convention(names, [Port(p, *all_types[p]) for p in ports])
+        entry = model.metadata_props.add()
+        entry.key, entry.value = convention.KEY, convention.encode(said)
+        return WholeModel(model, {initializer: weight for weight, initializer in whole.weights.items()}, said)
+
+    def _input_names(self) -> dict[str, str]:
+        """Value → name of the model's input: a run-time parameter is called as users call it."""
+        params = {p.value.name: p.name for p in self.flow.signature.params}
+        return {v.name: params.get(v.name, v.name) for v in self.inputs}
+
+    def _input_infos(self, names: Mapping[str, str]) -> list[Any]:
+        from onnx import helper
+
+        infos = []
+        for value in self.inputs:
+            dims = [d if isinstance(d, int) or d.isidentifier() else None for d in value.type.shape] if isinstance(value.type, TensorType) else []
+            infos.append(helper.make_tensor_value_info(names[value.name], ENUM[self.types[value.name].dtype], dims))
+        return infos
+
+    def _defaults(self, names: Mapping[str, str]) -> list[Any]:
+        """An initialiser with the name of an input is its default."""
+        import numpy as np
+        from onnx import numpy_helper
+
+        return [
+            numpy_helper.from_array(np.array(p.default, np.dtype(self.types[p.value.name].dtype)), names[p.value.name])
+            for p in self.flow.signature.params
+        ]
+
+    def _convention(self, names: Mapping[str, str], outputs: list[Port]) -> Convention:
+        inputs = tuple(Port(names[v.name], *self.types[v.name], v.name) for v in self.inputs)
+        decisions = tuple(
+            Asked(b.name, b.exit.decision, isinstance(b.exit, Switch)) for b in self.flow.blocks if isinstance(b.exit, (Branch, Switch))
+        )
+        written = tuple((f"{n}_after", n) for n in self.written)
+        blocks = tuple(b.name for b in self.flow.blocks)
+        return Convention(self.flow.name, self.flow.signature, inputs, tuple(outputs), tuple(self.exits), blocks, decisions, written)
+
+
+def _renamed(tree: Tree, names: Mapping[str, str]) -> Tree:
+    """The tree with other names at its references."""
+    match tree:
+        case Leaf(Ref(name)):
+            return Leaf(Ref(names[name]))
+        case ListTree():
+            return ListTree(tuple(_renamed(t, names) for t in tree.items))
+        case TupleTree():
+            return TupleTree(tuple(_renamed(t, names) for t in tree.items))
+        case DictTree():
+            return DictTree(tree.keys, tuple(_renamed(t, names) for t in tree.items), tree.kind)
+        case RecordTree():
+            return RecordTree(tree.kind, tree.cls, tree.fields, tuple(_renamed(t, names) for t in tree.items))
+        case _:
+            return tree
