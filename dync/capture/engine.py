@@ -13,12 +13,14 @@ import linecache
 import string
 import sys
 import types
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import sympy
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC, Image, Roots, layout, substitute, take
@@ -66,6 +68,8 @@ class Engine:
         self.tried: set[types.CodeType] = set()
         self.written: list[tuple[int, Any]] = []
         self.plans: dict[Any, Plan] = {}
+        self.apart: set[Any] = set()
+        """Leaves of joins whose constants are kept apart: torch must know them."""
         self.unfoldable: set[Span] = set()
         """Where tensors are made of literals and written later."""
         self.given: set[tuple[int, Any]] = set()
@@ -86,6 +90,7 @@ class Engine:
         self.integers: dict[Any, torch.SymInt] = {}
         self.mutated: set[int] = set()
         """Storages that some operation writes in place."""
+        self.constant_joins: dict[Val, Any] = {}
         self.made_by: dict[Val, Op] = {}
         self.folded: dict[int, Span] = {}
         """Storages whose numbers were read at capture, and where they were made."""
@@ -146,6 +151,8 @@ class Engine:
     # ---- facts, symbols, values ----------------------------------------------------------------------------------
 
     def facts(self) -> list[tuple[Any, bool]]:
+        if self.finished:
+            return []
         return [f for rec in self.rec.chain() for f in rec.facts]
 
     def has_symbols(self, t: torch.Tensor) -> bool:
@@ -253,7 +260,17 @@ class Engine:
         return self.refuse("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
                            "format it outside the model, or return the number")
 
+    def split_constants(self, scalar: Any) -> None:
+        """A number that torch must know is a join of constants: such paths are kept apart, and the capture starts over."""
+        if isinstance(scalar, sympy.Symbol):
+            scalar = self.binding(scalar)
+        if isinstance(scalar, Val) and scalar in self.constant_joins:
+            self.apart.add(self.constant_joins[scalar])
+            raise Restart
+
     def concretise(self, node: Any, kind: str) -> Any:
+        if node is not None:
+            self.split_constants(node.expr)
         return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time", "C code and Python's own data types need the value now",
                            "use torch or arithmetic on it, or make it a fixed argument")
 
@@ -267,6 +284,7 @@ class Engine:
         found = self.shape_env.known(expr)
         if found is not None:
             return int(found)
+        self.split_constants(expr)
         return self.concretise(None, "int")
 
     # ---- replay and decisions -------------------------------------------------------------------------------------
@@ -324,6 +342,8 @@ class Engine:
 
     def decide(self, predicate: Any) -> bool:
         """The truth of a predicate on this path; forks where the path does not say."""
+        if self.finished:
+            raise GuardOnDataDependentSymNode(predicate, "the program is captured: nothing more is decided")
         if self.making:
             return isinstance(predicate, sympy.Ne)  # torch asks whether a size is 0 or 1: it may be any
         self.check_alive()
@@ -416,6 +436,8 @@ class Engine:
 
     def expect(self, predicate: Any) -> bool:
         """A condition that torch needs: a run for which it fails raises at run time."""
+        if self.finished:
+            return True
         if not self.making:
             self.check_alive()
         known = self.fact(predicate)
@@ -454,7 +476,10 @@ class Engine:
 
     def mark_stack(self) -> None:
         """Rewrites the functions on the stack at a fork that are not marked yet, and starts over."""
-        fresh = {f.f_code for f in frames(sys._getframe(1), self.root_frame) if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
+        self.mark_frames(frames(sys._getframe(1), self.root_frame))
+
+    def mark_frames(self, running: Iterable[Any]) -> None:
+        fresh = {f.f_code for f in running if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
         if fresh:
             self.rewrite(fresh)
             raise Restart
@@ -473,15 +498,15 @@ class Engine:
                 twins = instrument(self.markers, "".join(lines), filename, mine)
             except SyntaxError:
                 continue
-            for code, twin in twins.items():
-                bound = bind(twin, self)
-                olds = {code} | {f.__code__ for f, original in self.swapped if original is code}
-                for old in olds:
-                    for function in gc.get_referrers(old):
-                        if isinstance(function, types.FunctionType) and function.__code__ is old:
-                            if not any(f is function for f, _ in self.swapped):
-                                self.swapped.append((function, code))
-                            function.__code__ = bound
+            bound = {code: bind(twin, self) for code, twin in twins.items()}
+            now = {old: code for code in bound for old in (code, *(f.__code__ for f, original in self.swapped if original is code))}
+            swapped = {id(f) for f, _ in self.swapped}
+            for function in gc.get_referrers(*now):
+                code = now.get(function.__code__) if isinstance(function, types.FunctionType) else None
+                if code is not None:
+                    if id(function) not in swapped:
+                        self.swapped.append((function, code))
+                    function.__code__ = bound[code]
 
     def unmark(self) -> None:
         """Gives every function its own code back."""
@@ -842,7 +867,7 @@ class Engine:
             self.dead = True
             raise Suspended
         del self.waiting[key]
-        same = [w for w in mine if compatible(w.image, image) and layouts_fit(self, w.image, image)]
+        same = [w for w in mine if self.fits(w.image, image, key)]
         rest = [w for w in mine if w not in same]
         self._keep_rest(key, rest, me, site)
         if not same:
@@ -851,6 +876,17 @@ class Engine:
         self.path = [*self.path, self.path[-1].exit.to.rec]
         self.advance()
         return self._write_back(self.rec.state, site, act, extra, leaving, pending)
+
+    def join_key(self, key: tuple[Any, ...]) -> Any:
+        """What names a join in every attempt: the line of its marker."""
+        site = self.markers.sites[key[2]] if key[2] >= 0 else None
+        return (self.markers.functions[site.function], site.line, site.kind) if site else "return"
+
+    def fits(self, a: Image, b: Image, key: tuple[Any, ...]) -> bool:
+        """Whether two paths can join here."""
+        place = self.join_key(key)
+        return compatible(a, b) and layouts_fit(self, a, b) and not (self.apart and any(
+            (place, x.where) in self.apart and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)))
 
     def _keep_rest(self, key: tuple[Any, ...], rest: list[Waiting], other: Waiting, site: Site) -> None:
         """Paths of another structure go on by themselves; those that agree with one another join first."""
@@ -862,7 +898,7 @@ class Engine:
         start = self.records[key[1]]
         while waiting:
             first = waiting[0]
-            same = [w for w in waiting if w is first or compatible(w.image, first.image) and layouts_fit(self, w.image, first.image)]
+            same = [w for w in waiting if w is first or self.fits(w.image, first.image, key)]
             waiting = [w for w in waiting if w not in same]
             if len(same) > 1:
                 self.merge(same, key, start)
@@ -896,6 +932,8 @@ class Engine:
             column = (leaves[0].kind, *values)
             if column not in merged:
                 merged[column] = self._param(leaves)
+                if all(isinstance(leaf.value, (bool, int, float)) for leaf in leaves):
+                    self.constant_joins[join.params[-1]] = (self.join_key(key), leaves[0].where)
                 columns.append(leaves)
             new.append(merged[column])
         join.state = (images[0].signature, new)
@@ -986,6 +1024,8 @@ class Engine:
 
     root_frame: Any = None
     original_print: Any = print
+    finished = False
+    """Set when the program is out: its fakes may be asked about their sizes, but nothing forks any more."""
     making = False
     """While a parameter's fake is made: its sizes fit by construction."""
 

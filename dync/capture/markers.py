@@ -20,7 +20,7 @@ import ast
 import types
 from dataclasses import dataclass, field
 
-from dync.capture.liveness import Names, analyse, stores
+from dync.capture.liveness import Names, analyse, loads, stores
 
 DOOR = "@dync-engine@"
 """A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
@@ -46,6 +46,8 @@ class Site:
     line: int
     targets: Names = frozenset()
     """For the head of a for loop: the names that the loop itself binds."""
+    reach: Names = frozenset()
+    """Names that may be read from here on: whatever else stands in the frame is dead."""
 
 
 @dataclass
@@ -80,6 +82,8 @@ class _Inserter(ast.NodeTransformer):
         self.shared = frozenset(n for s in ast.walk(tree) if isinstance(s, ast.Nonlocal) for n in s.names)
         """Names that nested functions rebind: any statement that calls one may."""
         self.answers = tree.name in ANSWERS
+        self.near = self._near(tree.body)[0]
+        """Names that code from here to the next marker, or after it, may read or bind."""
         self.depth = 0
         self.loops: list[int] = []
         self.args = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
@@ -87,7 +91,7 @@ class _Inserter(ast.NodeTransformer):
 
     def site(self, kind: str, names: Names, live: Names, node: ast.AST) -> ast.Constant:
         site = Site(len(self.markers.sites), self.function, self.depth, kind, tuple(sorted(names - self.declared)), live,
-                    tuple(self.loops), getattr(node, "lineno", 0), stores(node.target) if kind == "for" else frozenset())  # type: ignore[attr-defined]
+                    tuple(self.loops), getattr(node, "lineno", 0), stores(node.target) if kind == "for" else frozenset(), live | self.near)  # type: ignore[attr-defined]
         self.markers.sites.append(site)
         return ast.Constant(site.uid)
 
@@ -111,18 +115,31 @@ class _Inserter(ast.NodeTransformer):
     def body(self, body: list[ast.stmt], first: list[ast.stmt] | None = None) -> list[ast.stmt]:
         self.depth += 1
         out: list[ast.stmt] = []
+        outside, near = self.near, self._near(body)
+        self.near = near[0]
         if first is None and body:
             out.append(self.put(body[0], ast.Expr(_call("at", self.site("at", frozenset(), frozenset(), body[0])))))
         out += first or []
-        for s in body:
+        for n, s in enumerate(body):
+            self.near = near[n]
             after = self.liveness.after.get(id(s), frozenset())
             bound = stores(s) | self.shared
             forks = _can_fork(s)
             out.append(self.visit(s))
             if forks:
+                self.near = near[n + 1]
                 out.append(self.marked("mark", "mark", bound, after, self._end(s)))
         self.depth -= 1
+        self.near = outside
         return out
+
+    def _near(self, body: list[ast.stmt]) -> list[Names]:
+        """Before each statement, and after the last: the names that matter up to the next marker and after it."""
+        near = [self.liveness.after.get(id(body[-1]), frozenset()) if body else frozenset()]
+        for s in reversed(body):
+            mine = self.liveness.before.get(id(s), frozenset()) | {w.target.id for w in ast.walk(s) if isinstance(w, ast.NamedExpr)}
+            near.append(mine if _can_fork(s) else mine | near[-1])
+        return near[::-1]
 
     @staticmethod
     def _end(s: ast.stmt) -> ast.stmt:
@@ -167,7 +184,7 @@ class _Inserter(ast.NodeTransformer):
 
     def _loop(self, s: ast.While | ast.For) -> ast.stmt:
         live = self.liveness.head[id(s)]
-        bound = stores(s)
+        bound = stores(s) | self.shared
         constant = self.site("loop", bound & live, live, s)
         if isinstance(s, ast.For):
             live = live | stores(s.target)
@@ -175,6 +192,7 @@ class _Inserter(ast.NodeTransformer):
         self.loops.append(constant.value)
         self.depth += 1
         head_names = bound & live
+        outside, self.near = self.near, self._near(s.body)[0] | stores(s.target) if isinstance(s, ast.For) else loads(s.test) | stores(s.test)
         head = self.marked("head", "while" if isinstance(s, ast.While) else "for", head_names, live, s)
         self.depth -= 1
         if isinstance(s, ast.While):
@@ -198,6 +216,7 @@ class _Inserter(ast.NodeTransformer):
             s.body = self.body(s.body)
         else:
             s.body = self.body(s.body, first=[head])
+        self.near = outside
         self.loops.pop()
         if s.orelse:
             s.orelse = self.body(s.orelse, first=[self.marked("resume", "resume", bound, self.liveness.before[id(s.orelse[0])], s.orelse[0])])

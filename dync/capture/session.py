@@ -8,6 +8,7 @@ import linecache
 import random
 import sys
 import types
+from dataclasses import replace
 from typing import Any, Iterator, Mapping
 
 import torch
@@ -64,6 +65,7 @@ class Session:
         self.labels: dict[Val, str] = {}
         self.inputs: dict[str, Any] = {}
         self.symbols: dict[str, Any] = {}
+        self.traps: list[str] = []
         self.slots: dict[tuple[int, Any], tuple[Slot, Any]] = {}
         for param in self.spec.params:
             if param.place == "attribute":
@@ -91,13 +93,14 @@ class Session:
                                           "remove what makes it differ from run to run (time, random numbers outside torch, files)")) from error
         finally:
             engine.unmark()
+            engine.finished = True
             self.heap.restore()
             Expr.forget()
 
     # ---- inputs ------------------------------------------------------------------------------------------------------
 
     def start(self, engine: Engine, entry: Rec) -> None:
-        self.labels, self.inputs, self.symbols, self.slots = {}, {}, {}, {}
+        self.labels, self.inputs, self.symbols, self.slots, self.traps = {}, {}, {}, {}, []
         self.taken = set(self.spec.taken)
         for name, tensor in self.spec.tensors.items():
             fake = self.input_fake(name, tensor)
@@ -245,10 +248,17 @@ class Session:
             frames[-1][0].f_code is torch._assert.__code__))
         span = _span_at(*user[-1]) if user else UNKNOWN
         if not raised:
+            engine.mark_frames(f for f, _ in frames)
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
-            raise CaptureError(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured on this path",
-                                          "check that the model runs in eager on such inputs")) from error
+            if engine.rec is engine.records[0]:
+                raise CaptureError(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
+                                              "check that the model runs in eager on such inputs")) from error
+            # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
+            message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
+            self.traps.append(f"trap {message}")
+            self.end(RaiseExit("dync.errors:GuardError", (message,), (), span))
+            return
         try:
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
         except Unrepresentable as e:
@@ -272,7 +282,8 @@ class Session:
         files = {op.span.file for rec in self.engine.records for op in rec.ops} | {getattr(rec.exit, "span", UNKNOWN).file for rec in self.engine.records}
         sources = {f: "".join(linecache.getlines(f)) for f in files if linecache.getlines(f)}
         slots = [slot for slot, _ in self.slots.values()]
-        return emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, slots, self.labels, sources)  # type: ignore[arg-type]
+        program = emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, slots, self.labels, sources)  # type: ignore[arg-type]
+        return replace(program, history=(*program.history, *self.traps))
 
 
 def _traceback_frames(error: BaseException) -> Iterator[tuple[Any, int]]:
