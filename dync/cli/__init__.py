@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dync import __version__
+
 if TYPE_CHECKING:
     from cyclopts import App
 
@@ -24,31 +26,39 @@ VERBS = {
 INTERRUPTED, PIPE_CLOSED = 130, 141
 """Exit codes after SIGINT and SIGPIPE, as shells give them."""
 
-EPILOGUE = """MODEL is model.py, model.py:Name or package.module:Name.
+EPILOGUE = """dync VERB --help shows a verb's options. MODEL is model.py, model.py:Name or package.module:Name.
 Every verb takes --json (data on stdout) and --debug (tracebacks).
 Exit codes: 0 done, 1 mismatch, 2 wrong usage, 3 paths left uncovered, 4 unsupported construct, 5 backend failed."""
 
 
+def overview() -> str:
+    """What `dync --help` says; made without the command-line library, which takes longer to import than to answer."""
+    width = max(map(len, VERBS))
+    verbs = [f"  {verb.ljust(width)}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(["Usage: dync VERB [OPTIONS]", "", "A compiler for dynamic neural networks.", "", *verbs, "", EPILOGUE])
+
+
 def app() -> App:
     """The table of verbs; each is imported on its first use."""
-    from cyclopts import App, Group, Parameter
-
-    from dync import __version__
+    from cyclopts import App, Parameter
 
     made = App(
-        name="dync", help="A compiler for dynamic neural networks.", version=__version__,
-        help_epilogue=EPILOGUE,
-        help_formatter="plain", help_format="plaintext", default_parameter=Parameter(negative=()),
-        group_commands=Group("Verbs", sort_key=1),
+        name="dync", version=None, help_formatter="plain", help_format="plaintext", default_parameter=Parameter(negative=()),
         print_error=False, exit_on_error=False, result_action="return_value",
     )  # fmt: skip
-    for number, (verb, text) in enumerate(VERBS.items()):
-        made.command(f"dync.cli.{verb}:{verb}", name=verb, help=text, sort_key=number)
+    for verb, text in VERBS.items():
+        made.command(f"dync.cli.{verb}:{verb}", name=verb, help=text)
     return made
 
 
 def invoke(tokens: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors become one clear line on stderr unless `--debug` is given."""
+    if not tokens or tokens[0] in ("--help", "-h"):
+        print(overview())
+        return 0
+    if tokens[0] == "--version":
+        print(__version__)
+        return 0
     from cyclopts import CycloptsError
 
     from dync.cli.console import complain
