@@ -69,7 +69,7 @@ class Kernel:
     results: tuple[Value, ...]
     weights: Mapping[str, torch.Tensor]
     mutates: tuple[str, ...] = ()
-    ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    ranges: Mapping[str, tuple[int, int | None]] = field(default_factory=dict[str, "tuple[int, int | None]"])
     """Inclusive bounds of the size symbols in the types."""
     written: frozenset[str] = frozenset()
     """Weights that some block of the program writes in place: code must read them anew at each call."""
@@ -92,7 +92,7 @@ class BlockCode:
     key: str
     members: Mapping[str, bytes]
     weights: tuple[str, ...] = ()
-    settings: Mapping[str, object] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
     needs: tuple[str, ...] = ()
     """Packages that running needs, e.g. ("onnxruntime",)."""
 

@@ -153,6 +153,7 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
     Uninitialised memory holds `fill`.
     """
     import torch
+    from torch.fx.node import map_arg
 
     env: dict[Any, Any] = dict(zip(kernel.graph.find_nodes(op="placeholder"), inputs, strict=True))
     weights = {n: w.clone() if n in kernel.mutates else w for n, w in kernel.weights.items()}
@@ -162,13 +163,13 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
                 if node.op == "get_attr":
                     env[node] = weights[str(node.target)]
                 elif node.op == "call_function":
-                    args, kwargs = (torch.fx.node.map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
+                    args, kwargs = (map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
                     env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
                     if str(node.target) in EMPTY:
                         env[node].fill_(fill)
     except (RuntimeError, IndexError, ValueError, ArithmeticError):
         return None
-    results = torch.fx.node.map_arg(kernel.graph.output_node().args[0], env.__getitem__)
+    results = map_arg(kernel.graph.output_node().args[0], env.__getitem__)
     return *results, *(weights[n] for n in written_weights(kernel))  # type: ignore[misc]
 
 
@@ -282,7 +283,7 @@ def _expression(dim: str) -> Any:
     import sympy
 
     names = {n: sympy.Symbol(n, integer=True) for n in _identifiers(dim)}
-    return sympy.sympify(dim, locals=names)
+    return sympy.sympify(dim, locals=names)  # type: ignore[call-overload]
 
 
 def evaluate(dim: str, sizes: Mapping[str, int]) -> int:

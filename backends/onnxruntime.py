@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
 from dync.errors import BackendError
+
+if TYPE_CHECKING:
+    import torch
+
+    from dync.backends.onnx.translate import Translation
 
 
 class OnnxRuntime:
@@ -12,7 +19,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self) -> None:
-        self._last: tuple[Kernel, object] | None = None
+        self._last: tuple[Kernel, Translation | Declined] | None = None
 
     def available(self) -> Available | Declined:
         from importlib.metadata import PackageNotFoundError, version
@@ -44,25 +51,17 @@ class OnnxRuntime:
         from hashlib import sha256
 
         refused = self.supports(kernel, target)
-        if refused is not None:
-            raise BackendError(f"{kernel.name}: {refused.reason} ({refused.span})")
-        found = self._translation(kernel)
-        settings = {
-            "inputs": [f"i{i}" for i in range(len(kernel.inputs))],
-            "outputs": [f"o{i}" for i in range(found.outputs)],
-            "initializers": dict(found.weights),
-        }
-        if found.feeds:
-            settings["feeds"] = dict(found.feeds)
-        if found.copies:
-            settings["copies"] = [[i, name] for i, name in found.copies]
+        found = refused or self._translation(kernel)
+        if isinstance(found, Declined):
+            raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
         _open(kernel, found)
         key = sha256(found.model).hexdigest()
         return BlockCode(
-            "onnxruntime", key, {"model.onnx": found.model}, (*found.weights.values(), *found.feeds.values()), settings, ("onnxruntime",)
-        )
+            "onnxruntime", key, {"model.onnx": found.model}, (*found.weights.values(), *found.feeds.values()), _settings(kernel, found),
+            ("onnxruntime",),
+        )  # fmt: skip
 
-    def _translation(self, kernel: Kernel):
+    def _translation(self, kernel: Kernel) -> Translation | Declined:
         from dync.backends.onnx.translate import translate
 
         if self._last is None or self._last[0] is not kernel:
@@ -70,7 +69,21 @@ class OnnxRuntime:
         return self._last[1]
 
 
-def _open(kernel: Kernel, found) -> None:
+def _settings(kernel: Kernel, found: Translation) -> dict[str, object]:
+    """What the loader is told: see dync.runtime.loaders.onnxruntime."""
+    settings: dict[str, object] = {
+        "inputs": [f"i{i}" for i in range(len(kernel.inputs))],
+        "outputs": [f"o{i}" for i in range(found.outputs)],
+        "initializers": dict(found.weights),
+    }
+    if found.feeds:
+        settings["feeds"] = dict(found.feeds)
+    if found.copies:
+        settings["copies"] = [[i, name] for i, name in found.copies]
+    return settings
+
+
+def _open(kernel: Kernel, found: Translation) -> None:
     """Loads the model without optimising it; what ONNX Runtime refuses names the ATen node that it came from."""
     import re
 
@@ -98,7 +111,7 @@ def _open(kernel: Kernel, found) -> None:
         raise BackendError(f"{kernel.name}: ONNX Runtime refuses the model{where}: {str(error).splitlines()[0]}") from error
 
 
-def _ort_value(tensor):
+def _ort_value(tensor: torch.Tensor) -> Any:
     """A weight as ONNX Runtime takes it, without a copy."""
     import onnxruntime as ort
     import torch

@@ -9,7 +9,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from dync.backends.onnx.registry import CONTRIB, ENUM, IR_VERSION, OPSET, Unsupported, plan
+from dync.backends.onnx.registry import CONTRIB, ENUM, IR_VERSION, OPSET, plan
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,14 @@ class Val:
     scalar: bool = False
 
     @property
+    def dims(self) -> tuple[int | None, ...]:
+        """The shape, which must be known to its rank."""
+        assert self.shape is not None, f"{self.name} has no known rank"
+        return self.shape
+
+    @property
     def rank(self) -> int:
-        if self.shape is None:
-            raise Unsupported("internal: a value of unknown rank")
-        return len(self.shape)
+        return len(self.dims)
 
     @property
     def floating(self) -> bool:

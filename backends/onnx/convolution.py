@@ -35,7 +35,7 @@ def batched(f: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def kernel_of(weight: Val) -> list[int]:
-    sizes = (weight.shape or ())[2:]
+    sizes = weight.dims[2:]
     if any(s is None for s in sizes):
         raise Unsupported("a convolution with a kernel of dynamic size")
     return [s for s in sizes if s is not None]
@@ -131,7 +131,7 @@ def pool_attributes(
     kernel = spread(kernel_size, n)
     strides = spread(stride, n) if stride not in (None, [], ()) else kernel  # type: ignore[arg-type]
     padding, dilations = spread(padding, n), spread(dilation, n)
-    if ceil_mode and any(dropped_last(*a) for a in zip((x.shape or ())[-n:], kernel, strides, padding, dilations, strict=True)):
+    if ceil_mode and any(dropped_last(*a) for a in zip(x.dims[-n:], kernel, strides, padding, dilations, strict=True)):
         raise Unsupported("pooling with ceil_mode whose last window may lie in the padding")
     return {"kernel_shape": kernel, "strides": strides, "pads": padding * 2, "ceil_mode": int(ceil_mode)}
 
@@ -196,7 +196,7 @@ def avg_pool(
 
 
 def spatial(x: Val, n: int) -> list[int]:
-    sizes = (x.shape or ())[-n:]
+    sizes = x.dims[-n:]
     if any(s is None for s in sizes):
         raise Unsupported("adaptive pooling or resampling of a dynamic size")
     return [s for s in sizes if s is not None]
@@ -258,7 +258,7 @@ def nearest(exact: bool, n: int) -> Callable[..., Val]:
     def translate(t: Builder, x: Val, output_size: Any = None, *scales: Any, **kwargs: Any) -> Val:
         factors = scales_of(scales, kwargs, n)
         outs = spatial(t.outs[0], n)
-        sizes = (x.shape or ())[-n:]
+        sizes = x.dims[-n:]
         whole = [o // s if s and o % s == 0 else None for s, o in zip(sizes, outs, strict=True)]
         if all(w is not None for w in whole) and all(f is None or f == w for f, w in zip(factors, whole, strict=True)):
             return t.op(
@@ -290,7 +290,7 @@ def scales_of(scales: Sequence[Any], kwargs: dict[str, Any], n: int) -> list[flo
 def smooth(mode: str, n: int) -> Callable[..., Val]:
     def translate(t: Builder, x: Val, output_size: Any, align_corners: bool, *scales: Any, **kwargs: Any) -> Val:
         scale, size = ratios(t, x, n, [None] * n if align_corners else scales_of(scales, kwargs, n))
-        extra = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
+        extra: dict[str, Any] = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
         corner = "align_corners" if align_corners else "half_pixel"
         return t.op("Resize", x, None, scale, size, mode=mode, coordinate_transformation_mode=corner, **extra)
 

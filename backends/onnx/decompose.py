@@ -24,6 +24,7 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.proxy_tensor import make_fx
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
+    from torch.fx.node import map_arg
 
     target: Any = node.target
     if not (isinstance(target, torch._ops.OpOverload) and (target in decomposition_table or target._can_decompose())):
@@ -35,8 +36,8 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
 
     def call(*values: Any) -> Any:
         env_of = dict(zip(nodes, values, strict=True))
-        args = torch.fx.node.map_arg(node.args, env_of.__getitem__)
-        return target(*args, **torch.fx.node.map_arg(node.kwargs, env_of.__getitem__))
+        args = map_arg(node.args, env_of.__getitem__)
+        return target(*args, **map_arg(node.kwargs, env_of.__getitem__))
 
     table = {op: rule for op, rule in decomposition_table.items() if op is target or not known(op)}
     before = len(env.guards)

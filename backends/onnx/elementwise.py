@@ -194,7 +194,7 @@ def extremum(op: str) -> Callable[..., Val]:
 
 def clamp(t: Builder, x: Val, min: Operand | None = None, max: Operand | None = None) -> Val:
     a = t.cast(x, t.dtype)
-    if all(not isinstance(v, Val) for v in (min, max)) and a.floating:
+    if not isinstance(min, Val) and not isinstance(max, Val) and a.floating:
         return t.op("Clip", a, k(t, -math.inf if min is None else min), k(t, math.inf if max is None else max))
     for op, bound in (("Max", min), ("Min", max)):
         if bound is not None:

@@ -78,7 +78,7 @@ def outer(t: Builder, a: Val, b: Val) -> Val:
 
 def cdist(t: Builder, a: Val, b: Val, p: Number = 2.0, compute_mode: int | None = None) -> Val:
     gap = t.op("Sub", t.unsqueeze(a, a.rank - 1), t.unsqueeze(b, b.rank - 2))
-    ops = {2: "ReduceL2", 1: "ReduceL1"}
+    ops: dict[Number, str] = {2: "ReduceL2", 1: "ReduceL1"}
     if p not in ops:
         raise Unsupported(f"cdist of order {p}")
     return t.op(ops[p], gap, t.const([-1], "int64"), keepdims=0)
@@ -102,7 +102,7 @@ def attention(
     if dropout:
         raise Unsupported("attention with dropout draws from eager's random generator")
     if scale is None:
-        width = (q.shape or ())[-1]
+        width = q.dims[-1]
         if width is None:
             raise Unsupported("attention over a dynamic width")
         scale = 1 / math.sqrt(width) if width else 1.0
@@ -122,7 +122,7 @@ def attention(
 
 
 def grouped(t: Builder, x: Val, q: Val) -> Val:
-    heads, wanted = (x.shape or ())[-3], (q.shape or ())[-3]
+    heads, wanted = x.dims[-3], q.dims[-3]
     if heads is None or wanted is None:
         raise Unsupported("grouped attention over a dynamic number of heads")
     sizes, at = t.sizes(x), x.rank - 3
@@ -184,7 +184,7 @@ def sdpa_math(
 
 def gates(t: Builder, w: Val, order: Sequence[int]) -> Val:
     """The gate blocks of a stacked weight, put in another order."""
-    rows = (w.shape or ())[0]
+    rows = w.dims[0]
     assert rows is not None
     size = rows // len(order)
     return Val(t.concat([t.slice(w, 0, g * size, (g + 1) * size) for g in order], 0).name, w.dtype, w.shape)
@@ -203,7 +203,7 @@ def recurrent(
 ) -> tuple[Val, ...]:
     """One ONNX LSTM, GRU or RNN layer on x [time, batch, features]; `weights` is w_ih, w_hh, b_ih, b_hh, `both` the other direction's."""
     directions = [weights, both] if both else [weights]
-    hidden = (states[0].shape or ())[-1]
+    hidden = states[0].dims[-1]
     assert hidden is not None
 
     def stacked(i: int) -> Val:
@@ -247,7 +247,8 @@ def layers(
         raise Unsupported("dropout in training draws from eager's random generator")
     if x.rank != 3:
         raise Unsupported("a recurrent layer on an unbatched sequence")
-    op, order, extra = kind
+    op, order, own = kind
+    extra: dict[str, Any] = dict(own)
     ways, step = 2 if bidirectional else 1, 4 if has_biases else 2
     if len(params) != num_layers * ways * step:
         raise Unsupported("a recurrent layer with projections")
@@ -259,7 +260,7 @@ def layers(
         sets = [
             [*params[(layer * ways + w) * step : (layer * ways + w + 1) * step], *([] if has_biases else [None, None])] for w in range(ways)
         ]
-        start = [Val(t.slice(s, 0, layer * ways, (layer + 1) * ways).name, s.dtype, (ways, *(s.shape or ())[1:])) for s in states]
+        start = [Val(t.slice(s, 0, layer * ways, (layer + 1) * ways).name, s.dtype, (ways, *s.dims[1:])) for s in states]
         y, *last = recurrent(t, op, y, sets[0], start, order, both=sets[1] if bidirectional else (), **extra)
         for end, value in zip(ends, last, strict=True):
             end.append(value)

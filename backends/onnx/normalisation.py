@@ -16,7 +16,7 @@ from dync.backends.onnx.registry import Unsupported
 def channels(t: Builder, x: Val, value: Val | None, otherwise: float) -> Val:
     if value is not None:
         return value
-    size = (x.shape or ())[1]
+    size = x.dims[1]
     if size is None:
         raise Unsupported("normalisation over a dynamic number of channels without a weight")
     return t.const(np.full(size, otherwise), x.dtype)
@@ -116,7 +116,7 @@ def rms_norm(t: Builder, x: Val, normalized_shape: Sequence[Size], weight: Val |
 def grouped(t: Builder, x: Val, groups: int, eps: float) -> Val:
     """x normalised over each of `groups` groups of channels, as [N, groups, the rest]."""
     ones, zeros = t.const(np.ones(groups), x.dtype), t.const(np.zeros(groups), x.dtype)
-    rest = (x.shape or ())[1:]
+    rest = x.dims[1:]
     flat = t.reshape(x, [t.size(x, 0), groups, -1 if None in rest else math.prod(s for s in rest if s is not None) // groups])
     return t.op("InstanceNormalization", flat, ones, zeros, epsilon=eps)
 

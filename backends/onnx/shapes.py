@@ -202,7 +202,7 @@ def repeat_by(t: Builder, repeats: Val, **_: Any) -> Val:
 
 def diagonal(t: Builder, x: Val, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Val:
     a, b = dim1 % x.rank, dim2 % x.rank
-    rows, columns = (x.shape or ())[a], (x.shape or ())[b]
+    rows, columns = x.dims[a], x.dims[b]
     if rows is None or columns is None:
         raise Unsupported("the diagonal of a dynamic size")
     order = [d for d in range(x.rank) if d not in (a, b)] + [a, b]
@@ -222,7 +222,7 @@ def triangle(upper: bool) -> Callable[..., Val]:
 
 def unfold(t: Builder, x: Val, dimension: int, size: int, step: int) -> Val:
     dim = dimension % x.rank
-    length = (x.shape or ())[dim]
+    length = x.dims[dim]
     if length is None:
         raise Unsupported("unfold along a dynamic size")
     starts = np.arange(0, length - size + 1, step)

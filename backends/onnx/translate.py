@@ -78,7 +78,7 @@ class _Translator:
 
     def run(self, copies: tuple[tuple[str, int], ...]) -> Translation | Declined:
         kernel, t = self.kernel, self.t
-        node: Node | None = None
+        node: Node = kernel.graph.output_node()
         try:
             env: dict[Node, Any] = {}
             for i, (node, value) in enumerate(zip(kernel.graph.find_nodes(op="placeholder"), kernel.inputs, strict=True)):
@@ -95,7 +95,7 @@ class _Translator:
             outputs = [self.output(r, v) for r, v in zip(results, kernel.results, strict=True)]
             model = t.model(outputs)
         except Unsupported as reason:
-            return Declined(f"{label(node)}: {reason}", node.meta.get("span", UNKNOWN) if node is not None else UNKNOWN)
+            return Declined(f"{label(node)}: {reason}", node.meta.get("span", UNKNOWN))
         used = {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}
         return Translation(model, len(outputs), used, self.feeds, tuple(targets), t.origin)
 
@@ -243,14 +243,15 @@ def eval_dropout(node: Node) -> bool:
     """Dropout outside training, and attention without dropout, draw nothing."""
     import torch
 
-    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    target: Any = node.target
+    schema = target._schema.arguments
     given = {a.name: v for a, v in zip(schema, node.args, strict=False)} | dict(node.kwargs)
-    values = {a.name: given.get(a.name, a.default_value) for a in schema}
+    values: dict[str, Any] = {a.name: given.get(a.name, a.default_value) for a in schema}
     if "dropout_p" in values:
         return values["dropout_p"] == 0
     if "train" in values:
         return not values["train"] or values.get("p", values.get("dropout")) == 0
-    return torch.Tag.nondeterministic_seeded not in node.target.tags  # type: ignore[union-attr]
+    return torch.Tag.nondeterministic_seeded not in target.tags
 
 
 def refuse(node: Node, name: str) -> None:
@@ -290,10 +291,8 @@ def target_name(target: Any) -> str:
     return str(target)
 
 
-def label(node: Node | None) -> str:
+def label(node: Node) -> str:
     """A node as a refusal names it: its operator, the scalar operation, or what else it is."""
-    if node is None:
-        return "kernel"
     if node.op != "call_function":
         return node.op if node.op == "output" else f"{node.op} {node.target}"
     return scalar_name(node.target) or target_name(node.target)
