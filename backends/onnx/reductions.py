@@ -60,8 +60,9 @@ def extreme(op: str) -> Callable[..., Val]:
 
 
 def nan_safe(t: Builder, x: Val, dims: list[int]) -> bool:
-    """Whether a NaN cannot hide: there are none, or it fills the whole row that is reduced."""
-    return not x.floating or not x.rank or t.uniform.get(x.name) in dims
+    """Whether a NaN cannot hide: there are none, or what is reduced is one row, which it fills."""
+    filled = t.uniform.get(x.name)
+    return not x.floating or not x.rank or (filled in dims and all(d == filled or x.dims[d] == 1 for d in dims))
 
 
 def nan_marks(t: Builder, x: Val) -> Val:

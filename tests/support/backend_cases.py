@@ -165,6 +165,8 @@ case("logsumexp-inf", lambda x: x.logsumexp(0), "float32[2, 3]", examples=[(torc
 case("softmax", lambda x: (x.softmax(-1), x.softmax(1), x.log_softmax(0)))
 case("softmax-inf", lambda x: x.softmax(-1), "float32[3, 3]",
     examples=[(torch.tensor([[-INF, 0.0, 1.0], [-INF, -INF, -INF], [1e4, 0, -1e4]]),)])
+case("softmax-nan", lambda x: (x.softmax(1).max(), x.softmax(1).max(1), x.softmax(0).amax(1), x.log_softmax(1).argmax()), "float32[2, 3]",
+     examples=[(torch.tensor([[0.0, 1.0, 2.0], [1.0, NAN, 3.0]]),), (torch.tensor([[NAN, 1.0, 2.0], [1.0, 2.0, 3.0]]),)])
 case("softmax-double", lambda x: x.softmax(-1, dtype=torch.float64))
 case("entropy", lambda x: -(x.softmax(-1) * x.log_softmax(-1)).sum(-1).mean())
 case("cumsum", lambda x: (x.cumsum(1), x.cumsum(-1)))
