@@ -26,7 +26,7 @@ from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC, Image, Roots, layout, substitute, take
 from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
 from dync.capture.markers import DOOR, Markers, Site, bind, instrument
-from dync.capture.places import NN, Activation, can_mark, frames, is_user, span_of
+from dync.capture.places import NN, Activation, can_mark, frames, is_library, is_user, span_of
 from dync.capture.recorder import DispatchMode, FunctionMode, Recorder, Use
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
@@ -658,29 +658,28 @@ class Engine:
             self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
                         "keep the loop's variables of one type and shape, tensors or numbers", Span(act.frame.f_code.co_filename, site.line))
         if plan is not None and plan.rolled and turn == plan.peel + 1:
-            if new:
-                self.refuse("DY311", "a loop is rolled where paths join", "", "")
-            new.update(self.open_loop(plan, act, site, extra, loop, position) or {})
+            new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
         return new or None
 
-    def open_loop(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, position: tuple[int, ...]) -> dict[str, Any] | None:
+    def open_loop(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, position: tuple[int, ...],
+                  pending: dict[str, Any]) -> dict[str, Any] | None:
         with torch._C.DisableTorchFunction():
             key = (position, "header")
             if not self.live:
                 if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, JumpExit) or self.rec.exit.to.rec.pending != key:
                     raise Diverged("replay diverged at a loop's head")
                 self.advance()
-                new = self._write_back(self.rec.state, site, act, extra, False)
+                new = self._write_back(self.rec.state, site, act, extra, False, pending)
             else:
                 self.note_writes()
-                image = take(self.roots(site, act, extra, False), self.heap, self.value)
+                image = take(self.roots(site, act, extra, False, pending), self.heap, self.value)
                 header, _, positions = open_header(self, plan, image, key)
                 self.headers[header] = positions
                 self.path = [*self.path, header]
                 self.advance()
-                new = self._write_back(header.state, site, act, extra, False)
-            self.check_header(plan, act, site, extra, loop, new or {})
+                new = self._write_back(header.state, site, act, extra, False, pending)
+            self.check_header(plan, act, site, extra, loop, {**pending, **(new or {})})
             return new
 
     def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
@@ -790,7 +789,7 @@ class Engine:
         """`print` by the model: done at run time, in its place."""
         self.check_alive()
         frame = sys._getframe(1)
-        if not is_user(frame.f_code):
+        if not is_user(frame.f_code) or is_library(frame.f_code):
             self.original_print(*items, sep=sep, end=end, file=file, flush=flush)
             return
         event = self.next_event("print", ("print",))

@@ -121,6 +121,12 @@ class Recorder:
             engine.refuse("DY204", f"`{name}` cannot be traced: {str(e).splitlines()[0][:120]}", "its result's form depends on data in a way torch does not describe",
                           "write it with nonzero, boolean masks or where")
         except Exception as e:  # the user's own error on this path: it is logged and raised again on replay
+            if isinstance(e, TypeError) and "Sym" in str(e):  # torch's C++ wants the number itself
+                for number in tree_flatten((args, kwargs))[0]:
+                    if isinstance(number, SYMBOLIC):
+                        engine.split_constants(scalar_of(number))
+                engine.refuse("DY208", f"`{name}` needs a number that is known only at run time", "torch takes it as a plain number",
+                              "use a tensor operation that takes it as a tensor, or make it a fixed argument")
             error = e
         finally:
             self.in_event = None

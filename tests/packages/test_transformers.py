@@ -1,0 +1,54 @@
+"""Whole unedited models of transformers with the eager loop over hit experts: captured, verified, equal to eager bit for bit."""
+
+import pytest
+import torch
+from dync.capture import capture
+from dync.ir.interpret import interpret
+from dync.ir.verify import verify
+
+transformers = pytest.importorskip("transformers")
+
+SMALL = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 64}
+TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+MODELS = {
+    "Mixtral": {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "Olmoe": {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2},
+    "Qwen2Moe": {**SMALL, "intermediate_size": 48, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 24, "num_key_value_heads": 2,
+                 "num_experts": 4, "num_experts_per_tok": 2},
+    "GptOss": {**SMALL, "intermediate_size": 32, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2},
+    "DeepseekV3": {**SMALL, "intermediate_size": 48, "moe_intermediate_size": 24, "num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 2,
+                   "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "kv_lora_rank": 8, "q_lora_rank": 16,
+                   "qk_rope_head_dim": 8, "v_head_dim": 8, "qk_nope_head_dim": 8},
+}
+
+
+def check(model, **kwargs):
+    generator = torch.Generator().manual_seed(0)
+    program = capture(model, (torch.randint(3, 60, (1, 6), generator=generator),), kwargs)
+    verify(program)
+    paths = set()
+    for _ in range(4):
+        ids = torch.randint(3, 60, (1, 6), generator=generator)
+        with torch.no_grad():
+            want = model(ids, **kwargs)
+        got, trace = interpret(program, (ids,), kwargs)
+        assert type(got) is type(want) and torch.equal(got[0], want[0])
+        paths.add(trace.path)
+    assert len(paths) > 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_causal_language_model_with_experts(name):
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{name}ForCausalLM")(getattr(transformers, f"{name}Config")(**MODELS[name], **TOKENS)).eval()
+    model.set_experts_implementation("eager")
+    check(model, use_cache=False)
+
+
+def test_the_switch_transformer():
+    torch.manual_seed(0)
+    config = transformers.SwitchTransformersConfig(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_sparse_encoder_layers=1,
+                                                   num_decoder_layers=2, num_sparse_decoder_layers=1, num_heads=4, num_experts=4)
+    model = transformers.SwitchTransformersEncoderModel(config).eval()
+    model.set_experts_implementation("eager")
+    check(model)
