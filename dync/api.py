@@ -46,13 +46,14 @@ def capture(
 
 def compile(
     model_or_program: nn.Module | Program, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, target: str = "cpu",
-    backend: str = "auto", host: str = "auto", passes: str = "default", dynamic_shapes: Any = None, params: Params | None = None,
+    backend: str = "auto", host: str = "python", passes: str = "default", dynamic_shapes: Any = None, params: Params | None = None,
     batching: str = "none", strict: bool = False,
 ) -> Compiled:  # fmt: skip
     """A runnable equivalent of a model, or of a captured Program, for `target`.
 
     Raises UsageError for unknown names, CaptureError for constructs that cannot be captured, and, under `strict`, BackendError
     for a block that the chosen backend does not take. Otherwise such a block goes to the next backend, with the reason in `.report`.
+    host: "python", "onnx" (HostError where it cannot carry the program), or "auto", which measures both on the example and keeps the faster.
     """
     options = CompileOptions.parse(target, backend, host, passes, batching, strict)
     return compile_with(options, model_or_program, args, kwargs, dynamic_shapes, params)
@@ -65,6 +66,7 @@ def compile_with(
     """`compile` with its options in one object."""
     from dync.build import compile_blocks, kernels_of, place, rewrite
     from dync.compiled import Compiled
+    from dync.hosts import choose
 
     with stage("capture", getattr(model_or_program, "name", type(model_or_program).__name__)) as captured:
         program = _program(model_or_program, args, kwargs, dynamic_shapes, params)
@@ -79,8 +81,10 @@ def compile_with(
     with stage("compile", f"for {options.target}") as compiled:
         built = compile_blocks(program, placements, options, compiled.tick)
         compiled.note = built.summary
-    seconds = {s.name: s.seconds for s in (captured, rewritten, placed, compiled)}
-    return Compiled(built.package(seconds), program)
+    with stage("host", options.host) as hosted:
+        package = choose(built, kernels, built.package({s.name: s.seconds for s in (captured, rewritten, placed, compiled)}), args, kwargs)
+        hosted.note = str(package.meta["host"])
+    return Compiled(package, program)
 
 
 def _program(

@@ -121,6 +121,8 @@ class Built:
     placements: Mapping[str, Placement]
     reports: tuple[BlockReport, ...]
     options: CompileOptions
+    host_reason: str = ""
+    """Why the Python host, which is the one that walks blocks."""
 
     @property
     def summary(self) -> str:
@@ -150,7 +152,7 @@ class Built:
         weights = {n: w for n, w in self.program.weights.items() if n in needed}
         report = CompileReport(
             self.program.name, str(self.options.target), HOST, self.reports, dict(seconds),
-            sum(len(m) for m in members.values()), sum(w.nbytes for w in weights.values()),
+            sum(len(m) for m in members.values()), sum(w.nbytes for w in weights.values()), self.host_reason,
         )  # fmt: skip
         meta = {
             "dync": __version__,

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from dync.errors import ArtifactError, HostError
 from dync.report import CompileReport
 from dync.runtime.program import Runtime
 
@@ -26,7 +30,31 @@ class Compiled(Runtime):
         """The same with other `meta` or `coverage` in its package."""
         return Compiled(replace(self.package, **facts), self.program)
 
+    def save(self, path: str | PathLike[str]) -> None:
+        """Writes the artifact; with host "onnx" and a name that ends in .onnx, the bare model, for processes without dync.
+
+        Raises ArtifactError when the file cannot be written, HostError when there is no such model; an old file then stays.
+        """
+        if Path(path).suffix != ".onnx":
+            return super().save(path)
+        if self.package.engine is None:
+            raise HostError(f"cannot write {Path(path).name}: compiled with the {self.package.meta['host']} host; compile with host \"onnx\"")
+        from dync.whole import plain_model
+
+        write_file(Path(path), plain_model(self.package))
+
     @property
     def report(self) -> CompileReport:
         """Block → backend → reason, compile seconds, sizes."""
         return msgspec.convert(self.package.report, CompileReport)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """All of it or nothing. Raises ArtifactError."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        new.write_bytes(data)
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error

@@ -27,6 +27,12 @@ class BackendError(DyncError):
     exit_code = 5
 
 
+class HostError(DyncError):
+    """The host that was asked for cannot carry the program's control flow: says what, and from which source line."""
+
+    exit_code = 5
+
+
 class VerifyError(DyncError):
     """A compiled program differs from the model."""
 
@@ -52,8 +58,11 @@ class Diagnostic:
         import linecache
 
         lines = [f"{self.span.file}:{self.span.line}:{self.span.col + 1}: {self.code}: {self.found}"]
-        text = source.splitlines()[self.span.line - 1] if source and 0 < self.span.line <= len(source.splitlines()) else (
-            linecache.getline(self.span.file, self.span.line).rstrip("\n"))
+        text = (
+            source.splitlines()[self.span.line - 1]
+            if source and 0 < self.span.line <= len(source.splitlines())
+            else (linecache.getline(self.span.file, self.span.line).rstrip("\n"))
+        )
         if text:
             width = self.span.end_col - self.span.col if self.span.end_line == self.span.line else len(text) - self.span.col
             lines += [f"    {text}", "    " + " " * self.span.col + "^" * max(1, width)]

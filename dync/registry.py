@@ -21,7 +21,7 @@ BACKENDS: Mapping[str, str] = {
     "onnxruntime": "dync.backends.onnxruntime:OnnxRuntime",
     "eager": "dync.backends.eager:Eager",
 }
-HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate"}
+HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate", "onnx": "dync.host.onnx.model:export"}
 PASSES: Mapping[str, str] = {
     "fold": "dync.passes.graph.fold:Fold",
     "common-subexpression": "dync.passes.graph.common_subexpression:CommonSubexpression",

@@ -45,6 +45,8 @@ class CompileReport(msgspec.Struct, frozen=True):
     stages: dict[str, float] = {}
     code_bytes: int = 0
     weight_bytes: int = 0
+    host_reason: str = ""
+    """Why this host."""
 
     def __getitem__(self, block: str) -> BlockReport:
         for one in self.blocks:
@@ -54,7 +56,8 @@ class CompileReport(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         head = [
-            f"{self.name}: {len(self.blocks)} blocks with code, {distinct(self.blocks)} distinct, target {self.target}, host {self.host}",
+            f"{self.name}: {len(self.blocks)} blocks with code, {distinct(self.blocks)} distinct, target {self.target}, host {self.host}"
+            + (f" ({self.host_reason})" if self.host_reason else ""),
             f"code {size(self.code_bytes)}, weights {size(self.weight_bytes)}, "
             + ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self.stages.items()),
         ]

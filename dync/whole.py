@@ -30,8 +30,30 @@ def onnx_model(program: Program, kernels: Mapping[str, Kernel], trace: bool = Fa
     if program.written_weights:
         name = program.written_weights[0]
         return Declined(f"calls write the weight {name}, and the engine keeps nothing from call to call", program.blocks[0].flow.span)
+    if shared := _written_and_shared(program):
+        return shared
     values = {v.name: v for v in _values(program)}
     return export(program.flow, lambda block: _translated(block, kernels.get(block.name), values), trace)
+
+
+def _written_and_shared(program: Program) -> Declined | None:
+    """A write in place that shows in another value, which copies in an engine would not let it do."""
+    from dync.host.onnx.plan import plan
+    from dync.ir import aliases
+    from dync.ir.flow import edges, exit_operands
+
+    if not any(b.flow.mutates for b in program.blocks):
+        return None
+    found, live = aliases.memory(program), plan(program.flow).live
+    inputs = {i.value.name for i in program.signature.inputs}
+    for block in program.blocks:
+        behind = {o.name for o in exit_operands(block.flow.exit) if isinstance(o, Ref)} | inputs
+        behind |= {n for e in edges(block.flow.exit) for n in live.get(e.target, ())}
+        for name in block.flow.mutates:
+            shown = sorted(n for n in behind - {name} if found.get(n, frozenset()) & found.get(name, frozenset()))
+            if shown:
+                return Declined(f"a write in place to {name} may show in {shown[0]}, and values of an engine share no memory", block.flow.span)
+    return None
 
 
 def _values(program: Program) -> list[Value]:
@@ -122,25 +144,30 @@ def with_engine(package: Package, program: Program, kernels: Mapping[str, Kernel
     return replace(package, kernels={}, members=members, weights=kept, engine=entry)
 
 
-def plain_model(made: WholeModel, weights: Mapping[str, Any]) -> bytes:
-    """The model with its weights inside: a file for anyone. Raises UsageError when it is more than protobuf holds."""
-    from dync.errors import UsageError
+def plain_model(package: Package) -> bytes:
+    """The model of a package whose host is onnx, with its weights inside: a file for anyone.
 
-    total = sum(weights[n].nbytes for n in made.weights.values())
+    Raises UsageError when it is more than a file holds, BackendError when onnx.checker finds fault with it.
+    """
+    import onnx
+
+    from dync.errors import BackendError, UsageError
+    from dync.runtime.engine import MODEL
+    from dync.runtime.weights import raw
+
+    assert package.engine is not None
+    names: Mapping[str, str] = package.engine.settings[MODEL]
+    total = sum(raw(n, package.weights[n]).data.nbytes for n in names.values())
     if total > LARGEST:
         raise UsageError(f"the model has {total / 2**30:.1f} GiB of weights; one .onnx file holds less than 2: write a .dync file")
-    model = type(made.model)()
-    model.CopyFrom(made.model)
+    model = onnx.load_model_from_string(bytes(package.members[MODEL]))
     for tensor in model.graph.initializer:
-        if tensor.name in made.weights:
-            _fill(tensor, weights[made.weights[tensor.name]])
+        if tensor.name in names:
+            tensor.raw_data = bytes(raw(names[tensor.name], package.weights[names[tensor.name]]).data)
+            tensor.ClearField("external_data")
+            tensor.ClearField("data_location")
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise BackendError(f"onnx.checker refuses the model: {str(error).splitlines()[0]}") from error
     return model.SerializeToString()
-
-
-def _fill(tensor: Any, weight: Any) -> None:
-    import torch
-
-    flat = weight.detach().cpu().contiguous().reshape(-1)
-    tensor.raw_data = flat.view(torch.uint8).numpy().tobytes()
-    tensor.ClearField("external_data")
-    tensor.ClearField("data_location")

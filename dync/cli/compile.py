@@ -30,7 +30,7 @@ def compile(
     model: str, *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The artifact to write.")],
     target: Target = "cpu", backend: Backend = "auto",
-    host: Annotated[str, Parameter(help="What carries the control flow: auto or python.")] = "auto",
+    host: Annotated[str, Parameter(help="What carries the control flow: python, onnx, or auto, which measures.")] = "",
     passes: Annotated[str, Parameter(help="default, none, or a pipeline a,b{opt=1},c.")] = "default",
     input: Inputs = [], inputs: Archive = None, param: Params = [], init: Init = [], weights: Weights = None,  # noqa: B006
     batching: Annotated[str, Parameter(help="none (per-sample is not available yet).")] = "none",
@@ -49,7 +49,7 @@ def compile(
     params, built_with = run_params(param), {n: constant(v) for n, v in pairs(init, "--init").items()}
     if not output.parent.is_dir():
         raise UsageError(f"no such folder: {output.parent}")
-    with steps(7 if verify != "off" else 6):
+    with steps(8 if verify != "off" else 7):
         with stage("load", model):
             source = open_model(model, built_with, weights, seed)
             found = examples(source, input, inputs, seed)
@@ -66,12 +66,17 @@ def compile(
 
 
 def _host(host: str, output: Path) -> str:
+    """The host for this kind of file; python where nothing says another."""
     engine = ENGINE_FILES.get(output.suffix)
+    if engine == "onnx":
+        if host not in ("", "auto", engine):
+            raise UsageError(f"{output.name} holds the control flow as ONNX: leave out --host {host}, or write a .dync file")
+        return engine
     if engine is not None:
         raise UsageError(
             f"cannot write {output.name}: the {engine} host, which puts control flow into the engine, is not built yet; write a .dync file"
         )
-    return host
+    return host or "python"
 
 
 def _verified(compiled: Compiled, model: Any, example: Any, level: str, options: CompileOptions) -> Compiled:

@@ -82,7 +82,7 @@ def write(package: Package, path: str | PathLike[str]) -> None:
     members = dict(_members(package))
     bad = [n for n in package.members if n in OWN or not n.startswith(("blocks/", "host/")) or not safe_name(n)]
     if bad:
-        raise ArtifactError(f"compiled code must stand under blocks/ or host/, not at {bad[0]!r}")
+        raise ArtifactError(f"compiled code must stand under blocks/, not at {bad[0]!r}")
     try:
         facts = {name: _facts(pieces) for name, pieces in members.items()}
         manifest = Manifest(

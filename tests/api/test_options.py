@@ -10,7 +10,7 @@ from dync.options import CompileOptions, parse_target
 
 def test_defaults():
     options = CompileOptions.parse()
-    assert (str(options.target), options.backend, options.host, options.passes, options.strict) == ("cpu", "auto", "auto", "default", False)
+    assert (str(options.target), options.backend, options.host, options.passes, options.strict) == ("cpu", "auto", "python", "default", False)
 
 
 @pytest.mark.parametrize("words,said", [

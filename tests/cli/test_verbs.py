@@ -59,7 +59,7 @@ def test_compile_prints_numbered_steps_and_a_report(home, capsys):
     shown = capsys.readouterr()
     found = json.loads(shown.out)
     assert [b["backend"] for b in found["blocks"]] == ["onnxruntime"] * len(found["blocks"]) and found["target"] == "cpu"
-    assert [line for line in shown.err.splitlines() if line.startswith("[")][0].startswith("[1/6] load exits_model.py:Exits")
+    assert [line for line in shown.err.splitlines() if line.startswith("[")][0].startswith("[1/7] load exits_model.py:Exits")
 
 
 def test_the_artifact_holds_what_was_verified(home):
@@ -180,10 +180,29 @@ def test_wrong_usage_is_exit_2_and_one_line(argv, said, capsys, home):
     assert said in shown[-1] and shown[-1].startswith("usage error: ") and not (home / "c.dync").exists()
 
 
-@pytest.mark.parametrize("output", ["m.onnx", "m.vmfb", "m.so"])
+@pytest.mark.parametrize("output", ["m.vmfb", "m.so"])
 def test_engine_files_are_refused_clearly(output, capsys, home):
     assert invoke(["compile", "exits_model.py", "-o", output]) == 2
     assert "not built yet" in capsys.readouterr().err and not (home / output).exists()
+
+
+def test_an_onnx_file_runs_where_dync_is_not(home, capsys):
+    import subprocess
+    import sys
+
+    assert invoke(["compile", "exits_model.py:Exits", "-o", "plain.onnx", "--host", "python"]) == 2
+    assert invoke(["compile", "exits_model.py:Exits", "-o", "plain.onnx", "--input", "x:f32[1,8]"]) == 0
+    capsys.readouterr()
+    code = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession("plain.onnx")
+found = session.run(None, {"x": numpy.load("x.npy")})
+assert not {"dync", "torch"} & set(sys.modules)
+print(int(found[0]))
+"""
+    np.save(home / "x.npy", np.ones((1, 8), np.float32))
+    run = subprocess.run([sys.executable, "-c", code], cwd=home, capture_output=True, text=True, check=True)
+    assert int(run.stdout) in (0, 1)
 
 
 def test_a_model_that_raises_in_forward(capsys, home):
