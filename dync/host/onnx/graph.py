@@ -24,7 +24,11 @@ class Type(NamedTuple):
 
 
 class TooDeep(Exception):
-    """A graph nested deeper than protobuf reads."""
+    """A graph nested deeper than protobuf reads, at `block`; `outward` is a block further out in the same loop, behind which it may stand."""
+
+    def __init__(self, block: str = "", outward: str = "") -> None:
+        super().__init__(block)
+        self.block, self.outward = block, outward
 
 
 @dataclass
@@ -93,7 +97,7 @@ class Scope:
     depth: int = 0
 
     def inner(self) -> Scope:
-        """A scope for a subgraph of a node here. Raises TooDeep."""
+        """A scope for a subgraph of a node here. Raises TooDeep beyond NESTING."""
         if self.depth >= NESTING:
             raise TooDeep
         return Scope(self.whole, dict(self.env), self, depth=self.depth + 1)

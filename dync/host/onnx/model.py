@@ -11,7 +11,7 @@ from dync.host.base import Declined
 from dync.host.onnx import convention
 from dync.host.onnx.convention import Asked, Convention, ExitRecord, Port
 from dync.host.onnx.graph import ENUM, IR_VERSION, NESTING, Scope, TooDeep, Type, Whole
-from dync.host.onnx.plan import Plan, plan
+from dync.host.onnx.plan import Plan, moved_out, plan
 from dync.host.onnx.walk import END, TRACE, BlockModel, Walk, type_of
 from dync.ir.flow import Branch, DictTree, Flow, FlowBlock, Leaf, ListTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, exit_operands, leaves
 from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
@@ -48,10 +48,15 @@ def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel 
     if made_plan.tangled:
         name = made_plan.tangled[0]
         return Declined(f"a cycle is entered sideways at {name}, which If and Loop cannot say", flow.block(name).span)
-    try:
-        return _Export(flow, made_plan, models, frozenset(written), trace).run()
-    except TooDeep:
-        return Declined(f"branches nest deeper than the {NESTING} levels that a model file may have", flow.blocks[0].span)
+    moved: set[str] = set()
+    while True:
+        try:
+            return _Export(flow, made_plan, models, frozenset(written), trace).run()
+        except TooDeep as deep:
+            if deep.block in (*moved, deep.outward, ""):
+                return Declined(f"branches nest deeper than the {NESTING} levels that a model file may have", flow.blocks[0].span)
+            moved.add(deep.block)
+            made_plan = moved_out(made_plan, deep.block, deep.outward)
 
 
 def _unfit(flow: Flow) -> Declined | None:

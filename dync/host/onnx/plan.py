@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dync.host.shape import shape
 from dync.ir.flow import Flow, FlowBlock, edges, exit_operands
@@ -34,6 +34,14 @@ def plan(flow: Flow, kept: frozenset[str] = frozenset()) -> Plan:
         form.order, frozenset(form.headers), {n: tuple(v) for n, v in form.inner.items()}, {n: tuple(v) for n, v in form.outer.items()},
         frozenset(form.inline), _live(form.order, blocks, kept), tuple(sorted(form.tangled)),
     )
+
+
+def moved_out(made: Plan, block: str, outward: str) -> Plan:
+    """The plan with `block` standing behind `outward`, a dominator of it in the same loop: every way to it then leads out there."""
+    rank = {n: i for i, n in enumerate(made.order)}
+    inner = {n: tuple(m for m in members if m != block) for n, members in made.inner.items()}
+    inner[outward] = tuple(sorted((*inner.get(outward, ()), block), key=rank.__getitem__))
+    return replace(made, inner=inner, inline=made.inline - {block})
 
 
 def reads(block: FlowBlock) -> set[str]:

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from dync.host.onnx.convention import EXIT, MARGINS, PATH, VALUES
-from dync.host.onnx.graph import Scope, Type, Whole
+from dync.host.onnx.graph import NESTING, Scope, TooDeep, Type, Whole
 from dync.host.onnx.plan import Plan
 from dync.ir.flow import Branch, Decision, Edge, FlowBlock, Jump, Raise, Return, Switch
 from dync.ir.types import Operand, Ref, ScalarType, TensorType, ValueType
 
 END = ""
 """The way that leads out of the program."""
+DEEP = NESTING - 6
+"""From here on no decision is written: its block is moved outwards."""
 TRACE = {PATH: Type("int64", 1), VALUES: Type("int64", 1), MARGINS: Type("float64", 1)}
 NUMBERS = {"int": "int64", "float": "float64", "bool": "bool"}
 
@@ -65,7 +67,11 @@ def type_of(type: ValueType) -> Type:
 
 @dataclass
 class Walk:
-    """ends: what an exit's block brings out of the program, from its scope. variables: values that blocks write in place."""
+    """One pass over the plan. Its entry, `program`, raises TooDeep where graphs nest too deep.
+
+    models: the blocks that compute. types: of all values and outputs. ends, missing: what the exit of a block, or a switch without the
+    case asked for, brings out of the program. variables: values that blocks write in place. numbers: of blocks.
+    """
 
     plan: Plan
     blocks: Mapping[str, FlowBlock]
@@ -83,11 +89,11 @@ class Walk:
             for name, type in TRACE.items():
                 scope.env[name] = scope.whole.nothing(type)
         entry = self.plan.order[0]
-        return self.sequence(scope, entry, dict(scope.env), frozenset()).brings[END]
+        return self.sequence(scope, entry, dict(scope.env), ()).brings[END]
 
     # where code stands
 
-    def sequence(self, scope: Scope, name: str, given: Mapping[str, str], open: frozenset[str]) -> Ways:
+    def sequence(self, scope: Scope, name: str, given: Mapping[str, str], open: tuple[str, ...]) -> Ways:
         """Block `name`, reached with the values `given`, and what stands behind it in this graph; the ways out of that."""
         behind: list[str] = []
         current: str | None = name
@@ -115,10 +121,10 @@ class Walk:
                 continue
             ways = self.dispatch(scope, target, ways, open)
 
-    def goes_inline(self, name: str, open: frozenset[str]) -> bool:
+    def goes_inline(self, name: str, open: tuple[str, ...]) -> bool:
         return name in self.plan.inline and name not in open
 
-    def dispatch(self, scope: Scope, target: str, ways: Ways, open: frozenset[str]) -> Ways:
+    def dispatch(self, scope: Scope, target: str, ways: Ways, open: tuple[str, ...]) -> Ways:
         """`target` inside an If that asks whether it is gone on to; the other ways pass by."""
         assert ways.selector is not None
         rest = {n: v for n, v in ways.brings.items() if n != target}
@@ -130,7 +136,7 @@ class Walk:
 
     # blocks and exits
 
-    def block(self, scope: Scope, block: FlowBlock, open: frozenset[str]) -> Ways:
+    def block(self, scope: Scope, block: FlowBlock, open: tuple[str, ...]) -> Ways:
         if block.name in self.models:
             made = self.models[block.name]
             outputs = scope.inline(made.model, [self.value(scope, n) for n in made.inputs], made.weights, block.name)
@@ -142,6 +148,8 @@ class Walk:
         match exit:
             case Jump():
                 return self.follow(scope, exit.edge)
+            case Branch() | Switch() if scope.depth >= DEEP:
+                raise TooDeep(block.name, open[-1] if open else self.plan.order[0])
             case Branch():
                 predicate = self.operand(scope, exit.predicate, Type("bool", 0))
                 self.decide(scope, exit.decision, scope.op("Cast", predicate, to=7) if self.trace else "")
@@ -158,14 +166,14 @@ class Walk:
     def end(self, scope: Scope, brings: Mapping[str, str]) -> Ways:
         return Ways({END: {**brings, **({n: scope.env[n] for n in TRACE} if self.trace else {})}})
 
-    def side(self, scope: Scope, edge: Edge, open: frozenset[str]) -> Ways:
+    def side(self, scope: Scope, edge: Edge, open: tuple[str, ...]) -> Ways:
         """One side of a decision: the edge, and its target when that stands here."""
         ways = self.follow(scope, edge)
         if self.goes_inline(edge.target, open):
             return self.sequence(scope, edge.target, ways.brings[edge.target], open)
         return ways
 
-    def cases(self, scope: Scope, index: str, cases: Sequence[tuple[int, Edge]], block: FlowBlock, open: frozenset[str]) -> Ways:
+    def cases(self, scope: Scope, index: str, cases: Sequence[tuple[int, Edge]], block: FlowBlock, open: tuple[str, ...]) -> Ways:
         """The cases of a switch by bisection; a number that is none of them takes the default."""
         assert isinstance(block.exit, Switch)
         default = block.exit.default
@@ -225,7 +233,7 @@ class Walk:
             brings[label][key] = made[place]
         return Ways(brings, made[-1] if selects else None)
 
-    def loop(self, scope: Scope, header: str, given: Mapping[str, str], open: frozenset[str]) -> Ways:
+    def loop(self, scope: Scope, header: str, given: Mapping[str, str], open: tuple[str, ...]) -> Ways:
         """A Loop: `given` are the values on entry."""
         whole = scope.whole
         params = [p.name for p in self.blocks[header].params]
@@ -237,7 +245,7 @@ class Walk:
         body.input(whole.fresh("turn"), Type("int64", 0))
         body.input(whole.fresh("go"), Type("bool", 0))
         state = [body.input(whole.fresh("s"), self.type(n)) for n in params]
-        ways = self.sequence(body, header, dict(zip(params, state, strict=True)), open | {header})
+        ways = self.sequence(body, header, dict(zip(params, state, strict=True)), (*open, header))
         assert header in ways.brings and len(ways.brings) > 1, "a loop goes on and ends"
         out = {n: v for n, v in ways.brings.items() if n != header}
         brings: dict[str, dict[str, str]] = {n: {} for n in out}
