@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """Module containers, walked in every way."""
 
 import torch

@@ -1,9 +1,10 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """Decoding: token by token, with caches that grow or are written in place."""
 
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from programs.data import rand, whole
+from programs.data import whole
 
 
 class TinyAttention(nn.Module):
@@ -250,6 +251,6 @@ class CacheInDict(TinyDecoder):
     def forward(self, token, past=None):
         past = {} if past is None else past
         logits, past["layer0"] = self.step(token, past.get("layer0"))
-        if logits.max() > 3.6:
+        if logits.max() > 1:
             logits, past["layer0"] = self.step(logits.argmax(-1, keepdim=True), past["layer0"])
         return logits, past

@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """Early exits, with every structure that a model may return."""
 
 import collections

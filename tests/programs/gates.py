@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """Blocks that are skipped or run, by gates computed from the data."""
 
 import torch

@@ -8,8 +8,9 @@ import importlib
 import io
 import math
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -42,7 +43,8 @@ def capture(cls: Any, model: nn.Module, joins: bool = True) -> Program:
     # `import dync.capture` gives the function of that name once the package's own attribute has been read.
     args, kwargs = call_of(cls, 0)
     return importlib.import_module("dync.capture").capture(
-        model, args, kwargs, dynamic_shapes=getattr(cls, "DYNAMIC", None), params=getattr(cls, "PARAMS", None), joins=joins)
+        model, args, kwargs, dynamic_shapes=getattr(cls, "DYNAMIC", None), params=getattr(cls, "PARAMS", None), joins=joins
+    )
 
 
 # ---- what stands in an object ------------------------------------------------------------------------------------------
@@ -82,12 +84,18 @@ def same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, torch.Tensor):
-        return a.dtype == b.dtype and a.shape == b.shape and a.device == b.device and (
-            torch.equal(a, b) or bool(torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())))
+        return (
+            a.dtype == b.dtype
+            and a.shape == b.shape
+            and a.device == b.device
+            and (torch.equal(a, b) or bool(torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(), b.nan_to_num())))
+        )
     if isinstance(a, float):
         return a == b and math.copysign(1, a) == math.copysign(1, b) or a != a and b != b
     if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[k], b[k]) for k in a) and getattr(a, "default_factory", 0) == getattr(b, "default_factory", 0)
+        return (
+            list(a) == list(b) and all(same(a[k], b[k]) for k in a) and getattr(a, "default_factory", 0) == getattr(b, "default_factory", 0)
+        )
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     if hasattr(a, "__dataclass_fields__"):
@@ -112,19 +120,34 @@ def differences(a: Leaves, b: Leaves) -> list[str]:
 def fingerprint(model: nn.Module, module: types.ModuleType) -> dict[str, Any]:
     """Everything that capture must leave as it was: state, identities, globals, code objects."""
     codes: dict[str, Any] = {}
-    classes = {type(m) for m in model.modules()} | {c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__}
+    classes = {type(m) for m in model.modules()} | {
+        c for c in vars(module).values() if isinstance(c, type) and c.__module__ == module.__name__
+    }
     for cls in {base for c in classes for base in c.__mro__ if base is not object}:
-        codes |= {f"{cls.__module__}.{cls.__qualname__}.{k}": getattr(v, "__code__", v) for k, v in vars(cls).items()
-                  if k not in ("__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl", "__slotnames__")}
+        codes |= {
+            f"{cls.__module__}.{cls.__qualname__}.{k}": getattr(v, "__code__", v)
+            for k, v in vars(cls).items()
+            if k not in ("__dict__", "__weakref__", "__doc__", "__abstractmethods__", "_abc_impl", "__slotnames__")
+        }
     codes |= {f"{module.__name__}.{k}": v.__code__ for k, v in vars(module).items() if isinstance(v, types.FunctionType)}
     tensors = {k: (id(v), v._version) for k, v in leaves(model) if isinstance(v, torch.Tensor)}
     named = {f"{n}.{k}": id(v) for n, m in model.named_modules() for k, v in m.__dict__.items()}
-    return {"state": snapshot(model), "tensors": tensors, "identities": named, "codes": codes,
-            "globals": snapshot(module_data(module)), "globals identity": {k: id(v) for k, v in vars(module).items() if not k.startswith("__")}}
+    return {
+        "state": snapshot(model),
+        "tensors": tensors,
+        "identities": named,
+        "codes": codes,
+        "globals": snapshot(module_data(module)),
+        "globals identity": {k: id(v) for k, v in vars(module).items() if not k.startswith("__")},
+    }
 
 
 def module_data(module: types.ModuleType) -> dict[str, Any]:
-    return {k: v for k, v in vars(module).items() if not k.startswith("__") and isinstance(v, (int, float, str, list, dict, torch.Tensor, type(None)))}
+    return {
+        k: v
+        for k, v in vars(module).items()
+        if not k.startswith("__") and isinstance(v, (int, float, str, list, dict, torch.Tensor, type(None)))
+    }
 
 
 def assert_unchanged(before: dict[str, Any], after: dict[str, Any]) -> None:
@@ -180,7 +203,9 @@ def show(ran: Ran) -> str:
     return repr(ran.error if ran.error is not None else ran.result)[:600]
 
 
-def assert_same_state(module: types.ModuleType, before: Leaves, eager: nn.Module, globals_before: Leaves, state: dict[str, Any], where: str) -> None:
+def assert_same_state(
+    module: types.ModuleType, before: Leaves, eager: nn.Module, globals_before: Leaves, state: dict[str, Any], where: str
+) -> None:
     """What eager changed in the model and in the module's globals is what the program carries in `state`."""
     now, old = snapshot(eager) | of_globals(module, snapshot(module_data(module))), before | of_globals(module, globals_before)
     for path in differences(old, now):

@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """Loops whose number of turns depends on the data."""
 
 import torch

@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """How people write Python around a model: closures, super(), mixins, properties, decorators, arguments of all kinds."""
 
 import functools

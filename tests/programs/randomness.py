@@ -1,3 +1,4 @@
+# ruff: noqa: B007, B904, E501, UP045 (written as users write)
 """Random gates: the draws must be eager's own, in number and order."""
 
 import torch

@@ -6,26 +6,34 @@ from pathlib import Path
 
 import pytest
 from programs.harness import check, check_oracle, load, refused
-from programs.refusals import EXPECTED
+from programs.refusals import EXPECTED, KNOWN_WRONG
 from torch import nn
 
 HERE = Path(__file__).parent
 GROUPS = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in ("test_programs", "harness", "data", "refusals"))
 
 
+def is_program(cls: object, module: str) -> bool:
+    """Whether a name of a file is one of its programs: a module with inputs, and a forward of its own or a number of paths."""
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module) and cls.__module__ == module and hasattr(cls, "inputs")):
+        return False
+    return "forward" in vars(cls) or "PATHS" in vars(cls) and cls.forward.__name__ == "forward"
+
+
 def programs() -> list[type[nn.Module]]:
-    found = []
-    for group in GROUPS:
-        module = importlib.import_module(f"programs.{group}")
-        found += [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, nn.Module) and c.__module__ == module.__name__
-                  and hasattr(c, "inputs") and ("forward" in vars(c) or "PATHS" in vars(c) and hasattr(c, "forward") and c.forward is not nn.Module().forward)]
-    return [c for c in found if getattr(c.forward, "__qualname__", "") != "_forward_unimplemented"]
+    modules = [importlib.import_module(f"programs.{group}") for group in GROUPS]
+    return [c for m in modules for c in vars(m).values() if is_program(c, m.__name__)]
 
 
 PROGRAMS = programs()
 
 
-@pytest.mark.parametrize("cls", PROGRAMS, ids=lambda c: f"{c.__module__.rpartition('.')[2]}-{c.__name__}")
+def parameter(cls):
+    marks = [pytest.mark.xfail(reason=KNOWN_WRONG[cls.__name__], strict=True)] if cls.__name__ in KNOWN_WRONG else []
+    return pytest.param(cls, marks=marks, id=f"{cls.__module__.rpartition('.')[2]}-{cls.__name__}")
+
+
+@pytest.mark.parametrize("cls", [parameter(c) for c in PROGRAMS])
 def test_program(cls):
     if cls.__name__ in EXPECTED:
         assert refused(cls) == EXPECTED[cls.__name__]
@@ -35,7 +43,7 @@ def test_program(cls):
 
 def test_there_are_many():
     assert len(PROGRAMS) >= 200
-    assert set(EXPECTED) <= {c.__name__ for c in PROGRAMS}
+    assert {*EXPECTED, *KNOWN_WRONG} <= {c.__name__ for c in PROGRAMS}
 
 
 def test_names_are_unique():
