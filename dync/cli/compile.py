@@ -22,6 +22,8 @@ from dync.source import open_model
 
 QUICK = 40
 """Calls that `--verify quick` makes; `paths` makes as many as dync.verify's own default."""
+QUICK_SECONDS = 8.0
+"""Time after which `--verify quick` begins nothing new."""
 THOROUGH = 200
 ENGINE_FILES = {".onnx": "onnx", ".vmfb": "torch-mlir", ".so": "tvm"}
 
@@ -85,7 +87,8 @@ def _verified(compiled: Compiled, model: Any, example: Any, level: str, options:
 
     with stage("verify", f"against eager ({level})") as verifying:
         budget = QUICK if level == "quick" else THOROUGH
-        report = verify(model, compiled, [example], budget=budget, seed=options.seed, atol=options.atol, rtol=options.rtol)
+        seconds = QUICK_SECONDS if level == "quick" else None
+        report = verify(model, compiled, [example], budget=budget, seed=options.seed, atol=options.atol, rtol=options.rtol, seconds=seconds)
         verifying.note = f"{report.runs} calls, {len(report.paths)} paths, {len(report.uncovered)} uncovered, {len(report.flips)} flips"
         report.raise_for_status()
     return compiled.with_facts(coverage=msgspec.json.decode(report.to_json()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -31,7 +33,8 @@ CHAIN = 8
 class Driver:
     """One verification. runner: the side whose traces guide the search (cheap calls, nothing compared).
 
-    patience: mismatches after which it stops, since more would say no more.
+    patience: mismatches after which it stops, since more would say no more. seconds: a limit on time, none by default, since
+    with one the same seed may do more or less.
     """
 
     harness: Harness
@@ -40,6 +43,8 @@ class Driver:
     budget: int
     cover: str = "paths"
     patience: int = 20
+    seconds: float | None = None
+    """After this long no further call and no further search is begun; what is missing is reported as uncovered."""
     forced: int = 0
     """Runs along forced paths that the search may still make: more for small programs."""
     found: dict[Path, Found] = field(default_factory=dict)
@@ -51,6 +56,7 @@ class Driver:
         self.known, self.complete = paths(self.flow, BOUND)
         self.backs = back_edges(self.flow)
         nodes = sum(len(b.graph.nodes) for b in self.program.blocks) if self.program else 1
+        self.deadline = math.inf if self.seconds is None else time.monotonic() + self.seconds
         self.forced = self.budget * min(50, max(5, 20_000 // max(1, nodes)))
 
     def run(self, given: tuple[Call, ...]) -> None:
@@ -68,7 +74,7 @@ class Driver:
 
     def left(self) -> int:
         """Calls that the budget still allows; none after too many mismatches."""
-        if len(self.books.mismatches) >= self.patience:
+        if len(self.books.mismatches) >= self.patience or time.monotonic() > self.deadline:
             return 0
         return self.budget - (self.books.runs - self.books.given) - self.books.rejected
 
@@ -163,7 +169,7 @@ class Driver:
         assert self.program is not None
         best, quota = Found(), max(250, self.forced // 4)
         for start in self._starts(path):
-            if self.forced <= 0 or quota <= 0:
+            if self.forced <= 0 or quota <= 0 or time.monotonic() > self.deadline:
                 break
             found = descend(self.program, path, start, min(250, self.forced))
             self.forced, quota = self.forced - found.runs, quota - found.runs

@@ -24,14 +24,15 @@ COVERS = ("paths", "decisions")
 def verify(
     model: nn.Module, compiled: Any, inputs: Sequence[Any] | None = None, cover: str = "paths", budget: int = 200, seed: int = 0, *,
     atol: float | None = None, rtol: float | None = None, program: Program | None = None, against: Sequence[Side] = (), command: str = "",
-    patience: int = 20,
+    patience: int = 20, seconds: float | None = None,
 ) -> Report:  # fmt: skip
     """Compares `compiled` (a Runtime) with eager `model`, on copies of both states, on calls that drive every decision both ways.
 
     inputs: calls to begin with, each a tuple of arguments, (args, kwargs) or a dict of kwargs. cover: "paths" or "decisions".
     budget: most calls beside the given ones. atol, rtol: replace the tolerance per dtype. program: the Program that `compiled`
     was made from, where `compiled` does not know it; it makes the search stronger and tells flips from faults. against: more
-    sides to compare on the same calls. patience: mismatches after which to stop. command: what the report shows for replaying it.
+    sides to compare on the same calls. patience: mismatches after which to stop. seconds: time after which
+    nothing new is begun. command: what the report shows for replaying it.
     Raises UsageError for inputs that do not fit the signature.
     """
     if cover not in COVERS:
@@ -49,7 +50,7 @@ def verify(
     oracle = ProgramSide(program, seed, initial) if program is not None else None
     try:
         harness = Harness(flow, eager, (side, *against), program, oracle, Tolerances(atol, rtol))
-        driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience)
+        driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience, seconds)
         harness.books.mismatches += _stale(side, oracle)
         driver.run(given)
         return driver.report(flow.name, seed, _notes(side, oracle, initial), command)
