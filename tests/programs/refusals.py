@@ -10,7 +10,5 @@ EXPECTED = {
     "CountsToList": "DY208",  # tolist of a tensor whose length torch does not tell
 }
 
-KNOWN_WRONG = {
-    "InterpolateScale": "a float that the branches decide goes to C code: every path is a trap instead of a refusal",
-}
+KNOWN_WRONG: dict[str, str] = {}
 """Captured today, and not the same as eager: bugs. A program that comes right must leave this table."""
