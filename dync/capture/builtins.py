@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -74,7 +75,8 @@ def _range(engine: Any, *args: Any) -> Any:
         return range(*known)
     start, stop, step = (0, args[0], 1) if len(args) == 1 else (*args, 1)[:3]
     if not isinstance(step, int):
-        engine.refuse("DY210", "a range whose step is known only at run time", "its direction must be fixed", "walk upwards and compute the value")
+        engine.refuse("DY210", "a range whose step is known only at run time", "its direction must be fixed",
+                      "walk upwards and compute the value")
     return SymRange(start, stop, step)
 
 
@@ -87,7 +89,8 @@ def _in(engine: Any, item: Any, container: Any) -> Any:
     if not is_number(item) or isinstance(item, torch.SymBool):
         return item in container
     if isinstance(container, range):
-        inside = (item >= container[0]) & (item <= container[-1]) if container.step > 0 else (item <= container[0]) & (item >= container[-1])
+        inside = (item >= container[0]) & (item <= container[-1]) if container.step > 0 else (
+            item <= container[0]) & (item >= container[-1])
         return bool(inside) and bool((item - container.start) % container.step == 0) if len(container) else False
     if not isinstance(container, (list, tuple, set, frozenset, dict, type({}.keys()), type({}.values()))):
         return item in container
@@ -111,7 +114,7 @@ def _extreme(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
 
     def pick(engine: Any, *args: Any, **kwargs: Any) -> Any:
-        items = args if len(args) > 1 else tuple(args[0]) if args and not isinstance(args[0], torch.Tensor) and any(map(is_number, _peek(args[0]))) else ()
+        items = args if len(args) > 1 else _peek(args[0] if args else ())
         if kwargs or not any(map(is_number, items)) or not all(isinstance(i, (int, float, *SYMBOLIC)) for i in items):
             return function(*args, **kwargs)
         if any(isinstance(i, (float, torch.SymFloat)) for i in items) and not all(isinstance(i, (float, torch.SymFloat)) for i in items):
@@ -155,5 +158,6 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
 
 
-_TWINS: dict[Any, Callable[..., Any]] = {int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in, min: _extreme("min"),
-                                         max: _extreme("max")}
+_TWINS: dict[Any, Callable[..., Any]] = {
+    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in,
+    min: _extreme("min"), max: _extreme("max")}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
 from types import MappingProxyType
-from typing import Any, Iterator
+from typing import Any
 
 import sympy
 import torch
@@ -16,7 +17,7 @@ from dync.capture.recorder import Use
 from dync.capture.scalars import Expr, kind_of
 from dync.capture.tape import CaseExit, ForkExit, JumpExit, Op, RaiseExit, Rec, ReturnExit, To, Val, Weight
 from dync.ir.effects import mutated
-from dync.ir.flow import (Branch, Decision, Edge, FlowBlock, HostOp, Jump, Leaf, OpaqueTree, Raise, Return, Switch, Tree, Write)
+from dync.ir.flow import Branch, Decision, Edge, FlowBlock, HostOp, Jump, Leaf, OpaqueTree, Raise, Return, Switch, Tree, Write
 from dync.ir.meta import value_type
 from dync.ir.program import Block, Program
 from dync.ir.scalars import COMPARISONS, SCALAR_OPS
@@ -89,8 +90,9 @@ def _sympy_tree(rec: Rec, s: Any) -> Any:
             else:
                 out = Expr(op, (out, a), kind)
         return out
-    table = {"FloorDiv": "floordiv", "CleanDiv": "floordiv", "IntTrueDiv": "floordiv", "Mod": "mod", "PythonMod": "mod", "Pow": "pow", "PowByNatural": "pow",
-             "LShift": "lshift", "RShift": "rshift", "BitwiseFn_bitwise_and": "and_", "BitwiseFn_bitwise_or": "or_", "BitwiseFn_bitwise_xor": "xor"}
+    table = {"FloorDiv": "floordiv", "CleanDiv": "floordiv", "IntTrueDiv": "floordiv", "Mod": "mod", "PythonMod": "mod", "Pow": "pow",
+             "PowByNatural": "pow", "LShift": "lshift", "RShift": "rshift", "BitwiseFn_bitwise_and": "and_", "BitwiseFn_bitwise_or": "or_",
+             "BitwiseFn_bitwise_xor": "xor"}
     if name in table:
         return Expr(table[name], tuple(args), kind)
     if name == "ModularIndexing":
@@ -173,11 +175,13 @@ class Emitter:
             work += [(rec, v) for v in self.exit_scalars(rec)]
         while work:
             self._need(work, where)
-            work = [(v.rec, s) for v in self._crossing() for s in compound_symbols(v.fake) if any(d not in self.needed for d in vals_in(scalar_tree(v.rec, s)))]
+            work = [(v.rec, s) for v in self._crossing() for s in compound_symbols(v.fake)
+                    if any(d not in self.needed for d in vals_in(scalar_tree(v.rec, s)))]
 
     def _crossing(self) -> list[Val]:
         """Tensors whose types blocks show: parameters, and what is used outside of its block."""
-        return [v for v in {**dict.fromkeys(p for p in self.params if p in self.needed), **dict.fromkeys(_outside_uses(self, self.order))} if v.kind == "tensor"]
+        shown = dict.fromkeys((*(p for p in self.params if p in self.needed), *_outside_uses(self, self.order)))
+        return [v for v in shown if v.kind == "tensor"]
 
     def _need(self, work: list[tuple[Rec, Any]], where: dict[int, Rec]) -> None:
         """Marks what the scalars and values of `work` are computed from."""
@@ -357,7 +361,8 @@ class BlockBuilder:
             case JumpExit():
                 return Jump(self.edge(exit.to))
             case ForkExit():
-                return Branch(self.operand(exit.predicate), self.edge(exit.then), self.edge(exit.orelse), self.decision(exit.predicate, exit.text, exit.span))
+                return Branch(self.operand(exit.predicate), self.edge(exit.then), self.edge(exit.orelse),
+                              self.decision(exit.predicate, exit.text, exit.span))
             case CaseExit():
                 return Switch(self.operand(exit.index), tuple((n, self.edge(to)) for n, to in exit.cases), Decision(exit.text, exit.span),
                               self.edge(exit.default) if exit.default else None)
@@ -376,7 +381,8 @@ class BlockBuilder:
         if self.rec.ops:
             self.span = self.rec.ops[0].span
         exit = self.exit()
-        own = [v for op in self.rec.ops if id(op) in self.e.kept for v in op.outs if v is not None and v in self.e.needed and v in self.outside]
+        own = [v for op in self.rec.ops if id(op) in self.e.kept for v in op.outs
+               if v is not None and v in self.e.needed and v in self.outside]
         outputs = [self.nodes[v] for v in own] + [self.nodes[w] for w in self.results]
         results = tuple(self.e.value(v) for v in own) + tuple(
             Value(name, value_type(self.fakes[w.name], self.e.symbols), self.span) for w, name in self.results.items())

@@ -15,12 +15,13 @@ import sys
 import types
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import sympy
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC, Image, Roots, layout, substitute, take
@@ -38,6 +39,8 @@ from dync.ir.types import UNKNOWN, Span
 
 MAX_BLOCKS = 6000
 MAX_RECURSION = 64
+NARROW = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(2**15), 2**15 - 1), torch.int32: (-(2**31), 2**31 - 1)}
+"""Bounds of integers that say something about a size."""
 
 
 class Suspended(BaseException):
@@ -137,7 +140,8 @@ class Engine:
         rec = Rec(len(self.records), above)
         self.records.append(rec)
         if len(self.records) > MAX_BLOCKS:
-            self.refuse("DY301", f"more than {MAX_BLOCKS} blocks", "paths whose Python state differs in structure cannot join and multiply: " + self.split_reason(),
+            self.refuse("DY301", f"more than {MAX_BLOCKS} blocks",
+                        "paths whose Python state differs in structure cannot join and multiply: " + self.split_reason(),
                         "make the branches leave variables of the same types and shapes")
         return rec
 
@@ -175,8 +179,7 @@ class Engine:
         elif val.kind == "bool":
             val.fake = torch.SymBool(BoolNode(val, self))
         else:
-            low, high = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(2**15), 2**15 - 1), torch.int32: (-(2**31), 2**31 - 1)}.get(
-                dtype, (None, None))
+            low, high = NARROW.get(dtype, (None, None))
             val.fake = self.shape_env.new_symbol(low, high)
             self.rec.bindings[val.fake.node.expr] = val
         return val.fake
@@ -220,7 +223,8 @@ class Engine:
             return weight
         val = self.vals.get(id(fake))
         if val is None or val.fake is not fake:
-            self.refuse("DY901", "a tensor that capture did not see being made", "it was made behind torch's Python interface", "make it with a torch function")
+            self.refuse("DY901", "a tensor that capture did not see being made", "it was made behind torch's Python interface",
+                        "make it with a torch function")
         if not self.rec.sees(val.rec):
             self.refuse("DY902", f"a tensor from {val.span} is used where only one of several paths defined it",
                         "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
@@ -238,7 +242,8 @@ class Engine:
                 bound = self.binding(symbol)
                 if bound is None:
                     self.refuse("DY902", f"a size or number ({symbol}) is used where only one of several paths defined it",
-                                "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
+                                "it is kept in a place that capture does not watch",
+                                "return it or keep it in a local variable or attribute")
 
     # ---- refusals --------------------------------------------------------------------------------------------------
 
@@ -252,7 +257,7 @@ class Engine:
         frame = self.user_frame()
         return span_of(frame) if frame is not None else UNKNOWN
 
-    def refuse(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> Any:
+    def refuse(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> NoReturn:
         self.mark_stack()  # marked code may know what to do here
         raise CaptureError(Diagnostic(code, span or self.span(), found, why, remedy))
 
@@ -271,13 +276,15 @@ class Engine:
     def concretise(self, node: Any, kind: str) -> Any:
         if node is not None:
             self.split_constants(node.expr)
-        return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time", "C code and Python's own data types need the value now",
+        return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time",
+                           "C code and Python's own data types need the value now",
                            "use torch or arithmetic on it, or make it a fixed argument")
 
     def known_int(self, value: Any) -> int | None:
         if isinstance(value, int):
             return value
-        found = self.shape_env.known(scalar_of(value)) if not isinstance(scalar_of(value), int) else scalar_of(value)
+        scalar = scalar_of(value)
+        found = scalar if isinstance(scalar, int) else self.shape_env.known(scalar)
         return None if found is None else int(found)
 
     def concretise_int(self, expr: Any) -> int:
@@ -336,8 +343,10 @@ class Engine:
         if isinstance(predicate, Expr) and predicate.op == "not_":
             inner = self.fact(predicate.args[0])
             return None if inner is None else not inner
-        if isinstance(predicate, Expr) and predicate.op == "bool" and isinstance(predicate.args[0], (Val, Expr)) and predicate.args[0].kind == "bool":
-            return self.fact(predicate.args[0])
+        if isinstance(predicate, Expr) and predicate.op == "bool":
+            inner = predicate.args[0]
+            if isinstance(inner, (Val, Expr)) and inner.kind == "bool":
+                return self.fact(inner)
         return next((truth for p, truth in self.facts() if p is predicate), None)
 
     def decide(self, predicate: Any) -> bool:
@@ -385,7 +394,7 @@ class Engine:
     def pick(self, number: Any, groups: list[tuple[int, ...]]) -> int:
         """Which group of values a symbolic integer is in on this path, len(groups) for none; a switch where the path does not say."""
         self.check_alive()
-        scalar = scalar_of(number)
+        scalar = cast(Any, scalar_of(number))
         none = len(groups)
         if isinstance(scalar, int):
             return next((n for n, group in enumerate(groups) if scalar in group), none)
@@ -527,8 +536,9 @@ class Engine:
             parent.calls += 1
             prefix = (*parent.prefix, *(n for pair in parent.loops for n in pair), parent.last, parent.calls)
         if sum(a.function == site.function for a in self.activations) > MAX_RECURSION and self.rec is not self.path[0]:
-            self.refuse("DY320", f"`{frame.f_code.co_name}` calls itself more than {MAX_RECURSION} deep", "how deep may depend on data, and a program has no call stack",
-                        "write it as a loop", Span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
+            self.refuse("DY320", f"`{frame.f_code.co_name}` calls itself more than {MAX_RECURSION} deep",
+                        "how deep may depend on data, and a program has no call stack", "write it as a loop",
+                        Span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
         self.activations.append(Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec}))
 
     def _unwind(self, frame: Any) -> Activation | None:
@@ -587,7 +597,8 @@ class Engine:
         return new["dync value"] if new else value
 
     def loop_over(self, site_uid: int, iterable: Any) -> Any:
-        rows = iterable if isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt) else None
+        tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0
+        rows = iterable if tensor and isinstance(iterable.shape[0], torch.SymInt) else None
         if rows is not None:
             known = self.known_int(rows.shape[0])
             iterable = SymRange(0, rows.shape[0], 1) if known is None else iterable
@@ -656,7 +667,8 @@ class Engine:
             raise Restart
         if turn > MAX_TURNS:
             self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
-                        "keep the loop's variables of one type and shape, tensors or numbers", Span(act.frame.f_code.co_filename, site.line))
+                        "keep the loop's variables of one type and shape, tensors or numbers",
+                        Span(act.frame.f_code.co_filename, site.line))
         if plan is not None and plan.rolled and turn == plan.peel + 1:
             new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
@@ -705,7 +717,8 @@ class Engine:
             if plan.peel > MAX_PEEL:
                 plan.rolled = False
                 if loop in act.symbolic:
-                    self.refuse("DY312", "this loop cannot be compiled as a loop", reason, "keep the loop's variables of one type and shape, tensors or numbers",
+                    self.refuse("DY312", "this loop cannot be compiled as a loop", reason,
+                                "keep the loop's variables of one type and shape, tensors or numbers",
                                 Span(act.frame.f_code.co_filename, site.line))
         raise Restart
 
@@ -726,7 +739,8 @@ class Engine:
         before, self.rec = self.rec, rec
         copy = self.new_tensor(self.made(list(fake.shape), fake, dense=True), "contiguous", getattr(leaf.value, "span", UNKNOWN))
         self.rec = before
-        rec.ops.append(Op(torch.ops.aten.clone.default, (leaf.value,), {"memory_format": torch.contiguous_format}, (copy,), True, copy.span, False))
+        packed = {"memory_format": torch.contiguous_format}
+        rec.ops.append(Op(torch.ops.aten.clone.default, (leaf.value,), packed, (copy,), True, copy.span, False))
         for storage in (fake.untyped_storage()._cdata, wanted.untyped_storage()._cdata):
             self.folded[storage] = copy.span
         return copy
@@ -761,7 +775,7 @@ class Engine:
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
             if isinstance(index, SymText) and (index.vague or index.number() is None):
                 return self.text_of(index)
-            keys = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
+            keys: list[Any] = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
             values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
             fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
             n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
@@ -795,7 +809,8 @@ class Engine:
         event = self.next_event("print", ("print",))
         if event is None:
             if file not in (None, sys.stdout):
-                self.refuse("DY211", "the model prints to a file", "files are opened by the process that runs the artifact", "print to standard output")
+                self.refuse("DY211", "the model prints to a file", "files are opened by the process that runs the artifact",
+                            "print to standard output")
             texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
             whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])
             scalar = whole.exact() if isinstance(whole, SymText) else whole
@@ -824,7 +839,8 @@ class Engine:
         own = {**extra} if leaving or site.kind == "value" else {**{n: local[n] for n in site.live if n in local}, **extra}
         own.update({n: v for n, v in (pending or {}).items() if n in site.live})
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
-        outer = [{k: v for k, v in f.f_locals.items() if not k.startswith("dync_")} for f in around if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
+        outer = [{k: v for k, v in f.f_locals.items() if not k.startswith("dync_")} for f in around
+                 if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
         return Roots(own, outer, self.written)
 
     def note_writes(self) -> None:
@@ -854,7 +870,8 @@ class Engine:
             return None
         if key in self.rec.released:
             return None
-        others = any(start in t for t in self.tasks) or any(start in w.path and k[0] < position for k, ws in self.waiting.items() for w in ws)
+        others = any(start in t for t in self.tasks) or any(
+            start in w.path and k[0] < position for k, ws in self.waiting.items() for w in ws)
         mine = self.waiting.get(key, [])
         if not others and not mine:
             return None
@@ -971,7 +988,7 @@ class Engine:
         self.rec.params.append(val)
         low, high = None, None
         if first.kind == "int":
-            known = [self.shape_env.known(leaf.value) if isinstance(leaf.value, sympy.Basic) else leaf.value for leaf in leaves]
+            known: list[Any] = [self.shape_env.known(leaf.value) if isinstance(leaf.value, sympy.Basic) else leaf.value for leaf in leaves]
             if all(isinstance(k, int) for k in known):
                 low, high = min(known), max(known)
         symbolic = self.symbolic(val)
@@ -983,7 +1000,7 @@ class Engine:
         """A fake of its own for a parameter: `like`'s layout where sizes are fixed, contiguous where they are not."""
         self.making = True
         try:
-            with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes(), self.fake_mode:
+            with torch._C.DisableTorchFunction(), _disable_current_modes(), self.fake_mode:
                 if dense or any(isinstance(s, torch.SymInt) for s in shape):
                     return torch.empty(shape, dtype=like.dtype, device=like.device)
                 return torch.empty_strided(shape, like.stride(), dtype=like.dtype, device=like.device)
@@ -1032,8 +1049,6 @@ class Engine:
         return DOOR
 
 
-
-
 @dataclass
 class Column:
     value: Any
@@ -1059,7 +1074,7 @@ def leaf_key(leaf: Any) -> Any:
 def merge_size(engine: Engine, sizes: list[Any]) -> Any:
     if all(isinstance(s, int) for s in sizes) and len(set(sizes)) == 1:
         return sizes[0]
-    exprs = [scalar_of(s) for s in sizes]
+    exprs: list[Any] = [scalar_of(s) for s in sizes]
     if all(e == exprs[0] for e in exprs) and not isinstance(exprs[0], int) and all(
             any(sym in rec.bindings for rec in engine.rec.chain()) for sym in exprs[0].free_symbols):
         return sizes[0]
@@ -1073,8 +1088,8 @@ def compatible(a: Image, b: Image) -> bool:
 
 def layouts_fit(engine: Engine, a: Image, b: Image) -> bool:
     """Whether tensors that differ between two paths have one layout, or may be copied into one."""
-    return all(x.kind != "tensor" or leaf_key(x) == leaf_key(y) or layout(x.raw) == layout(y.raw) or (engine.may_copy(x) and engine.may_copy(y))
-               for x, y in zip(a.leaves, b.leaves))
+    return all(x.kind != "tensor" or leaf_key(x) == leaf_key(y) or layout(x.raw) == layout(y.raw)
+               or (engine.may_copy(x) and engine.may_copy(y)) for x, y in zip(a.leaves, b.leaves))
 
 
 def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:

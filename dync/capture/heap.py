@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import collections
 import types
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 
-ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Size,
-         range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
+ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout, torch.memory_format,
+         torch.Size, range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
+ATOMIC_MODULES = ("typing", "torch._ops", "logging", "re", "abc", "weakref")
 MISSING = object()
 
 
 def is_atom(x: object) -> bool:
-    return isinstance(x, ATOMS) or isinstance(x, torch.Tensor) or type(x).__module__ in ("typing", "torch._ops", "logging", "re", "abc", "weakref")
+    return isinstance(x, ATOMS) or isinstance(x, torch.Tensor) or type(x).__module__ in ATOMIC_MODULES
 
 
 def entries(x: Any) -> Iterator[tuple[Any, Any]]:
@@ -60,7 +62,7 @@ def _slots(cls: type) -> tuple[str, ...]:
 def put(x: Any, key: Any, value: Any) -> None:
     """Writes one place; raises TypeError where that cannot be done."""
     match key:
-        case ("i", i) if not isinstance(x, tuple):
+        case ("i", i) if not issubclass(type(x), tuple):
             x[i] = value
         case ("k", k):
             dict.__setitem__(x, k, value)
@@ -160,7 +162,10 @@ class StaticHeap:
         for n, (x, old, form) in enumerate(zip(self.objects, self.kept, self.forms)):
             if unchanged(x, form):
                 continue
-            new = list(entries(x)) if not (type(x) is dict and "__builtins__" in x) else [(("k", k), v) for k, v in x.items() if not k.startswith("__")]
+            if type(x) is dict and "__builtins__" in x:
+                new = [(("k", k), v) for k, v in x.items() if not k.startswith("__")]
+            else:
+                new = list(entries(x))
             before, after = dict(old), dict(new)
             for key in {**before, **after}:
                 a, b = before.get(key, MISSING), after.get(key, MISSING)

@@ -7,9 +7,11 @@ them back into the live frame and heap. What cannot be written back is marked fi
 from __future__ import annotations
 
 import collections
+import collections.abc
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any
 
 import sympy
 import torch
@@ -82,7 +84,8 @@ class _Walk:
         if id(x) in self.heap.index:
             self.signature.append(("S", self.heap.index[id(x)]))
             return x
-        if is_atom(x) or type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops" or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
+        turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
+        if is_atom(x) or turn or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
             self.signature.append(("A", atom_key(x)))
             return x
         if id(x) in self.seen:
@@ -116,7 +119,8 @@ class _Walk:
             self.signature.append(x.__code__.co_qualname)
         for key, v in places:
             closed = isinstance(x, (set, frozenset, types.FunctionType, types.MethodType))
-            new = self.visit(v, closed and not isinstance(v, types.CellType), f"{where}.{key[-1]}" if key[0] == "a" else f"{where}[{key[-1]!r}]")
+            place = f"{where}.{key[-1]}" if key[0] == "a" else f"{where}[{key[-1]!r}]"
+            new = self.visit(v, closed and not isinstance(v, types.CellType), place)
             if new is not v and self.new is not None:
                 put(x, key, new)
         return x

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 import keyword
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping
+from typing import Any
 
 import torch
 
@@ -53,8 +54,9 @@ class CallSpec:
             for d in per:
                 if d is not None:
                     dims[d[0]] = DimRange(d[0], d[1], d[2])
-        return Signature(self.names, self.args, self.kwargs, tuple(Input(Value(n, types[n]), self.paths[n]) for n in self.tensors), tuple(self.fixed),
-                         tuple(self.params), tuple(dims.values()), self.defaults)
+        inputs = tuple(Input(Value(n, types[n]), self.paths[n]) for n in self.tensors)
+        return Signature(self.names, self.args, self.kwargs, inputs, tuple(self.fixed), tuple(self.params), tuple(dims.values()),
+                         self.defaults)
 
 
 def _forward(model: Any) -> Callable[..., Any]:
@@ -97,7 +99,8 @@ def describe(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_
         spec.args = TupleTree(tuple(tree_of(a, leaf, names[i] if i < len(names) else f"args[{i}]") for i, a in enumerate(args)))
         kw = tuple((k, tree_of(v, leaf, k)) for k, v in kwargs.items())
     except Unrepresentable as e:
-        raise UsageError(f"an example input cannot be taken: {e}; pass tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them") from e
+        raise UsageError(f"an example input cannot be taken: {e}; pass tensors, numbers, strings, "
+                         "and lists, tuples, dicts or dataclasses of them") from e
     spec.kwargs = DictTree(tuple(lit(k) for k, _ in kw), tuple(t for _, t in kw))
     for name, value in declared.items():
         default = attribute(model, name)

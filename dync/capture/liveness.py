@@ -55,7 +55,7 @@ def stores(node: ast.AST | None) -> Names:
 
 @dataclass
 class Liveness:
-    """`after[id(stmt)]`: names live once stmt has run; `head[id(loop)]`: names live at a loop's head; `body[id(list)]`: at a body's start."""
+    """`after[id(stmt)]`: names live once stmt has run; `head[id(loop)]`: live at a loop's head; `body[id(list)]`: at a body's start."""
 
     after: dict[int, Names] = field(default_factory=dict)
     head: dict[int, Names] = field(default_factory=dict)
@@ -140,7 +140,8 @@ class Liveness:
 
 def analyse(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Liveness:
     """Liveness of one function. Names declared global or nonlocal, or used by nested scopes, are live to the end."""
-    nested = [n for n in ast.walk(function) if n is not function and isinstance(n, (ast.FunctionDef, ast.Lambda, ast.AsyncFunctionDef, ast.ClassDef))]
+    scopes = (ast.FunctionDef, ast.Lambda, ast.AsyncFunctionDef, ast.ClassDef)
+    nested = [n for n in ast.walk(function) if n is not function and isinstance(n, scopes)]
     declared = {name for n in ast.walk(function) if isinstance(n, (ast.Global, ast.Nonlocal)) for name in n.names}
     shared = frozenset().union(declared, *(loads(n) | stores(n) for n in nested), *(
         {name for m in ast.walk(n) if isinstance(m, ast.Nonlocal) for name in m.names} for n in nested))

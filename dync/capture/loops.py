@@ -147,7 +147,7 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
     grown = False
     parameters = set(header.positions)
     same_places = {header.image.leaves[n].where for n in parameters}
-    for n, (old, new) in enumerate(zip(header.image.leaves, image.leaves)):
+    for old, new in zip(header.image.leaves, image.leaves):
         if form(old) != form(new):
             return f"{new.where!r} changes its type from turn to turn"
         widened = old.where in same_places

@@ -26,8 +26,11 @@ DOOR = "@dync-engine@"
 """A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
 
 
-ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int__", "__float__", "__hash__", "__length_hint__", "__iter__", "__next__"})
+ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int__", "__float__", "__hash__", "__length_hint__",
+                     "__iter__", "__next__"})
 """Methods that the interpreter calls and whose results it checks."""
+BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod"})
+"""Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ def _can_fork(s: ast.stmt) -> bool:
     if isinstance(s, (ast.Return, ast.Raise, ast.Break, ast.Continue, ast.Pass, ast.Global, ast.Nonlocal, ast.Import, ast.ImportFrom,
                       ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
         return False
-    forking = (ast.Call, ast.Compare, ast.BoolOp, ast.IfExp, ast.Subscript, ast.BinOp, ast.UnaryOp, ast.comprehension, ast.Attribute, ast.AugAssign)
+    forking = (ast.Call, ast.Compare, ast.BoolOp, ast.IfExp, ast.Subscript, ast.BinOp, ast.UnaryOp, ast.comprehension, ast.Attribute,
+               ast.AugAssign)
     return any(isinstance(n, forking) for n in ast.walk(s))
 
 
@@ -106,9 +110,10 @@ class _Inserter(ast.NodeTransformer):
         names = names & live
         constant = self.site(kind, names, live, node)
         names = names - self.declared
-        write = [ast.If(ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())]),
-                        [ast.Assign([ast.Name(n, ast.Store())], ast.Subscript(ast.Name("dync_m", ast.Load()), ast.Constant(n), ast.Load()))], [])
-                 for n in sorted(names)]
+        write: list[ast.stmt] = [
+            ast.If(ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())]),
+                   [ast.Assign([ast.Name(n, ast.Store())], ast.Subscript(ast.Name("dync_m", ast.Load()), ast.Constant(n), ast.Load()))], [])
+            for n in sorted(names)]
         test = ast.NamedExpr(ast.Name("dync_m", ast.Store()), _call(call, constant))
         return self.put(node, ast.If(test, write, []) if write else ast.Expr(_call(call, constant)))
 
@@ -145,38 +150,38 @@ class _Inserter(ast.NodeTransformer):
     def _end(s: ast.stmt) -> ast.stmt:
         return s
 
-    def visit_If(self, s: ast.If) -> ast.stmt:
-        s.test = self.visit(s.test)
-        s.body, s.orelse = self.body(s.body), self.body(s.orelse) if s.orelse else []
-        return s
+    def visit_If(self, node: ast.If) -> ast.stmt:
+        node.test = self.visit(node.test)
+        node.body, node.orelse = self.body(node.body), self.body(node.orelse) if node.orelse else []
+        return node
 
-    def visit_With(self, s: ast.With) -> ast.stmt:
-        s.items = [self.visit(i) for i in s.items]
-        s.body = self.body(s.body)
-        return s
+    def visit_With(self, node: ast.With) -> ast.stmt:
+        node.items = [self.visit(i) for i in node.items]
+        node.body = self.body(node.body)
+        return node
 
-    def visit_Try(self, s: ast.Try) -> ast.stmt:
-        s.body = self.body(s.body)
-        for h in s.handlers:
+    def visit_Try(self, node: ast.Try) -> ast.stmt:
+        node.body = self.body(node.body)
+        for h in node.handlers:
             h.body = self.body(h.body)
-        s.orelse = self.body(s.orelse) if s.orelse else []
-        s.finalbody = self.body(s.finalbody) if s.finalbody else []
-        return s
+        node.orelse = self.body(node.orelse) if node.orelse else []
+        node.finalbody = self.body(node.finalbody) if node.finalbody else []
+        return node
 
-    def visit_Match(self, s: ast.Match) -> ast.stmt:
-        s.subject = self.visit(s.subject)
-        for c in s.cases:
+    def visit_Match(self, node: ast.Match) -> ast.stmt:
+        node.subject = self.visit(node.subject)
+        for c in node.cases:
             c.body = self.body(c.body)
-        return s
+        return node
 
-    def visit_While(self, s: ast.While) -> ast.stmt:
-        return self._loop(s)
+    def visit_While(self, node: ast.While) -> ast.stmt:
+        return self._loop(node)
 
-    def visit_For(self, s: ast.For) -> ast.stmt:
-        s.iter = self.visit(s.iter)
-        return self._loop(s)
+    def visit_For(self, node: ast.For) -> ast.stmt:
+        node.iter = self.visit(node.iter)
+        return self._loop(node)
 
-    def put_expr(self, node: ast.expr, new: ast.expr) -> ast.expr:
+    def put_expr(self, node: ast.expr | ast.stmt, new: ast.expr) -> ast.expr:
         for n in ast.walk(new):
             if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
                 ast.copy_location(n, node)
@@ -189,10 +194,12 @@ class _Inserter(ast.NodeTransformer):
         if isinstance(s, ast.For):
             live = live | stores(s.target)
             s.iter = self.put_expr(s.iter, _call("loop_over", constant, s.iter))
+        assert isinstance(constant.value, int)
         self.loops.append(constant.value)
         self.depth += 1
         head_names = bound & live
-        outside, self.near = self.near, self._near(s.body)[0] | stores(s.target) if isinstance(s, ast.For) else loads(s.test) | stores(s.test)
+        outside = self.near
+        self.near = self._near(s.body)[0] | stores(s.target) if isinstance(s, ast.For) else loads(s.test) | stores(s.test)
         head = self.marked("head", "while" if isinstance(s, ast.While) else "for", head_names, live, s)
         self.depth -= 1
         if isinstance(s, ast.While):
@@ -204,7 +211,8 @@ class _Inserter(ast.NodeTransformer):
                 parts.append(head.test)
                 for n in sorted(head_names - self.declared):
                     value = ast.Subscript(ast.Name("dync_m", ast.Load()), ast.Constant(n), ast.Load())
-                    cond = ast.BoolOp(ast.And(), [ast.Name("dync_m", ast.Load()), ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())])])
+                    given = ast.Compare(ast.Constant(n), [ast.In()], [ast.Name("dync_m", ast.Load())])
+                    cond = ast.BoolOp(ast.And(), [ast.Name("dync_m", ast.Load()), given])
                     parts.append(ast.IfExp(cond, ast.NamedExpr(ast.Name(n, ast.Store()), value), ast.Constant(None)))
             else:
                 parts.append(head.value)
@@ -219,69 +227,71 @@ class _Inserter(ast.NodeTransformer):
         self.near = outside
         self.loops.pop()
         if s.orelse:
-            s.orelse = self.body(s.orelse, first=[self.marked("resume", "resume", bound, self.liveness.before[id(s.orelse[0])], s.orelse[0])])
+            first = s.orelse[0]
+            s.orelse = self.body(s.orelse, first=[self.marked("resume", "resume", bound, self.liveness.before[id(first)], first)])
         return s
 
-    def visit_Return(self, s: ast.Return) -> ast.stmt:
-        value = self.visit(s.value) if s.value is not None else ast.Constant(None)
+    def visit_Return(self, node: ast.Return) -> ast.stmt:
+        value = self.visit(node.value) if node.value is not None else ast.Constant(None)
         if self.answers:  # C code asks, and takes no symbol for an answer: the paths join in the caller
-            s.value = value
-            return s
-        s.value = self.put_expr(s, _call("give", self.site("return", frozenset(), frozenset(), s), value))
-        for n in ast.walk(s.value):
+            node.value = value
+            return node
+        node.value = self.put_expr(node, _call("give", self.site("return", frozenset(), frozenset(), node), value))
+        for n in ast.walk(node.value):
             if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
-                ast.copy_location(n, s)
-        return s
+                ast.copy_location(n, node)
+        return node
 
-    def visit_Call(self, s: ast.Call) -> ast.expr:
-        self.generic_visit(s)
-        if isinstance(s.func, ast.Name) and s.func.id in ("int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum",
-                                                          "divmod"):
-            s.func = self.put_expr(s.func, _call("builtin", s.func))
-        elif isinstance(s.func, ast.Attribute) and s.func.attr == "format" and isinstance(s.func.value, ast.Constant) and isinstance(s.func.value.value, str):
-            return self.put_expr(s, ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [s.func.value, *s.args], s.keywords))
-        elif isinstance(s.func, ast.Attribute) and isinstance(s.func.value, ast.Name) and s.func.value.id in ("math", "np", "numpy"):
-            s.func = self.put_expr(s.func, _call("builtin", s.func))
-        return s
+    def visit_Call(self, node: ast.Call) -> ast.expr:
+        self.generic_visit(node)
+        match node.func:
+            case ast.Name(id=name) if name in BUILTINS:
+                node.func = self.put_expr(node.func, _call("builtin", node.func))
+            case ast.Attribute(value=ast.Constant(value=str()) as template, attr="format"):
+                call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
+                return self.put_expr(node, call)
+            case ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")):
+                node.func = self.put_expr(node.func, _call("builtin", node.func))
+        return node
 
-    def visit_JoinedStr(self, s: ast.JoinedStr) -> ast.expr:
-        self.generic_visit(s)
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
+        self.generic_visit(node)
         parts: list[ast.expr] = []
-        for v in s.values:
+        for v in node.values:
             if isinstance(v, ast.FormattedValue):
                 spec = v.format_spec if v.format_spec is not None else ast.Constant("")
                 parts.append(ast.Tuple([v.value, ast.Constant(v.conversion), spec], ast.Load()))
             else:
                 parts.append(v)
-        return self.put_expr(s, _call("text", *parts))
+        return self.put_expr(node, _call("text", *parts))
 
-    def visit_FormattedValue(self, s: ast.FormattedValue) -> ast.expr:
-        s.value = self.visit(s.value)  # its format is a string of its own and stays as it is
-        return s
+    def visit_FormattedValue(self, node: ast.FormattedValue) -> ast.expr:
+        node.value = self.visit(node.value)  # its format is a string of its own and stays as it is
+        return node
 
-    def visit_IfExp(self, s: ast.IfExp) -> ast.expr:
-        self.generic_visit(s)
-        site = self.site("value", frozenset(), frozenset(), s)
-        return self.put_expr(s, _call("either", site, _call("begin"), s))
+    def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
+        self.generic_visit(node)
+        site = self.site("value", frozenset(), frozenset(), node)
+        return self.put_expr(node, _call("either", site, _call("begin"), node))
 
-    def visit_Compare(self, s: ast.Compare) -> ast.expr:
-        self.generic_visit(s)
-        if len(s.ops) == 1 and isinstance(s.ops[0], (ast.Is, ast.IsNot)) and isinstance(s.comparators[0], ast.Constant) and isinstance(
-                s.comparators[0].value, bool):
-            return self.put_expr(s, _call("is_", s.left, s.comparators[0], ast.Constant(isinstance(s.ops[0], ast.IsNot))))
-        if len(s.ops) == 1 and isinstance(s.ops[0], (ast.In, ast.NotIn)):
-            found = ast.Call(_call("builtin", ast.Constant("in")), [s.left, s.comparators[0]], [])
-            return self.put_expr(s, found if isinstance(s.ops[0], ast.In) else ast.UnaryOp(ast.Not(), found))
-        return s
+    def visit_Compare(self, node: ast.Compare) -> ast.expr:
+        self.generic_visit(node)
+        match node.ops, node.comparators:
+            case [ast.Is() | ast.IsNot() as op], [ast.Constant(value=bool()) as constant]:
+                return self.put_expr(node, _call("is_", node.left, constant, ast.Constant(isinstance(op, ast.IsNot))))
+            case [ast.In() | ast.NotIn() as op], [container]:
+                found = ast.Call(_call("builtin", ast.Constant("in")), [node.left, container], [])
+                return self.put_expr(node, found if isinstance(op, ast.In) else ast.UnaryOp(ast.Not(), found))
+        return node
 
-    def visit_Subscript(self, s: ast.Subscript) -> ast.expr:
-        self.generic_visit(s)
-        if isinstance(s.ctx, ast.Load) and not isinstance(s.slice, (ast.Constant, ast.Slice, ast.Tuple)):
-            return self.put_expr(s, _call("getitem", s.value, s.slice))
-        return s
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        if isinstance(node.ctx, ast.Load) and not isinstance(node.slice, (ast.Constant, ast.Slice, ast.Tuple)):
+            return self.put_expr(node, _call("getitem", node.value, node.slice))
+        return node
 
-    def _opaque(self, s: ast.AST) -> ast.AST:
-        return s
+    def _opaque(self, node: ast.AST) -> ast.AST:
+        return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Lambda = _opaque
     visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _opaque
@@ -334,8 +344,8 @@ def instrument(markers: Markers, source: str, filename: str, codes: set[types.Co
     twins: dict[types.CodeType, types.CodeType] = {}
     for candidate in _all_codes(module):
         for code in wanted:
-            if (candidate.co_name, candidate.co_firstlineno, candidate.co_qualname) == (code.co_name, code.co_firstlineno, code.co_qualname) and (
-                    candidate.co_freevars == code.co_freevars and DOOR in _flat_constants(candidate)):
+            same = all(getattr(candidate, a) == getattr(code, a) for a in ("co_name", "co_firstlineno", "co_qualname", "co_freevars"))
+            if same and DOOR in _flat_constants(candidate):
                 twins[code] = candidate
     return twins
 
@@ -359,7 +369,8 @@ def _flat_constants(code: types.CodeType) -> list[object]:
 
 def bind(code: types.CodeType, engine: object) -> types.CodeType:
     """`code` with every DOOR constant, nested functions included, replaced by the engine itself."""
-    constants = tuple(engine if isinstance(k, str) and k == DOOR else bind(k, engine) if isinstance(k, types.CodeType) else k for k in code.co_consts)
+    constants = tuple(engine if isinstance(k, str) and k == DOOR else bind(k, engine) if isinstance(k, types.CodeType) else k
+                      for k in code.co_consts)
     return code.replace(co_consts=constants)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -25,6 +26,8 @@ class Unrepresentable(Exception):
 
 
 LeafOf = Callable[[Any, str], Any]
+STRUCT_NAMES = frozenset({"count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields"})
+"""What every result tuple of torch has beside its fields."""
 
 
 def class_name(cls: type) -> str:
@@ -42,27 +45,42 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
         if all(isinstance(v, int) for v in x):
             return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
         return TupleTree(tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
-    opaque = None if isinstance(x, torch.Size) else to_opaque(x)
+    opaque = to_opaque(x)
     if opaque is not None:
         return opaque
-    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+    if _is_dataclass(x):
         fields = tuple(f.name for f in dataclasses.fields(x))
         kind = "mapping" if isinstance(x, dict) else "dataclass"
         return RecordTree(kind, class_name(type(x)), fields, tuple(tree_of(getattr(x, f), leaf, _attr(where, f)) for f in fields))
-    if isinstance(x, tuple) and hasattr(x, "_fields"):
-        return RecordTree("namedtuple", class_name(type(x)), tuple(x._fields), tuple(tree_of(v, leaf, _attr(where, f)) for f, v in zip(x._fields, x)))
-    if isinstance(x, tuple) and type(x).__module__ == "torch.return_types":
-        names = [n for n in dir(x) if not n.startswith("_") and n not in ("count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields")]
+    if _is_namedtuple(x):
+        items = tuple(tree_of(v, leaf, _attr(where, f)) for f, v in zip(x._fields, x))
+        return RecordTree("namedtuple", class_name(type(x)), tuple(x._fields), items)
+    if _is_struct(x):
+        names = [n for n in dir(x) if not n.startswith("_") and n not in STRUCT_NAMES]
         order = sorted(names, key=lambda n: next(i for i, v in enumerate(x) if v is getattr(x, n)))
-        return RecordTree("namedtuple", class_name(type(x)), tuple(order), tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+        items = tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x))
+        return RecordTree("namedtuple", class_name(type(x)), tuple(order), items)
     if type(x) in (tuple, list):
         items = tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x))
         return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
     if type(x) in (dict, collections.OrderedDict, collections.defaultdict):
-        if not all(isinstance(k, (str, int, float, bool, type(None))) for k in x):
-            raise Unrepresentable(next(k for k in x if not isinstance(k, (str, int, float, bool, type(None)))), f"a key of {where or 'the dict'}")
+        for k in x:
+            if not isinstance(k, (str, int, float, bool, type(None))):
+                raise Unrepresentable(k, f"a key of {where or 'the dict'}")
         return DictTree(tuple(lit(k) for k in x), tuple(tree_of(v, leaf, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
     raise Unrepresentable(x, where)
+
+
+def _is_dataclass(x: Any) -> bool:
+    return dataclasses.is_dataclass(x) and not isinstance(x, type)
+
+
+def _is_namedtuple(x: Any) -> bool:
+    return isinstance(x, tuple) and hasattr(x, "_fields")
+
+
+def _is_struct(x: Any) -> bool:
+    return isinstance(x, tuple) and type(x).__module__ == "torch.return_types"
 
 
 def _attr(where: str, name: str) -> str:

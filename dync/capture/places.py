@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sysconfig
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
-from typing import Any, Iterator
+from functools import cache
+from typing import Any
 
 import torch
 
@@ -37,7 +38,7 @@ def can_mark(code: types.CodeType) -> bool:
     return (is_user(code) and not is_library(code) or code.co_filename == CONTAINERS) and not code.co_name.startswith("<")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _positions(code: types.CodeType) -> list[tuple[Any, ...]]:
     return list(code.co_positions())
 

@@ -7,10 +7,15 @@ from typing import Any
 
 import sympy
 import torch
-from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensor, UnsupportedFakeTensorException
 from torch._dispatch.python import enable_python_dispatcher
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensor,
+    UnsupportedFakeTensorException,
+)
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.image import SYMBOLIC
@@ -19,14 +24,16 @@ from dync.capture.tape import Event, Op, Val, Weight
 
 aten = torch.ops.aten
 
-QUIET = frozenset({"size", "dim", "ndimension", "stride", "storage_offset", "numel", "nelement", "is_contiguous", "element_size", "is_floating_point",
-                   "is_complex", "get_device", "is_signed", "is_inference", "__hash__", "has_names", "is_shared",
-                   "is_pinned", "result_type", "can_cast", "promote_types", "is_tensor", "get_default_dtype", "is_same_size", "broadcast_shapes"})
+QUIET = frozenset({"size", "dim", "ndimension", "stride", "storage_offset", "numel", "nelement", "is_contiguous", "element_size",
+                   "is_floating_point", "is_complex", "get_device", "is_signed", "is_inference", "__hash__", "has_names", "is_shared",
+                   "is_pinned", "result_type", "can_cast", "promote_types", "is_tensor", "get_default_dtype", "is_same_size",
+                   "broadcast_shapes"})
 """Questions about a tensor's form: they compute nothing."""
 COMPUTING_GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
-RESHAPING = frozenset({"unsqueeze_", "squeeze_", "t_", "transpose_", "resize_", "resize_as_", "set_", "swapaxes_", "swapdims_", "swap_tensors", "rename_"})
-OUTSIDE = {"numpy": "a numpy array", "__array__": "a numpy array", "data_ptr": "an address", "__reduce_ex__": "a pickle", "untyped_storage": "its storage",
-           "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
+RESHAPING = frozenset({"unsqueeze_", "squeeze_", "t_", "transpose_", "resize_", "resize_as_", "set_", "swapaxes_", "swapdims_",
+                       "swap_tensors", "rename_"})
+OUTSIDE = {"numpy": "a numpy array", "__array__": "a numpy array", "data_ptr": "an address", "__reduce_ex__": "a pickle",
+           "untyped_storage": "its storage", "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
 
 
 class Use:
@@ -90,7 +97,8 @@ class Recorder:
         if name in ("backward", "requires_grad_"):
             if name == "requires_grad_":
                 return args[0]
-            engine.refuse("DY203", "a backward pass inside forward", "programs are compiled for inference", "compute it outside the compiled model")
+            engine.refuse("DY203", "a backward pass inside forward", "programs are compiled for inference",
+                          "compute it outside the compiled model")
         special = SPECIAL.get(name)
         if special is not None:
             done = special(self, func, args, kwargs)
@@ -118,7 +126,8 @@ class Recorder:
         try:
             result = self.attempt(func, args, kwargs)
         except (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException) as e:
-            engine.refuse("DY204", f"`{name}` cannot be traced: {str(e).splitlines()[0][:120]}", "its result's form depends on data in a way torch does not describe",
+            engine.refuse("DY204", f"`{name}` cannot be traced: {str(e).splitlines()[0][:120]}",
+                          "its result's form depends on data in a way torch does not describe",
                           "write it with nonzero, boolean masks or where")
         except Exception as e:  # the user's own error on this path: it is logged and raised again on replay
             if isinstance(e, TypeError) and "Sym" in str(e):  # torch's C++ wants the number itself
@@ -209,7 +218,7 @@ class Recorder:
         args, kwargs = tree_map(real, op.args, is_leaf=leaf), tree_map(real, op.kwargs, is_leaf=leaf)
         if any(f is None for f in found):
             return None
-        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
             out = op.target(*args, **kwargs)
         engine.folded[source.fake.untyped_storage()._cdata] = op.span
         return out if op.single else tree_flatten(out)[0][op.outs.index(source)]
@@ -279,7 +288,7 @@ class Recorder:
                         engine.start_over(engine.folded[storage])
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
         self.append(func, args, kwargs, vals, single, effect)
-        for o, val in zip(outs, vals):
+        for val in vals:
             if val is not None:
                 engine.bind_sizes(val)
 
@@ -305,7 +314,8 @@ class Recorder:
         return x
 
 
-EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default, aten.new_empty_strided.default})
+EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
+                   aten.new_empty_strided.default})
 KEEP = frozenset({aten.unique_consecutive.default})
 NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
 
@@ -355,8 +365,9 @@ def _tolist(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     if isinstance(n, torch.SymInt):
         n = recorder.engine.known_int(n)
         if n is None:
-            recorder.engine.refuse("DY206", "`tolist` of a tensor whose length depends on data", "a Python list's length must be fixed at capture",
-                                   "keep it a tensor, or loop over `range(x.shape[0])`")
+            return recorder.engine.refuse("DY206", "`tolist` of a tensor whose length depends on data",
+                                          "a Python list's length must be fixed at capture",
+                                          "keep it a tensor, or loop over `range(x.shape[0])`")
     return [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
 
 
@@ -381,7 +392,9 @@ def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     given = index if type(index) is tuple else (index,)
     parts = [recorder.item(p) if _is_number_tensor(p) else _bounds(recorder, p) if isinstance(p, slice) else p for p in given]
     if not any(isinstance(p, torch.SymInt) for p in parts):
-        return NotImplemented if all(map(operator.is_, parts, given)) else recorder.event(function_name(func), func, (x, tuple(parts), *args[2:]), kwargs)
+        if all(map(operator.is_, parts, given)):
+            return NotImplemented
+        return recorder.event(function_name(func), func, (x, tuple(parts), *args[2:]), kwargs)
     taken = sum(p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 0 if p is None or p is Ellipsis else 1 for p in parts)
     dim, selects, rest = 0, [], []
     for p in parts:
@@ -430,10 +443,11 @@ def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
         return NotImplemented
     dtype = kwargs.get("dtype")
     if dtype is None:
-        kinds = {"float" if isinstance(v, (float, torch.SymFloat)) else "bool" if isinstance(v, (bool, torch.SymBool)) else "int" for v in flat
-                 if not isinstance(v, torch.Tensor)}
+        kinds = {"float" if isinstance(v, (float, torch.SymFloat)) else "bool" if isinstance(v, (bool, torch.SymBool)) else "int"
+                 for v in flat if not isinstance(v, torch.Tensor)}
         tensors = [v.dtype for v in flat if isinstance(v, torch.Tensor)]
-        dtype = torch.get_default_dtype() if "float" in kinds else torch.bool if kinds == {"bool"} else tensors[0] if tensors else torch.int64
+        rest = torch.bool if kinds == {"bool"} else tensors[0] if tensors else torch.int64
+        dtype = torch.get_default_dtype() if "float" in kinds else rest
 
     def build(x: Any) -> torch.Tensor:
         if isinstance(x, (list, tuple)):
@@ -447,8 +461,9 @@ def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return build(args[0])
 
 
-SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int), "__float__": _number(float),
-           "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains, "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor}
+SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
+           "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
+           "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import builtins
 import contextlib
 import linecache
+import logging
 import random
 import sys
 import types
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -35,6 +37,8 @@ from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, ObjectType, Ref, ScalarType, Span, Value, lit
 
 MAX_RESTARTS = 300
+FAKE_LOG = "torch._subclasses.fake_tensor"
+"""Where torch reports every operation that fails on fakes, also where the failure is the model's own or becomes a diagnostic."""
 
 
 def user_modules(model: Any) -> list[dict[str, Any]]:
@@ -56,7 +60,8 @@ def user_modules(model: Any) -> list[dict[str, Any]]:
 class Session:
     """The state of one capture."""
 
-    def __init__(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, params: Mapping[str, Any] | None, joins: bool) -> None:
+    def __init__(self, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any, params: Mapping[str, Any] | None,
+                 joins: bool) -> None:
         self.model, self.args, self.kwargs = model, args, kwargs
         self.spec = describe(model, args, kwargs, dynamic_shapes, params)
         self.heap = StaticHeap([model, *args, *kwargs.values()], user_modules(model))
@@ -86,11 +91,13 @@ class Session:
                     except Restart:
                         engine.restarts += 1
                 else:
-                    raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state", "report this model"))
+                    raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state",
+                                                  "report this model"))
                 return self.program(records[0])
         except Diverged as error:
-            raise CaptureError(Diagnostic("DY900", engine.span(), str(error), "the model's code did not do the same thing when it was run again",
-                                          "remove what makes it differ from run to run (time, random numbers outside torch, files)")) from error
+            raise CaptureError(Diagnostic(
+                "DY900", engine.span(), str(error), "the model's code did not do the same thing when it was run again",
+                "remove what makes it differ from run to run (time, random numbers outside torch, files)")) from error
         finally:
             engine.unmark()
             engine.finished = True
@@ -159,8 +166,8 @@ class Session:
             self.engine.refuse("DY401", f"`{slot_name}` is {'None' if value is None else 'absent'} at first and written by forward",
                                "later calls would start from another structure", "give it its first value in __init__, or return it")
         else:
-            self.engine.refuse("DY402", f"`{slot_name}`, a {type(value).__name__}, is written by forward", "its structure would have to be carried from call to call",
-                               "keep a tensor or a number there, or return it")
+            self.engine.refuse("DY402", f"`{slot_name}`, a {type(value).__name__}, is written by forward",
+                               "its structure would have to be carried from call to call", "keep a tensor or a number there, or return it")
 
     # ---- running the model -----------------------------------------------------------------------------------------------
 
@@ -231,7 +238,8 @@ class Session:
             try:
                 found.append((slot.name, tree_of(value if value is not MISSING else None, self.leaf)))
             except Unrepresentable as e:
-                self.engine.refuse("DY402", f"`{slot.name}` is given {e}", "it cannot be carried from call to call", "keep a tensor or a number there")
+                self.engine.refuse("DY402", f"`{slot.name}` is given {e}", "it cannot be carried from call to call",
+                                   "keep a tensor or a number there")
         return tuple(found)
 
     def return_span(self) -> Span:
@@ -252,8 +260,9 @@ class Session:
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
             if engine.rec is engine.records[0]:
-                raise CaptureError(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
-                                              "check that the model runs in eager on such inputs")) from error
+                raise CaptureError(Diagnostic(
+                    "DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
+                    "check that the model runs in eager on such inputs")) from error
             # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
             message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
             self.traps.append(f"trap {message}")
@@ -262,7 +271,8 @@ class Session:
         try:
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
         except Unrepresentable as e:
-            raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers")) from error
+            raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time",
+                                          "raise it with text and numbers")) from error
         self.end(RaiseExit(class_name(type(error)), args, self.writes(), span))
 
     def missing_attribute(self, module: nn.Module, name: str) -> None:
@@ -271,7 +281,8 @@ class Session:
         found = self.slots.get((n, ("a", name))) if n is not None else None
         if found is not None:
             self.engine.refuse("DY401", f"`{found[0].name}` is None or absent at first, read, and written by forward",
-                               "later calls would start from another structure", "give it a tensor or number in __init__, or pass it in and return it")
+                               "later calls would start from another structure",
+                               "give it a tensor or number in __init__, or pass it in and return it")
 
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
@@ -279,7 +290,8 @@ class Session:
         dims = {s.node.expr: name for name, s in self.symbols.items()}
         used = {val.name: value_type(val.fake, dims) for val in self.labels if val.kind == "tensor"}
         name = type(self.model).__name__ if isinstance(self.model, nn.Module) else getattr(self.model, "__name__", "model")
-        files = {op.span.file for rec in self.engine.records for op in rec.ops} | {getattr(rec.exit, "span", UNKNOWN).file for rec in self.engine.records}
+        files = {op.span.file for rec in self.engine.records for op in rec.ops}
+        files |= {getattr(rec.exit, "span", UNKNOWN).file for rec in self.engine.records}
         sources = {f: "".join(linecache.getlines(f)) for f in files if linecache.getlines(f)}
         slots = [slot for slot, _ in self.slots.values()]
         program = emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, slots, self.labels, sources)  # type: ignore[arg-type]
@@ -315,13 +327,16 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
         setattr(owner, name, new)
 
     def to_float(node: Any) -> Any:
-        return FloatNode(Expr("float", (node.expr,), "float"), engine) if node.shape_env is engine.shape_env and not node.is_float() else original_float(node)
+        ours = node.shape_env is engine.shape_env and not node.is_float()
+        return FloatNode(Expr("float", (node.expr,), "float"), engine) if ours else original_float(node)
 
     def true_divide(node: Any, other: Any) -> Any:
         return FloatNode(Expr("truediv", (node.expr, other.expr), "float"), engine)
 
     def power(a: Any, b: Any) -> Any:
-        return torch.SymFloat(FloatNode(Expr("pow", (scalar_of(a), scalar_of(b)), "float"), engine)) if isinstance(b, (int, float, *SYMBOLIC)) else NotImplemented
+        if not isinstance(b, (int, float, *SYMBOLIC)):
+            return NotImplemented
+        return torch.SymFloat(FloatNode(Expr("pow", (scalar_of(a), scalar_of(b)), "float"), engine))
 
     def textual(cls: type, name: str) -> Any:
         original = getattr(cls, name)
@@ -353,7 +368,9 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     original_float = SymNode.sym_float
     patch(SymNode, "sym_float", to_float)
     patch(SymNode, "int_truediv", true_divide)
-    for owner, names in ((random, ("random", "randint", "uniform", "choice", "gauss", "shuffle", "sample", "randrange")), (torch, ("manual_seed", "seed"))):
+    patch(logging.getLogger(FAKE_LOG), "disabled", True)
+    draws = ("random", "randint", "uniform", "choice", "gauss", "shuffle", "sample", "randrange")
+    for owner, names in ((random, draws), (torch, ("manual_seed", "seed"))):
         for name in names:
             patch(owner, name, _refused(engine, f"{owner.__name__}.{name}"))
     try:
@@ -368,8 +385,7 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
 
 def _refused(engine: Engine, name: str) -> Any:
     def refuse(*_: Any, **__: Any) -> Any:
-        engine.refuse("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture", "draw with torch.rand and friends, and seed outside the model")
+        engine.refuse("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture",
+                      "draw with torch.rand and friends, and seed outside the model")
 
     return refuse
-
-

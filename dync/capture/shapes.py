@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import sympy
 import torch
@@ -48,8 +48,9 @@ class PathShapeEnv(ShapeEnv):
                 return truth
             if isinstance(fact, sympy.Basic) and isinstance(expr, BOOLEANS) and fact == sympy.Not(expr):
                 return not truth
-        substitution, ranges = learn(facts, {s: self.var_to_range[s] for s in expr.free_symbols if s in self.var_to_range}, self.var_to_range)
-        reduced = expr.xreplace(substitution) if substitution else expr
+        every: dict[Any, Any] = self.var_to_range
+        substitution, ranges = learn(facts, {s: every[s] for s in expr.free_symbols if s in every}, every)
+        reduced = cast(Any, expr.xreplace(substitution) if substitution else expr)
         if reduced in (sympy.true, sympy.false):
             return bool(reduced)
         if isinstance(reduced, sympy.Integer):
@@ -57,7 +58,7 @@ class PathShapeEnv(ShapeEnv):
         if reduced != expr and (reduced, True) in facts:
             return True
         try:
-            bounds = bound_sympy(reduced, ranges)
+            bounds = bound_sympy(cast(sympy.Expr, reduced), ranges)
         except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
             return None
         if bounds.is_singleton():
@@ -75,26 +76,30 @@ class PathShapeEnv(ShapeEnv):
             found = self.engine.concretise_int(orig_expr)
         return sympy.sympify(found)
 
-    def guard_or_defer_runtime_assert(self, orig_expr: Any, msg: str, fx_node: Any = None) -> bool:
+    # torch wraps these in caches of its own; here the answers change with the path.
+
+    def guard_or_defer_runtime_assert(  # pyright: ignore[reportIncompatibleVariableOverride]
+            self, orig_expr: Any, msg: str, fx_node: Any = None) -> bool:
         return self.engine.expect(orig_expr)
 
-    def _maybe_evaluate_static(self, expr: Any, **_: Any) -> Any:
+    def _maybe_evaluate_static(self, expr: Any, **_: Any) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         found = self.known(expr)
         return None if found is None else sympy.sympify(found)
 
-    def constrain_symbol_range(self, s: sympy.Symbol, compiler_min: int, compiler_max: int) -> None:
+    def constrain_symbol_range(  # pyright: ignore[reportIncompatibleVariableOverride]
+            self, s: sympy.Symbol, compiler_min: int, compiler_max: int) -> None:
         self.bound(s, compiler_min, compiler_max if compiler_max < 2**62 else None)
 
-    def replace(self, expr: Any) -> Any:
+    def replace(self, expr: Any) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return expr
 
-    def simplify(self, expr: Any, size_oblivious: bool = False) -> Any:
+    def simplify(self, expr: Any, size_oblivious: bool = False) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
         return expr
 
     def _set_replacement(self, *_: Any, **__: Any) -> None:
         return None
 
-    def _maybe_guard_rel(self, *_: Any, **__: Any) -> None:
+    def _maybe_guard_rel(self, *_: Any, **__: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         return None
 
 
@@ -103,7 +108,7 @@ def _difference(expr: Any, ranges: dict[Any, Any]) -> bool | None:
     if not isinstance(expr, sympy.core.relational.Relational):
         return None
     try:
-        d = bound_sympy(expr.lhs - expr.rhs, ranges)
+        d = bound_sympy(cast(Any, expr.lhs) - cast(Any, expr.rhs), ranges)
     except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
         return None
     low, high = d.lower, d.upper
@@ -132,7 +137,7 @@ def learn(facts: Facts, ranges: dict[Any, Any], every: dict[Any, Any]) -> tuple[
     for fact, truth in facts:
         if not isinstance(fact, sympy.core.relational.Relational):
             continue
-        rel = fact if truth else sympy.Not(fact)
+        rel = cast(Any, fact if truth else sympy.Not(fact))
         left, right = rel.lhs, rel.rhs
         if isinstance(right, sympy.Symbol) and right.is_integer and left.is_number:
             rel, left, right = rel.reversed, right, left

@@ -108,7 +108,8 @@ class RaiseExit:
 class Rec:
     """A block under construction. `above` is the nearest record that surely ran before (for facts and visibility)."""
 
-    __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending", "released", "items", "header")
+    __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending",
+                 "released", "items", "header")
 
     def __init__(self, uid: int, above: Rec | None, span: Span = UNKNOWN) -> None:
         self.uid = uid

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.heap import StaticHeap, place_name
 from dync.capture.tape import Weight
@@ -53,7 +54,7 @@ class Weights:
 
         if not isinstance(t, torch.Tensor) or isinstance(t, FakeTensor):
             return t
-        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
             key = identity(t)
             name = self.names.get(key)
             if name is None:

@@ -20,7 +20,7 @@ def _infix(function: Callable[..., Any], sign: str) -> ScalarOp:
 
 
 def _call(function: Callable[..., Any], name: str, arity: int = 1) -> ScalarOp:
-    return ScalarOp(function, f"{name}({', '.join('{%d}' % i for i in range(arity))})")
+    return ScalarOp(function, f"{name}({', '.join(f'{{{i}}}' for i in range(arity))})")
 
 
 SCALAR_OPS: dict[str, ScalarOp] = {
@@ -38,7 +38,8 @@ SCALAR_OPS: dict[str, ScalarOp] = {
     "select": ScalarOp(lambda c, a, b: a if c else b, "({1} if {0} else {2})"),
     **{f"math.{n}": _call(getattr(math, n), f"math.{n}") for n in (
         "sqrt", "exp", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh",
-        "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "fabs", "isnan", "isinf", "isfinite", "erf", "erfc", "gamma", "lgamma", "degrees", "radians")},
+        "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "fabs", "isnan", "isinf", "isfinite", "erf", "erfc", "gamma", "lgamma",
+        "degrees", "radians")},
     **{f"math.{n}": _call(getattr(math, n), f"math.{n}", 2) for n in ("pow", "atan2", "fmod", "hypot", "copysign", "remainder")},
 }
 """Comparisons whose margin |a - b| says how near a decision was to flipping."""

@@ -37,7 +37,7 @@ class Engine:
     """
 
     def __init__(self, entry: KernelEntry, members: Mapping[str, Any], weights: Weights, threads: int) -> None:
-        self._open = lambda member: _Model(bytes(members[member]), entry.settings[member], weights, threads)
+        self._open: Callable[[str], _Model] = lambda member: _Model(bytes(members[member]), entry.settings[member], weights, threads)
         self._plain = self._open(MODEL)
         self._tracing: _Model | None = None
 
@@ -96,9 +96,10 @@ class _Model:
         return self._endings[0 if self._one else int(found[EXIT])](found, give)
 
     def trace(self, found: Mapping[str, Any]) -> Trace:
-        path = tuple(self.convention.blocks[i] for i in found[PATH].tolist())
+        taken: list[int] = found[PATH].tolist()
+        path = tuple(self.convention.blocks[i] for i in taken)
         asked = [self._asked[b] for b in path if b in self._asked]
-        records = []
+        records: list[DecisionRecord] = []
         for one, value, margin in zip(asked, found[VALUES].tolist(), found[MARGINS].tolist(), strict=True):
             said = one.decision
             gap = None if said.left is None or said.right is None else margin

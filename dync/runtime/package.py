@@ -37,9 +37,9 @@ class KernelEntry:
 class Package:
     """flow: the control flow. kernels: block name → how its kernel is loaded, for every block that has one.
 
-    members: "blocks/<key>/<file>", or "host/<file>" of an engine → bytes or a memory view. weights: each tensor once, as torch tensors, numpy arrays, or
-    dync.runtime.weights.Raw. report: what the compilation did, JSON-able. meta: target, versions and the like, JSON-able.
-    sources: the user's files that spans point into. coverage: what verification proved, JSON-able.
+    members: "blocks/<key>/<file>", or "host/<file>" of an engine → bytes or a memory view. weights: each tensor once, as torch
+    tensors, numpy arrays, or dync.runtime.weights.Raw. report: what the compilation did, JSON-able. meta: target, versions and the
+    like, JSON-able. sources: the user's files that spans point into. coverage: what verification proved, JSON-able.
     """
 
     flow: Flow

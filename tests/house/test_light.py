@@ -1,6 +1,5 @@
 """`import dync` and `dync --help` are quick and load neither torch nor a compiler."""
 
-import resource
 import subprocess
 import sys
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from dync.capture import capture
 from dync.ir.interpret import interpret
 from dync.ir.verify import verify

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from dync.capture import capture
 from dync.ir.interpret import interpret
 from dync.ir.verify import verify
@@ -13,11 +14,12 @@ TOKENS = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
 MODELS = {
     "Mixtral": {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2, "num_local_experts": 4, "num_experts_per_tok": 2},
     "Olmoe": {**SMALL, "intermediate_size": 48, "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2},
-    "Qwen2Moe": {**SMALL, "intermediate_size": 48, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 24, "num_key_value_heads": 2,
-                 "num_experts": 4, "num_experts_per_tok": 2},
+    "Qwen2Moe": {**SMALL, "intermediate_size": 48, "moe_intermediate_size": 24, "shared_expert_intermediate_size": 24,
+                 "num_key_value_heads": 2, "num_experts": 4, "num_experts_per_tok": 2},
     "GptOss": {**SMALL, "intermediate_size": 32, "num_key_value_heads": 2, "head_dim": 8, "num_local_experts": 4, "num_experts_per_tok": 2},
-    "DeepseekV3": {**SMALL, "intermediate_size": 48, "moe_intermediate_size": 24, "num_key_value_heads": 4, "n_routed_experts": 4, "n_group": 2,
-                   "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "kv_lora_rank": 8, "q_lora_rank": 16,
+    "DeepseekV3": {**SMALL, "intermediate_size": 48, "moe_intermediate_size": 24, "num_key_value_heads": 4, "n_routed_experts": 4,
+                   "n_group": 2, "topk_group": 1, "num_experts_per_tok": 2, "first_k_dense_replace": 1, "kv_lora_rank": 8,
+                   "q_lora_rank": 16,
                    "qk_rope_head_dim": 8, "v_head_dim": 8, "qk_nope_head_dim": 8},
 }
 
