@@ -16,6 +16,7 @@ from benchmarks.result import Result, cell, markdown
 BENCHES = {
     "capture-growth": "benchmarks.capture_growth",
     "early-exits": "benchmarks.early_exits",
+    "engine-host": "benchmarks.engine_host",
     "host-overhead": "benchmarks.host_overhead",
     "zoo": "benchmarks.zoo",
 }
