@@ -75,6 +75,16 @@ class Places:
     def index(self, t: Builder) -> Val:
         return t.concat([t.unsqueeze(i, -1) for i in self.picked], -1)
 
+    def linear(self, t: Builder, x: Val) -> Val:
+        """The picked places as row numbers of x with its indexed dims flattened."""
+        total: Val | None = None
+        for dim, picked in zip(self.dims, self.picked, strict=True):
+            size = t.ints([t.size(x, dim)])
+            positive = t.where(t.op("Less", picked, t.const(0, "int64")), t.op("Add", picked, size), picked)
+            total = positive if total is None else t.op("Add", t.op("Mul", total, size), positive)
+        assert total is not None
+        return t.flat(total)
+
     def order(self) -> list[int]:
         """The picked dims sit at self.before among the rest: where each result dim is in [picked..., rest...]."""
         rest = [self.rank + i for i in range(len(self.rest))]
@@ -114,8 +124,20 @@ def index_put(t: Builder, x: Val, indices: Sequence[Val | None], values: Val, ac
     wide = t.expand(values, t.concat(parts, 0))
     order = places.order()
     wide = t.transpose(Val(wide.name, wide.dtype, (None,) * len(order)), [order.index(i) for i in range(len(order))])
-    written = t.op("ScatterND", moved, index, wide, reduction="add" if accumulate else None)
+    if accumulate:
+        rest = [t.size(x, d) for d in places.rest]
+        flat = accumulated(t, t.reshape(moved, [-1, *rest]), places.linear(t, x), t.reshape(wide, [-1, *rest]), "add")
+        written = t.reshape(flat, [t.size(x, d) for d in places.front])
+    else:
+        written = t.op("ScatterND", moved, index, wide)
     return t.transpose(Val(written.name, x.dtype, (None,) * x.rank), [places.front.index(d) for d in range(x.rank)])
+
+
+def accumulated(t: Builder, x: Val, rows: Val, updates: Val, reduction: str) -> Val:
+    """x with `updates` reduced into the rows that `rows` names, repeated ones included. ONNX Runtime's ScatterND splits the updates
+    over threads and loses some where two name one row; its ScatterElements takes them one after another."""
+    column = t.expand(t.reshape(rows, [-1, *[1] * (x.rank - 1)]), t.shape_of(updates))
+    return t.op("ScatterElements", x, column, updates, axis=0, reduction=reduction)
 
 
 def index_select(t: Builder, x: Val, dim: int, index: Val) -> Val:
@@ -153,7 +175,8 @@ def written_along(t: Builder, x: Val, dim: int, index: Val, source: Val, reducti
     source = t.cast(source, x.dtype)
     source = source if source.rank == x.rank else t.reshape(source, [1] * (x.rank - source.rank) + t.sizes(source))
     moved, column, front = along(t, x, dim, index)
-    result = t.op("ScatterND", moved, column, t.transpose(source, front), reduction=reduction)
+    updates = t.transpose(source, front)
+    result = accumulated(t, moved, column, updates, reduction) if reduction else t.op("ScatterND", moved, column, updates)
     return t.transpose(Val(result.name, x.dtype, moved.shape), [front.index(d) for d in range(x.rank)])
 
 

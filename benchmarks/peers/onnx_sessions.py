@@ -12,6 +12,8 @@ import onnxruntime
 import torch
 from torch import nn
 
+from dync.runtime.loaders.onnxruntime import session_options
+
 
 def session(module: nn.Module, args: tuple[torch.Tensor, ...], threads: int) -> Callable[..., list[np.ndarray]]:
     """One optimised session of `module`: numpy arrays in, a list of numpy arrays out."""
@@ -22,8 +24,7 @@ def session(module: nn.Module, args: tuple[torch.Tensor, ...], threads: int) -> 
         program = torch.onnx.export(module.eval(), args, dynamo=True, verbose=False)
     assert program is not None
     program.save(buffer)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options = session_options(onnxruntime, threads)
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     one = onnxruntime.InferenceSession(buffer.getvalue(), options, providers=["CPUExecutionProvider"])
     names = [i.name for i in one.get_inputs()]

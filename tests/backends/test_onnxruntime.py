@@ -15,6 +15,7 @@ from dync.backends.check import check, open_code
 from dync.backends.onnx.registry import Unsupported, plan
 from dync.backends.onnx.translate import translate
 from dync.errors import BackendError
+from dync.runtime.loaders.onnxruntime import session_options
 
 pytest.importorskip("onnxruntime")
 pytest.importorskip("onnx")
@@ -69,7 +70,7 @@ def test_batch_norm_folds_when_the_model_is_loaded(tmp_path):
     import onnxruntime as ort
 
     case, code = CASES["conv-bn-relu"], compiled("conv-bn-relu")
-    options = ort.SessionOptions()
+    options = session_options(ort, 1)
     options.log_severity_level = 4
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     values = {n: case.weights[weight].numpy() for n, weight in code.settings["initializers"].items()}
@@ -166,7 +167,7 @@ def test_duplicate_places_accumulate_with_threads():
         lambda x, i, y: (x.index_add(0, i, y), x.index_put((i,), y, accumulate=True)),
         {"x": "float64[4, 64]", "i": "int64[20000]", "y": "float64[20000, 64]"},
     )
-    run = open_code(k, OnnxRuntime().compile(k, Target()))
+    run = open_code(k, OnnxRuntime().compile(k, Target()), threads=4)
     x, i, y = torch.zeros(4, 64, dtype=torch.float64), torch.randint(0, 4, (20000,)), torch.ones(20000, 64, dtype=torch.float64)
     for result in run([x, i, y]):
         torch.testing.assert_close(result, x.index_add(0, i, y))

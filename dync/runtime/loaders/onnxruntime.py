@@ -47,12 +47,7 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
 
 def session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int) -> tuple[Any, list[Any]]:
     """The model opened on the CPU, and what must stay alive with it. Raises BackendError when ONNX Runtime refuses it."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if _shared_pool(ort, threads):
-        options.use_per_session_threads = False
-    else:
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options = session_options(ort, threads)
     arrays = [_array(tensor) for tensor in initializers.values()]
     values = [_value(ort, a, t) for a, t in zip(arrays, initializers.values(), strict=True)]
     if values:
@@ -62,6 +57,17 @@ def session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: in
         return session, [arrays, values]
     except Exception as error:  # ONNX Runtime's exception classes share no root
         raise BackendError(f"ONNX Runtime cannot load the block: {str(error).splitlines()[0]}") from error
+
+
+def session_options(ort: Any, threads: int) -> Any:
+    """Options for a session in this process: threads of its own, or the shared pool's once there is one."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if _shared_pool(ort, threads):
+        options.use_per_session_threads = False
+    else:
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    return options
 
 
 def _shared_pool(ort: Any, threads: int) -> bool:
