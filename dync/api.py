@@ -53,7 +53,7 @@ def compile(
 
     Raises UsageError for unknown names, CaptureError for constructs that cannot be captured, and, under `strict`, BackendError
     for a block that the chosen backend does not take. Otherwise such a block goes to the next backend, with the reason in `.report`.
-    host: "python", "onnx" (HostError where it cannot carry the program), or "auto", which measures both on the example and keeps the faster.
+    host: "python", "onnx" (HostError where it cannot carry the program), or "auto", which measures both on the example.
     """
     options = CompileOptions.parse(target, backend, host, passes, batching, strict)
     return compile_with(options, model_or_program, args, kwargs, dynamic_shapes, params)

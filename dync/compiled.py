@@ -38,7 +38,8 @@ class Compiled(Runtime):
         if Path(path).suffix != ".onnx":
             return super().save(path)
         if self.package.engine is None:
-            raise HostError(f"cannot write {Path(path).name}: compiled with the {self.package.meta['host']} host; compile with host \"onnx\"")
+            host = self.package.meta["host"]
+            raise HostError(f"cannot write {Path(path).name}: compiled with the {host} host; compile with host \"onnx\"")
         from dync.whole import plain_model
 
         write_file(Path(path), plain_model(self.package))

@@ -52,7 +52,9 @@ def _written_and_shared(program: Program) -> Declined | None:
         for name in block.flow.mutates:
             shown = sorted(n for n in behind - {name} if found.get(n, frozenset()) & found.get(name, frozenset()))
             if shown:
-                return Declined(f"a write in place to {name} may show in {shown[0]}, and values of an engine share no memory", block.flow.span)
+                return Declined(
+                    f"a write in place to {name} may show in {shown[0]}, and values of an engine share no memory", block.flow.span
+                )
     return None
 
 

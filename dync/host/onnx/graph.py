@@ -24,7 +24,7 @@ class Type(NamedTuple):
 
 
 class TooDeep(Exception):
-    """A graph nested deeper than protobuf reads, at `block`; `outward` is a block further out in the same loop, behind which it may stand."""
+    """A graph nested deeper than protobuf reads, at `block`, which may stand behind `outward` instead, further out in the same loop."""
 
     def __init__(self, block: str = "", outward: str = "") -> None:
         super().__init__(block)

@@ -12,8 +12,23 @@ from dync.host.onnx import convention
 from dync.host.onnx.convention import Asked, Convention, ExitRecord, Port
 from dync.host.onnx.graph import ENUM, IR_VERSION, NESTING, Scope, TooDeep, Type, Whole
 from dync.host.onnx.plan import Plan, moved_out, plan
-from dync.host.onnx.walk import END, TRACE, BlockModel, Walk, type_of
-from dync.ir.flow import Branch, DictTree, Flow, FlowBlock, Leaf, ListTree, Raise, RecordTree, Return, Switch, Tree, TupleTree, exit_operands, leaves
+from dync.host.onnx.walk import TRACE, BlockModel, Walk, type_of
+from dync.ir.flow import (
+    Branch,
+    DictTree,
+    Flow,
+    FlowBlock,
+    Leaf,
+    ListTree,
+    Raise,
+    RecordTree,
+    Return,
+    Switch,
+    Tree,
+    TupleTree,
+    exit_operands,
+    leaves,
+)
 from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
 
 TEXT_OPS = {"print": "prints", "format": "makes text of numbers", "str": "makes text of numbers", "repr": "makes text of numbers"}
@@ -182,7 +197,8 @@ class _Export:
 
         infos = []
         for value in self.inputs:
-            dims = [d if isinstance(d, int) or d.isidentifier() else None for d in value.type.shape] if isinstance(value.type, TensorType) else []
+            shape = value.type.shape if isinstance(value.type, TensorType) else ()
+            dims = [d if isinstance(d, int) or d.isidentifier() else None for d in shape]
             infos.append(helper.make_tensor_value_info(names[value.name], ENUM[self.types[value.name].dtype], dims))
         return infos
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dync.host.onnx.convention import EXIT, MARGINS, PATH, VALUES
-from dync.host.onnx.graph import NESTING, Scope, TooDeep, Type, Whole
+from dync.host.onnx.convention import MARGINS, PATH, VALUES
+from dync.host.onnx.graph import NESTING, Scope, TooDeep, Type
 from dync.host.onnx.plan import Plan
 from dync.ir.flow import Branch, Decision, Edge, FlowBlock, Jump, Raise, Return, Switch
 from dync.ir.types import Operand, Ref, ScalarType, TensorType, ValueType
@@ -323,12 +323,14 @@ def _packed(columns: Iterable[tuple[tuple[str | None, ...], Type]]) -> tuple[lis
     slots: list[tuple[list[str | None], Type]] = []
     places: list[int] = []
     for column, type in columns:
-        for place, (names, kind) in enumerate(slots):
-            if kind == type and all(a is None or b is None or a == b for a, b in zip(names, column, strict=True)):
-                names[:] = [a if b is None else b for a, b in zip(names, column, strict=True)]
-                break
-        else:
-            place = len(slots)
-            slots.append((list(column), type))
+        place = next((i for i, (names, kind) in enumerate(slots) if kind == type and _agree(names, column)), len(slots))
+        if place == len(slots):
+            slots.append(([None] * len(column), type))
+        names = slots[place][0]
+        names[:] = [a if b is None else b for a, b in zip(names, column, strict=True)]
         places.append(place)
     return slots, places
+
+
+def _agree(names: Sequence[str | None], column: Sequence[str | None]) -> bool:
+    return all(a is None or b is None or a == b for a, b in zip(names, column, strict=True))

@@ -1,0 +1,168 @@
+"""Every program and every model of the zoo on the ONNX host: the same as `interpret`, or declined with a reason. Makes docs/hosts.md."""
+
+from __future__ import annotations
+
+import copy
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from programs.harness import call_of, capture, load
+from programs.test_programs import PROGRAMS
+
+import dync
+from dync.api import compile_with
+from dync.build import HOST
+from dync.errors import CaptureError, HostError
+from dync.ir.interpret import run
+from dync.models import ZOO
+from dync.options import CompileOptions
+
+DOCS = Path(__file__).parents[2] / "docs" / "hosts.md"
+CALLS = 2
+ROWS: dict[str, str] = {}
+QUICK = ("fashion-exits", "mowst", "liquid", "emoe", "jei-dnn", "duo-llm")
+"""The models of the zoo that are captured and compiled in a few seconds."""
+HEAD = """# Hosts
+
+Which host carries which program, and why not: written by `pytest tests/host/test_onnx_conformance.py --update-golden`, which runs
+each program on several inputs and compares result, exception, written inputs, path and decisions with `dync.ir.interpret`.
+The Python host carries every program that can be captured. "same" means that the whole program is one ONNX model, with the results
+of `interpret`; anything else is the reason for which `--host onnx` refuses it, and `--host auto` stays with Python.
+"""
+
+
+def difference(a: Any, b: Any, where: str = "result") -> str:
+    """Where two values differ beyond numeric error, "" when they do not."""
+    if type(a) is not type(b):
+        return f"{where}: {type(a).__name__} and {type(b).__name__}"
+    if isinstance(a, torch.Tensor):
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            return f"{where}: {a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}"
+        if not a.is_floating_point():
+            return "" if torch.equal(a, b) else f"{where}: other values"
+        return "" if torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-4, equal_nan=True) else f"{where}: {a} and {b}"
+    if isinstance(a, float):
+        return "" if a == pytest.approx(b, rel=1e-4, abs=1e-5, nan_ok=True) else f"{where}: {a} and {b}"
+    if isinstance(a, dict):
+        return difference(list(a), list(b), f"keys of {where}") or difference(list(a.values()), list(b.values()), where)
+    if isinstance(a, (list, tuple)):
+        if len(a) != len(b):
+            return f"{where}: {len(a)} and {len(b)} items"
+        return next((d for i, (x, y) in enumerate(zip(a, b, strict=True)) if (d := difference(x, y, f"{where}[{i}]"))), "")
+    if hasattr(a, "__dataclass_fields__"):
+        return next((d for f in a.__dataclass_fields__ if (d := difference(getattr(a, f), getattr(b, f), f"{where}.{f}"))), "")
+    if isinstance(a, BaseException):
+        return "" if isinstance(a, IndexError) else difference(a.args, b.args, "exception")
+    return "" if a == b else f"{where}: {a!r} and {b!r}"
+
+
+def called(compiled: Any, args: Any, kwargs: Any, traced: bool) -> tuple[Any, ...]:
+    """(result, exception, arguments afterwards, trace)."""
+    args, kwargs = copy.deepcopy((args, kwargs))
+    try:
+        result, trace = compiled.traced(*args, **kwargs) if traced else (compiled(*args, **kwargs), None)
+        return result, None, (args, kwargs), trace
+    except Exception as error:  # the program's own exception is part of what it does
+        return None, error, (args, kwargs), getattr(error, "trace", None)
+
+
+def mismatch(compiled: Any, program: Any, args: Any, kwargs: Any) -> str:
+    given = copy.deepcopy((args, kwargs))
+    want = run(program, *given)
+    for traced in (True, False):
+        result, error, after, trace = called(compiled, args, kwargs, traced)
+        if traced:
+            assert trace is not None
+            if trace.path != want.trace.path:
+                return "path"
+            if [(d.block, d.text, d.value) for d in trace.decisions] != [(d.block, d.text, d.value) for d in want.trace.decisions]:
+                return "decisions"
+            for mine, theirs in zip(trace.decisions, want.trace.decisions, strict=True):
+                if found := difference(theirs.margin, mine.margin, "margin"):
+                    return found
+        found = difference(want.error, error, "exception") or difference(want.result, result) or difference(given, after, "arguments")
+        if found:
+            return found
+    return ""
+
+
+def flipped(program: Any, compiled: Any, args: Any, kwargs: Any) -> bool:
+    """Whether the Python host goes the same other way with the same blocks: a decision within the blocks' numeric error."""
+    python = compile_with(CompileOptions(threads=1, passes="none"), program)
+    mine, theirs = (called(c, args, kwargs, traced=True) for c in (compiled, python))
+    return mine[3] == theirs[3] and not difference(theirs[0], mine[0])
+
+
+def row(program: Any, calls: list[tuple[Any, Any]]) -> str:
+    """ "same", or the reason of the refusal; fails on a difference."""
+    from dync.whole import plain_model
+
+    try:
+        compiled = compile_with(CompileOptions(host="onnx", threads=1, passes="none"), program)
+    except HostError as error:
+        return str(error).partition(": ")[2].partition(" (/")[0].replace("\n", " ")
+    assert compiled.package.meta["host"] == "onnx" != HOST
+    plain_model(compiled.package)  # checked by onnx.checker
+    for args, kwargs in calls:
+        found = mismatch(compiled, program, args, kwargs)
+        assert not found or flipped(program, compiled, args, kwargs), found
+    return "same"
+
+
+def told(name: str, said: str, update: bool) -> None:
+    ROWS[name] = said
+    if not update:
+        assert line(name, said) in DOCS.read_text().splitlines(), f"docs/hosts.md says otherwise than: {line(name, said)}"
+
+
+def line(name: str, said: str) -> str:
+    return f"| {name} | {'same' if said == 'same' else said.replace('|', '/')} |"
+
+
+@pytest.fixture
+def update(request):
+    return request.config.getoption("--update-golden")
+
+
+@pytest.mark.parametrize("cls", PROGRAMS, ids=lambda c: f"{c.__module__.rpartition('.')[2]}-{c.__name__}")
+def test_program(cls, update):
+    model = load(cls)
+    try:
+        program = capture(cls, model)
+    except CaptureError:
+        pytest.skip("cannot be captured")
+    calls = [call_of(cls, seed) for seed in range(CALLS)]
+    told(f"{cls.__module__.rpartition('.')[2]}: {cls.__name__}", row(program, calls), update)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_model(name, update):
+    module, _, function = ZOO[name].partition(":")
+    home = import_module(module)
+    given = home.example_inputs()
+    program = dync.capture(getattr(home, function)(), given)
+    varied = home.varied_inputs() if hasattr(home, "varied_inputs") else [given]
+    told(f"models: {name}", row(program, [(args, {}) for args in varied[:CALLS]]), update)
+
+
+def test_table(update):
+    """The table has a row for each program that there is, and says of how many it says "same"."""
+    known = {f"{c.__module__.rpartition('.')[2]}: {c.__name__}" for c in PROGRAMS} | {f"models: {n}" for n in QUICK}
+    if update:
+        there = table() if DOCS.exists() else {}
+        rows = dict(sorted({n: s for n, s in (there | ROWS).items() if n in known}.items()))
+        same = sum(s == "same" for s in rows.values())
+        counts = f"\n{same} of {len(rows)} programs run whole in ONNX Runtime.\n\n| program | ONNX host |\n|---|---|\n"
+        DOCS.write_text(HEAD + counts + "\n".join(line(n, s) for n, s in rows.items()) + "\n")
+    found = table()
+    assert ROWS.keys() <= found.keys() <= known
+    assert f"{sum(s == 'same' for s in found.values())} of {len(found)} programs" in DOCS.read_text()
+
+
+def table() -> dict[str, str]:
+    """Program → what docs/hosts.md says of it."""
+    cells = [r.strip("| ").split(" | ", 1) for r in DOCS.read_text().splitlines() if r.startswith("| ") and " | " in r]
+    return {c[0]: c[1] for c in cells if c[0] != "program"}
