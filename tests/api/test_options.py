@@ -10,7 +10,8 @@ from dync.options import CompileOptions, parse_target
 
 def test_defaults():
     options = CompileOptions.parse()
-    assert (str(options.target), options.backend, options.host, options.passes, options.strict) == ("cpu", "auto", "python", "default", False)
+    given = (str(options.target), options.backend, options.host, options.passes, options.strict)
+    assert given == ("cpu", "auto", "python", "default", False)
 
 
 @pytest.mark.parametrize("words,said", [
