@@ -839,9 +839,17 @@ class Engine:
         own = {**extra} if leaving or site.kind == "value" else {**{n: local[n] for n in site.live if n in local}, **extra}
         own.update({n: v for n, v in (pending or {}).items() if n in site.live})
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
-        outer = [{k: v for k, v in f.f_locals.items() if not k.startswith("dync_")} for f in around
-                 if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
+        outer = [self.reachable(f) for f in around if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
         return Roots(own, outer, self.written)
+
+    def reachable(self, frame: Any) -> dict[str, Any]:
+        """The locals of a frame that its code may still read."""
+        names = {k: v for k, v in frame.f_locals.items() if not k.startswith("dync_")}
+        act = next((a for a in self.activations if a.frame is frame), None)
+        site = self.markers.sites[act.last] if act is not None else None
+        if act is None or site is None or site.function != act.function:
+            return names
+        return {k: v for k, v in names.items() if k in site.reach}
 
     def note_writes(self) -> None:
         """Places of the static heap that this run wrote; a new one starts the capture over."""

@@ -71,6 +71,8 @@ class Session:
         self.inputs: dict[str, Any] = {}
         self.symbols: dict[str, Any] = {}
         self.traps: list[str] = []
+        """What history says of paths that have no code."""
+        self.trapped: list[Diagnostic] = []
         self.slots: dict[tuple[int, Any], tuple[Slot, Any]] = {}
         for param in self.spec.params:
             if param.place == "attribute":
@@ -107,7 +109,7 @@ class Session:
     # ---- inputs ------------------------------------------------------------------------------------------------------
 
     def start(self, engine: Engine, entry: Rec) -> None:
-        self.labels, self.inputs, self.symbols, self.slots, self.traps = {}, {}, {}, {}, []
+        self.labels, self.inputs, self.symbols, self.slots, self.traps, self.trapped = {}, {}, {}, {}, [], []
         self.taken = set(self.spec.taken)
         for name, tensor in self.spec.tensors.items():
             fake = self.input_fake(name, tensor)
@@ -259,13 +261,15 @@ class Session:
             engine.mark_frames(f for f, _ in frames)
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
-            if engine.rec is engine.records[0]:
+            if engine.rec is engine.records[0] or isinstance(error, NotImplementedError) or "Sym" in text:
                 raise CaptureError(Diagnostic(
                     "DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
                     "check that the model runs in eager on such inputs")) from error
             # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
             message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
             self.traps.append(f"trap {message}")
+            self.trapped.append(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured, on every path",
+                                           "check that the model runs in eager on such inputs"))
             self.end(RaiseExit("dync.errors:GuardError", (message,), (), span))
             return
         try:
@@ -287,6 +291,8 @@ class Session:
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
     def program(self, entry: Rec) -> Program:
+        if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in self.engine.records):
+            raise CaptureError(self.trapped[0])
         dims = {s.node.expr: name for name, s in self.symbols.items()}
         used = {val.name: value_type(val.fake, dims) for val in self.labels if val.kind == "tensor"}
         name = type(self.model).__name__ if isinstance(self.model, nn.Module) else getattr(self.model, "__name__", "model")
