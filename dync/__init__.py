@@ -22,7 +22,7 @@ _NAMES = {
     "Compiled": "dync.compiled",
     "Runtime": "dync.runtime.program",
 }
-__all__ = ["__version__", *_NAMES]
+__all__ = ["__version__", *_NAMES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
     from dync.api import bench as bench
