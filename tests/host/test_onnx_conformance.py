@@ -23,14 +23,15 @@ from dync.options import CompileOptions
 DOCS = Path(__file__).parents[2] / "docs" / "hosts.md"
 CALLS = 2
 ROWS: dict[str, str] = {}
-QUICK = ("fashion-exits", "mowst", "liquid", "emoe", "jei-dnn", "duo-llm")
+QUICK = ("fashion-exits", "mowst", "liquid", "emoe", "jei-dnn", "duo-llm", "rbqe", "blockdrop")
 """The models of the zoo that are captured and compiled in a few seconds."""
 HEAD = """# Hosts
 
 Which host carries which program, and why not: written by `pytest tests/host/test_onnx_conformance.py --update-golden`, which runs
 each program on several inputs and compares result, exception, written inputs, path and decisions with `dync.ir.interpret`.
 The Python host carries every program that can be captured. "same" means that the whole program is one ONNX model, with the results
-of `interpret`; anything else is the reason for which `--host onnx` refuses it, and `--host auto` stays with Python.
+of `interpret`; anything else is the reason for which `--host onnx` refuses it, and `--host auto` stays with Python. Larger models of
+the zoo, which take longer to compile, are not in the table: they were not run.
 """
 
 
