@@ -255,6 +255,8 @@ class Recorder:
             if done is not NotImplemented:
                 return done
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
+        if torch.Tag.inplace_view in func.tags and id(args[0]) in engine.vals:
+            return self.reformed(func, args, kwargs)
         flat, _ = tree_flatten((args, kwargs))
         symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
         engine.fake_mode.cache_enabled = not symbolic
@@ -267,6 +269,23 @@ class Recorder:
         if self.in_event is not None:
             self.in_event.append(out)
         return out
+
+    def reformed(self, func: Any, args: Any, kwargs: Any) -> Any:
+        """`x.squeeze_()` inside one of torch's own functions, recorded as the view that it is: x goes on as a new value."""
+        engine = self.engine
+        x = args[0]
+        packet = getattr(aten, func.overloadpacket.__name__.removesuffix("_"))
+        view = getattr(packet, func._overloadname)
+        with engine.fake_mode:
+            before = aten.alias.default(x)
+            func(*args, **kwargs)
+        val = engine.vals[id(x)]
+        val.fake, engine.vals[id(before)] = before, val
+        new = engine.new_tensor(x, packet.__name__)
+        self.append(view, (before, *args[1:]), kwargs, [new], True, False)
+        if self.in_event is not None:
+            self.in_event.append(x)
+        return x
 
     def record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         engine = self.engine
