@@ -268,7 +268,8 @@ class Session:
             # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
             message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
             self.traps.append(f"trap {message}")
-            self.trapped.append(Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured, on every path",
+            self.trapped.append(Diagnostic("DY302", span, f"{type(error).__name__}: {text}",
+                                           "the model's code fails when it is captured, on every path",
                                            "check that the model runs in eager on such inputs"))
             self.end(RaiseExit("dync.errors:GuardError", (message,), (), span))
             return
