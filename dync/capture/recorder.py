@@ -275,7 +275,7 @@ class Recorder:
         engine = self.engine
         x = args[0]
         packet = getattr(aten, func.overloadpacket.__name__.removesuffix("_"))
-        view = getattr(packet, func._overloadname)
+        view = next(o for o in (getattr(packet, n) for n in packet.overloads()) if argument_types(o) == argument_types(func))
         with engine.fake_mode:
             before = aten.alias.default(x)
             func(*args, **kwargs)
@@ -345,6 +345,10 @@ def function_name(func: Any) -> str:
     if name in ("__get__", "__set__", "__delete__") and owner is not None and hasattr(owner, "__name__"):
         return f"{name.strip('_')}:{owner.__name__}"
     return name
+
+
+def argument_types(op: Any) -> list[str]:
+    return [str(a.type) for a in op._schema.arguments]
 
 
 def event_key(engine: Any, x: Any) -> Any:
