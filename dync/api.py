@@ -46,7 +46,7 @@ def capture(
 
 def compile(
     model_or_program: nn.Module | Program, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, target: str = "cpu",
-    backend: str = "auto", host: str = "python", passes: str = "default", dynamic_shapes: Any = None, params: Params | None = None,
+    backend: str = "auto", host: str = "auto", passes: str = "default", dynamic_shapes: Any = None, params: Params | None = None,
     batching: str = "none", strict: bool = False,
 ) -> Compiled:  # fmt: skip
     """A runnable equivalent of a model, or of a captured Program, for `target`.

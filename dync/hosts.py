@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ENGINE_BACKEND = "onnxruntime"
 SECONDS, ROUNDS = 0.3, 50
 """Time for a measurement, and the most calls of each host."""
+ENOUGH = 0.9
+"""The engine must take less than this share of the Python host's time: below that the measurement may be noise."""
 UNTOLD = "the example call failed"
 
 
@@ -45,7 +47,7 @@ def choose(built: Built, kernels: Mapping[str, Kernel], package: Package, args: 
     if python is None or onnx is None:
         return _said(package, "python", UNTOLD)
     figures = f"measured: python {python * 1e6:.0f} µs, onnx {onnx * 1e6:.0f} µs a call"
-    return _said(other, "onnx", figures) if onnx < python else _said(package, "python", figures)
+    return _said(other, "onnx", figures) if onnx < ENOUGH * python else _said(package, "python", figures)
 
 
 def in_engine(built: Built, kernels: Mapping[str, Kernel], package: Package) -> Package | Declined:

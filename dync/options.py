@@ -24,7 +24,7 @@ class CompileOptions:
 
     target: Target = Target()
     backend: str = AUTO
-    host: str = "python"
+    host: str = "auto"
     passes: str = "default"
     strict: bool = False
     atol: float | None = None
@@ -34,7 +34,7 @@ class CompileOptions:
 
     @classmethod
     def parse(
-        cls, target: str = "cpu", backend: str = AUTO, host: str = "python", passes: str = "default", batching: str = "none",
+        cls, target: str = "cpu", backend: str = AUTO, host: str = "auto", passes: str = "default", batching: str = "none",
         strict: bool = False, atol: float | None = None, rtol: float | None = None, seed: int = 0, threads: int = 0,
     ) -> CompileOptions:  # fmt: skip
         """Options from the words of a call. Raises UsageError, naming what is known, for a word that is not."""

@@ -68,7 +68,7 @@ def compile(
 
 
 def _host(host: str, output: Path) -> str:
-    """The host for this kind of file; python where nothing says another."""
+    """The host for this kind of file; measured where nothing says another."""
     engine = ENGINE_FILES.get(output.suffix)
     if engine == "onnx":
         if host not in ("", "auto", engine):
@@ -78,7 +78,7 @@ def _host(host: str, output: Path) -> str:
         raise UsageError(
             f"cannot write {output.name}: the {engine} host, which puts control flow into the engine, is not built yet; write a .dync file"
         )
-    return host or "python"
+    return host or "auto"
 
 
 def _verified(compiled: Compiled, model: Any, example: Any, level: str, options: CompileOptions) -> Compiled:

@@ -11,7 +11,7 @@ from dync.options import CompileOptions, parse_target
 def test_defaults():
     options = CompileOptions.parse()
     given = (str(options.target), options.backend, options.host, options.passes, options.strict)
-    assert given == ("cpu", "auto", "python", "default", False)
+    assert given == ("cpu", "auto", "auto", "default", False)
 
 
 @pytest.mark.parametrize("words,said", [
