@@ -255,7 +255,7 @@ class Recorder:
             if done is not NotImplemented:
                 return done
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
-        if torch.Tag.inplace_view in func.tags and id(args[0]) in engine.vals:
+        if func.overloadpacket.__name__ in REFORMING and id(args[0]) in engine.vals:
             return self.reformed(func, args, kwargs)
         flat, _ = tree_flatten((args, kwargs))
         symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
@@ -333,6 +333,8 @@ class Recorder:
         return x
 
 
+REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})
+"""Operations that make their argument a view of itself."""
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
                    aten.new_empty_strided.default})
 KEEP = frozenset({aten.unique_consecutive.default})
