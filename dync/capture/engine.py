@@ -1022,10 +1022,9 @@ class Engine:
                     pending: dict[str, Any] | None = None) -> dict[str, Any] | None:
         signature, new = state
         roots = self.roots(site, act, extra, leaving, pending)
-        image = take(roots, self.heap, self.loose_value)
-        if image.signature != signature:
-            raise Diverged(f"replay diverged at a join: {describe_difference(image.signature, signature)}")
-        own = substitute(roots, self.heap, self.loose_value, new)
+        own, found = substitute(roots, self.heap, self.loose_value, new)
+        if found != signature:
+            raise Diverged(f"replay diverged at a join: {describe_difference(found, signature)}")
         changed = {n: v for n, v in own.items() if v is not roots.own[n]}
         act.starts[site.depth] = self.rec
         return changed or None

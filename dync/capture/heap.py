@@ -124,6 +124,8 @@ class StaticHeap:
         self.objects: list[Any] = []
         self.kept: list[list[tuple[Any, Any]]] = []
         self.forms: list[Form] = []
+        self.empty: list[Any] | None = None
+        self.full: list[int] = []
         self.names: dict[int, str] = {}
         queue: collections.deque[tuple[Any, str]] = collections.deque((r, "") for r in roots)
         for g in module_globals:
@@ -159,8 +161,14 @@ class StaticHeap:
     def changes(self) -> list[tuple[int, Any, Any, Any]]:
         """(object number, key, old, new) for each place that differs from the snapshot, MISSING for absent ones."""
         found: list[tuple[int, Any, Any, Any]] = []
-        for n, (x, old, form) in enumerate(zip(self.objects, self.kept, self.forms)):
-            if unchanged(x, form):
+        if self.empty is None:
+            empty = [n for n, (x, form) in enumerate(zip(self.objects, self.forms)) if isinstance(x, dict) and not x and form is not None]
+            self.empty = [self.objects[n] for n in empty]
+            self.full = sorted(set(range(len(self.objects))) - set(empty))
+        # Most objects are a module's empty dicts of hooks: one look at all of them.
+        for n in range(len(self.objects)) if any(map(len, self.empty)) else self.full:
+            x, old = self.objects[n], self.kept[n]
+            if unchanged(x, self.forms[n]):
                 continue
             if type(x) is dict and "__builtins__" in x:
                 new = [(("k", k), v) for k, v in x.items() if not k.startswith("__")]

@@ -69,7 +69,7 @@ class _Walk:
         n = len(self.leaves)
         self.leaves.append(Leaf(kind, value, raw, fixed, where))
         self.signature.append(sign)
-        if self.new is not None and self.new[n] is not MISSING:
+        if self.new is not None and n < len(self.new) and self.new[n] is not MISSING:
             return self.new[n]
         return raw
 
@@ -188,10 +188,13 @@ def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any]) 
     return Image(tuple(walk.signature), walk.leaves)
 
 
-def substitute(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any]) -> dict[str, Any]:
-    """Writes `new` (MISSING = leave) into the heap, leaf by leaf in the picture's order; returns the marked frame's new locals."""
-    _, own = _pass(roots, heap, tensor, new)
-    return own
+def substitute(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+    """Writes `new` (MISSING = leave) into the heap, leaf by leaf in the picture's order.
+
+    Returns the marked frame's new locals, and the signature of what stood there before.
+    """
+    walk, own = _pass(roots, heap, tensor, new)
+    return own, tuple(walk.signature)
 
 
 def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) -> tuple[_Walk, dict[str, Any]]:
