@@ -188,7 +188,9 @@ def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any]) 
     return Image(tuple(walk.signature), walk.leaves)
 
 
-def substitute(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any]) -> tuple[dict[str, Any], tuple[Any, ...]]:
+def substitute(
+    roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any],
+) -> tuple[dict[str, Any], tuple[Any, ...]]:
     """Writes `new` (MISSING = leave) into the heap, leaf by leaf in the picture's order.
 
     Returns the marked frame's new locals, and the signature of what stood there before.
