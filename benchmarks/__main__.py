@@ -14,6 +14,7 @@ from benchmarks.options import Options
 from benchmarks.result import Result, cell, markdown
 
 BENCHES = {
+    "blocks": "benchmarks.blocks",
     "capture-growth": "benchmarks.capture_growth",
     "early-exits": "benchmarks.early_exits",
     "engine-host": "benchmarks.engine_host",

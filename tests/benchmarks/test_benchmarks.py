@@ -116,3 +116,16 @@ def test_a_compilation_without_end_is_stopped():
                 continue
     with limited(60):
         pass
+
+
+def test_blocks_are_what_their_titles_say():
+    from benchmarks.blocks import BLOCKS, model
+
+    outputs = {}
+    for name, block in BLOCKS.items():
+        built, inputs = model(block)
+        layers = sum(isinstance(m, torch.nn.Conv2d | torch.nn.Linear) for m in built.modules())
+        outputs[name] = [tuple(built(*args).shape) for args in inputs[:1]], layers
+    assert outputs["resnet20"] == ([(1, 10)], 22) and outputs["resnet18"] == ([(1, 1000)], 21)
+    assert outputs["encoder256"] == ([(1, 64, 256)], 8) and outputs["encoder768"] == ([(1, 128, 768)], 8)
+    assert outputs["expert"] == ([(1, 256)], 2)
