@@ -1,0 +1,141 @@
+"""Decisions: where the truth of a predicate is not known on a path, its record ends and others begin."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sympy
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+from dync.capture.replay import Diverged
+from dync.capture.scalars import scalar_of
+from dync.capture.tape import CaseExit, ForkExit, RaiseExit, Rec, To
+from dync.capture.values import Values
+
+
+class Decisions(Values):
+    """Forks and switches."""
+
+    def decide(self, predicate: Any) -> bool:
+        """The truth of a predicate on this path; forks where the path does not say."""
+        if self.finished:
+            raise GuardOnDataDependentSymNode(predicate, "the program is captured: nothing more is decided")
+        if self.making:
+            return isinstance(predicate, sympy.Ne)  # torch asks whether a size is 0 or 1: it may be any
+        self.check_alive()
+        known = self.fact(predicate)
+        if known is not None:
+            return known
+        if self.cursor < len(self.rec.log):
+            raise Diverged(f"replay diverged at {self.span()}: a decision where {self.rec.log[self.cursor].name} ran before")
+        if self.step < len(self.path) - 1:
+            exit = self.rec.exit
+            if not isinstance(exit, ForkExit):
+                raise Diverged(f"replay diverged at {self.span()}: a decision that was not there")
+            taken = self.path[self.step + 1] is exit.then.rec
+            self.advance()
+            return taken
+        self.check_visible(predicate)
+        self.mark_stack()
+        text, span = self.source_text()
+        yes, no = self.fork_rec(), self.fork_rec()
+        yes.facts.append((predicate, True))
+        no.facts.append((predicate, False))
+        self.rec.exit = ForkExit(predicate, To(yes), To(no), text, span)
+        self.tasks.append([*self.path, no])
+        self.path = [*self.path, yes]
+        self.advance()
+        return True
+
+    def fork_rec(self) -> Rec:
+        rec = self.new_rec(self.rec)
+        if self.recorder.in_event is not None:
+            self.rec.partial = list(self.recorder.in_event)
+        rec.span = self.rec.span
+        return rec
+
+    def choose(self, index: Any, count: int) -> int:
+        """Which of 0..count-1 a symbolic index is on this path, negative indices counted from the end; `count` when outside."""
+        return self.pick(index, [(i, i - count) for i in range(count)])
+
+    def pick(self, number: Any, groups: list[tuple[int, ...]]) -> int:
+        """Which group of values a symbolic integer is in on this path, len(groups) for none; a switch where the path does not say."""
+        self.check_alive()
+        scalar = cast(Any, scalar_of(number))
+        none = len(groups)
+        if isinstance(scalar, int):
+            return next((n for n, group in enumerate(groups) if scalar in group), none)
+        equal: Any = sympy.Eq
+        here = [sympy.Or(*(equal(scalar, k) for k in group)) for group in groups]
+        outside = sympy.And(*(sympy.Not(equal(scalar, k)) for group in groups for k in group))
+        found = next((n for n, fact in enumerate([*here, outside]) if self.shape_env.known(fact)), None)
+        if found is not None:
+            return found
+        if self.cursor < len(self.rec.log):
+            raise Diverged("replay diverged at a switch")
+        if self.step < len(self.path) - 1:
+            exit = self.rec.exit
+            if not isinstance(exit, CaseExit):
+                raise Diverged("replay diverged: a switch that was not there")
+            target = self.path[self.step + 1]
+            taken = next((n for value, to in exit.cases if to.rec is target for n, group in enumerate(groups) if value in group), none)
+            self.advance()
+            return taken
+        self.check_visible(scalar)
+        self.mark_stack()
+        text, span = self.source_text()
+        cases: list[tuple[int, To]] = []
+        first: int | None = None
+        for n, group in enumerate(groups):
+            keys = [k for k in group if self.shape_env.known(sympy.Eq(scalar, k)) is not False]
+            if keys:
+                rec = self.fork_rec()
+                rec.facts += [(here[n], True)] if len(keys) > 1 else [(sympy.Eq(scalar, keys[0]), True), (here[n], True)]
+                cases += [(k, To(rec)) for k in keys]
+                first = n if first is None else first
+        if first is None:
+            return none
+        default = None
+        low, high = min(k for g in groups for k in g), max(k for g in groups for k in g)
+        whole = len({k for g in groups for k in g}) == high - low + 1
+        if not (whole and self.shape_env.known(sympy.And(scalar >= low, scalar <= high)) is True):
+            rec = self.fork_rec()
+            rec.facts.append((outside, True))
+            default = To(rec)
+            self.tasks.append([*self.path, rec])
+        self.rec.exit = CaseExit(scalar, cases, default, text, span)
+        start = cases[0][1].rec
+        for rec in reversed(list(dict.fromkeys(to.rec for _, to in cases if to.rec is not start))):
+            self.tasks.append([*self.path, rec])
+        self.path = [*self.path, start]
+        self.advance()
+        return first
+
+    def expect(self, predicate: Any) -> bool:
+        """A condition that torch needs: a run for which it fails raises at run time."""
+        if self.finished:
+            return True
+        if not self.making:
+            self.check_alive()
+        known = self.fact(predicate)
+        if known is not None:
+            return known
+        if self.making:
+            return True
+        if isinstance(predicate, sympy.Basic) and any(self.binding(s) is None for s in predicate.free_symbols):
+            self.rec.facts.append((predicate, True))  # what torch says of a result that is still being made
+            return True
+        if self.step < len(self.path) - 1:
+            if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, ForkExit):
+                raise Diverged("replay diverged at a size condition")
+            self.advance()
+            return True
+        self.check_visible(predicate)
+        text, span = self.source_text()
+        yes, no = self.fork_rec(), self.fork_rec()
+        yes.facts.append((predicate, True))
+        no.exit = RaiseExit("builtins:RuntimeError", (f"the sizes do not fit: {predicate} does not hold at {span}",), (), span)
+        self.rec.exit = ForkExit(predicate, To(yes), To(no), text, span)
+        self.path = [*self.path, yes]
+        self.advance()
+        return True

@@ -1,0 +1,94 @@
+"""What marked code calls in place of expressions that Python would answer by itself: `is True`, `x[i]`, f-strings, print, builtins."""
+
+from __future__ import annotations
+
+import string
+import sys
+from typing import Any
+
+import torch
+
+from dync.capture.builtins import twin
+from dync.capture.image import SYMBOLIC
+from dync.capture.places import is_library, is_user
+from dync.capture.recorder import Use
+from dync.capture.rolling import Rolling
+from dync.capture.scalars import scalar_of
+from dync.capture.tape import Event, Op
+from dync.capture.text import SymText, formatted, join
+
+
+class Expressions(Rolling):
+    """Twins of expressions."""
+
+    original_print: Any = print
+
+    def is_(self, value: Any, constant: bool, negate: bool) -> bool:
+        truth = self.decide(scalar_of(value)) is constant if isinstance(value, torch.SymBool) else value is constant
+        return truth is not negate
+
+    def getitem(self, container: Any, index: Any) -> Any:
+        if isinstance(container, torch.Tensor):
+            return container[index]
+        sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
+        if sequence and isinstance(index, torch.Tensor):
+            index = index.item()
+        if sequence and isinstance(index, torch.SymInt):
+            return self.of_model(lambda: container[self.choose(index, len(container))])
+        if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
+            if isinstance(index, SymText) and (index.vague or index.number() is None):
+                return self.text_of(index)
+            keys: list[Any] = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
+            values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
+            fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
+            n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
+            return self.of_model(lambda: container[fitting[n][0] if n < len(fitting) else "a number known only at run time"])
+        return container[index]
+
+    def text(self, *parts: Any) -> Any:
+        """An f-string: (value, conversion, format) or literal text a part."""
+        return join(self, [p if isinstance(p, str) else formatted(self, *p) for p in parts])
+
+    def format(self, pattern: str, *args: Any, **kwargs: Any) -> Any:
+        """`pattern.format(...)`."""
+        if not any(isinstance(a, (torch.Tensor, SymText, *SYMBOLIC)) for a in (*args, *kwargs.values())):
+            return pattern.format(*args, **kwargs)
+        pieces: list[Any] = []
+        formatter, automatic = string.Formatter(), iter(range(len(args)))
+        for literal, name, spec, conversion in formatter.parse(pattern):
+            pieces.append(literal)
+            if name is not None:
+                value, _ = formatter.get_field(name or str(next(automatic)), args, kwargs)
+                pieces.append(formatted(self, value, ord(conversion) if conversion else -1, spec or ""))
+        return join(self, pieces)
+
+    def print(self, *items: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
+        """`print` by the model: done at run time, in its place."""
+        self.check_alive()
+        frame = sys._getframe(1)
+        if not is_user(frame.f_code) or is_library(frame.f_code):
+            self.original_print(*items, sep=sep, end=end, file=file, flush=flush)
+            return
+        event = self.next_event("print", ("print",))
+        if event is None:
+            if file not in (None, sys.stdout):
+                self.refuse("DY211", "the model prints to a file", "files are opened by the process that runs the artifact",
+                            "print to standard output")
+            texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
+            whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])
+            scalar = whole.exact() if isinstance(whole, SymText) else whole
+            self.check_visible(scalar)
+            self.rec.ops.append(Op("print", (Use(scalar), "\n" if end is None else end), {}, (), True, self.span(), True))
+            self.rec.log.append(Event("print", ("print",), None))
+            self.cursor += 1
+
+    def of_model(self, read: Any) -> Any:
+        """Does what the user's code asked for; an exception is the model's own."""
+        try:
+            return read()
+        except (IndexError, KeyError) as error:
+            error.__dict__["dync_of_model"] = True
+            raise
+
+    def builtin(self, function: Any) -> Any:
+        return twin(self, function)

@@ -1,0 +1,332 @@
+"""Joins: at a marker behind a fork a run waits until all that could get there have; those with equal pictures go on as one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import sympy
+import torch
+
+from dync.capture.heap import MISSING, StaticHeap
+from dync.capture.image import Image, Roots, layout, substitute, take
+from dync.capture.markers import Site
+from dync.capture.places import NN, Activation, frames, is_user
+from dync.capture.replay import Diverged, Suspended
+from dync.capture.running import Running
+from dync.capture.scalars import Expr, scalar_of
+from dync.capture.stack import Restart
+from dync.capture.tape import JumpExit, Op, Rec, To, Val
+from dync.ir.types import UNKNOWN, Span
+
+
+@dataclass
+class Waiting:
+    """A suspended run."""
+
+    path: list[Rec]
+    image: Image
+
+
+@dataclass
+class Column:
+    value: Any
+
+
+class Joins(Running):
+    """The markers of straight code, and what they do."""
+
+    heap: StaticHeap
+    joins: bool
+    written: list[tuple[int, Any]]
+    given: set[tuple[int, Any]]
+    """Places that hold run-time parameters."""
+    waiting: dict[tuple[Any, ...], list[Waiting]]
+
+    def mark(self, site_uid: int) -> dict[str, Any] | None:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        start = act.starts.get(site.depth, act.entry)
+        if self.rec is start:
+            return None
+        pending = self._pending(act) if act.pending else None
+        new = self.join(act.position(site.uid, site.loops), start, site, act, {}, pending=pending)
+        act.starts[site.depth] = self.rec
+        return new if pending is None else {**pending, **(new or {})}
+
+    def begin(self) -> Rec:
+        return self.rec
+
+    def either(self, site_uid: int, start: Rec, value: Any) -> Any:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        if self.rec is start:
+            return value
+        new = self.join(act.position(site.uid, site.loops), start, site, act, {"dync value": value})
+        return new["dync value"] if new else value
+
+    def give(self, site_uid: int, value: Any) -> Any:
+        site = self.markers.sites[site_uid]
+        frame = sys._getframe(1)
+        act = self._here(site, frame)
+        if self.rec is act.entry or len(self.activations) == 1:
+            return value
+        new = self.join((*act.prefix, sys.maxsize), act.entry, site, act, {"dync value": value}, leaving=True)
+        return new["dync value"] if new else value
+
+    def roots(self, site: Site, act: Activation, extra: dict[str, Any], leaving: bool, pending: dict[str, Any] | None = None) -> Roots:
+        local = act.frame.f_locals
+        own = {**extra} if leaving or site.kind == "value" else {**{n: local[n] for n in site.live if n in local}, **extra}
+        own.update({n: v for n, v in (pending or {}).items() if n in site.live})
+        around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
+        outer = [self.reachable(f) for f in around if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
+        return Roots(own, outer, self.written)
+
+    def reachable(self, frame: Any) -> dict[str, Any]:
+        """The locals of a frame that its code may still read."""
+        names = {k: v for k, v in frame.f_locals.items() if not k.startswith("dync_")}
+        act = next((a for a in self.activations if a.frame is frame), None)
+        site = self.markers.sites[act.last] if act is not None else None
+        if act is None or site is None or site.function != act.function:
+            return names
+        return {k: v for k, v in names.items() if k in site.reach}
+
+    def note_writes(self) -> None:
+        """Places of the static heap that this run wrote; a new one starts the capture over."""
+        fresh = [(n, key) for n, key, _, _ in self.heap.changes() if (n, key) not in self.written and (n, key) not in self.given]
+        if fresh:
+            self.written.extend(fresh)
+            raise Restart
+
+    def join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool = False,
+             pending: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        """Waits for the other paths here, then goes on as their join. What to write into the frame, if anything."""
+        with torch._C.DisableTorchFunction():
+            return self._join(position, start, site, act, extra, leaving, pending or {})
+
+    def _join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool,
+              pending: dict[str, Any]) -> dict[str, Any] | None:
+        self.check_alive()
+        key = (position, start.uid, site.uid if not leaving else -1)
+        if self.step < len(self.path) - 1:
+            exit = self.rec.exit
+            if self.cursor == len(self.rec.log) and isinstance(exit, JumpExit) and exit.to.rec.pending == key:
+                self.advance()
+                return self._write_back(self.rec.state, site, act, extra, leaving, pending)
+            return None
+        if self.cursor < len(self.rec.log) or not self.joins:
+            return None
+        if key in self.rec.released:
+            return None
+        others = any(start in t for t in self.tasks) or any(
+            start in w.path and k[0] < position for k, ws in self.waiting.items() for w in ws)
+        mine = self.waiting.get(key, [])
+        if not others and not mine:
+            return None
+        self.note_writes()
+        image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value)
+        me = Waiting(self.path, image)
+        if others:
+            self.waiting.setdefault(key, []).append(me)
+            self.dead = True
+            raise Suspended
+        del self.waiting[key]
+        same = [w for w in mine if self.fits(w.image, image, key)]
+        rest = [w for w in mine if w not in same]
+        self._keep_rest(key, rest, me, site)
+        if not same:
+            return None
+        self.merge([*same, me], key, start)
+        self.path = [*self.path, self.path[-1].exit.to.rec]
+        self.advance()
+        return self._write_back(self.rec.state, site, act, extra, leaving, pending)
+
+    def join_key(self, key: tuple[Any, ...]) -> Any:
+        """What names a join in every attempt: the line of its marker."""
+        site = self.markers.sites[key[2]] if key[2] >= 0 else None
+        return (self.markers.functions[site.function], site.line, site.kind) if site else "return"
+
+    def fits(self, a: Image, b: Image, key: tuple[Any, ...]) -> bool:
+        """Whether two paths can join here."""
+        place = self.join_key(key)
+        return compatible(a, b) and layouts_fit(self, a, b) and not (self.apart and any(
+            (place, x.where) in self.apart and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)))
+
+    def _keep_rest(self, key: tuple[Any, ...], rest: list[Waiting], other: Waiting, site: Site) -> None:
+        """Paths of another structure go on by themselves; those that agree with one another join first."""
+        if rest:
+            self.last_split = describe_split(rest[0].image, other.image, site)
+            self.regroup(key, rest)
+
+    def regroup(self, key: tuple[Any, ...], waiting: list[Waiting]) -> None:
+        start = self.records[key[1]]
+        while waiting:
+            first = waiting[0]
+            same = [w for w in waiting if w is first or self.fits(w.image, first.image, key)]
+            waiting = [w for w in waiting if w not in same]
+            if len(same) > 1:
+                self.merge(same, key, start)
+                self.tasks.append([*first.path, first.path[-1].exit.to.rec])
+            else:
+                first.path[-1].released.add(key)
+                self.tasks.append(first.path)
+
+    def merge_first(self) -> None:
+        """With no task left, the suspended paths that stand earliest in the program go on."""
+        key = min(self.waiting, key=lambda k: (k[0], k[1]))
+        self.regroup(key, self.waiting.pop(key))
+
+    def merge(self, group: list[Waiting], key: tuple[Any, ...], start: Rec) -> Rec:
+        """A join record whose parameters are the leaves that differ."""
+        above = group[0].path[-1]
+        for w in group[1:]:
+            above = common(above, w.path[-1])
+        join = self.new_rec(above)
+        join.pending = key
+        saved, self.rec = self.rec, join
+        images = [w.image for w in group]
+        new: list[Any] = []
+        merged: dict[tuple[Any, ...], Any] = {}
+        columns: list[tuple[Any, ...]] = []
+        for leaves in zip(*(i.leaves for i in images)):
+            values = tuple(leaf_key(leaf) for leaf in leaves)
+            if all(v == values[0] for v in values) and self._everywhere(leaves[0], above):
+                new.append(MISSING)
+                continue
+            column = (leaves[0].kind, *values)
+            if column not in merged:
+                merged[column] = self._param(leaves)
+                if all(isinstance(leaf.value, (bool, int, float)) for leaf in leaves):
+                    self.constant_joins[join.params[-1]] = (self.join_key(key), leaves[0].where)
+                columns.append(leaves)
+            new.append(merged[column])
+        join.state = (images[0].signature, new)
+        for n, w in enumerate(group):
+            values = [self.in_layout(w.path[-1], leaves[n], fake) for leaves, fake in zip(columns, merged.values())]
+            w.path[-1].exit = JumpExit(To(join, values))
+        for val in list(join.params):
+            if val.kind == "tensor":
+                self.bind_sizes(val)
+        self.rec = saved
+        return join
+
+    def _everywhere(self, leaf: Any, start: Rec) -> bool:
+        """Whether an equal value is visible at the join as it stands."""
+        value = leaf.value
+        if isinstance(value, Val):
+            return start.sees(value.rec)
+        if isinstance(value, Expr):
+            return all(self._everywhere(Column(a), start) for a in value.args)
+        if isinstance(value, sympy.Basic):
+            return all(any(s in rec.bindings for rec in start.chain()) for s in value.free_symbols)
+        return True
+
+    def _param(self, leaves: tuple[Any, ...]) -> Any:
+        first = leaves[0]
+        if first.kind == "tensor":
+            fakes = [self.weights.fake(leaf.raw) for leaf in leaves]
+            shape = [merge_size(self, [f.shape[d] for f in fakes]) for d in range(fakes[0].dim())]
+            fake = self.made(shape, fakes[0], dense=len({layout(f) for f in fakes}) > 1)
+            val = self.new_tensor(fake, "join", self._where(leaves))
+            val.name = first.where
+            self.rec.params.append(val)
+            return fake
+        val = self.new_scalar(first.kind, "join")
+        val.name, val.span = first.where, self._where(leaves)
+        self.rec.params.append(val)
+        low, high = None, None
+        if first.kind == "int":
+            known: list[Any] = [self.shape_env.known(leaf.value) if isinstance(leaf.value, sympy.Basic) else leaf.value for leaf in leaves]
+            if all(isinstance(k, int) for k in known):
+                low, high = min(known), max(known)
+        symbolic = self.symbolic(val)
+        if first.kind == "int" and low is not None:
+            self.shape_env.bound(symbolic.node.expr, low, high)
+        return symbolic
+
+    def _where(self, leaves: tuple[Any, ...]) -> Span:
+        return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)
+
+    def may_copy(self, leaf: Any) -> bool:
+        """Whether a tensor may be copied where paths join: nothing writes to its memory in place."""
+        fake = self.weights.fake(leaf.raw)
+        return fake.untyped_storage()._cdata not in self.mutated and getattr(leaf.value, "span", UNKNOWN) not in self.unfoldable
+
+    def in_layout(self, rec: Rec, leaf: Any, wanted: Any) -> Any:
+        """The leaf's value as an argument to a parameter like `wanted`: a contiguous copy at the end of `rec` where layouts differ."""
+        if leaf.kind != "tensor" or layout(leaf.raw) == layout(wanted):
+            return leaf.value
+        fake = self.weights.fake(leaf.raw)
+        before, self.rec = self.rec, rec
+        copy = self.new_tensor(self.made(list(fake.shape), fake, dense=True), "contiguous", getattr(leaf.value, "span", UNKNOWN))
+        self.rec = before
+        packed = {"memory_format": torch.contiguous_format}
+        rec.ops.append(Op(torch.ops.aten.clone.default, (leaf.value,), packed, (copy,), True, copy.span, False))
+        for storage in (fake.untyped_storage()._cdata, wanted.untyped_storage()._cdata):
+            self.folded[storage] = copy.span
+        return copy
+
+    def _write_back(self, state: Any, site: Site, act: Activation, extra: dict[str, Any], leaving: bool,
+                    pending: dict[str, Any] | None = None) -> dict[str, Any] | None:
+        signature, new = state
+        roots = self.roots(site, act, extra, leaving, pending)
+        own, found = substitute(roots, self.heap, self.loose_value, new)
+        if found != signature:
+            raise Diverged(f"replay diverged at a join: {describe_difference(found, signature)}")
+        changed = {n: v for n, v in own.items() if v is not roots.own[n]}
+        act.starts[site.depth] = self.rec
+        return changed or None
+
+
+def common(a: Rec, b: Rec) -> Rec:
+    """The nearest record that surely ran before both."""
+    while a is not b:
+        if a.depth >= b.depth:
+            assert a.above is not None
+            a = a.above
+        else:
+            assert b.above is not None
+            b = b.above
+    return a
+
+
+def leaf_key(leaf: Any) -> Any:
+    v = leaf.value
+    return (type(v), repr(v)) if isinstance(v, float) else (type(v), v) if isinstance(v, (bool, int)) else v
+
+
+def merge_size(engine: Joins, sizes: list[Any]) -> Any:
+    if all(isinstance(s, int) for s in sizes) and len(set(sizes)) == 1:
+        return sizes[0]
+    exprs: list[Any] = [scalar_of(s) for s in sizes]
+    if all(e == exprs[0] for e in exprs) and not isinstance(exprs[0], int) and all(
+            any(sym in rec.bindings for rec in engine.rec.chain()) for sym in exprs[0].free_symbols):
+        return sizes[0]
+    return engine.shape_env.new_symbol(0)
+
+
+def compatible(a: Image, b: Image) -> bool:
+    """Whether two paths can join: one structure, and nothing differs that could not be written back."""
+    return a.signature == b.signature and all(not x.fixed or leaf_key(x) == leaf_key(y) for x, y in zip(a.leaves, b.leaves))
+
+
+def layouts_fit(engine: Joins, a: Image, b: Image) -> bool:
+    """Whether tensors that differ between two paths have one layout, or may be copied into one."""
+    return all(x.kind != "tensor" or leaf_key(x) == leaf_key(y) or layout(x.raw) == layout(y.raw)
+               or (engine.may_copy(x) and engine.may_copy(y)) for x, y in zip(a.leaves, b.leaves))
+
+
+def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:
+    n = next((i for i, (x, y) in enumerate(zip(a, b)) if x != y), min(len(a), len(b)))
+    return f"{a[max(0, n - 2):n + 1]} against {b[max(0, n - 2):n + 1]}"
+
+
+def describe_split(a: Image, b: Image, site: Site) -> str:
+    name = ""
+    for x, y in zip(a.signature, b.signature):
+        if isinstance(x, str):
+            name = x
+        if x != y:
+            break
+    return f"after line {site.line}, {name or 'a value'!r} differs in structure between paths"

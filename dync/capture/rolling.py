@@ -1,0 +1,166 @@
+"""The heads of loops: when a loop is rolled, where its header stands, and how a turn ends."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+from dync.capture.image import take
+from dync.capture.joins import Joins, leaf_key
+from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
+from dync.capture.markers import Site
+from dync.capture.places import Activation
+from dync.capture.replay import Diverged, Suspended
+from dync.capture.stack import Restart
+from dync.capture.tape import JumpExit, Rec
+from dync.ir.types import UNKNOWN, Span
+
+
+class Rolling(Joins):
+    """The markers of loops."""
+
+    plans: dict[Any, Plan]
+    headers: dict[Rec, list[int]]
+
+    def loop_over(self, site_uid: int, iterable: Any) -> Any:
+        tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0
+        rows = iterable if tensor and isinstance(iterable.shape[0], torch.SymInt) else None
+        if rows is not None:
+            known = self.known_int(rows.shape[0])
+            iterable = SymRange(0, rows.shape[0], 1) if known is None else iterable
+        if not isinstance(iterable, (range, SymRange)):
+            return iterable
+        site = self.markers.sites[site_uid]
+        plan = self.plans.get(self.loop_key(site))
+        if isinstance(iterable, SymRange) and plan is None:
+            plan = self.plans[self.loop_key(site)] = Plan()
+        if plan is None or (not plan.rolled and isinstance(iterable, range)):
+            return iterable
+        frame = sys._getframe(1)
+        act = self._here(site, frame)
+        act.symbolic.add(site_uid)
+        return LoopIter(Turn(lambda it: self.turn(site, frame, it)), iterable, rows)
+
+    def loop_key(self, site: Site) -> tuple[str, int]:
+        return (self.markers.functions[site.function], site.line)
+
+    def turn(self, site: Site, frame: Any, it: LoopIter) -> None:
+        """The head of a for loop over a symbolic range: the body's marker writes back."""
+        act = self._unwind(frame)
+        assert act is not None and act.frame is frame
+        new = self._head(site, act, site.uid, {"dync turn": it})
+        act.pending.update(new or {})
+
+    def head(self, site_uid: int) -> dict[str, Any] | None:
+        self.check_alive()
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        if site.loops[-1] in act.symbolic:
+            act.starts[site.depth] = self.rec
+            for name in site.targets:
+                act.pending.pop(name, None)
+            return self._pending(act)
+        return self._head(site, act, site.loops[-1], {})
+
+    def resume(self, site_uid: int) -> dict[str, Any] | None:
+        site = self.markers.sites[site_uid]
+        act = self._here(site, sys._getframe(1))
+        act.starts[site.depth] = self.rec
+        return self._pending(act)
+
+    def _head(self, site: Site, act: Activation, loop: int, extra: dict[str, Any]) -> dict[str, Any] | None:
+        loops = site.loops if site.loops and site.loops[-1] == loop else (*site.loops, loop)
+        act.loops = [p for p in act.loops if p[0] in loops]
+        if act.loops and act.loops[-1][0] == loop:
+            act.loops[-1][1] += 1
+        else:
+            act.loops.append([loop, 1])
+            act.heads[loop] = self.rec
+        turn = act.loops[-1][1]
+        position = act.position(site.uid, loops)
+        new: dict[str, Any] = {}
+        plan = self.plans.get(self.loop_key(self.markers.sites[loop])) if self.joins else None
+        if plan is not None and plan.rolled and turn == plan.peel + 2:
+            self.close_turn(plan, act, site, extra, loop)
+        if act.heads[loop] is not self.rec:
+            new.update(self.join(position, act.heads[loop], site, act, extra) or {})
+        if plan is None and turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) and act.heads[loop] is not self.rec and self.joins:
+            self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
+            raise Restart
+        if turn > MAX_TURNS:
+            self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
+                        "keep the loop's variables of one type and shape, tensors or numbers",
+                        Span(act.frame.f_code.co_filename, site.line))
+        if plan is not None and plan.rolled and turn == plan.peel + 1:
+            new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
+        act.heads[loop] = act.starts[site.depth] = self.rec
+        return new or None
+
+    def open_loop(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, position: tuple[int, ...],
+                  pending: dict[str, Any]) -> dict[str, Any] | None:
+        with torch._C.DisableTorchFunction():
+            key = (position, "header")
+            if not self.live:
+                if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, JumpExit) or self.rec.exit.to.rec.pending != key:
+                    raise Diverged("replay diverged at a loop's head")
+                self.advance()
+                new = self._write_back(self.rec.state, site, act, extra, False, pending)
+            else:
+                self.note_writes()
+                image = take(self.roots(site, act, extra, False, pending), self.heap, self.value)
+                header, _, positions = open_header(self, plan, image, key)
+                self.headers[header] = positions
+                self.path = [*self.path, header]
+                self.advance()
+                new = self._write_back(header.state, site, act, extra, False, pending)
+            self.check_header(plan, act, site, extra, loop, {**pending, **(new or {})})
+            return new
+
+    def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
+        roots = self.roots(site, act, extra, False)
+        roots.own.update({n: v for n, v in new.items() if n in roots.own})
+        act.headers[loop] = Header(self.rec, take(roots, self.heap, self.value), self.headers[self.rec])
+
+    def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int) -> None:
+        self.check_alive()
+        if not self.live:
+            raise Diverged("replay diverged at a loop's end")
+        with torch._C.DisableTorchFunction():
+            self.note_writes()
+            image = take(self.roots(site, act, extra, False), self.heap, self.value)
+            reason = close(self, plan, act.headers[loop], image)
+        if reason == "":
+            self.dead = True
+            raise Suspended
+        if reason is not None:
+            plan.peel += 1
+            plan.widened.clear()
+            plan.reason = reason
+            if plan.peel > MAX_PEEL:
+                plan.rolled = False
+                if loop in act.symbolic:
+                    self.refuse("DY312", "this loop cannot be compiled as a loop", reason,
+                                "keep the loop's variables of one type and shape, tensors or numbers",
+                                Span(act.frame.f_code.co_filename, site.line))
+        raise Restart
+
+    def same_at(self, header: Rec, old: Any, new: Any) -> bool:
+        """Whether a leaf is unchanged since the header."""
+        return leaf_key(old) == leaf_key(new)
+
+    def loop_param(self, leaf: Any, dims: set[int], dense: bool) -> Any:
+        """A parameter of a loop's header, any size in `dims`."""
+        if leaf.kind == "tensor":
+            fake = self.weights.fake(leaf.raw)
+            shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
+            made = self.made(shape, fake, dense)
+            val = self.new_tensor(made, "loop", getattr(leaf.value, "span", UNKNOWN))
+            val.name = leaf.where
+            self.rec.params.append(val)
+            return made
+        val = self.new_scalar(leaf.kind, "loop")
+        val.name = leaf.where.removeprefix("dync ")
+        self.rec.params.append(val)
+        return self.symbolic(val)

@@ -1,0 +1,95 @@
+"""The user's code on Python's stack: where it stands, marking it, and refusing what it does."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import sys
+import types
+from collections.abc import Iterable
+from typing import Any, NoReturn
+
+from dync.capture.markers import Markers, bind, instrument
+from dync.capture.places import can_mark, frames, is_user, span_of
+from dync.errors import CaptureError, Diagnostic
+from dync.ir.types import UNKNOWN, Span
+
+
+class Restart(BaseException):
+    """Ends an attempt: something was learnt that every run must know."""
+
+
+class Stack:
+    """What an engine knows of the functions that run; Engine in engine.py is made of these layers, each on the one before."""
+
+    markers: Markers
+    swapped: list[tuple[types.FunctionType, types.CodeType]]
+    tried: set[types.CodeType]
+    root_frame: Any = None
+
+    def user_frame(self) -> Any:
+        frame = sys._getframe(1)
+        while frame is not None and not is_user(frame.f_code):
+            frame = frame.f_back
+        return frame
+
+    def span(self) -> Span:
+        frame = self.user_frame()
+        return span_of(frame) if frame is not None else UNKNOWN
+
+    def source_text(self) -> tuple[str, Span]:
+        frame = self.user_frame()
+        if frame is None:
+            return "", UNKNOWN
+        span = span_of(frame)
+        line = linecache.getline(span.file, span.line)
+        text = line[span.col:span.end_col] if span.end_line == span.line and span.end_col else line.strip()
+        return text.strip(), span
+
+    def refuse(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> NoReturn:
+        self.mark_stack()  # marked code may know what to do here
+        raise CaptureError(Diagnostic(code, span or self.span(), found, why, remedy))
+
+    def text_of(self, node: Any) -> str:
+        return self.refuse("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
+                           "format it outside the model, or return the number")
+
+    def mark_stack(self) -> None:
+        """Rewrites the functions on the stack at a fork that are not marked yet, and starts over."""
+        self.mark_frames(frames(sys._getframe(1), self.root_frame))
+
+    def mark_frames(self, running: Iterable[Any]) -> None:
+        fresh = {f.f_code for f in running if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
+        if fresh:
+            self.rewrite(fresh)
+            raise Restart
+
+    def is_marked(self, code: types.CodeType) -> bool:
+        return any(k is self for k in code.co_consts)
+
+    def rewrite(self, codes: set[types.CodeType]) -> None:
+        self.tried |= codes
+        for filename in {c.co_filename for c in codes}:
+            mine = {c for c in self.tried if c.co_filename == filename}
+            lines = linecache.getlines(filename)
+            if not lines:
+                continue
+            try:
+                twins = instrument(self.markers, "".join(lines), filename, mine)
+            except SyntaxError:
+                continue
+            bound = {code: bind(twin, self) for code, twin in twins.items()}
+            now = {old: code for code in bound for old in (code, *(f.__code__ for f, original in self.swapped if original is code))}
+            swapped = {id(f) for f, _ in self.swapped}
+            for function in gc.get_referrers(*now):
+                code = now.get(function.__code__) if isinstance(function, types.FunctionType) else None
+                if code is not None:
+                    if id(function) not in swapped:
+                        self.swapped.append((function, code))
+                    function.__code__ = bound[code]
+
+    def unmark(self) -> None:
+        """Gives every function its own code back."""
+        for function, code in self.swapped:
+            function.__code__ = code
+        self.swapped = []

@@ -1,0 +1,199 @@
+"""Values of the program under construction: tensors, numbers, symbols of sizes, and what a path knows of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
+
+from dync.capture.image import SYMBOLIC
+from dync.capture.recorder import Recorder
+from dync.capture.replay import Replay
+from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
+from dync.capture.shapes import PathShapeEnv
+from dync.capture.stack import Restart
+from dync.capture.tape import Op, Val, Weight
+from dync.capture.weights import Weights
+from dync.ir.types import UNKNOWN, Span
+
+NARROW = {torch.uint8: (0, 255), torch.int8: (-128, 127), torch.int16: (-(2**15), 2**15 - 1), torch.int32: (-(2**31), 2**31 - 1)}
+"""Bounds of integers that say something about a size."""
+
+
+class Values(Replay):
+    """Makes and finds values."""
+
+    weights: Weights
+    recorder: Recorder
+    shape_env: PathShapeEnv
+    fake_mode: FakeTensorMode
+    vals: dict[int, Val]
+    integers: dict[Any, torch.SymInt]
+    mutated: set[int]
+    """Storages that some operation writes in place."""
+    made_by: dict[Val, Op]
+    folded: dict[int, Span]
+    """Storages whose numbers were read at capture, and where they were made."""
+    constant_joins: dict[Val, Any]
+    apart: set[Any]
+    """Leaves of joins whose constants are kept apart: torch must know them."""
+    uids: int
+    finished = False
+    """Set when the program is out: its fakes may be asked about their sizes, but nothing forks any more."""
+    making = False
+    """While a parameter's fake is made: its sizes fit by construction."""
+
+    def facts(self) -> list[tuple[Any, bool]]:
+        if self.finished:
+            return []
+        return [f for rec in self.rec.chain() for f in rec.facts]
+
+    def fact(self, predicate: Any) -> bool | None:
+        """The value of a predicate where the path fixes it."""
+        if isinstance(predicate, bool):
+            return predicate
+        if isinstance(predicate, sympy.Basic):
+            found = self.shape_env.known(predicate)
+            return None if found is None else bool(found)
+        if isinstance(predicate, Expr) and predicate.op == "not_":
+            inner = self.fact(predicate.args[0])
+            return None if inner is None else not inner
+        if isinstance(predicate, Expr) and predicate.op == "bool":
+            inner = predicate.args[0]
+            if isinstance(inner, (Val, Expr)) and inner.kind == "bool":
+                return self.fact(inner)
+        return next((truth for p, truth in self.facts() if p is predicate), None)
+
+    def has_symbols(self, t: torch.Tensor) -> bool:
+        return any(isinstance(s, torch.SymInt) for s in t.shape)
+
+    def new_tensor(self, fake: Any, label: str = "", span: Span = UNKNOWN) -> Val:
+        self.uids += 1
+        val = Val(self.uids, self.rec, fake, "tensor", span, label)
+        self.vals[id(fake)] = val
+        return val
+
+    def new_scalar(self, kind: str, label: str = "item") -> Val:
+        self.uids += 1
+        return Val(self.uids, self.rec, None, kind, UNKNOWN, label)
+
+    def symbolic(self, val: Val, dtype: Any = None) -> Any:
+        """What the user's code gets for a scalar value."""
+        if val.kind == "float":
+            val.fake = torch.SymFloat(FloatNode(val, self))
+        elif val.kind == "bool":
+            val.fake = torch.SymBool(BoolNode(val, self))
+        else:
+            low, high = NARROW.get(dtype, (None, None))
+            val.fake = self.shape_env.new_symbol(low, high)
+            self.rec.bindings[val.fake.node.expr] = val
+        return val.fake
+
+    def integer(self, expr: Expr) -> torch.SymInt:
+        """An integer symbol for an int-valued expression over floats, the same one each time."""
+        found = self.integers.get(expr)
+        if found is None:
+            found = self.integers[expr] = self.shape_env.new_symbol()
+        symbol = found.node.expr
+        if self.binding(symbol) is None:
+            self.rec.bindings[symbol] = expr
+        return found
+
+    def as_int(self, value: Any) -> Any:
+        return self.integer(Expr("int", (scalar_of(value),), "int")) if isinstance(value, SYMBOLIC) else int(value)
+
+    def binding(self, symbol: Any) -> Any:
+        for rec in self.rec.chain():
+            if symbol in rec.bindings:
+                return rec.bindings[symbol]
+        return None
+
+    def bind_sizes(self, val: Val) -> None:
+        """Defines the fresh symbols of a new tensor's sizes by reading them off the tensor."""
+        for dim, size in enumerate(val.fake.shape):
+            if isinstance(size, torch.SymInt):
+                symbol = size.node.expr
+                if isinstance(symbol, sympy.Symbol) and self.binding(symbol) is None:
+                    scalar = self.new_scalar("int", "size")
+                    scalar.fake = size
+                    self.shape_env.bound(symbol, 0, None)
+                    self.recorder.append(torch.ops.aten.sym_size.int, (val.fake, dim), {}, [scalar], True, False)
+                    self.rec.bindings[symbol] = scalar
+
+    def made(self, shape: list[Any], like: Any, dense: bool = False) -> Any:
+        """A fake of its own for a parameter: `like`'s layout where sizes are fixed, contiguous where they are not."""
+        self.making = True
+        try:
+            with torch._C.DisableTorchFunction(), _disable_current_modes(), self.fake_mode:
+                if dense or any(isinstance(s, torch.SymInt) for s in shape):
+                    return torch.empty(shape, dtype=like.dtype, device=like.device)
+                return torch.empty_strided(shape, like.stride(), dtype=like.dtype, device=like.device)
+        finally:
+            self.making = False
+
+    def value(self, t: torch.Tensor) -> Val | Weight:
+        """The program's value for a tensor that the user's code holds."""
+        fake = self.weights.fake(t)
+        weight = self.weights.by_fake.get(id(fake))
+        if weight is not None:
+            return weight
+        val = self.vals.get(id(fake))
+        if val is None or val.fake is not fake:
+            self.refuse("DY901", "a tensor that capture did not see being made", "it was made behind torch's Python interface",
+                        "make it with a torch function")
+        if not self.rec.sees(val.rec):
+            self.refuse("DY902", f"a tensor from {val.span} is used where only one of several paths defined it",
+                        "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
+        return val
+
+    def loose_value(self, t: torch.Tensor) -> Any:
+        """`value` without the visibility check: a picture taken while entering a join still holds one branch's tensors."""
+        fake = self.weights.fake(t)
+        return self.weights.by_fake.get(id(fake)) or self.vals[id(fake)]
+
+    def check_visible(self, scalar: Any) -> None:
+        if isinstance(scalar, Val) and not self.rec.sees(scalar.rec):
+            self.refuse("DY902", f"a number from {scalar.span} is used where only one of several paths defined it",
+                        "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
+        if isinstance(scalar, Expr):
+            for a in scalar.args:
+                self.check_visible(a)
+        elif isinstance(scalar, sympy.Basic):
+            for symbol in scalar.free_symbols:
+                bound = self.binding(symbol)
+                if bound is None:
+                    self.refuse("DY902", f"a size or number ({symbol}) is used where only one of several paths defined it",
+                                "it is kept in a place that capture does not watch",
+                                "return it or keep it in a local variable or attribute")
+
+    def split_constants(self, scalar: Any) -> None:
+        """A number that torch must know is a join of constants: such paths are kept apart, and the capture starts over."""
+        if isinstance(scalar, sympy.Symbol):
+            scalar = self.binding(scalar)
+        if isinstance(scalar, Val) and scalar in self.constant_joins:
+            self.apart.add(self.constant_joins[scalar])
+            raise Restart
+
+    def concretise(self, node: Any, kind: str) -> Any:
+        if node is not None:
+            self.split_constants(node.expr)
+        return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time",
+                           "C code and Python's own data types need the value now",
+                           "use torch or arithmetic on it, or make it a fixed argument")
+
+    def known_int(self, value: Any) -> int | None:
+        if isinstance(value, int):
+            return value
+        scalar = scalar_of(value)
+        found = scalar if isinstance(scalar, int) else self.shape_env.known(scalar)
+        return None if found is None else int(found)
+
+    def concretise_int(self, expr: Any) -> int:
+        found = self.shape_env.known(expr)
+        if found is not None:
+            return int(found)
+        self.split_constants(expr)
+        return self.concretise(None, "int")
