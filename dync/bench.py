@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -175,7 +174,9 @@ def _by_path(compiled: Runtime, calls: Iterable[Call]) -> dict[Key, list[Call]]:
 
 def _peer(name: str, model: nn.Module, compiled: Runtime) -> Runner:
     """A copy of the model with the compiled program's run-time parameters; torch.compile'd for "inductor"."""
-    own = copy.deepcopy(model).eval()
+    from dync.ir.clone import clone
+
+    own = clone(model).eval()
     for param in compiled.flow.signature.params:
         if param.place == "attribute":
             owner, _, attribute = param.name.rpartition(".")

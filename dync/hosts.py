@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import median
@@ -78,6 +77,7 @@ def _said(package: Package, host: str, reason: str) -> Package:
 
 def measure(packages: Sequence[Package], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[float | None]:
     """Median seconds of a call of each, called in turn on copies of the example; None where it fails."""
+    from dync.ir.clone import clone
     from dync.runtime.program import Runtime
 
     runs = [Runtime(p) for p in packages]
@@ -85,7 +85,7 @@ def measure(packages: Sequence[Package], args: Sequence[Any], kwargs: Mapping[st
     end = perf_counter() + SECONDS
     while not times[0] or len(times[0]) < ROUNDS and perf_counter() < end:
         for run, found in zip(runs, times, strict=True):
-            given = copy.deepcopy((tuple(args), dict(kwargs)))
+            given = clone((tuple(args), dict(kwargs)))
             start = perf_counter()
             try:
                 run(*given[0], **given[1])

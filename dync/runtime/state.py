@@ -13,7 +13,7 @@ from dync.ir.trees import build
 from dync.ir.types import ObjectType, TensorType, ValueType
 from dync.runtime.guards import number
 from dync.runtime.store import Weights, copied
-from dync.runtime.tensors import caller_form, describe, is_tensor, to_home
+from dync.runtime.tensors import Form, caller_form, describe, is_tensor, to_home
 
 
 class State(MutableMapping[str, Any]):
@@ -49,12 +49,12 @@ class State(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         value = self.slots[name] if name in self.types else self._weights.home(name)
-        return to_home(value, caller_form(self._weights.form)) if is_tensor(value) else value
+        return in_form(value, caller_form(self._weights.form))
 
     def __setitem__(self, name: str, value: Any) -> None:
         with self.lock:
             if name in self.types:
-                self.slots[name] = to_home(value, self._weights.form) if is_tensor(value) else value
+                self.slots[name] = in_form(value, self._weights.form)
             elif name in self._names:
                 self._weights.put(name, value)
             else:
@@ -70,12 +70,21 @@ class State(MutableMapping[str, Any]):
         return len(self._names)
 
 
+def in_form(value: Any, form: Form) -> Any:
+    """`value` with its tensors in a form, also those in the lists, tuples and dicts that a model keeps."""
+    if is_tensor(value):
+        return to_home(value, form)
+    if type(value) in (list, tuple):
+        return type(value)(in_form(v, form) for v in value)
+    return {k: in_form(v, form) for k, v in value.items()} if type(value) is dict else value
+
+
 def fits(value: Any, wanted: ValueType) -> bool:
     """Whether a state slot's value is of the type that the program was captured for; size symbols fit any size."""
     if isinstance(wanted, TensorType):
         if not is_tensor(value) or str(value.dtype).removeprefix("torch.") != wanted.dtype or value.ndim != len(wanted.shape):
             return False
         return all(not isinstance(want, int) or want == size for want, size in zip(wanted.shape, value.shape, strict=True))
-    if isinstance(wanted, ObjectType):
-        return wanted.kind not in ("None", "NoneType") or value is None
+    if isinstance(wanted, ObjectType):  # None at first: capture saw that every call writes it before reading it
+        return True
     return number(value, wanted.kind) is not None

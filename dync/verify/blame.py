@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from dync.errors import DyncError
+from dync.ir.clone import clone
 from dync.ir.flow import edges
 from dync.ir.interpret import initial_state, run_graph
 from dync.ir.program import Program
@@ -48,7 +48,7 @@ def first_wrong_block(program: Program, kernels: Mapping[str, Kernel], call: Cal
             if block is None:
                 return f"block {name} is not in the Program"
             inputs = [env[n] for n in block.flow.inputs]
-            given = copy.deepcopy(inputs)
+            given = clone(inputs)
             results = run_graph(block.graph, inputs, weights)
             if name in kernels and (wrong := _wrong(name, kernels[name], given, results, [r.name for r in block.flow.results], tolerances)):
                 return f"{wrong} ({block.flow.span})" if block.flow.span.line else wrong

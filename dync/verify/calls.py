@@ -6,7 +6,6 @@ generators seeded alike, and gives back all that a user could see: result or exc
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from dync.errors import DyncError
+from dync.ir.clone import clone
 from dync.ir.interpret import run as run_program
 from dync.ir.program import Program
 from dync.ir.trace import Trace
@@ -71,7 +71,7 @@ def seed_all(seed: int) -> None:
 
 def copied(call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Fresh arguments; tensors that share storage still do."""
-    return copy.deepcopy((tuple(call.args), dict(call.kwargs)))
+    return clone((tuple(call.args), dict(call.kwargs)))
 
 
 class EagerSide:
@@ -81,17 +81,17 @@ class EagerSide:
 
     def __init__(self, model: nn.Module, seed: int = 0) -> None:
         self.original, self.seed = model, seed
-        self.base = copy.deepcopy(model)
+        self.base = clone(model)
         self.live = self._copy()
 
     def _copy(self) -> nn.Module:
         """A copy that shares the parameters, which a forward seldom writes; `_restore` sees to it when one does."""
         self.versions = {n: p._version for n, p in self.base.named_parameters()}
-        return copy.deepcopy(self.base, {id(p): p for p in self.base.parameters()})
+        return clone(self.base, {id(p): p for p in self.base.parameters()})
 
     def _restore(self) -> None:
         if any(p._version != self.versions[n] for n, p in self.base.named_parameters()):
-            self.base = copy.deepcopy(self.original)
+            self.base = clone(self.original)
         self.live = self._copy()
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
@@ -101,7 +101,7 @@ class EagerSide:
         for name, value in call.params.items():
             _set_attribute(self.live, name, value)
         before = dict(attributes(self.live))
-        before = {n: copy.deepcopy(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in before.items()}
+        before = {n: clone(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in before.items()}
         seed_all(self.seed)
         result, error = None, None
         try:
@@ -161,7 +161,7 @@ class ProgramSide:
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
         if fresh:
-            self.state = copy.deepcopy(self.initial)
+            self.state = clone(self.initial)
         args, kwargs = copied(call)
         seed_all(self.seed)
         try:
@@ -190,14 +190,14 @@ class CompiledSide:
 
     def __init__(self, compiled: Any, seed: int = 0, initial: Mapping[str, Any] | None = None) -> None:
         self.compiled, self.seed = compiled, seed
-        self.saved = copy.deepcopy(dict(compiled.state)), dict(compiled.params)
+        self.saved = clone(dict(compiled.state)), dict(compiled.params)
         compiled.reset_state()
-        self.first = copy.deepcopy(dict(compiled.state))
+        self.first = clone(dict(compiled.state))
         self.initial = {n: (initial or {}).get(n, v) for n, v in self.first.items()}
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
         if fresh:
-            self._put(copy.deepcopy(self.initial))
+            self._put(clone(self.initial))
         args, kwargs = copied(call)
         for name, value in call.params.items():
             self.compiled.params[name] = value
@@ -207,7 +207,7 @@ class CompiledSide:
             result, trace = self.compiled.traced(*args, **kwargs)
         except Exception as raised:  # compared with what eager raises, never dropped
             error, trace = raised, getattr(raised, "trace", None)
-        return Effect(result, error, args, kwargs, copy.deepcopy(dict(self.compiled.state)), None, torch.get_rng_state(), trace)
+        return Effect(result, error, args, kwargs, clone(dict(self.compiled.state)), None, torch.get_rng_state(), trace)
 
     def kernels(self) -> Mapping[str, Callable[..., tuple[Any, ...]]]:
         """Each block's loaded code, on torch tensors."""
@@ -234,15 +234,17 @@ class CompiledSide:
             self.compiled.params[name] = value
 
 
-def differences(expected: Effect, got: Effect, tolerances: Tolerances, rng: bool = True) -> Comparison:
-    """All that differs between an eager run and another: result or exception, inputs and state after, random generator."""
+def differences(expected: Effect, got: Effect, tolerances: Tolerances, rng: bool = True, inputs: bool = True) -> Comparison:
+    """All that differs between an eager run and another: result or exception, inputs (if `inputs`) and state after, random generator."""
     if (expected.error is None) != (got.error is None):
         said = [f"raises {type(e.error).__name__}: {e.error}" if e.error is not None else "returns" for e in (expected, got)]
         return Comparison((Difference("result", f"{said[0]} in eager, {said[1]} here"),), Error(""))
     parts = (
         [compare(expected.result, got.result, tolerances)] if expected.error is None else [_errors(expected.error, got.error, tolerances)]
     )
-    parts += [compare(expected.args, got.args, tolerances, "args"), compare(dict(expected.kwargs), dict(got.kwargs), tolerances, "kwargs")]
+    if inputs:
+        parts += [compare(expected.args, got.args, tolerances, "args")]
+        parts += [compare(dict(expected.kwargs), dict(got.kwargs), tolerances, "kwargs")]
     parts += [_states(expected, got, tolerances)]
     if rng and not torch.equal(expected.rng, got.rng):
         parts += [Comparison((Difference("random generator", "eager and this drew different amounts of random numbers"),), Error(""))]

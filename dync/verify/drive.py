@@ -13,6 +13,7 @@ from dync.ir.program import Program
 from dync.ir.trace import Trace
 from dync.verify.boundary import between, close
 from dync.verify.calls import Call, Side
+from dync.verify.flips import NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
 from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, route
@@ -243,6 +244,7 @@ class Driver:
             if self.complete
             else [f"more than {BOUND} paths exist: decisions and loops were asked for, {len(books.paths)} paths were taken"]
         )
+        noise = f"{books.noisy:.0f} ULP by which eager itself moves when its inputs move by {NUDGE_ULP}"
         sides = tuple(s.name for s in self.harness.sides) + (("interpret",) if self.harness.oracle else ())
         return Report(
             name,
@@ -261,7 +263,7 @@ class Driver:
             seed,
             self.budget,
             sides if books.runs else (),
-            (*notes, *unlisted, *refused),
+            (*notes, *unlisted, *refused, *([f"some errors are beyond tolerance, and within the {noise}"] if books.noisy else ())),
             command,
             self.complete,
         )

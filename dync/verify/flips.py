@@ -16,7 +16,7 @@ import torch
 from dync.ir.program import Program
 from dync.ir.trace import DecisionRecord, Trace
 from dync.ir.types import Span
-from dync.verify.calls import Call, Side
+from dync.verify.calls import Call, Effect, Side, differences
 from dync.verify.compare import EPS, Tolerances
 from dync.verify.inputs import call_of, leaf_values
 from dync.verify.paths import steps
@@ -128,6 +128,17 @@ def _unstable(oracle: Side, program: Program, call: Call, eager: Trace, at: int)
         if other.block == ours.block and other.value != ours.value:
             return True
     return False
+
+
+def own_noise(oracle: Side, program: Program, call: Call, meaning: Effect, tolerances: Tolerances) -> float:
+    """By how many ULP the Program's own effects move when its inputs do by a few, on the same way through it."""
+    generator = torch.Generator().manual_seed(0)
+    found = 0.0
+    for _ in range(NUDGES):
+        moved = oracle.run(nudged(program, call, generator))
+        if moved.trace is not None and meaning.trace is not None and moved.trace.path == meaning.trace.path:
+            found = max(found, differences(meaning, moved, tolerances, inputs=False).worst.ulp)
+    return found
 
 
 def nudged(program: Program, call: Call, generator: torch.Generator) -> Call:

@@ -239,9 +239,18 @@ _STYLES = tuple(_STYLE_FUNCTIONS)
 
 
 def fits(signature: Signature, call: Call) -> str:
-    """Why a call does not fit the signature's structure; empty when it does."""
+    """Why a call does not fit the signature, as a compiled program would say; empty when it does."""
+    from dync.runtime.guards import ScalarGuard, Sizes, TensorGuard
+
+    ranges, sizes = {d.name: d for d in signature.dims}, Sizes()
     try:
-        leaf_values(signature, call)
+        values = leaf_values(signature, call)
+        for one in signature.inputs:
+            if isinstance(one.value.type, TensorType):
+                TensorGuard(one.path, one.value.type, "torch", ranges, False)(values[one.path], sizes)
+            elif isinstance(one.value.type, ScalarType):
+                ScalarGuard(one.path, one.value.type)(values[one.path], sizes)
+        sizes.finish()
     except DyncError as error:
         return str(error)
     return ""

@@ -24,7 +24,7 @@ COVERS = ("paths", "decisions")
 def verify(
     model: nn.Module, compiled: Any, inputs: Sequence[Any] | None = None, cover: str = "paths", budget: int = 200, seed: int = 0, *,
     atol: float | None = None, rtol: float | None = None, program: Program | None = None, against: Sequence[Side] = (), command: str = "",
-    patience: int = 20, seconds: float | None = None,
+    patience: int = 20, seconds: float | None = None, notes: Sequence[str] = (),
 ) -> Report:  # fmt: skip
     """Compares `compiled` (a Runtime) with eager `model`, on copies of both states, on calls that drive every decision both ways.
 
@@ -32,7 +32,7 @@ def verify(
     budget: most calls beside the given ones. atol, rtol: replace the tolerance per dtype. program: the Program that `compiled`
     was made from, where `compiled` does not know it; it makes the search stronger and tells flips from faults. against: more
     sides to compare on the same calls. patience: mismatches after which to stop. seconds: time after which
-    nothing new is begun. command: what the report shows for replaying it.
+    nothing new is begun. command: what the report shows for replaying it. notes: lines for it.
     Raises UsageError for inputs that do not fit the signature.
     """
     if cover not in COVERS:
@@ -53,7 +53,7 @@ def verify(
         driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience, seconds)
         harness.books.mismatches += _stale(side, oracle)
         driver.run(given)
-        return driver.report(flow.name, seed, _notes(side, oracle, initial), command)
+        return driver.report(flow.name, seed, (*notes, *_notes(side, oracle, initial)), command)
     finally:
         side.close()
 

@@ -138,3 +138,45 @@ def test_equal_numbers_inside_a_block_may_flip_but_flags_may_not():
     flag = compared(lambda x: (x > 0).float().max() == 1.0)
     report = verify(Flag(), Walked(compared(lambda x: (x > 0).float().max() == 2.0), shown=flag), given, budget=1)
     assert not report.ok and not report.flips
+
+
+def steep(offset=0.0, factor=1.0):
+    """sin(1e5 x): 8 ULP of x are some hundredths of the result."""
+    b = Builder("steep", {"x": "float32[4]"})
+    b.block("b0", lambda x: ((x * factor * 1e5 + offset).sin(),), ("y",), Return(leaf("y")))
+    return b.program()
+
+
+class Steep(nn.Module):
+    def forward(self, x):
+        return (x * 1e5).sin()
+
+
+def test_an_error_that_eager_makes_itself_under_input_noise_is_excused_and_told():
+    report = verify(Steep(), Walked(steep(factor=1.0 + 2e-7), shown=steep()), [(NEAR,)], budget=10)
+    assert report.ok and any("by which eager itself moves" in n for n in report.notes), str(report)
+
+
+def test_an_error_beyond_that_noise_is_a_mismatch():
+    report = verify(Steep(), Walked(steep(offset=2.0), shown=steep()), [(NEAR,)], budget=10)
+    assert not report.ok and len(report.mismatches) == report.runs
+
+
+def test_noise_excuses_no_error_of_a_steady_network():
+    report = verify(Summed(), Walked(negated(), shown=summed()), [(NEAR,)], budget=10)
+    assert not report.ok
+
+
+def negated():
+    """summed(), its second way wrong by a thousandth."""
+    b = Builder("summed", {"x": "float32[4]"})
+    b.block(
+        "b0",
+        lambda x: (x.sum().item(),),
+        ("s",),
+        branch("p", to("b1"), to("b2"), "s", 1.0),
+        host=(HostOp(Value("p", ScalarType("bool")), "gt", (Ref("s"), lit(1.0))),),
+    )
+    b.block("b1", None, (), Return(leaf("x")))
+    b.block("b2", lambda x: (-x * 1.001,), ("y",), Return(leaf("y")))
+    return b.program()

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from dync.errors import BackendError, CaptureError, DyncError
-from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes
+from dync.errors import BackendError, CaptureError, DyncError, HostError, VerifyError
+from dync.verify.calls import Call, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Tolerances
 from dync.verify.harness import Harness
 
@@ -92,15 +92,12 @@ def _captured(model: Any, inputs: Sequence[tuple[Any, ...]]) -> Any:
 
 
 def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, Callable[[], Side]]]:
-    def compiled(backend: str, host: str) -> Side:
-        from dync.api import compile
+    from dync.sides import compiled
 
-        side = CompiledSide(compile(program, args, backend=backend, host=host))
-        side.name = f"{backend}/{host}"
-        return side
+    def make(backend: str, host: str) -> Callable[[], Side]:
+        return lambda: compiled(f"{backend}/{host}", program, args, {}, backend, host)[0]
 
-    pairs = [(b, h) for b in backends for h in hosts]
-    return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", lambda b=b, h=h: compiled(b, h)) for b, h in pairs)]
+    return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", make(b, h)) for b in backends for h in hosts)]
 
 
 def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, inputs: Sequence[tuple[Any, ...]]) -> Finding:
@@ -114,8 +111,8 @@ def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, input
         for n, args in enumerate(inputs):
             if not harness.check(Call(args, origin=f"given, call {n + 1} in a row"), fresh=n == 0):
                 break
-    except BackendError as error:
-        return Finding("declined", stage, "BackendError", str(error))
+    except (BackendError, HostError, VerifyError) as error:
+        return Finding("declined", stage, type(error).__name__, str(error))
     except Exception as error:  # a crash of dync is what this looks for
         return _crash(stage, error)
     if harness.books.mismatches:
