@@ -1,7 +1,8 @@
 """Compiled code on disk, by content: the same kernel for the same backend, library and target is compiled once on a machine.
 
-An entry is one file: a line of JSON (header), then the members' bytes. It is written beside its place and renamed, so two
-processes at once are safe. An entry that does not read back is reported and written anew. A full disk costs the entry only.
+An entry is one file: a line of JSON (header), then the members' bytes; beside code there are facts, what was measured, as JSON. A
+file is written beside its place and renamed, so two processes at once are safe; at worst both do the work. What does not read back is
+reported and written anew. A full disk costs the entry only.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from dync.backends.base import BlockCode, Kernel, Target
-from dync.backends.kernels import canonical_weights, structure_key
+from dync.backends.kernels import canonical_weights
 
-SCHEMA = 2
+SCHEMA = 3
 WEIGHT_MAPS = ("initializers", "feeds", "weights")
 """Settings that map the code's own weight names to those of the package."""
 
@@ -35,6 +39,9 @@ class Cache:
 
     folder: Path = field(default_factory=default_folder)
     enabled: bool = True
+
+    def __contains__(self, key: str) -> bool:
+        return self.enabled and self.path(key).exists()
 
     def path(self, key: str) -> Path:
         return self.folder / "code" / key[:2] / key
@@ -57,8 +64,30 @@ class Cache:
         """Stores `code`; where that fails (no space, no permission) a notice says so and nothing is kept."""
         if not self.enabled:
             return
-        data = _encode(with_weights(code, {name: i for i, name in enumerate(canonical_weights(kernel))}))
-        path, temporary = self.path(key), None
+        self._write(self.path(key), _encode(with_weights(code, {name: i for i, name in enumerate(canonical_weights(kernel))})))
+
+    def fact(self, key: str) -> Any:
+        """What was kept under `key`; None when there is nothing, or it is damaged."""
+        if not self.enabled:
+            return None
+        try:
+            return json.loads(self._facts(key).read_bytes())
+        except OSError:
+            return None
+        except ValueError as error:
+            warnings.warn(f"dync: the cache entry {self._facts(key)} is damaged ({error}) and is made anew", stacklevel=2)
+            return None
+
+    def keep(self, key: str, fact: Any) -> None:
+        """Stores what JSON can hold."""
+        if self.enabled:
+            self._write(self._facts(key), json.dumps(fact).encode())
+
+    def _facts(self, key: str) -> Path:
+        return self.folder / "facts" / key[:2] / key
+
+    def _write(self, path: Path, data: bytes) -> None:
+        temporary = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
@@ -71,10 +100,38 @@ class Cache:
             warnings.warn(f"dync: cannot keep compiled code in {self.folder}: {error}", stacklevel=2)
 
 
-def cache_key(kernel: Kernel, backend: str, version: str, target: Target, threads: int = 0) -> str:
-    """The name of an entry: what the code depends on besides the weights' values and names."""
-    facts = json.dumps([SCHEMA, backend, version, str(target), threads, structure_key(kernel)])
-    return hashlib.sha256(facts.encode()).hexdigest()
+def cache_key(structure: str, backend: str, version: str, target: Target, threads: int = 0) -> str:
+    """The name of an entry: what the code depends on besides the weights' values and names. structure: the kernel's structure key.
+
+    Code for "this machine" (a target without arch) is this machine's. The source of the backends counts as their version.
+    """
+    return key_of(backend, version, source_digest(), str(target), "" if target.arch else machine(), threads, structure)
+
+
+def key_of(*facts: Any) -> str:
+    """One name for a list of JSON-able facts."""
+    return hashlib.sha256(json.dumps([SCHEMA, *facts]).encode()).hexdigest()
+
+
+@lru_cache
+def source_digest() -> str:
+    """sha256 of the source of dync.backends: another translation gives other code."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(f"{path.name}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+@lru_cache
+def machine() -> str:
+    """The processor, as what compiles for it and what was measured on it depend on: model, features, cores that this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        cpu = [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    except OSError:
+        cpu = [platform.processor()]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return key_of(platform.machine(), platform.system(), cpu, cores)
 
 
 def with_weights(code: BlockCode, names: Mapping) -> BlockCode:

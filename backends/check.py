@@ -16,6 +16,9 @@ from dync.ir.types import ScalarType, TensorType, Value
 if TYPE_CHECKING:
     import torch
 
+    from dync.runtime.store import Weights
+    from dync.runtime.tensors import Form
+
 TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "float16": 1e-2, "bfloat16": 8e-2}
 """Largest accepted difference, relative to max(|eager|, root mean square of eager's tensor, FLOOR)."""
 FLOOR = 1e-2
@@ -104,17 +107,22 @@ def written(kernel: Kernel, inputs: Sequence[Any]) -> list[Any]:
     return [i for i, v in zip(inputs, kernel.inputs, strict=True) if v.name in kernel.mutates]
 
 
-def open_code(kernel: Kernel, code: BlockCode, threads: int = 1) -> Run:
-    """The code through its runtime loader, on torch tensors; gives results, then the weights that it wrote, anew for each call."""
+def load_code(kernel: Kernel, code: BlockCode, threads: int, form: Form) -> tuple[Callable[..., Any], Weights]:
+    """The code through its runtime loader, on tensors of `form`, and its weights."""
     from dync.runtime import loaders
     from dync.runtime.package import KernelEntry
     from dync.runtime.store import Weights
 
     types = (tuple(v.type for v in values) for values in (kernel.inputs, kernel.results))
     entry = KernelEntry(code.loader, tuple(code.members), code.settings, code.weights, kernel.mutates, code.needs, *types)
+    weights = Weights(kernel.weights, form, written_weights(kernel))
+    return loaders.load(kernel.name, entry, code.members, weights, threads, form), weights
+
+
+def open_code(kernel: Kernel, code: BlockCode, threads: int = 1) -> Run:
+    """The code on torch tensors; gives results, then the weights that it wrote, anew for each call."""
     own = written_weights(kernel)
-    weights = Weights(kernel.weights, "torch", own)
-    loaded = loaders.load(kernel.name, entry, code.members, weights, threads, "torch")
+    loaded, weights = load_code(kernel, code, threads, "torch")
 
     def run(inputs: Sequence[Any]) -> Sequence[Any]:
         weights.reset()
@@ -255,6 +263,16 @@ def draws(kernel: Kernel, seed: int = 0) -> Iterator[list[Any]]:
             more = [[draw(v, sizes, rng, bound, spread) for v in kernel.inputs] for spread in (1.0, 0.0)] if number == 0 else []
             yield from (m for m in more if eager(kernel, copies(m)) is not None)
             break
+
+
+def typical(kernel: Kernel, sizes: Mapping[str, int]) -> list[Any] | None:
+    """Random inputs of given sizes, or of the first that are tried; None where eager takes none."""
+    rng, own = random.Random(0), {**size_draws(kernel)[0], **sizes}
+    for bound in INDEX_BOUNDS:
+        inputs = [draw(v, own, rng, bound) for v in kernel.inputs]
+        if all(i is not None for i in inputs) and eager(kernel, copies(inputs)) is not None:
+            return inputs
+    return None
 
 
 def size_draws(kernel: Kernel) -> list[dict[str, int]]:

@@ -70,9 +70,9 @@ def structure_key(kernel: Kernel) -> str:
     return _hash(_lines(kernel))
 
 
-def content_key(kernel: Kernel) -> str:
-    """sha256 of structure and the weights' bytes: kernels with this key in common compute the same."""
-    digest = hashlib.sha256(structure_key(kernel).encode())
+def content_key(kernel: Kernel, structure: str = "") -> str:
+    """sha256 of structure (its key, if known) and the weights' bytes: kernels with this key in common compute the same."""
+    digest = hashlib.sha256((structure or structure_key(kernel)).encode())
     for name in canonical_weights(kernel):
         digest.update(_bytes(kernel.weights[name]))
     return digest.hexdigest()
@@ -166,11 +166,11 @@ def target_text(target: Any) -> str:
     return f"{module.lstrip('_')}.{getattr(target, '__name__', target)}"
 
 
-def _bytes(tensor: torch.Tensor) -> bytes:
+def _bytes(tensor: torch.Tensor) -> Any:
     import torch
 
     flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy().tobytes() if math.prod(tensor.shape) else b""
+    return flat.view(torch.uint8).numpy() if math.prod(tensor.shape) else b""
 
 
 def renamed_weights(source: Kernel, target: Kernel) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dync.errors import UsageError
 from dync.ir.program import Program
-from dync.options import CompileOptions
+from dync.options import BUDGET, CompileOptions
 from dync.progress import stage
 
 if TYPE_CHECKING:
@@ -47,15 +47,17 @@ def capture(
 def compile(
     model_or_program: nn.Module | Program, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, target: str = "cpu",
     backend: str = "auto", host: str = "auto", passes: str = "default", dynamic_shapes: Any = None, params: Params | None = None,
-    batching: str = "none", strict: bool = False,
+    batching: str = "none", strict: bool = False, budget: float = BUDGET, cache: bool = True,
 ) -> Compiled:  # fmt: skip
     """A runnable equivalent of a model, or of a captured Program, for `target`.
 
     Raises UsageError for unknown names, CaptureError for constructs that cannot be captured, and, under `strict`, BackendError
     for a block that the chosen backend does not take. Otherwise such a block goes to the next backend, with the reason in `.report`.
+    backend: a name, several ("tvm,onnxruntime"), or "auto": a block that several take is timed on each, and the fastest has it, as far
+    as `budget` seconds of compiling go; "s3=tvm" among them gives one block to one backend. cache: reuse compiled code on disk.
     host: "python", "onnx" (HostError where it cannot carry the program), or "auto", which measures both on the example.
     """
-    options = CompileOptions.parse(target, backend, host, passes, batching, strict)
+    options = CompileOptions.parse(target, backend, host, passes, batching, strict, budget=budget, cache=cache)
     return compile_with(options, model_or_program, args, kwargs, dynamic_shapes, params)
 
 
@@ -64,9 +66,11 @@ def compile_with(
     dynamic_shapes: Any = None, params: Params | None = None,
 ) -> Compiled:  # fmt: skip
     """`compile` with its options in one object."""
-    from dync.build import compile_blocks, kernels_of, place, rewrite
+    from dync.build import compile_blocks, kernels_of, rewrite
     from dync.compiled import Compiled
     from dync.hosts import choose
+    from dync.place import place
+    from dync.workshop import Workshop
 
     with stage("capture", getattr(model_or_program, "name", type(model_or_program).__name__)) as captured:
         program = _program(model_or_program, args, kwargs, dynamic_shapes, params)
@@ -76,13 +80,14 @@ def compile_with(
         rewritten.note = f"{len(program.blocks)} blocks"
     with stage("place", options.backend) as placed:
         kernels = kernels_of(program)
-        placements = place(kernels, options)
+        shop = Workshop(options, tuple(kernels.values()))
+        placements = place(kernels, shop)
         placed.note = f"{len(kernels)} blocks with code"
     with stage("compile", f"for {options.target}") as compiled:
-        built = compile_blocks(program, placements, options, compiled.tick)
+        built = compile_blocks(program, placements, shop, args, kwargs, compiled.tick)
         compiled.note = built.summary
     with stage("host", options.host) as hosted:
-        package = choose(built, kernels, built.package({s.name: s.seconds for s in (captured, rewritten, placed, compiled)}), args, kwargs)
+        package = choose(built, {s.name: s.seconds for s in (captured, rewritten, placed, compiled)}, args, kwargs)
         hosted.note = str(package.meta["host"])
     return Compiled(package, program)
 
@@ -118,12 +123,14 @@ def explain(
     target: str = "cpu", dynamic_shapes: Any = None, params: Params | None = None,
 ) -> Explanation:  # fmt: skip
     """Every data-dependent decision with its place and what it became, and which backend claims each block. No code generation."""
-    from dync.build import kernels_of, place
+    from dync.build import kernels_of
     from dync.explain import explain as run
+    from dync.place import place
+    from dync.workshop import Workshop
 
     options = CompileOptions.parse(target, backend)
     program = _program(model_or_program, args, kwargs, dynamic_shapes, params)
-    placements = place(kernels_of(program), options)
+    placements = place(kernels_of(program), Workshop(options))
     return run(program, {name: (p.choices[0].backend, p.refused) for name, p in placements.items()})
 
 

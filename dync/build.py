@@ -1,52 +1,35 @@
-"""From a Program to a Package: each distinct kernel is placed on a backend, compiled once and checked against eager.
+"""From a placed Program to code: each distinct kernel is compiled, checked against eager, and timed where several backends take it.
 
-place   ::= kernels, options → for each block the backends to try, in order, each with its reason, and those that refused
-compile ::= the first of them whose code passes the numeric check; the others are refusals in the report
-distinct ::= another structure key; kernels that differ only in their weights share code
+distinct ::= another structure key, or other backends to try; kernels that differ only in their weights share code and figures
+chosen   ::= of the backends that were asked for and whose code is right, those with which all blocks together cost least
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from math import isnan
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Any
 
-import msgspec
-
-from dync import __version__, registry
-from dync.backends.base import Backend, BlockCode, Declined, Kernel
+from dync import registry
+from dync.backends.base import Kernel
+from dync.backends.cache import machine, with_weights
+from dync.backends.kernels import renamed_weights
+from dync.backends.worker import Made
 from dync.errors import BackendError
-from dync.options import AUTO, CompileOptions
-from dync.report import BlockReport, CompileReport, Refusal, distinct
-
-if TYPE_CHECKING:
-    from dync.ir.program import Program
-    from dync.runtime.package import Package
+from dync.ir.program import Program
+from dync.ir.types import TensorType
+from dync.measure import Seen, choose, inputs_of, time_kernel, watch
+from dync.options import CompileOptions
+from dync.package import Built, Candidates
+from dync.place import Choice, Placement
+from dync.report import Refusal, microseconds
+from dync.runtime.loaders import find
+from dync.workshop import Workshop
 
 Tick = Callable[[int, int], None]
-HOST = "python"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A backend to try, and why it."""
-
-    backend: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Where a kernel may run: choices in the order to try them, and the backends that refused it."""
-
-    kernel: Kernel
-    choices: tuple[Choice, ...]
-    refused: tuple[Refusal, ...] = ()
-
-
-Place = Callable[[Mapping[str, Kernel], CompileOptions], dict[str, Placement]]
+MARGIN = 0.97
+"""The preferred backend gives way to one that takes less than this share of its time: below that a measurement may be noise."""
 
 
 def rewrite(program: Program, options: CompileOptions) -> Program:
@@ -64,156 +47,151 @@ def kernels_of(program: Program) -> dict[str, Kernel]:
     return kernels(program, functionalize)
 
 
-def place(kernels: Mapping[str, Kernel], options: CompileOptions) -> dict[str, Placement]:
-    """By preference: the chosen backend, or the preferred one under "auto"; behind it the reference, unless `strict`.
+@dataclass
+class _Group:
+    """Blocks with one structure and the same choices; the first of them is compiled and timed for all."""
 
-    Raises BackendError when the chosen backend is not available, or refuses a kernel under `strict`.
-    """
-    names = _order(options)
-    backends = {n: registry.backend(n) for n in names}
-    absent = {n: a for n, b in backends.items() if isinstance(a := b.available(), Declined)}
-    if options.backend in absent:
-        raise BackendError(f"backend {options.backend} is not available: {absent[options.backend].reason}")
-    return {block: _placement(kernel, names, backends, absent, options) for block, kernel in kernels.items()}
-
-
-def _order(options: CompileOptions) -> tuple[str, ...]:
-    if options.backend == AUTO:
-        return registry.PREFERENCE
-    return tuple(dict.fromkeys((options.backend, registry.REFERENCE)))
-
-
-def _placement(
-    kernel: Kernel, names: Sequence[str], backends: Mapping[str, Backend], absent: Mapping[str, Declined], options: CompileOptions
-) -> Placement:
-    choices: list[Choice] = []
-    refused: list[Refusal] = []
-    for name in names:
-        answer = absent.get(name) or backends[name].supports(kernel, options.target)
-        if answer is None:
-            choices.append(Choice(name, _reason(name, choices, refused, options)))
-        else:
-            refused.append(Refusal(name, answer.reason, answer.span))
-            _refuse_if_strict(kernel.name, refused[-1], options)
-    if not choices:
-        raise BackendError(f"block {kernel.name}: no backend takes it: " + "; ".join(map(str, refused)))
-    return Placement(kernel, tuple(choices), tuple(refused))
-
-
-def _reason(name: str, before: Sequence[Choice], refused: Sequence[Refusal], options: CompileOptions) -> str:
-    if before or refused:
-        return "fallback"
-    return "chosen" if options.backend == name else "preferred"
-
-
-def _refuse_if_strict(block: str, refusal: Refusal, options: CompileOptions) -> None:
-    """Under `strict` the chosen backend takes every block; with "auto" there is none, and every refusal has a next backend."""
-    if options.strict and refusal.backend in (options.backend, *(registry.PREFERENCE[:1] if options.backend == AUTO else ())):
-        raise BackendError(f"block {block}: {refusal}")
-
-
-@dataclass(frozen=True)
-class Built:
-    """A compiled program before it is a package."""
-
-    program: Program
-    codes: Mapping[str, BlockCode]
-    placements: Mapping[str, Placement]
-    reports: tuple[BlockReport, ...]
-    options: CompileOptions
-    host_reason: str = ""
-    """Why the Python host, which is the one that walks blocks."""
+    blocks: list[str]
+    kernel: Kernel
+    choices: tuple[Choice, ...]
+    made: dict[str, Made] = field(default_factory=dict[str, Made])
+    failed: list[Refusal] = field(default_factory=list[Refusal])
+    untried: dict[str, str] = field(default_factory=dict[str, str])
+    """Backend → why it was not tried."""
+    times: dict[str, tuple[float, Any]] = field(default_factory=dict[str, "tuple[float, Any]"])
 
     @property
-    def summary(self) -> str:
-        by_backend = {n: sum(r.backend == n for r in self.reports) for n in dict.fromkeys(r.backend for r in self.reports)}
-        return f"{distinct(self.reports)} distinct, " + ", ".join(f"{count} on {name}" for name, count in by_backend.items())
+    def rivals(self) -> list[Choice]:
+        """The choices that compete, in order of preference: those that were asked for, or the fallbacks when none of those works."""
+        first = [c for c in self.choices if not c.fallback and c.backend not in {f.backend for f in self.failed}]
+        return first or [c for c in self.choices if c.fallback]
 
-    def package(self, seconds: Mapping[str, float]) -> Package:
-        """The package; `seconds` by stage go into its report."""
-        from dync.ir.flow import leaves
-        from dync.ir.types import Ref
-        from dync.runtime.package import KernelEntry, Package
-
-        members = {_member(code, name): data for code in self.codes.values() for name, data in code.members.items()}
-        kernels = {
-            block: KernelEntry(
-                code.loader,
-                tuple(_member(code, n) for n in code.members),
-                code.settings,
-                code.weights,
-                self.placements[block].kernel.mutates,
-                code.needs,
-            )
-            for block, code in self.codes.items()
-        }
-        first = {o.name for slot in self.program.slots for o in leaves(slot.initial) if isinstance(o, Ref)}
-        needed = {w for k in kernels.values() for w in (*k.weights, *k.mutates)} | first
-        weights = {n: w for n, w in self.program.weights.items() if n in needed}
-        report = CompileReport(
-            self.program.name, str(self.options.target), HOST, self.reports, dict(seconds),
-            sum(len(m) for m in members.values()), sum(w.nbytes for w in weights.values()), self.host_reason,
-        )  # fmt: skip
-        meta = {
-            "dync": __version__,
-            "target": str(self.options.target),
-            "threads": self.options.threads,
-            "host": HOST,
-            "passes": self.options.passes,
-            "history": list(self.program.history),
-        }
-        return Package(self.program.flow, kernels, members, weights, msgspec.to_builtins(report), meta, dict(self.program.sources))
-
-
-def _member(code: BlockCode, name: str) -> str:
-    return f"blocks/{code.key[:32]}/{name}"
+    def seconds(self) -> float:
+        return len(self.blocks) * min((t for t, _ in self.times.values()), default=0.0)
 
 
 def compile_blocks(
-    program: Program, placements: Mapping[str, Placement], options: CompileOptions, tick: Tick = lambda done, total: None
-) -> Built:
-    """Compile each distinct kernel once. Raises BackendError when every choice for a block fails, or under `strict` when the first does."""
-    from dync.backends.kernels import structure_key
+    program: Program, placements: Mapping[str, Placement], shop: Workshop, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None,
+    tick: Tick = lambda done, total: None,
+) -> Built:  # fmt: skip
+    """Compile each distinct kernel, and choose by measurement where several backends take it; ends the workshop's children.
 
-    codes: dict[str, BlockCode] = {}
-    reports: dict[str, BlockReport] = {}
-    first: dict[str, str] = {}
-    for number, (block, placement) in enumerate(placements.items()):
-        twin = first.setdefault(structure_key(placement.kernel), block)
-        if twin == block:
-            codes[block], reports[block] = _compile(placement, options)
+    args, kwargs: the example, whose values kernels are timed on. Raises BackendError when nothing that may run a block compiles right.
+    """
+    groups = _groups(placements, shop)
+    total = sum(sum(not c.fallback for c in g.choices) or 1 for g in groups)
+    done = iter(range(1, 1 << 30))
+    seen = watch(program, {n: p.kernel for n, p in placements.items()}, args, kwargs)
+    with shop:
+        for group in groups:
+            _first(group, shop)
+            tick(next(done), total)
+        if contested := [g for g in groups if len(g.rivals) > 1]:
+            _rivals(contested, shop, seen, lambda: tick(min(next(done), total), total))
+            _choose(groups, shop, seen)
+    tick(total, total)
+    candidates = {b: c for g in groups for b, c in _candidates(g, placements, shop.options)}
+    return Built(program, {b: candidates[b] for b in placements}, shop, seen)
+
+
+def _groups(placements: Mapping[str, Placement], shop: Workshop) -> list[_Group]:
+    found: dict[Any, _Group] = {}
+    for block, placed in placements.items():
+        key = (shop.key(placed.kernel), placed.choices)
+        found.setdefault(key, _Group([], placed.kernel, placed.choices)).blocks.append(block)
+    return list(found.values())
+
+
+def _first(group: _Group, shop: Workshop) -> None:
+    """Code from the first choice that works: from now on the block can run."""
+    for choice in group.choices:
+        if _try(group, choice, shop):
+            return
+    raise BackendError(f"block {group.kernel.name}: every backend failed: " + "; ".join(map(str, group.failed)))
+
+
+def _try(group: _Group, choice: Choice, shop: Workshop, seconds: float | None = None) -> bool:
+    try:
+        group.made[choice.backend] = shop.make(choice.backend, group.kernel, seconds)
+    except BackendError as error:
+        group.failed.append(Refusal(choice.backend, str(error)))
+        return False
+    return True
+
+
+def _rivals(groups: list[_Group], shop: Workshop, seen: Seen, tick: Callable[[], None]) -> None:
+    """Compile the other choices, those of the slowest kernels first, as long as the budget lasts."""
+    budget = shop.options.budget
+    if not budget:
+        for group in groups:
+            group.untried = {c.backend: "the budget is 0" for c in group.rivals if c.backend not in group.made}
+        return
+    for group in groups:
+        _time(group, shop, seen)
+    end = perf_counter() + budget
+    for group in sorted(groups, key=_Group.seconds, reverse=True):
+        for choice in group.rivals:
+            name, left = choice.backend, end - perf_counter()
+            if name in group.made:
+                continue
+            if not shop.options.backends and group.times and group.seconds() < registry.SLOW.get(name, 0.0):
+                group.untried[name] = "too short a block for a slow compiler"
+            elif left <= 0:
+                group.untried[name] = f"the budget of {budget:.3g} s was spent"
+            else:
+                _try(group, choice, shop, left)
+            tick()
+
+
+def _choose(groups: list[_Group], shop: Workshop, seen: Seen) -> None:
+    """Time what competes, and put the chosen backend's code first in each group's `made`."""
+    for group in groups:
+        if len(group.made) > 1:
+            _time(group, shop, seen)
         else:
-            codes[block] = _with_weights_of(placement.kernel, placements[twin].kernel, codes[twin])
-            reports[block] = msgspec.structs.replace(reports[twin], block=block, seconds=0.0, same_as=twin)
-        tick(number + 1, len(placements))
-    return Built(program, codes, placements, tuple(reports.values()), options)
+            group.times = {n: (0.0, find(m.code.loader).form) for n, m in group.made.items()}
+    groups = [g for g in groups if g.times]
+    counts = [sum(isinstance(v.type, TensorType) for v in (*g.kernel.inputs, *g.kernel.results)) for g in groups]
+    for group, name in zip(groups, choose([g.times for g in groups], counts, MARGIN), strict=True):
+        if name is not None:
+            group.made = {name: group.made[name], **group.made}
 
 
-def _with_weights_of(kernel: Kernel, twin: Kernel, code: BlockCode) -> BlockCode:
-    """The twin's code reading `kernel`'s weights."""
-    from dync.backends.cache import with_weights
-    from dync.backends.kernels import renamed_weights
+def _time(group: _Group, shop: Workshop, seen: Seen) -> None:
+    """Fill in `times`, in order of preference, from the cache where this was timed on this machine before."""
+    codes = {c.backend: group.made[c.backend].code for c in group.choices if c.backend in group.made}
+    if codes.keys() == group.times.keys() or shop.options.target.kind != "cpu" or shop.options.target.arch:
+        return
+    inputs = inputs_of(group.kernel, seen)
+    if inputs is None:
+        return
+    about = ("times", machine(), [shop.code_key(n, group.kernel) for n in codes], [str(getattr(v, "shape", v)) for v in inputs])
+    kept = shop.fact(*about)
+    if not isinstance(kept, dict) or kept.keys() != codes.keys():
+        kept = time_kernel(group.kernel, codes, inputs, shop.options.threads)
+        shop.keep(kept, *about)
+    group.times = {n: (float(kept[n][0]), kept[n][1]) for n in codes if n in kept}
 
-    return with_weights(code, renamed_weights(twin, kernel))
+
+def _candidates(group: _Group, placements: Mapping[str, Placement], options: CompileOptions) -> Iterator[tuple[str, Candidates]]:
+    first = group.blocks[0]
+    reason = _reason(group, options)
+    for block in group.blocks:
+        kernel = placements[block].kernel
+        names = renamed_weights(group.kernel, kernel)
+        codes = {n: made if block == first else Made(with_weights(made.code, names), made.worst) for n, made in group.made.items()}
+        refused = (*placements[block].refused, *group.failed)
+        times = {n: t for n, (t, _) in group.times.items()} if len(group.times) > 1 else {}
+        yield block, Candidates(kernel, codes, reason, refused, times, "" if block == first else first)
 
 
-def _compile(placement: Placement, options: CompileOptions) -> tuple[BlockCode, BlockReport]:
-    """The first choice that compiles and computes the right numbers."""
-    from dync.backends.check import check, open_code
-
-    refused = list(placement.refused)
-    for choice in placement.choices:
-        start = perf_counter()
-        try:
-            code = registry.backend(choice.backend).compile(placement.kernel, options.target, options.threads)
-            worst = check(placement.kernel, code, run=open_code(placement.kernel, code, options.threads))
-        except BackendError as error:
-            refused.append(Refusal(choice.backend, str(error)))
-            _refuse_if_strict(placement.kernel.name, refused[-1], options)
-            continue
-        reason = choice.reason if choice is placement.choices[0] else "fallback"
-        size = sum(len(m) for m in code.members.values())
-        checked = None if isnan(worst) else worst
-        report = BlockReport(placement.kernel.name, choice.backend, reason, perf_counter() - start, size, checked, refused=tuple(refused))
-        return code, report
-    raise BackendError(f"block {placement.kernel.name}: every backend failed: " + "; ".join(map(str, refused)))
+def _reason(group: _Group, options: CompileOptions) -> str:
+    name = next(iter(group.made))
+    choice = next(c for c in group.choices if c.backend == name)
+    if len(group.rivals) < 2:
+        return choice.reason
+    skipped = "".join(f"; {n} not tried: {why}" for n, why in group.untried.items())
+    if len(group.times) > 1 and name in group.times:
+        figures = ", ".join(f"{n} {microseconds(t)}" for n, (t, _) in sorted(group.times.items(), key=lambda item: item[1][0]))
+        return "fallback, " * choice.fallback + f"measured: {figures}{skipped}"
+    return choice.reason + skipped

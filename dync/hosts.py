@@ -1,64 +1,112 @@
-"""Which host carries the control flow: as asked, or the one that is faster on the example."""
+"""Which host carries the control flow, and whether the mix of backends holds as a whole: as asked, or measured on the example."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from dync import registry
+from dync.backends.cache import key_of, machine
 from dync.errors import BackendError, HostError
 from dync.host.base import Declined
 from dync.options import AUTO
+from dync.report import microseconds
 
 if TYPE_CHECKING:
-    from dync.backends.base import Kernel
-    from dync.build import Built
+    from dync.package import Built
     from dync.runtime.package import Package
 
-ENGINE_BACKEND = "onnxruntime"
-SECONDS, ROUNDS = 0.3, 50
-"""Time for a measurement, and the most calls of each host."""
+PYTHON = "python"
+SECONDS, ROUNDS, LEAST = 0.3, 50, 3
+"""Time for a measurement, and the most and the least calls of each host."""
 ENOUGH = 0.9
-"""The engine must take less than this share of the Python host's time: below that the measurement may be noise."""
+"""An engine must take less than this share of the Python host's time: below that the measurement may be noise."""
 UNTOLD = "the example call failed"
+Make = Callable[[], "Package | Declined"]
 
 
-def choose(built: Built, kernels: Mapping[str, Kernel], package: Package, args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Package:
-    """`package`, which walks blocks in Python, or the same program in an engine; the reason goes into its report.
+def choose(built: Built, seconds: Mapping[str, float], args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Package:
+    """The program walked block by block in Python, or in an engine; the reason goes into its report.
 
     Raises HostError when the host that was asked for cannot carry the program.
     """
     wanted = built.options.host
-    if wanted == "python":
-        return package
-    other = in_engine(built, kernels, package)
-    if wanted != AUTO:
-        if isinstance(other, Declined):
-            raise HostError(f"the {wanted} host cannot carry {built.program.name}: {other}")
-        return _said(other, "onnx", "chosen")
-    if isinstance(other, Declined):
-        return _said(package, "python", f"the onnx host declines: {other}")
+    if wanted not in (AUTO, PYTHON):
+        made = in_engine(built, wanted, built.package(seconds))
+        if isinstance(made, Declined):
+            raise HostError(f"the {wanted} host cannot carry {built.program.name}: {made}")
+        return _said(made, wanted, "chosen")
+    offers = _offers(built, seconds, wanted == AUTO)
+    about = _about(built, list(offers))
+    kept = built.shop.fact(*about)
+    if isinstance(kept, list) and len(kept) == 2 and kept[0] in offers:
+        found = offers[kept[0]]()
+        if not isinstance(found, Declined):
+            return _said(found, kept[0].partition(" ")[0], kept[1])
+    package, name, reason = _fastest(offers, built, args, kwargs or {})
+    built.shop.keep([name, reason], *about)
+    return _said(package, name.partition(" ")[0], reason)
+
+
+def _offers(built: Built, seconds: Mapping[str, float], engines: bool) -> dict[str, Make]:
+    """Name → the package of each way to run the program: the mix of backends, one backend wherever it can, an engine."""
+    offers: dict[str, Make] = {PYTHON: lambda: built.package(seconds)}
+    path = [b for b in dict.fromkeys(built.seen.path) if b in built.blocks]
+    for name in dict.fromkeys(n for b in path for n in built.blocks[b].made):
+        instead = {b: name for b in path if name in built.blocks[b].made}
+        if any(built.blocks[b].chosen != n for b, n in instead.items()):
+            why = f"measured: the program is fastest with {name} alone on this path"
+            offers[f"{PYTHON} with {name}"] = lambda instead=instead, why=why: built.package(seconds, instead, why)
+    if engines:
+        for name in registry.ENGINES:
+            offers[name] = lambda name=name: in_engine(built, name, built.package(seconds))
+    return offers
+
+
+def _about(built: Built, offers: Sequence[str]) -> tuple[Any, ...]:
+    """What the fastest offer depends on."""
+    flow = key_of(msgspec.json.encode(built.program.flow).hex())
+    codes = [[built.shop.code_key(n, c.kernel) for n in c.made] for c in built.blocks.values()]
+    shapes = [[str(getattr(v, "shape", type(v))) for v in values] for values in built.seen.inputs.values()]
+    return "host", machine(), flow, codes, list(built.seen.path), shapes, list(offers)
+
+
+def _fastest(
+    offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Package, str, str]:
+    """Package, name and reason of the fastest offer; the Python host's mix unless another is better by a margin."""
+    made = {n: make() for n, make in offers.items()}
+    packages = {n: p for n, p in made.items() if not isinstance(p, Declined)}
+    declined = "".join(f"; the {n} host declines: {p}" for n, p in made.items() if isinstance(p, Declined))
+    mix = packages[PYTHON]
+    if len(packages) == 1:
+        return mix, PYTHON, declined.removeprefix("; ")
     if not args and not kwargs and built.program.signature.inputs:
-        return _said(package, "python", "no example inputs to measure the hosts with")
-    python, onnx = measure((package, other), args, kwargs or {})
-    if python is None or onnx is None:
-        return _said(package, "python", UNTOLD)
-    figures = f"measured: python {python * 1e6:.0f} µs, onnx {onnx * 1e6:.0f} µs a call"
-    return _said(other, "onnx", figures) if onnx < ENOUGH * python else _said(package, "python", figures)
+        return mix, PYTHON, "no example inputs to measure the hosts with"
+    times = measure(packages, args, kwargs)
+    if times is None:
+        return mix, PYTHON, UNTOLD
+    python = min((n for n in times if n.startswith(PYTHON)), key=lambda n: times[n])
+    best = min(times, key=lambda n: times[n])
+    name = best if times[best] < ENOUGH * times[python] else python
+    figures = ", ".join(f"{n} {microseconds(t)}" for n, t in times.items())
+    return packages[name], name, f"measured: {figures} a call{declined}"
 
 
-def in_engine(built: Built, kernels: Mapping[str, Kernel], package: Package) -> Package | Declined:
-    """The program in ONNX Runtime, if every block passed its numeric check there; or why not."""
+def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
+    """The program in an engine, if every block passed its numeric check there; or why not."""
     from dync.runtime.program import Runtime
-    from dync.whole import with_engine
 
-    for one in built.reports:
-        if one.backend != ENGINE_BACKEND:
-            why = next((r for r in reversed(one.refused) if r.backend == ENGINE_BACKEND), None)
-            return Declined(f"block {one.block} runs on {one.backend}" + (f": {why.reason}" if why else ""), *([why.span] if why else []))
-    made = with_engine(package, built.program, kernels)
+    backend, place = registry.ENGINES[host]
+    for block, one in built.blocks.items():
+        if backend not in one.made:
+            why = next((r for r in reversed(one.refused) if r.backend == backend), None)
+            return Declined(f"block {block} runs on {one.chosen}" + (f": {why.reason}" if why else ""), *([why.span] if why else []))
+    made = registry.load(place)(package, built.program, built.kernels)
     if isinstance(made, Declined):
         return made
     try:
@@ -75,21 +123,23 @@ def _said(package: Package, host: str, reason: str) -> Package:
     return replace(package, report=report, meta={**package.meta, "host": host})
 
 
-def measure(packages: Sequence[Package], args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[float | None]:
-    """Median seconds of a call of each, called in turn on copies of the example; None where it fails."""
+def measure(packages: Mapping[str, Package], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, float] | None:
+    """Seconds of a call of each (the lower quartile), called in turn on copies of the example; None where it fails."""
     from dync.ir.clone import clone
     from dync.runtime.program import Runtime
 
-    runs = [Runtime(p) for p in packages]
-    times: list[list[float]] = [[] for _ in runs]
-    end = perf_counter() + SECONDS
-    while not times[0] or len(times[0]) < ROUNDS and perf_counter() < end:
-        for run, found in zip(runs, times, strict=True):
+    runs = {n: Runtime(p) for n, p in packages.items()}
+    times: dict[str, list[float]] = {n: [] for n in runs}
+    names, turn, end = list(runs), 0, perf_counter() + SECONDS
+    while turn < LEAST or turn < ROUNDS and perf_counter() < end:
+        shift = turn % len(names)
+        for name in names[shift:] + names[:shift]:
             given = clone((tuple(args), dict(kwargs)))
             start = perf_counter()
             try:
-                run(*given[0], **given[1])
+                runs[name](*given[0], **given[1])
             except Exception:  # noqa: BLE001  the model's own exception: it has no time to compare
-                return [None] * len(runs)
-            found.append(perf_counter() - start)
-    return [median(t[1:] or t) for t in times]
+                return None
+            times[name].append(perf_counter() - start)
+        turn += 1
+    return {n: sorted(t[1:])[len(t[1:]) // 4] for n, t in times.items()}

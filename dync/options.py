@@ -11,6 +11,8 @@ from dync.registry import backend_names, host_names
 
 AUTO = "auto"
 TARGET_KINDS = ("cpu", "cuda")
+BUDGET, TIMEOUT = 60.0, 120.0
+"""Seconds: see CompileOptions."""
 VERIFY_LEVELS = ("paths", "quick", "off")
 
 
@@ -18,8 +20,10 @@ VERIFY_LEVELS = ("paths", "quick", "off")
 class CompileOptions:
     """The options of `dync.compile`, checked.
 
-    backend and host are a registered name or "auto"; passes is "default", "none" or a pipeline "a,b{opt=1},c".
-    atol/rtol replace the tolerance per dtype where given.
+    backend: what was asked for; `backends` are the names in it, none for "auto", and `forced` its (block, backend) pairs.
+    host is a registered name or "auto"; passes is "default", "none" or a pipeline "a,b{opt=1},c".
+    atol/rtol replace the tolerance per dtype where given. budget: seconds that compiling a block again, on another backend than the
+    first that takes it, may cost in all. timeout: seconds that a compiler may take for one block. cache: use compiled code on disk.
     """
 
     target: Target = Target()
@@ -31,22 +35,43 @@ class CompileOptions:
     rtol: float | None = None
     seed: int = 0
     threads: int = 0
+    backends: tuple[str, ...] = ()
+    forced: tuple[tuple[str, str], ...] = ()
+    budget: float = BUDGET
+    timeout: float = TIMEOUT
+    cache: bool = True
 
     @classmethod
     def parse(
         cls, target: str = "cpu", backend: str = AUTO, host: str = "auto", passes: str = "default", batching: str = "none",
         strict: bool = False, atol: float | None = None, rtol: float | None = None, seed: int = 0, threads: int = 0,
+        budget: float = BUDGET, timeout: float = TIMEOUT, cache: bool = True,
     ) -> CompileOptions:  # fmt: skip
         """Options from the words of a call. Raises UsageError, naming what is known, for a word that is not."""
-        known("backend", backend, (AUTO, *backend_names()))
+        backends, forced = parse_backends(backend)
         known("host", host, (AUTO, *host_names()))
         if batching == "per-sample":
             raise UsageError('batching="per-sample" is not available yet: compile with batching="none" and call once per sample')
         known("batching", batching, ("none",))
-        for name, value in (("atol", atol), ("rtol", rtol)):
+        for name, value in (("atol", atol), ("rtol", rtol), ("budget", budget), ("timeout", timeout)):
             if value is not None and not value >= 0:
                 raise UsageError(f"{name} is {value!r}; it must be a number >= 0")
-        return cls(parse_target(target), backend, host, passes, strict, atol, rtol, seed, threads)
+        return cls(
+            parse_target(target), backend, host, passes, strict, atol, rtol, seed, threads, backends, forced, budget, timeout, cache
+        )  # fmt: skip
+
+
+def parse_backends(text: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """The names and the (block, backend) pairs of "auto", "tvm", "tvm,onnxruntime", "s3=tvm" or "tvm,s3=onnxruntime"."""
+    items = [item.strip() for item in text.split(",")]
+    names = tuple(dict.fromkeys(known("backend", i, (AUTO, *backend_names())) for i in items if "=" not in i))
+    if AUTO in names and len(names) > 1:
+        raise UsageError(f"backend {text!r}: auto tries every backend, so name others or auto, not both")
+    forced: dict[str, str] = {}
+    for block, _, name in (i.partition("=") for i in items if "=" in i):
+        if forced.setdefault(block.strip(), known("backend", name.strip(), backend_names())) != name.strip() or not block.strip():
+            raise UsageError(f"backend {text!r}: write block=backend, each block once")
+    return () if names == (AUTO,) else names, tuple(forced.items())
 
 
 def parse_target(text: str) -> Target:

@@ -22,6 +22,9 @@ BACKENDS: Mapping[str, str] = {
     "eager": "dync.backends.eager:Eager",
 }
 HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate", "onnx": "dync.host.onnx.model:export"}
+ENGINES: Mapping[str, tuple[str, str]] = {"onnx": ("onnxruntime", "dync.whole:with_engine")}
+"""Host that keeps the control flow in an engine → the backend that must take every block, and the function that makes the package:
+(package of the Python host, program, kernels by block) → Package or Declined."""
 PASSES: Mapping[str, str] = {
     "fold": "dync.passes.graph.fold:Fold",
     "common-subexpression": "dync.passes.graph.common_subexpression:CommonSubexpression",
@@ -29,9 +32,16 @@ PASSES: Mapping[str, str] = {
     "dead-code": "dync.passes.graph.dead_code:DeadCode",
 }
 DEFAULT_PASSES: tuple[str, ...] = ("fold", "common-subexpression", "merge", "dead-code")
-PREFERENCE: tuple[str, ...] = ("onnxruntime", "eager")
-"""The order in which backend="auto" asks, until blocks are placed by measurement. The last one takes everything."""
+PREFERENCE: tuple[str, ...] = ("onnxruntime", "tvm", "torch-mlir", "eager", "inductor")
+"""The order in which backend="auto" asks; the first that takes a block is the one to beat."""
 REFERENCE = "eager"
+"""It takes everything."""
+LAST: tuple[str, ...] = ("eager", "inductor")
+"""Backends whose code needs torch at run time: "auto" asks them only about a block that no other takes."""
+SLOW: Mapping[str, float] = {"inductor": 200e-6}
+"""Backends that compile for many seconds → how long a call of a block must take, in seconds, for "auto" to try them on it."""
+TRUSTED = ("onnxruntime", "eager")
+"""Backends that compile in this process; all others do so in a child, whose crash costs one block (docs/decisions/0005)."""
 
 
 @cache
@@ -56,6 +66,13 @@ def load(place: str) -> Any:
 
 def backend_names() -> tuple[str, ...]:
     return tuple(table("dync.backends"))
+
+
+def preference() -> tuple[str, ...]:
+    """PREFERENCE with those of other packages in it, behind dync's own compilers."""
+    known, others = backend_names(), [n for n in backend_names() if n not in BACKENDS]
+    first = [n for n in PREFERENCE if n in known and n not in LAST]
+    return tuple(dict.fromkeys((*first, *others, *(n for n in PREFERENCE if n in known))))
 
 
 def pass_names() -> tuple[str, ...]:

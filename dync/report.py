@@ -21,8 +21,9 @@ class Refusal(msgspec.Struct, frozen=True):
 class BlockReport(msgspec.Struct, frozen=True):
     """One block: the backend that runs it, why that one, and what it cost.
 
-    seconds: compile time of its code, 0 where it shares the code of `same_as`. size: bytes of that code.
-    worst: largest relative difference from eager over the check's inputs, None where eager took none of them: not checked.
+    seconds: compile time of its code, 0 where it shares the code of `same_as` or comes from the cache. size: bytes of that code.
+    worst: largest relative difference from eager over the check's inputs, None where nothing was compared: not checked.
+    times: backend → seconds of a call, where several were timed. needs: packages that its code needs to run.
     """
 
     block: str
@@ -33,6 +34,8 @@ class BlockReport(msgspec.Struct, frozen=True):
     worst: float | None = None
     same_as: str = ""
     refused: tuple[Refusal, ...] = ()
+    times: dict[str, float] = {}
+    needs: tuple[str, ...] = ()
 
 
 class CompileReport(msgspec.Struct, frozen=True):
@@ -66,8 +69,9 @@ class CompileReport(msgspec.Struct, frozen=True):
 
 def _row(one: BlockReport) -> tuple[str, ...]:
     unchecked = ["numbers not checked"] * (one.worst is None)
-    reason = "; ".join([one.reason, *unchecked, *(f"not {r}" for r in one.refused)])
-    cost = (f"as {one.same_as}", "") if one.same_as else (f"{one.seconds:.2f}", size(one.size))
+    torch = ["needs torch at run time"] * ("torch" in one.needs)
+    reason = "; ".join([one.reason, *torch, *unchecked, *(f"not {r}" for r in one.refused)])
+    cost = (f"as {one.same_as}", "") if one.same_as else (f"{one.seconds:.2f}" if one.seconds else "cached", size(one.size))
     return (one.block, one.backend, reason, *cost)
 
 
@@ -83,6 +87,11 @@ def size(count: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:.2f} GB"
+
+
+def microseconds(seconds: float) -> str:
+    """A time for people: "9.81 µs", "12 ms"."""
+    return f"{seconds * 1e6:.3g} µs" if seconds < 1e-3 else f"{seconds * 1e3:.3g} ms"
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Puts tests/ on the path, so that `from support.programs import early_exit` works in every test; golden files."""
+"""Puts tests/ on the path, so that `from support.programs import early_exit` works in every test; golden files; a cache of its own."""
 
 import sys
 from pathlib import Path
@@ -10,6 +10,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """No test sees what was compiled before, or leaves something behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,10 @@ from dync.ir.scalars import SCALAR_OPS
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import Operand, Ref
+
+
+Watch = Callable[[str, Sequence[Any]], None]
+"""Called with a block's name and its inputs before it runs."""
 
 
 class StepLimitError(DyncError):
@@ -65,12 +69,13 @@ def run(
     *,
     state: MutableMapping[str, Any] | None = None,
     limit: int = 100_000,
+    watch: Watch | None = None,
 ) -> Outcome:
-    """As `interpret`, but an exception of the model comes back in the Outcome, with its trace."""
+    """As `interpret`, but an exception of the model comes back in the Outcome, with its trace. watch: told of each block that runs."""
     state = {} if state is None else state
     initial_state(program, state)
     weights = {**program.weights, **{n: state[n] for n in program.written_weights}}
-    walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, state))
+    walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, state), watch)
     with torch.no_grad():
         return walk.run(state, limit)
 
@@ -122,6 +127,7 @@ class _Walk:
     program: Program
     weights: Mapping[str, torch.Tensor]
     env: dict[str, Any]
+    watch: Watch | None = None
     path: list[str] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
 
@@ -143,7 +149,10 @@ class _Walk:
 
     def _run_block(self, block: Block) -> None:
         self.path.append(block.name)
-        results = run_graph(block.graph, (self.env[n] for n in block.flow.inputs), self.weights)
+        inputs = [self.env[n] for n in block.flow.inputs]
+        if self.watch is not None:
+            self.watch(block.name, inputs)
+        results = run_graph(block.graph, inputs, self.weights)
         self.env.update(zip((r.name for r in block.flow.results), results, strict=True))
         for op in block.flow.host:
             self.env[op.result.name] = SCALAR_OPS[op.op].function(*map(self._value, op.args))

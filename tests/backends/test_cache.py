@@ -12,6 +12,7 @@ from support.kernels import kernel
 
 from dync.backends.base import BlockCode, Target
 from dync.backends.cache import Cache, cache_key, default_folder
+from dync.backends.kernels import structure_key
 
 CODE = BlockCode(
     "onnxruntime",
@@ -31,7 +32,7 @@ def mlp(*names: str):
 
 
 def key(k) -> str:
-    return cache_key(k, "onnxruntime", "1.0", Target())
+    return cache_key(structure_key(k), "onnxruntime", "1.0", Target())
 
 
 def test_a_round_trip(tmp_path):
@@ -52,8 +53,8 @@ def test_a_twin_finds_it_with_its_own_weights(tmp_path):
 @pytest.mark.parametrize("change", [("eager", "1.0", Target()), ("onnxruntime", "1.1", Target()), ("onnxruntime", "1.0", Target("cuda"))])
 def test_what_the_code_depends_on_is_in_the_key(change):
     k = mlp("a", "b")
-    assert cache_key(k, *change) != key(k)
-    assert cache_key(k, "onnxruntime", "1.0", Target(), threads=2) != key(k)
+    assert cache_key(structure_key(k), *change) != key(k)
+    assert cache_key(structure_key(k), "onnxruntime", "1.0", Target(), threads=2) != key(k)
 
 
 def test_other_sizes_are_another_kernel():

@@ -14,7 +14,7 @@ from programs.test_programs import PROGRAMS
 
 import dync
 from dync.api import compile_with
-from dync.build import HOST
+from dync.package import HOST
 from dync.errors import CaptureError, HostError
 from dync.ir.interpret import run
 from dync.models import ZOO

@@ -1,0 +1,76 @@
+"""Which backends may run each block, in which order, with the reason; what was refused, by whom, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dync import registry
+from dync.backends.base import Declined, Kernel
+from dync.errors import BackendError, UsageError
+from dync.options import CompileOptions
+from dync.report import Refusal
+from dync.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A backend to try, and why it. Choices that are no `fallback` compete; the others run only what none of those does."""
+
+    backend: str
+    reason: str
+    fallback: bool = False
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a kernel may run: choices in the order to try them, and the backends that refused it."""
+
+    kernel: Kernel
+    choices: tuple[Choice, ...]
+    refused: tuple[Refusal, ...] = ()
+
+
+def place(kernels: Mapping[str, Kernel], shop: Workshop) -> dict[str, Placement]:
+    """Every backend that was asked for, or under "auto" that there is, and takes the block; behind them the reference, unless `strict`.
+
+    Raises BackendError when a backend that was asked for is not available, or nothing takes a kernel; UsageError when a backend is
+    forced on a block that is not there.
+    """
+    options = shop.options
+    forced = dict(options.forced)
+    if unknown := [b for b in forced if b not in kernels]:
+        raise UsageError(f"backend {options.backend!r}: there is no block {unknown[0]} with code; there are: {', '.join(kernels)}")
+    for name in (*options.backends, *forced.values()):
+        if isinstance(answer := shop.available(name), Declined):
+            raise BackendError(f"backend {name} is not available: {answer.reason}")
+    return {block: _placement(kernel, asked(options, forced.get(block)), shop) for block, kernel in kernels.items()}
+
+
+def asked(options: CompileOptions, forced: str | None = None) -> list[Choice]:
+    """The backends for a block, whether or not they take it."""
+    if forced is not None:
+        choices = [Choice(forced, "chosen for this block")]
+    elif options.backends:
+        choices = [Choice(n, "chosen") for n in options.backends]
+    else:
+        choices = [Choice(n, "preferred", n in registry.LAST) for n in registry.preference()]
+    if options.strict:
+        return [c for c in choices if not c.fallback]
+    if registry.REFERENCE not in {c.backend for c in choices}:
+        choices.append(Choice(registry.REFERENCE, "fallback", True))
+    return choices
+
+
+def _placement(kernel: Kernel, asked: list[Choice], shop: Workshop) -> Placement:
+    choices: list[Choice] = []
+    refused: list[Refusal] = []
+    for choice in asked:
+        answer = shop.declines(choice.backend, kernel)
+        if answer is None:
+            choices.append(Choice(choice.backend, "fallback" if choice.fallback else choice.reason, choice.fallback))
+        else:
+            refused.append(Refusal(choice.backend, answer.reason, answer.span))
+    if not choices:
+        raise BackendError(f"block {kernel.name}: no backend takes it: " + "; ".join(map(str, refused)))
+    return Placement(kernel, tuple(choices), tuple(refused))
