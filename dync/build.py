@@ -71,9 +71,13 @@ class _Group:
 
 
 def compile_blocks(
-    program: Program, placements: Mapping[str, Placement], shop: Workshop, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None,
+    program: Program,
+    placements: Mapping[str, Placement],
+    shop: Workshop,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
     tick: Tick = lambda done, total: None,
-) -> Built:  # fmt: skip
+) -> Built:
     """Compile each distinct kernel, and choose by measurement where several backends take it; ends the workshop's children.
 
     args, kwargs: the example, whose values kernels are timed on. Raises BackendError when nothing that may run a block compiles right.

@@ -75,9 +75,7 @@ def _about(built: Built, offers: Sequence[str]) -> tuple[Any, ...]:
     return "host", machine(), flow, codes, list(built.seen.path), shapes, list(offers)
 
 
-def _fastest(
-    offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> tuple[Package, str, str]:
+def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Package, str, str]:
     """Package, name and reason of the fastest offer; the Python host's mix unless another is better by a margin."""
     made = {n: make() for n, make in offers.items()}
     packages = {n: p for n, p in made.items() if not isinstance(p, Declined)}

@@ -120,9 +120,7 @@ def crossing() -> float:
     return (perf_counter() - start) / 400
 
 
-def choose(
-    times: Sequence[Mapping[str, tuple[float, Form]]], tensors: Sequence[int], margin: float
-) -> list[str | None]:
+def choose(times: Sequence[Mapping[str, tuple[float, Form]]], tensors: Sequence[int], margin: float) -> list[str | None]:
     """For each kernel the backend with which the whole costs least; None where nothing was measured.
 
     times: per kernel, backends in order of preference. tensors: per kernel, how many go in and out. The home form of a program is
@@ -133,7 +131,9 @@ def choose(
     return min(plans, key=lambda plan: plan[0])[1]
 
 
-def _plan(times: Sequence[Mapping[str, tuple[float, Form]]], tensors: Sequence[int], margin: float, home: Form) -> tuple[float, list[str | None]]:
+def _plan(
+    times: Sequence[Mapping[str, tuple[float, Form]]], tensors: Sequence[int], margin: float, home: Form
+) -> tuple[float, list[str | None]]:
     total, chosen = 0.0, []
     for found, count in zip(times, tensors, strict=True):
         cost = {n: t + (0.0 if form == home else count * crossing()) for n, (t, form) in found.items() if home == "torch" or form == home}

@@ -21,7 +21,6 @@ from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import Operand, Ref
 
-
 Watch = Callable[[str, Sequence[Any]], None]
 """Called with a block's name and its inputs before it runs."""
 

@@ -14,11 +14,11 @@ from programs.test_programs import PROGRAMS
 
 import dync
 from dync.api import compile_with
-from dync.package import HOST
 from dync.errors import CaptureError, HostError
 from dync.ir.interpret import run
 from dync.models import ZOO
 from dync.options import CompileOptions
+from dync.package import HOST
 
 DOCS = Path(__file__).parents[2] / "docs" / "hosts.md"
 CALLS = 2
