@@ -55,7 +55,7 @@ def watch(program: Program, kernels: Mapping[str, Kernel], args: Sequence[Any], 
     for name, values in inputs.items():
         for value, tensor in zip(kernels[name].inputs, values, strict=True):
             if isinstance(value.type, TensorType):
-                sizes |= {d: s for d, s in zip(value.type.shape, tensor.shape, strict=True) if isinstance(d, str)}
+                sizes |= {d: s for d, s in zip(value.type.shape, getattr(tensor, "shape", ()), strict=False) if isinstance(d, str)}
     return Seen(tuple(path), inputs, sizes)
 
 
