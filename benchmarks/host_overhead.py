@@ -47,7 +47,7 @@ def run(options: Options) -> Result:
         points = []
         for count in COUNTS:
             model = Steps(count).eval()
-            compiled = compile_dync(model, args, threads=options.threads, backend=backend)
+            compiled = compile_dync(model, args, threads=options.threads, backend=backend, host="python")
             result, trace = compiled.traced(*args)
             right = same(result, model(*args))
             ok &= right

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 
-def compile_dync(model: nn.Module, args: tuple, params: dict | None = None, threads: int = 1, backend: str = "auto") -> Any:
+def compile_dync(model: nn.Module, args: tuple, params: dict | None = None, threads: int = 1, backend: str = "auto", host: str = "auto") -> Any:
     """The compiled model. Raises Refused where dync does not take it."""
     import dync
     from benchmarks.peers import Refused, reason
@@ -16,7 +16,7 @@ def compile_dync(model: nn.Module, args: tuple, params: dict | None = None, thre
     from dync.options import CompileOptions
 
     try:
-        return compile_with(CompileOptions.parse(backend=backend, threads=threads), model, args, params=params)
+        return compile_with(CompileOptions.parse(backend=backend, host=host, threads=threads), model, args, params=params)
     except dync.DyncError as error:
         raise Refused(reason(error)) from error
 

@@ -12,7 +12,10 @@ from dync.ir.binding import bind
 from dync.ir.flow import DictTree, Fixed, Flow, Leaf, TupleTree
 from dync.ir.types import Ref, ScalarType, TensorType
 from dync.runtime.guards import ScalarGuard, Sizes, TensorGuard, checked
-from dync.runtime.tensors import Form, Give, caller_form, describe, giver, is_tensor, same, to_home
+from dync.runtime.tensors import Form, Give, caller_form, describe, giver, same, to_home
+
+NO_SIZES = Sizes()
+"""For calls without dynamic sizes: nothing is ever noted in it."""
 
 
 class Binder:
@@ -30,7 +33,8 @@ class Binder:
             for i in flow.signature.inputs)
         self.arguments = tuple(p for p in flow.signature.params if p.place == "argument")
         self.fixed = {f.path: f for f in flow.signature.fixed}
-        self.first_tensor = next((i for i, g in enumerate(self.guards) if isinstance(g, TensorGuard)), None)
+        self.tensors = tuple(i for i, g in enumerate(self.guards) if isinstance(g, TensorGuard))
+        self.static = all(isinstance(g, TensorGuard) and g.static is not None for g in self.guards)
         self.direct = self._direct()
 
     def _direct(self) -> bool:
@@ -46,7 +50,7 @@ class Binder:
             given = args
         else:
             given, params = self._general(args, kwargs, params)
-        sizes = Sizes()
+        sizes = NO_SIZES if self.static else Sizes()
         values = [guard(value, sizes) for guard, value in zip(self.guards, given, strict=True)]
         if sizes.later:
             sizes.finish()
@@ -64,14 +68,18 @@ class Binder:
         return [found[p] for p in self.paths], tuple(settings.values())
 
     def _give(self, values: Sequence[Any], given: Sequence[Any]) -> Give:
-        if self.first_tensor is None:
+        if not self.tensors:
             return same if caller_form(self.form) == self.form else _to_torch
-        example, kept = given[self.first_tensor], values[self.first_tensor]
+        example, kept = given[self.tensors[0]], values[self.tensors[0]]
         give = same if kept is example else giver(self.form, example)
-        changed = {id(v): g for v, g in zip(values, given, strict=True) if v is not g and is_tensor(g) and not isinstance(g, np.generic)}
+        changed = [(values[i], given[i]) for i in self.tensors if values[i] is not given[i] and not isinstance(given[i], np.generic)]
         if not changed:
             return give
-        return lambda value: changed[id(value)] if id(value) in changed else give(value)  # an input comes back as the caller's own object
+        if len(changed) == 1:  # an input comes back as the caller's own object
+            (mine, own), = changed
+            return lambda value: own if value is mine else give(value)
+        owners = {id(v): g for v, g in changed}
+        return lambda value: owners[id(value)] if id(value) in owners else give(value)
 
 
 def _anything(value: Any, sizes: Sizes) -> Any:

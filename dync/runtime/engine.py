@@ -16,10 +16,10 @@ import numpy as np
 from dync.errors import ArtifactError, BackendError
 from dync.host.onnx.convention import EXIT, KEY, MARGINS, PATH, VALUES, VERSION, Convention, ExitRecord, decode
 from dync.ir.classes import exception_class
-from dync.ir.flow import Leaf, Tree
+from dync.ir.flow import Leaf, ListTree, Tree, TupleTree, leaves
 from dync.ir.trace import DecisionRecord, Trace
 from dync.ir.trees import build
-from dync.ir.types import Ref, ScalarType
+from dync.ir.types import Lit, Ref, ScalarType
 from dync.runtime.loaders.onnxruntime import session
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
@@ -27,7 +27,8 @@ from dync.runtime.store import Weights
 MODEL, TRACING = "host/model.onnx", "host/trace.onnx"
 DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
 Give = Callable[[Any], Any]
-Ending = Callable[[Mapping[str, Any], Give], Any]
+Ending = Callable[[Sequence[Any], Sequence[Any], Give], Any]
+"""Made of the outputs, the inputs, and what gives tensors out."""
 
 
 class Engine:
@@ -43,13 +44,15 @@ class Engine:
 
     def run(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> Any:
         """The result of a call, `give` applied to its tensors. Raises what the model raises."""
-        return self._plain.call(values, params, give)
+        given = [*values, *params] if params else values
+        return self._plain.result(self._plain.outputs(given), given, give)
 
     def traced(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> tuple[Callable[[], Any], Trace]:
         """What gives the result or raises, and the way to it."""
-        self._tracing = self._tracing or self._open(TRACING)
-        found = self._tracing.outputs(values, params)
-        return lambda: self._tracing.result(found, give) if self._tracing else None, self._tracing.trace(found)
+        model = self._tracing = self._tracing or self._open(TRACING)
+        given = [*values, *params]
+        found = model.outputs(given)
+        return lambda: model.result(found, given, give), model.trace(found)
 
 
 class _Model:
@@ -58,49 +61,45 @@ class _Model:
             ort: Any = import_module("onnxruntime")
         except ImportError as error:
             raise BackendError("the onnx host needs onnxruntime, which is not installed: pip install onnxruntime") from error
-        opened, kept = session(ort, model, {n: weights.raw(w) for n, w in initializers.items()}, threads)
+        opened, kept = session(ort, model, {n: weights.raw(w) for n, w in initializers.items()}, threads, alone=True)
         self.convention = said = read_convention(opened.get_modelmeta().custom_metadata_map)
-        self._kept, self._session = kept, opened
-        self._run = opened._sess.run
-        self._names = [p.name for p in said.outputs]
-        types = [i.value.type for i in said.signature.inputs] + [p.value.type for p in said.signature.params]
+        self._kept, self._session, self._run = kept, opened, opened._sess.run
         self._inputs = [p.name for p in said.inputs]
+        types = [i.value.type for i in said.signature.inputs] + [p.value.type for p in said.signature.params]
         self._numbers = [(i, DTYPES[t.kind]) for i, t in enumerate(types) if isinstance(t, ScalarType)]
-        self._of_value = {p.value: p.name for p in said.inputs}
-        self._endings = [_ending(e, {p.value for p in said.inputs}) for e in said.exits]
+        self._one = len(said.exits) == 1
+        names = [p.name for p in said.outputs]
+        self._names = [n for n in names if n != EXIT or not self._one]
+        self._at = {n: i for i, n in enumerate(self._names)}
+        places = {p.value: i for i, p in enumerate(said.inputs)}
+        self._written = [(self._at[output], places[value]) for output, value in said.written]
+        self._endings = [_ending(e, self._at, places) for e in said.exits]
         self._asked = {a.block: a for a in said.decisions}
-        self._at_exit = self._names.index(EXIT)
-        self._one = len(self._endings) == 1
 
-    def outputs(self, values: Sequence[Any], params: Sequence[Any]) -> dict[str, Any]:
-        """The model's outputs by name, and the call's inputs by value."""
-        given = [*values, *params]
+    def outputs(self, given: Sequence[Any]) -> list[Any]:
+        """The model's outputs in its order; inputs that the call writes are written."""
         feed = dict(zip(self._inputs, given, strict=True))
         for i, dtype in self._numbers:
             feed[self._inputs[i]] = np.array(given[i], dtype)
         try:
-            results = self._run(self._names, feed, None)
+            found = self._run(self._names, feed, None)
         except Exception as error:  # ONNX Runtime's exception classes share no root
             raise BackendError(f"ONNX Runtime failed in the program: {str(error).splitlines()[0]}") from error
-        found = dict(zip(self._names, results, strict=True))
-        for output, value in self.convention.written:
-            np.copyto(feed[self._of_value[value]], found[output])
-        for port, value in zip(self.convention.inputs, given, strict=True):
-            found[port.value] = value
+        for output, i in self._written:
+            np.copyto(given[i], found[output])
         return found
 
-    def call(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> Any:
-        return self.result(self.outputs(values, params), give)
+    def result(self, found: Sequence[Any], given: Sequence[Any], give: Give) -> Any:
+        """What the function gives at the exit that was taken. Raises what the model raises."""
+        return self._endings[0 if self._one else found[self._at[EXIT]].item()](found, given, give)
 
-    def result(self, found: Mapping[str, Any], give: Give) -> Any:
-        return self._endings[0 if self._one else int(found[EXIT])](found, give)
-
-    def trace(self, found: Mapping[str, Any]) -> Trace:
-        taken: list[int] = found[PATH].tolist()
+    def trace(self, found: Sequence[Any]) -> Trace:
+        """The way that a call of the tracing model took."""
+        taken, values, margins = (found[self._at[n]].tolist() for n in (PATH, VALUES, MARGINS))
         path = tuple(self.convention.blocks[i] for i in taken)
         asked = [self._asked[b] for b in path if b in self._asked]
         records: list[DecisionRecord] = []
-        for one, value, margin in zip(asked, found[VALUES].tolist(), found[MARGINS].tolist(), strict=True):
+        for one, value, margin in zip(asked, values, margins, strict=True):
             said = one.decision
             gap = None if said.left is None or said.right is None else margin
             records.append(DecisionRecord(one.block, said.text, said.span, value if one.switch else bool(value), gap))
@@ -120,39 +119,39 @@ def read_convention(metadata: Mapping[str, str]) -> Convention:
     return said
 
 
-def _ending(exit: ExitRecord, inputs: set[str]) -> Ending:
+def _ending(exit: ExitRecord, outputs: Mapping[str, int], inputs: Mapping[str, int]) -> Ending:
     """What to make of the outputs at one exit."""
-    scalars = frozenset(exit.scalars)
+    makers = [_maker(tree, frozenset(exit.scalars), outputs, inputs) for tree in exit.trees]
+    if exit.kind == "return":
+        return makers[0]
 
-    def leaf(found: Mapping[str, Any], give: Give, name: str) -> Any:
-        value = found[name]
-        if name in scalars:
-            return value if name in inputs else value.item()
-        return give(value)
-
-    def values(found: Mapping[str, Any], give: Give) -> list[Any]:
-        return [build(tree, lambda name: leaf(found, give, name)) for tree in exit.trees]
-
-    def fail(found: Mapping[str, Any], give: Give) -> Any:
-        error = exception_class(exit.cls)(*values(found, give))
+    def fail(found: Sequence[Any], given: Sequence[Any], give: Give) -> Any:
+        values = [make(found, given, give) for make in makers]
+        if exit.kind == "index":
+            raise IndexError(f"index {values[0]} is out of range")
+        error = exception_class(exit.cls)(*values)
         if exit.span.line:
             error.add_note(f"raised by the model at {exit.span.file}:{exit.span.line}")
         raise error
 
-    def miss(found: Mapping[str, Any], give: Give) -> Any:
-        raise IndexError(f"index {values(found, give)[0]} is out of range")
-
-    match exit.kind:
-        case "raise":
-            return fail
-        case "index":
-            return miss
-        case "return":
-            only = _only(exit.trees[0])
-            if only is not None and only not in scalars:
-                return lambda found, give: give(found[only])
-            return lambda found, give: values(found, give)[0]
+    return fail
 
 
-def _only(tree: Tree) -> str | None:
-    return tree.operand.name if isinstance(tree, Leaf) and isinstance(tree.operand, Ref) else None
+def _maker(tree: Tree, scalars: frozenset[str], outputs: Mapping[str, int], inputs: Mapping[str, int]) -> Ending:
+    """The structure as a function of the outputs; the usual ones without looking at the tree in each call."""
+    match tree:
+        case Leaf(Ref(name)):
+            if name in inputs:
+                place, number = inputs[name], name in scalars
+                return lambda found, given, give: given[place] if number else give(given[place])
+            i = outputs[name]
+            return (lambda found, given, give: found[i].item()) if name in scalars else (lambda found, given, give: give(found[i]))
+        case Leaf(Lit() as constant):
+            return lambda found, given, give: constant.python
+        case TupleTree() | ListTree():
+            makers = [_maker(t, scalars, outputs, inputs) for t in tree.items]
+            kind = tuple if isinstance(tree, TupleTree) else list
+            return lambda found, given, give: kind([make(found, given, give) for make in makers])
+        case _:
+            made = {o.name: _maker(Leaf(o), scalars, outputs, inputs) for o in leaves(tree) if isinstance(o, Ref)}
+            return lambda found, given, give: build(tree, lambda name: made[name](found, given, give))

@@ -59,7 +59,7 @@ class TensorGuard:
     def __init__(self, path: str, type: TensorType, form: Form, ranges: dict[str, DimRange], written: bool) -> None:
         self.path, self.type, self.ranges, self.written = path, type, ranges, written
         self.form: Form = form
-        self.rank = len(type.shape)
+        self.rank, self.plain = len(type.shape), type.dtype not in WIDTHS
         self.static = tuple(type.shape) if all(isinstance(d, int) for d in type.shape) else None
         self.expressions = {i: ast.parse(d, mode="eval").body for i, d in enumerate(type.shape) if isinstance(d, str)}
         self.symbols = {i: _names(e) for i, e in self.expressions.items()}
@@ -75,12 +75,14 @@ class TensorGuard:
 
     def __call__(self, value: Any, sizes: Sizes) -> Any:
         tensor = value if type(value) is np.ndarray and self.form == "numpy" else self.admit(value)
-        if tensor.dtype != self.dtype or tensor.ndim != self.rank:
+        if tensor.dtype is not self.dtype and tensor.dtype != self.dtype:
             raise self.refusal(describe(tensor))
-        if self.static is None:
-            self._match(tensor.shape, sizes)
-        elif tensor.shape != self.static:
+        shape = tensor.shape
+        if shape == self.static:
+            return tensor
+        if self.static is not None or len(shape) != self.rank:
             raise self.refusal(describe(tensor))
+        self._match(shape, sizes)
         return tensor
 
     def admit(self, value: Any) -> Any:
@@ -88,7 +90,7 @@ class TensorGuard:
         if self.form == "torch":
             if type(value) is self.home and not value.requires_grad and value.is_cpu and not value.is_sparse:
                 return value
-        elif is_torch(value) and self.type.dtype not in WIDTHS:
+        elif self.plain and is_torch(value):
             try:
                 return value.numpy()
             except (RuntimeError, TypeError):  # with gradient, lazily negated, on another device, ...: sorted out below

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -195,3 +197,31 @@ def test_loaders_from_outside(monkeypatch) -> None:
     assert kernel(3) == (6,)
     with pytest.raises(BackendError, match="there is no loader 'yours'"):
         loaders.find("yours")
+
+
+def test_sessions_of_others_in_the_process_keep_working(tmp_path) -> None:
+    """Loading a program with several threads takes nothing from another user of ONNX Runtime."""
+    code = """
+import sys, dync, numpy as np, onnxruntime
+runtime = dync.load(sys.argv[1])
+runtime(np.ones(4, np.float32))
+other = onnxruntime.InferenceSession(sys.argv[2], providers=["CPUExecutionProvider"])
+print(len(other.get_inputs()))
+"""
+    import dync
+    from dync.api import compile_with
+    from dync.options import CompileOptions
+
+    class Gate(torch.nn.Module):
+        def forward(self, x):
+            return x + 1 if x.sum() > 0 else x - 1
+
+    for host in ("python", "onnx"):
+        made = compile_with(CompileOptions.parse(host=host, threads=2), Gate().eval(), (torch.ones(4),))
+        made.save(tmp_path / f"{host}.dync")
+    made.save(tmp_path / "model.onnx")
+    for host in ("python", "onnx"):
+        command = [sys.executable, "-P", "-c", code, str(tmp_path / f"{host}.dync"), str(tmp_path / "model.onnx")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.stdout.strip() == "1" and "EP Error" not in done.stdout, done.stdout + done.stderr
+    assert dync.load(tmp_path / "onnx.dync").package.meta["host"] == "onnx"

@@ -7,7 +7,7 @@ input) pairs: what the block writes in place, which the model gives as outputs a
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -27,8 +27,6 @@ SLOWER = ("SkipLayerNormFusion",)
 """Rewrites of ONNX Runtime that cost time: its fused kernel takes 88 µs where Add and LayerNormalization take 19 (64 x 256, one thread)."""
 _BFLOAT16 = 16
 """onnx.TensorProto.BFLOAT16."""
-_pool_lock = threading.Lock()
-_pool_threads: int | None = None
 
 
 def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
@@ -45,9 +43,9 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     return _caller(opened, kept, tuple(settings["inputs"]), list(settings["outputs"]), feeds, copies, entry)
 
 
-def session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int) -> tuple[Any, list[Any]]:
+def session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: int, alone: bool = False) -> tuple[Any, list[Any]]:
     """The model opened on the CPU, and what must stay alive with it. Raises BackendError when ONNX Runtime refuses it."""
-    options = session_options(ort, threads)
+    options = session_options(ort, threads, alone)
     arrays = [_array(tensor) for tensor in initializers.values()]
     values = [_value(ort, a, t) for a, t in zip(arrays, initializers.values(), strict=True)]
     if values:
@@ -59,29 +57,21 @@ def session(ort: Any, model: bytes, initializers: Mapping[str, Any], threads: in
         raise BackendError(f"ONNX Runtime cannot load the block: {str(error).splitlines()[0]}") from error
 
 
-def session_options(ort: Any, threads: int) -> Any:
-    """Options for a session in this process: threads of its own, or the shared pool's once there is one."""
+def session_options(ort: Any, threads: int, alone: bool = False) -> Any:
+    """Options for a session with threads of its own: the process-wide pool would forbid other users of ONNX Runtime theirs.
+
+    alone: the only session of a program. The threads of others do not spin when idle: they would take the cores from one another.
+    """
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    if _shared_pool(ort, threads):
-        options.use_per_session_threads = False
-    else:
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.intra_op_num_threads, options.inter_op_num_threads = threads or _cores(), 1
+    if not alone:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options
 
 
-def _shared_pool(ort: Any, threads: int) -> bool:
-    """Whether sessions use the process-wide pool. The first program that wants more than one thread sizes it, for good:
-    after that ONNX Runtime takes no session with threads of its own, so later programs share it whatever they ask for."""
-    global _pool_threads
-    with _pool_lock:
-        if _pool_threads is None and threads != 1 and hasattr(ort, "set_global_thread_pool_sizes"):
-            try:
-                ort.set_global_thread_pool_sizes(threads, 1)
-                _pool_threads = threads
-            except Exception:  # sized by someone else in this process
-                _pool_threads = -1
-        return _pool_threads is not None
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _array(tensor: Any) -> Array:
@@ -104,33 +94,32 @@ def _caller(
     session: Any, kept: Any, names: tuple[str, ...], outputs: list[str], feeds: Mapping[str, Array], copies: list[tuple[int, str]],
     entry: KernelEntry
 ) -> Callable[..., Any]:
-    """session.run without its checks of every name: the names are ours. `kept` holds the memory of the weights alive."""
-    run = session._sess.run
-    dtypes = [(i, _DTYPES[t.kind]) for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)]
-    count = len(entry.results)
-    items = [i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
+    """A function that does what this kernel needs in a call and no more: session.run without its checks of every name, which are ours.
 
-    def call(*inputs: Any) -> Any:
-        feed = dict(zip(names, inputs, strict=True))
-        for i, dtype in dtypes:
-            feed[names[i]] = np.array(inputs[i], dtype)
-        feed.update(feeds)
-        try:
-            results = run(outputs, feed, None)
-        except Exception as error:  # ONNX Runtime's exception classes share no root
-            raise BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}") from error
-        for i, name in copies:
-            np.copyto(feed[name], results[i])
-        for i in items:
-            results[i] = results[i].item()
-        return results[:count]
-
-    def call_plain(*inputs: Any) -> Any:
-        try:
-            return run(outputs, dict(zip(names, inputs, strict=True)), None)
-        except Exception as error:  # ONNX Runtime's exception classes share no root
-            raise BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}") from error
-
-    made = call if dtypes or items or feeds or copies else call_plain
+    `kept` holds the memory of the weights alive.
+    """
+    space: dict[str, Any] = {
+        "run": session._sess.run, "outputs": outputs, "array": np.array, "copyto": np.copyto, "failed": _failed,
+        **{f"n{i}": name for i, name in enumerate(names)}, **{f"w{i}": name for i, name in enumerate(feeds)},
+        **{f"v{i}": value for i, value in enumerate(feeds.values())},
+    }  # fmt: skip
+    numbers = {i: t.kind for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
+    space |= {kind: dtype for kind, dtype in _DTYPES.items()}
+    feed = [f"n{i}: array(i{i}, {numbers[i]})" if i in numbers else f"n{i}: i{i}" for i in range(len(names))]
+    feed += [f"w{i}: v{i}" for i in range(len(feeds))]
+    places = {name: f"i{i}" for i, name in enumerate(names)} | {name: f"v{i}" for i, name in enumerate(feeds)}
+    body = [f"copyto({places[name]}, r[{i}])" for i, name in copies]
+    body += [f"r[{i}] = r[{i}].item()" for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
+    lines = [
+        f"def call({', '.join(f'i{i}' for i in range(len(names)))}):", "    try:", f"        r = run(outputs, {{{', '.join(feed)}}}, None)",
+        "    except Exception as error:", "        raise failed(error) from error",
+        *("    " + line for line in body), f"    return r[:{len(entry.results)}]" if copies else "    return r",
+    ]  # fmt: skip
+    exec("\n".join(lines), space)
+    made = space["call"]
     made.__dict__["kept"] = (session, kept)
     return made
+
+
+def _failed(error: Exception) -> BackendError:
+    return BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}")
