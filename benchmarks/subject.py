@@ -8,7 +8,9 @@ import torch
 from torch import nn
 
 
-def compile_dync(model: nn.Module, args: tuple, params: dict | None = None, threads: int = 1, backend: str = "auto", host: str = "auto") -> Any:
+def compile_dync(
+    model: nn.Module, args: tuple, params: dict | None = None, threads: int = 1, backend: str = "auto", host: str = "auto"
+) -> Any:
     """The compiled model. Raises Refused where dync does not take it."""
     import dync
     from benchmarks.peers import Refused, reason
