@@ -16,17 +16,20 @@ from benchmarks.result import Result, cell, markdown
 BENCHES = {
     "blocks": "benchmarks.blocks",
     "capture-growth": "benchmarks.capture_growth",
+    "coverage": "benchmarks.coverage",
     "early-exits": "benchmarks.early_exits",
     "engine-host": "benchmarks.engine_host",
     "host-overhead": "benchmarks.host_overhead",
+    "planted-faults": "benchmarks.planted_faults",
     "zoo": "benchmarks.zoo",
 }
 DOCS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `python -m benchmarks --docs`; only figures that ran, on one machine, in one run. Read the ratios, not the
-times: runners are called in turn in one process with the same number of threads, compile time is apart, and every
-output is compared with eager PyTorch before anything is timed.
+Written by `python -m benchmarks NAME ... --docs`, which replaces the sections of what ran; only figures that ran. Read the ratios,
+not the times: runners are called in turn in one process with the same number of threads, compile time is apart, and every
+output is compared with eager PyTorch before anything is timed. Under each command stand the commit and the load of the machine
+when it began: on a busy machine ratios are rougher.
 """
 
 
@@ -52,19 +55,22 @@ def main() -> int:
         with torch.no_grad():
             result = import_module(BENCHES[name]).run(options)
         flags = "".join(f" --{key} {value}" for key, value in vars(options).items() if value != getattr(Options, key))
-        results.append(replace(result, command=f"python -m benchmarks {name}{flags}"))
+        ran = f"{machine['dync']}, load {machine['load at start']}"
+        results.append(replace(result, command=f"python -m benchmarks {name}{flags}", ran=ran))
         show(results[-1])
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "results": [r.record() for r in results]}, indent=1) + "\n")
     if arguments.docs:
-        DOCS.write_text(document(machine, results))
+        DOCS.write_text(document(machine, results, DOCS.read_text() if DOCS.exists() else ""))
     return 0 if all(r.ok for r in results) else 1
 
 
-def document(machine: dict[str, str], results: list[Result]) -> str:
-    """docs/benchmarks.md."""
-    rows = "".join(f"| {key} | {value} |\n" for key, value in machine.items())
-    return "\n".join([HEAD, f"| machine | |\n|---|---|\n{rows}", *(markdown(r) for r in results)])
+def document(machine: dict[str, str], results: list[Result], before: str = "") -> str:
+    """docs/benchmarks.md with these results in the places of their older ones; what did not run stays."""
+    rows = "".join(f"| {key} | {value} |\n" for key, value in machine.items() if key != "load at start")
+    sections = {part.partition("\n")[0]: "## " + part.rstrip() + "\n" for part in before.split("\n## ")[1:]}
+    sections |= {r.title: markdown(r) for r in results}
+    return "\n".join([HEAD, f"| machine | |\n|---|---|\n{rows}", *sections.values()])
 
 
 def show(result: Result) -> None:

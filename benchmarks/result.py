@@ -19,6 +19,8 @@ class Result:
     notes: tuple[str, ...] = ()
     ok: bool = True
     command: str = ""
+    ran: str = ""
+    """dync's version and the machine's load."""
 
     def record(self) -> dict[str, Any]:
         """The same as JSON."""
@@ -40,7 +42,7 @@ def cell(value: Cell) -> str:
 
 def markdown(result: Result) -> str:
     """A section of docs/benchmarks.md."""
-    lines = [f"## {result.title}", "", f"`{result.command}`", ""]
+    lines = [f"## {result.title}", "", f"`{result.command}`" + (f" ({result.ran})" if result.ran else ""), ""]
     lines += ["| " + " | ".join(result.columns) + " |", "|" + "---|" * len(result.columns)]
     lines += ["| " + " | ".join(cell(c).replace("|", "\\|") for c in row) + " |" for row in result.rows]
     if result.notes:

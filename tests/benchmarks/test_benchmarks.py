@@ -129,3 +129,14 @@ def test_blocks_are_what_their_titles_say():
     assert outputs["resnet20"] == ([(1, 10)], 22) and outputs["resnet18"] == ([(1, 1000)], 21)
     assert outputs["encoder256"] == ([(1, 64, 256)], 8) and outputs["encoder768"] == ([(1, 128, 768)], 8)
     assert outputs["expert"] == ([(1, 256)], 2)
+
+
+def test_a_run_replaces_its_own_sections_and_leaves_the_others():
+    from benchmarks.__main__ import document
+    from benchmarks.result import Result
+
+    one, two = (Result(n, n.title(), ("a",), ((1,),), command=f"python -m benchmarks {n}") for n in ("one", "two"))
+    before = document({"cores": "2"}, [one, two])
+    after = document({"cores": "2"}, [Result("one", "One", ("a",), ((7,),), command="again", ran="0.1 abc, load 0.5")], before)
+    assert after.count("## One") == after.count("## Two") == 1 and "| 7 |" in after and "`again` (0.1 abc, load 0.5)" in after
+    assert document({"cores": "2"}, [], after) == after

@@ -8,30 +8,7 @@ import torch
 from support.programs import CASES
 from torch import nn
 
-from dync.ir.interpret import initial_state, run
-
-
-class Walked:
-    """A runtime that interprets `program`; `shown` is what it claims to have been made from."""
-
-    def __init__(self, program: Any, shown: Any = None) -> None:
-        self.walked, self.flow = program, (shown or program).flow
-        if shown is not False:
-            self.program = shown or program
-        self.params = {p.name: p.default for p in program.signature.params}
-        self.state: dict[str, Any] = {}
-        initial_state(program, self.state)
-
-    def reset_state(self) -> None:
-        self.state.clear()
-        initial_state(self.walked, self.state)
-
-    def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        done = run(self.walked, args, kwargs, self.params, state=self.state)
-        if done.error is not None:
-            done.error.trace = done.trace  # type: ignore[attr-defined]
-            raise done.error
-        return done.result, done.trace
+from dync.verify.walked import Walked as Walked
 
 
 class Eager(nn.Module):

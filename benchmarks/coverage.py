@@ -1,0 +1,55 @@
+"""Can verification reach everything? Every decision of every model of the zoo, from random weights and one example call."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+
+from benchmarks.options import Options
+from benchmarks.peers import Refused
+from benchmarks.result import Cell, Result
+from benchmarks.zoo import COMPILE_LIMIT, OutOfTime, limited
+
+COLUMNS = ("model", "calls", "outcomes reached", "of", "paths taken", "flips", "worst ULP", "compile s", "verify s", "against eager")
+SECONDS = 120.0
+"""After this the search for a model begins nothing new."""
+
+
+def run(options: Options) -> Result:
+    from dync.models import ZOO
+
+    rows: list[tuple[Cell, ...]] = []
+    notes: list[str] = []
+    for name, where in ZOO.items():
+        try:
+            row, more = one(name, where, options)
+        except (Refused, OutOfTime) as error:
+            row = (name, *[None] * (len(COLUMNS) - 2), "not taken")
+            more = [f"not taken: {error or f'its capture took more than {COMPILE_LIMIT} s'}"]
+        rows.append(row)
+        notes += [f"{name}: {said}" for said in more]
+    return Result("coverage", "Decisions that verification reaches", COLUMNS, tuple(rows), tuple(notes), all(r[-1] == "same" for r in rows))
+
+
+def one(name: str, where: str, options: Options) -> tuple[tuple[Cell, ...], list[str]]:
+    """The row of a model, and what was not reached. Raises Refused where dync does not take it."""
+    from benchmarks.subject import compile_dync
+    from dync.verify.run import verify
+
+    module, _, function = where.partition(":")
+    namespace = import_module(module)
+    model, example = getattr(namespace, function)(), namespace.example_inputs()
+    start = time.perf_counter()
+    with limited(COMPILE_LIMIT):
+        compiled = compile_dync(model, example, threads=options.threads)
+    middle = time.perf_counter()
+    report = verify(model, compiled, [example], cover="decisions", seconds=SECONDS)
+    end = time.perf_counter()
+    reached = sum(d.calls > 0 for d in report.decisions)
+    missing = [str(u).replace(module.replace(".", "/"), "") for u in (*report.uncovered, *report.unreachable)]
+    verdict = "same" if report.ok else f"MISMATCH {report.mismatches[0] if report.mismatches else 'nothing compared'}"
+    taken = sum(p.calls > 0 for p in report.paths)
+    figures = (report.runs, reached, len(report.decisions), taken, len(report.flips), report.worst.ulp, middle - start, end - middle)
+    return (name, *figures, verdict), missing
+
+

@@ -1,0 +1,58 @@
+"""Does verification find faults? Programs of the zoo, each wrong in one place, held against their own model."""
+
+from __future__ import annotations
+
+import time
+from importlib import import_module
+
+from benchmarks.options import Options
+from benchmarks.peers import Refused, reason
+from benchmarks.result import Result
+from benchmarks.zoo import OutOfTime, limited
+
+CAPTURE_LIMIT = 90
+"""Seconds that the capture of a model may take."""
+PER_MODEL = 12
+BUDGET = 60
+"""Calls a mutant. The search is told nothing of where the fault is."""
+
+
+def run(options: Options) -> Result:
+    from dync.models import ZOO
+
+    rows, notes, planted, found = [], [], 0, 0
+    for name, where in ZOO.items():
+        try:
+            tried, survivors, seconds = one(where)
+        except (Refused, OutOfTime) as error:
+            notes.append(f"{name} is not in it: {error or f'its capture took more than {CAPTURE_LIMIT} s'}")
+            continue
+        planted, found = planted + tried, found + tried - len(survivors)
+        rows.append((name, tried, tried - len(survivors), seconds))
+        notes += [f"{name}: survived: {s}" for s in survivors]
+    share = 100 * found / planted if planted else 0.0
+    notes.insert(0, f"{found} of {planted} planted faults found ({share:.1f} %), {BUDGET} calls a fault, seed 0")
+    return Result("planted-faults", "Planted faults, found by verification", ("model", "planted", "found", "s"), tuple(rows), tuple(notes))
+
+
+def one(where: str) -> tuple[int, list[str], float]:
+    """Faults tried on a model, those that no call showed, and the seconds it took."""
+    import dync
+    from dync.build import rewrite
+    from dync.options import CompileOptions
+    from dync.verify.mutate import mutants
+    from dync.verify.run import verify
+    from dync.verify.walked import Walked
+
+    module, _, function = where.partition(":")
+    namespace = import_module(module)
+    model, inputs = getattr(namespace, function)(), namespace.varied_inputs()
+    start = time.perf_counter()
+    try:
+        with limited(CAPTURE_LIMIT):
+            program = rewrite(dync.capture(model, inputs[0]), CompileOptions.parse())
+    except dync.DyncError as error:
+        raise Refused(reason(error)) from error
+    chosen = mutants(program, seed=0, limit=PER_MODEL)
+    survivors = [str(m) for m in chosen if verify(model, Walked(m.program, shown=program), inputs, budget=BUDGET, patience=1).ok]
+    return len(chosen), survivors, time.perf_counter() - start
