@@ -76,6 +76,10 @@ class Recorder:
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.in_event: list[Any] | None = None
+        self.literals: set[Val] = set()
+        """Values that the code makes of literals alone, such as torch.tensor([0., 1.])[0]."""
+        self.constants: dict[Val, Any] = {}
+        """What `constant` found for some of them."""
 
     def call(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One torch API call by the user: given from the log on replay, done and logged when live."""
@@ -195,27 +199,31 @@ class Recorder:
         return result
 
     def constant(self, source: Any) -> Any:
-        """The tensor behind a value that the code makes of literals alone, such as torch.tensor([0., 1.])[0]; None for any other."""
+        """The tensor behind a value that the code makes of literals alone; None for any other."""
         engine = self.engine
         if isinstance(source, Weight):
             return engine.weights.tensors[source.name] if source.name.startswith("constant_") else None
-        op = engine.made_by.get(source)
-        if op is None or op.effect or op.target in EMPTY or op.span in engine.unfoldable or source.fake.numel() > 4096:
+        if source not in self.literals:
+            return None
+        if source not in self.constants:
+            self.constants[source] = self._constant(source, engine.made_by[source])
+        return self.constants[source]
+
+    def _constant(self, source: Val, op: Op) -> Any:
+        engine = self.engine
+        if op.span in engine.unfoldable or source.fake.numel() > 4096:
             return None
         if source.fake.untyped_storage()._cdata in engine.mutated:
             return None
         found: list[Any] = []
 
         def real(x: Any) -> Any:
-            if isinstance(x, Use):
-                found.append(None)
             if isinstance(x, (Val, Weight)):
                 found.append(self.constant(x))
                 return found[-1]
             return x
 
-        leaf = lambda x: isinstance(x, (Val, Use, Weight))  # noqa: E731
-        args, kwargs = tree_map(real, op.args, is_leaf=leaf), tree_map(real, op.kwargs, is_leaf=leaf)
+        args, kwargs = tree_map(real, op.args, is_leaf=is_operand), tree_map(real, op.kwargs, is_leaf=is_operand)
         if any(f is None for f in found):
             return None
         with torch._C.DisableTorchFunction(), _disable_current_modes():
@@ -319,7 +327,13 @@ class Recorder:
                 v.span = span
         op = Op(func, tree_map(self.operand, tuple(args)), tree_map(self.operand, dict(kwargs)), tuple(vals), single, span, effect)
         engine.rec.ops.append(op)
-        engine.made_by.update({v: op for v in vals if v is not None})
+        made = [v for v in vals if v is not None]
+        engine.made_by.update(dict.fromkeys(made, op))
+        if not effect and func not in EMPTY and all(map(self.is_literal, tree_flatten((op.args, op.kwargs), is_leaf=is_operand)[0])):
+            self.literals.update(made)
+
+    def is_literal(self, x: Any) -> bool:
+        return x in self.literals if isinstance(x, Val) else x.name.startswith("constant_") if isinstance(x, Weight) else not isinstance(x, Use)
 
     def operand(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
@@ -347,6 +361,10 @@ def function_name(func: Any) -> str:
     if name in ("__get__", "__set__", "__delete__") and owner is not None and hasattr(owner, "__name__"):
         return f"{name.strip('_')}:{owner.__name__}"
     return name
+
+
+def is_operand(x: Any) -> bool:
+    return isinstance(x, (Val, Use, Weight))
 
 
 def argument_types(op: Any) -> list[str]:
