@@ -153,15 +153,16 @@ class Recorder:
     def attempt(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Calls torch. Where C++ code takes no symbolic sizes, torch's own Python twins of it are tried."""
         rec, before = self.engine.rec, len(self.engine.rec.ops)
-        try:
-            return func(*args, **kwargs)
-        except RuntimeError as e:
-            if NO_SYMBOLS not in str(e) or self.engine.rec is not rec:
-                raise
-        del rec.ops[before:]
-        self.in_event = []
-        with enable_python_dispatcher():
-            return func(*args, **kwargs)
+        with torch._C._ExcludeDispatchKeyGuard(NO_VIEWS):
+            try:
+                return func(*args, **kwargs)
+            except RuntimeError as e:
+                if NO_SYMBOLS not in str(e) or self.engine.rec is not rec:
+                    raise
+            del rec.ops[before:]
+            self.in_event = []
+            with enable_python_dispatcher():
+                return func(*args, **kwargs)
 
     def item(self, x: torch.Tensor) -> Any:
         """The number in a one-element tensor, as an event."""
@@ -352,6 +353,8 @@ REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_"
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
                    aten.new_empty_strided.default})
 KEEP = frozenset({aten.unique_consecutive.default})
+NO_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
+"""Autograd's books of views: a call that goes on after a fork gives torch the same view twice, which they do not take."""
 NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
 
 
