@@ -72,6 +72,7 @@ class Built:
 
     def package(self, seconds: Mapping[str, float], instead: Mapping[str, str] | None = None, why: str = "") -> Package:
         """The package; `seconds` by stage go into its report. instead: block → backend other than the chosen one, for the reason `why`."""
+        from dync.ir.aliases import written_weights
         from dync.ir.flow import leaves
         from dync.ir.types import Ref
         from dync.runtime.package import KernelEntry, Package
@@ -101,6 +102,7 @@ class Built:
             "host": HOST,
             "passes": self.options.passes,
             "history": list(self.program.history),
+            "written": list(written_weights(self.program)),
         }
         return Package(self.program.flow, kernels, members, weights, msgspec.to_builtins(report), meta, dict(self.program.sources))
 

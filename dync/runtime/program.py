@@ -26,7 +26,7 @@ from dync.runtime.store import Weights
 from dync.runtime.tensors import Form, numpy_dtype
 from dync.runtime.weights import WIDTHS
 
-BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, IndexError)}
+BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, print, IndexError)}
 """All that a host module may use of Python's own names."""
 
 
@@ -199,6 +199,7 @@ def _kinds(types: tuple[ValueType, ...]) -> tuple[str, ...]:
 
 def _written(package: Package) -> list[str]:
     names = [n for b in package.flow.blocks for n in b.mutates] + [n for k in package.kernels.values() for n in k.mutates]
+    names += package.meta.get("written", ())  # also through views that other blocks made
     return [n for n in dict.fromkeys(names) if n in package.weights]
 
 

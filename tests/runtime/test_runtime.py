@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import threading
 
 import numpy as np
@@ -10,8 +11,10 @@ import torch
 from support.programs import CASES, SCALE, W1, W2, early_exit, stateful, weight
 from support.runtime_packages import package
 
+import dync
 from dync.errors import BackendError, GuardError
 from dync.ir.interpret import interpret
+from dync.ir.scalars import SCALAR_OPS
 from dync.runtime import artifact
 from dync.runtime.program import Runtime, load
 
@@ -242,3 +245,38 @@ def test_artifact_of_a_loaded_artifact_is_the_same(tmp_path) -> None:
     load(tmp_path / "a.dync").save(tmp_path / "b.dync")
     assert (tmp_path / "a.dync").read_bytes() == (tmp_path / "b.dync").read_bytes()
     assert artifact.inspect(tmp_path / "a.dync").name == "early_exit"
+
+
+@pytest.mark.parametrize("name", sorted(SCALAR_OPS))
+def test_every_scalar_operation_can_be_said_in_a_host_module(name) -> None:
+    """The names in an operation's Python text are names that host modules know."""
+    from dync.runtime.program import BUILTINS
+
+    text = SCALAR_OPS[name].text.format("a", "b", "c")
+    used = {n.id for n in ast.walk(ast.parse(text, mode="eval")) if isinstance(n, ast.Name)}
+    assert used <= {"a", "b", "c", "math", *BUILTINS}
+
+
+class Queue(torch.nn.Module):
+    """A view of a buffer made in one block is written in another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("queue", torch.zeros(6, 3))
+
+    def forward(self, x):
+        old = self.queue.sum()
+        view = self.queue[1:3]
+        if x.sum() > 0:
+            view.copy_(x)
+        return old
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_buffer_written_through_a_view_of_another_block_is_the_programs_own(backend, tmp_path) -> None:
+    model, x = Queue(), torch.ones(2, 3)
+    compiled = dync.compile(model, (x,), backend=backend, host="python")
+    compiled.save(tmp_path / "queue.dync")
+    for runtime in (compiled, load(tmp_path / "queue.dync")):
+        assert [float(runtime(x)) for _ in range(3)] == [0.0, 6.0, 6.0]
+        assert not model.queue.any(), "a call wrote into the model"
