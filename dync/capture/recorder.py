@@ -334,7 +334,9 @@ class Recorder:
             self.literals.update(made)
 
     def is_literal(self, x: Any) -> bool:
-        return x in self.literals if isinstance(x, Val) else x.name.startswith("constant_") if isinstance(x, Weight) else not isinstance(x, Use)
+        if isinstance(x, Val):
+            return x in self.literals
+        return x.name.startswith("constant_") if isinstance(x, Weight) else not isinstance(x, Use)
 
     def operand(self, x: Any) -> Any:
         if isinstance(x, torch.Tensor):
