@@ -7,6 +7,7 @@ A shallow snapshot of each lets `changes` tell what a run wrote, and `restore` u
 from __future__ import annotations
 
 import collections
+import copy
 import types
 from collections.abc import Iterator
 from typing import Any
@@ -18,6 +19,8 @@ ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torc
          torch.Size, range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
 ATOMIC_MODULES = ("typing", "torch._ops", "logging", "re", "abc", "weakref")
 MISSING = object()
+WHOLE = ("*",)
+"""The place that is all of a container: one that grew, shrank, or changed its keys."""
 
 
 def is_atom(x: object) -> bool:
@@ -54,6 +57,23 @@ def entries(x: Any) -> Iterator[tuple[Any, Any]]:
                     yield ("a", slot), value
 
 
+def contents(x: Any, key: Any) -> Any:
+    """What stands in a place, MISSING where nothing does; for WHOLE a shallow copy, a list for a deque."""
+    if key == WHOLE:
+        return list(x) if isinstance(x, (list, collections.deque)) else copy.copy(x)
+    return next((v for k, v in entries(x) if k == key), MISSING)
+
+
+def remove(x: Any, key: Any) -> None:
+    """Empties one place: an attribute or an entry of a dict."""
+    if key[0] == "k":
+        dict.pop(x, key[1], None)
+    elif isinstance(getattr(x, "__dict__", None), dict):
+        x.__dict__.pop(key[1], None)
+    elif hasattr(x, key[1]):
+        object.__delattr__(x, key[1])
+
+
 def _slots(cls: type) -> tuple[str, ...]:
     slots = cls.__dict__.get("__slots__", ())
     return tuple(s for s in ((slots,) if isinstance(slots, str) else slots) if s not in ("__dict__", "__weakref__"))
@@ -68,6 +88,15 @@ def put(x: Any, key: Any, value: Any) -> None:
             dict.__setitem__(x, k, value)
         case ("c",):
             x.cell_contents = value
+        case ("*",) if isinstance(x, list):
+            x[:] = value
+        case ("*",) if isinstance(x, collections.deque):
+            x.clear()
+            x.extend(value)
+        case ("*",) if isinstance(x, dict):
+            dict.clear(x)
+            for k, v in value.items():
+                dict.__setitem__(x, k, v)
         case ("a", name):
             if isinstance(getattr(x, "__dict__", None), dict) and (name in x.__dict__ or not hasattr(type(x), name)):
                 x.__dict__[name] = value
@@ -127,6 +156,7 @@ class StaticHeap:
         self.empty: list[Any] | None = None
         self.full: list[int] = []
         self.names: dict[int, str] = {}
+        self.held: collections.Counter[int] | None = None
         queue: collections.deque[tuple[Any, str]] = collections.deque((r, "") for r in roots)
         for g in module_globals:
             self._add_globals(g)
@@ -157,6 +187,26 @@ class StaticHeap:
 
     def __contains__(self, x: object) -> bool:
         return id(x) in self.index
+
+    def holders(self, x: Any) -> int:
+        """How many places of the static heap hold the object `x`."""
+        if self.held is None:
+            self.held = collections.Counter(id(v) for places in self.kept for _, v in places)
+        return self.held[id(x)]
+
+    def places_of(self, changed: list[tuple[int, Any, Any, Any]]) -> list[tuple[int, Any]]:
+        """The places to carry for what `changes` found: a container whose keys or length differ is one place."""
+        own = {id(d) for m in self.objects if isinstance(m, nn.Module) for d in (m._buffers, m._parameters, m._modules)}
+        unseen = {id(m._non_persistent_buffers_set) for m in self.objects if isinstance(m, nn.Module)}
+        found: dict[tuple[int, Any], None] = {}
+        for n, key, old, new in changed:
+            x = self.objects[n]
+            if id(x) in unseen:
+                continue
+            grown = (old is MISSING or new is MISSING) and key[0] in ("i", "k", "s")
+            apart = isinstance(x, dict) and (id(x) in own or "__builtins__" in x)
+            found[(n, WHOLE) if grown and not apart else (n, key)] = None
+        return list(found)
 
     def changes(self) -> list[tuple[int, Any, Any, Any]]:
         """(object number, key, old, new) for each place that differs from the snapshot, MISSING for absent ones."""

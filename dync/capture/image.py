@@ -16,7 +16,7 @@ from typing import Any
 import sympy
 import torch
 
-from dync.capture.heap import MISSING, StaticHeap, entries, is_atom, put
+from dync.capture.heap import MISSING, WHOLE, StaticHeap, contents, entries, is_atom, put
 from dync.capture.scalars import scalar_of
 
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -113,6 +113,9 @@ class _Walk:
             return x
         if isinstance(x, collections.abc.Iterator) and type(x).__module__ in ("builtins", "itertools", "collections"):
             return self.iterator(x, where)
+        return self.places(x, fixed, where)
+
+    def places(self, x: Any, fixed: bool, where: str) -> Any:
         places = list(entries(x))
         self.signature.append((type(x), *(atom_key(k) for k, _ in places)))
         if isinstance(x, types.FunctionType):
@@ -209,7 +212,10 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) ->
     for n, key in roots.heap:
         walk.signature.append((n, atom_key(key)))
         x = heap.objects[n]
-        value = next((v for k, v in entries(x) if k == key), MISSING)
+        if key == WHOLE:
+            walk.places(x, False, heap.names[n])
+            continue
+        value = contents(x, key)
         if value is MISSING:
             walk.signature.append("missing")
             continue

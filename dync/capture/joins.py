@@ -94,9 +94,12 @@ class Joins(Running):
 
     def note_writes(self) -> None:
         """Places of the static heap that this run wrote; a new one starts the capture over."""
-        fresh = [(n, key) for n, key, _, _ in self.heap.changes() if (n, key) not in self.written and (n, key) not in self.given]
+        whole = {n for n, key in self.written if key == WHOLE}
+        known = {*self.written, *self.given}
+        fresh = [p for p in self.heap.places_of(self.heap.changes()) if p not in known and p[0] not in whole]
         if fresh:
-            self.written.extend(fresh)
+            grown = {n for n, key in fresh if key == WHOLE}
+            self.written[:] = [p for p in self.written if p[0] not in grown] + fresh
             raise Restart
 
     def join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool = False,

@@ -19,22 +19,22 @@ from torch.fx.experimental.sym_node import SymNode
 
 from dync.capture.emit import emit
 from dync.capture.engine import Diverged, Engine, Restart, Suspended
-from dync.capture.heap import MISSING, StaticHeap, entries, place_name, put
+from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC
-from dync.capture.inputs import attribute, describe, identifier
+from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
 from dync.capture.places import is_user
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import Expr, FloatNode, scalar_of
+from dync.capture.state import Forms
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
 from dync.capture.text import SymText
 from dync.capture.weights import Weights
 from dync.errors import CaptureError, Diagnostic
-from dync.ir.flow import Leaf, Slot
 from dync.ir.meta import value_type
 from dync.ir.program import Program
 from dync.ir.trees import build
-from dync.ir.types import UNKNOWN, ObjectType, Ref, ScalarType, Span, Value, lit
+from dync.ir.types import UNKNOWN, Span, lit
 
 MAX_RESTARTS = 300
 FAKE_LOG = "torch._subclasses.fake_tensor"
@@ -73,7 +73,7 @@ class Session:
         self.traps: list[str] = []
         """What history says of paths that have no code."""
         self.trapped: list[Diagnostic] = []
-        self.slots: dict[tuple[int, Any], tuple[Slot, Any]] = {}
+        self.forms = Forms(self.engine)
         for param in self.spec.params:
             if param.place == "attribute":
                 self.engine.given.add((self.heap.index[id(self.owner(param.name))], ("a", param.name.rpartition(".")[2])))
@@ -85,7 +85,7 @@ class Session:
     def capture(self) -> Program:
         engine = self.engine
         try:
-            with patches(engine, self.missing_attribute), torch.no_grad():
+            with patches(engine), torch.no_grad():
                 for _ in range(MAX_RESTARTS):
                     try:
                         records = engine.attempt(self.start, self.run_model)
@@ -108,15 +108,14 @@ class Session:
 
     # ---- inputs ------------------------------------------------------------------------------------------------------
 
-    def start(self, engine: Engine, entry: Rec) -> None:
-        self.labels, self.inputs, self.symbols, self.slots, self.traps, self.trapped = {}, {}, {}, {}, [], []
-        self.taken = set(self.spec.taken)
+    def start(self, engine: Engine, entry: Rec) -> list[list[Rec]]:
+        """Makes the inputs; the paths to begin with, one for each form of the state."""
+        self.labels, self.inputs, self.symbols, self.traps, self.trapped = {}, {}, {}, [], []
+        taken = set(self.spec.taken)
         for name, tensor in self.spec.tensors.items():
             fake = self.input_fake(name, tensor)
             self.label(entry, engine.new_tensor(fake, "input"), name)
             self.inputs[self.spec.paths[name]] = fake
-        for val in list(entry.params):
-            engine.bind_sizes(val)
         for param in self.spec.params:
             val = engine.new_scalar(param.value.type.kind)  # type: ignore[union-attr]
             self.label(entry, val, param.value.name)
@@ -124,8 +123,15 @@ class Session:
             if isinstance(symbolic, torch.SymInt):
                 engine.shape_env.bound(symbolic.node.expr, int(param.low), int(param.high))
             self.inputs[param.name] = symbolic
-        for n, key in engine.written:
-            self.start_slot(entry, n, key)
+        given = list(entry.params)
+        paths = self.forms.start(entry, taken, self.symbols)
+        for path in paths:
+            engine.rec = path[-1]
+            for val in given:
+                if val.kind == "tensor":
+                    engine.bind_sizes(val)
+        engine.rec = entry
+        return paths
 
     def label(self, entry: Rec, val: Val, name: str) -> None:
         val.name = name
@@ -147,41 +153,13 @@ class Session:
         with self.engine.fake_mode:
             return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
 
-    def start_slot(self, entry: Rec, n: int, key: Any) -> None:
-        """A place that the model writes starts each call from the state of the last."""
-        engine = self.engine
-        value = next((v for k, v in entries(self.heap.objects[n]) if k == key), MISSING)
-        slot_name = place_name(self.heap, n, key)
-        name = identifier(f"state_{slot_name}", self.taken)
-        if isinstance(value, torch.Tensor):
-            weight = engine.value(value)
-            fake = engine.fake_mode.from_tensor(value.detach().clone(), static_shapes=True)
-            self.label(entry, engine.new_tensor(fake, "state"), name)
-            self.slots[n, key] = (Slot(slot_name, Value(name, value_type(fake)), Leaf(Ref(weight.name))), fake)  # type: ignore[union-attr]
-        elif type(value) in (bool, int, float):
-            val = engine.new_scalar(type(value).__name__)
-            self.label(entry, val, name)
-            self.slots[n, key] = (Slot(slot_name, Value(name, ScalarType(val.kind)), Leaf(lit(value))), engine.symbolic(val))  # type: ignore[arg-type]
-        elif (value is None or value is MISSING) and isinstance(self.heap.objects[n], nn.Module) and key[0] == "a":
-            self.slots[n, key] = (Slot(slot_name, Value(name, ObjectType("NoneType")), Leaf(lit(None))), MISSING)
-        elif value is None or value is MISSING:
-            self.engine.refuse("DY401", f"`{slot_name}` is {'None' if value is None else 'absent'} at first and written by forward",
-                               "later calls would start from another structure", "give it its first value in __init__, or return it")
-        else:
-            self.engine.refuse("DY402", f"`{slot_name}`, a {type(value).__name__}, is written by forward",
-                               "its structure would have to be carried from call to call", "keep a tensor or a number there, or return it")
-
     # ---- running the model -----------------------------------------------------------------------------------------------
 
     def run_model(self) -> None:
         """One run along the engine's path; ends its record unless the run was suspended."""
         engine = self.engine
         engine.root_frame = sys._getframe()
-        for (n, key), (_, symbolic) in self.slots.items():
-            if symbolic is MISSING:
-                self.heap.objects[n].__dict__.pop(key[1], None)  # whoever reads it first ends in `missing_attribute`
-            else:
-                put(self.heap.objects[n], key, symbolic)
+        self.forms.put()
         for param in self.spec.params:
             if param.place == "attribute":
                 self.owner(param.name).__dict__[param.name.rpartition(".")[2]] = self.inputs[param.name]
@@ -207,7 +185,7 @@ class Session:
         except Unrepresentable as e:
             engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
                           "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", span)
-        self.end(ReturnExit(tree, self.writes(), span))
+        self.end(ReturnExit(tree, self.forms.writes(), span))
 
     def end(self, exit: Any) -> None:
         engine = self.engine
@@ -229,20 +207,6 @@ class Session:
             self.engine.check_visible(scalar)
             return scalar
         return None
-
-    def writes(self) -> tuple[Any, ...]:
-        self.engine.note_writes()
-        found = []
-        for (n, key), (slot, symbolic) in self.slots.items():
-            value = next((v for k, v in entries(self.heap.objects[n]) if k == key), MISSING)
-            if value is symbolic:
-                continue
-            try:
-                found.append((slot.name, tree_of(value if value is not MISSING else None, self.leaf)))
-            except Unrepresentable as e:
-                self.engine.refuse("DY402", f"`{slot.name}` is given {e}", "it cannot be carried from call to call",
-                                   "keep a tensor or a number there")
-        return tuple(found)
 
     def return_span(self) -> Span:
         rec = self.engine.rec
@@ -278,31 +242,24 @@ class Session:
         except Unrepresentable as e:
             raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time",
                                           "raise it with text and numbers")) from error
-        self.end(RaiseExit(class_name(type(error)), args, self.writes(), span))
-
-    def missing_attribute(self, module: nn.Module, name: str) -> None:
-        """Called when code asks for an attribute that a module lacks: one that starts as None or absent and is written later."""
-        n = self.heap.index.get(id(module))
-        found = self.slots.get((n, ("a", name))) if n is not None else None
-        if found is not None:
-            self.engine.refuse("DY401", f"`{found[0].name}` is None or absent at first, read, and written by forward",
-                               "later calls would start from another structure",
-                               "give it a tensor or number in __init__, or pass it in and return it")
+        self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(), span))
 
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
     def program(self, entry: Rec) -> Program:
         if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in self.engine.records):
             raise CaptureError(self.trapped[0])
+        self.forms.check_copies()
         dims = {s.node.expr: name for name, s in self.symbols.items()}
         used = {val.name: value_type(val.fake, dims) for val in self.labels if val.kind == "tensor"}
         name = type(self.model).__name__ if isinstance(self.model, nn.Module) else getattr(self.model, "__name__", "model")
         files = {op.span.file for rec in self.engine.records for op in rec.ops}
         files |= {getattr(rec.exit, "span", UNKNOWN).file for rec in self.engine.records}
         sources = {f: "".join(linecache.getlines(f)) for f in files if linecache.getlines(f)}
-        slots = [slot for slot, _ in self.slots.values()]
-        program = emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, slots, self.labels, sources)  # type: ignore[arg-type]
-        return replace(program, history=(*program.history, *self.traps))
+        slots, forms = self.forms.result()
+        labels = self.labels | self.forms.labels
+        program = emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, list(slots), labels, sources)  # type: ignore[arg-type]
+        return replace(program, history=(*program.history, *self.traps), forms=forms)
 
 
 def _traceback_frames(error: BaseException) -> Iterator[tuple[Any, int]]:
@@ -325,7 +282,7 @@ def _is_raise(frame: Any, lasti: int) -> bool:
 
 
 @contextlib.contextmanager
-def patches(engine: Engine, missing: Any) -> Iterator[None]:
+def patches(engine: Engine) -> Iterator[None]:
     """torch's integers hand float results to our exact nodes; random draws outside torch are refused. Undone at the end."""
     saved: list[tuple[Any, str, Any]] = []
 
@@ -355,16 +312,6 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
 
         return text
 
-    module_getattr = nn.Module.__getattr__
-
-    def getattr_(module: nn.Module, name: str) -> Any:
-        try:
-            return module_getattr(module, name)
-        except AttributeError:
-            missing(module, name)
-            raise
-
-    patch(nn.Module, "__getattr__", getattr_)
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)
     for cls in SYMBOLIC:

@@ -16,6 +16,9 @@ import msgspec
 
 from dync.ir.types import UNKNOWN, Lit, Operand, Span, Value
 
+FORM = "form of the state"
+"""The slot that numbers the form."""
+
 
 class HostOp(msgspec.Struct, frozen=True):
     """Scalar code that the host runs after a block's kernel; `result` is always a scalar."""
@@ -194,6 +197,16 @@ class Slot(msgspec.Struct, frozen=True):
     initial: Tree
 
 
+class StateForm(msgspec.Struct, frozen=True):
+    """One structure that the model's written attributes may have between calls.
+
+    attributes: dotted path → tree over slot names and constants; an attribute left out is absent. dims: sizes that may vary.
+    """
+
+    attributes: tuple[tuple[str, Tree], ...]
+    dims: tuple[DimRange, ...] = ()
+
+
 class Signature(msgspec.Struct, frozen=True):
     """How a call is bound. names: forward's positional parameter names; args/kwargs: the example's structure, leaves named by path."""
 
@@ -208,12 +221,16 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 class Flow(msgspec.Struct, frozen=True):
-    """A Program without graphs and weights. blocks[0] is the entry; order is a topological order but for loop back edges."""
+    """A Program without graphs and weights. blocks[0] is the entry; order is a topological order but for loop back edges.
+
+    forms: empty where each slot is one attribute. With more than one, the int slot FORM says which of them the slots hold.
+    """
 
     name: str
     signature: Signature
     blocks: tuple[FlowBlock, ...]
     slots: tuple[Slot, ...] = ()
+    forms: tuple[StateForm, ...] = ()
 
     def block(self, name: str) -> FlowBlock:
         return next(b for b in self.blocks if b.name == name)

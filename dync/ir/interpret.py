@@ -17,6 +17,7 @@ from dync.ir.classes import exception_class
 from dync.ir.flow import Branch, Edge, Jump, Raise, Return, Switch
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
+from dync.ir.state import ABSENT, attribute_names, inside, outside
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import Operand, Ref
@@ -50,7 +51,7 @@ def interpret(
     """Runs the program and returns (result, trace); an exception that the model raises is raised.
 
     args, kwargs: of the call; input tensors are written in place where the model does so. params: values of run-time
-    parameters by name. state: slots and written weights by name; what is missing starts from the program's initial
+    parameters by name. state: attributes and written weights by name; what is missing starts from the program's initial
     values, and the run updates it. Without it the run starts afresh and leaves the program's weights as they are.
     Raises GuardError when the call has another structure, StepLimitError after `limit` blocks.
     """
@@ -74,9 +75,19 @@ def run(
     state = {} if state is None else state
     initial_state(program, state)
     weights = {**program.weights, **{n: state[n] for n in program.written_weights}}
-    walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, state), watch)
+    slots = held_slots(program, state)
+    walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, slots), watch)
     with torch.no_grad():
-        return walk.run(state, limit)
+        outcome = walk.run(slots, limit)
+    now = outside(program.forms, slots)
+    state.update({name: now.get(name, ABSENT) for name in attribute_names(program.slots, program.forms)})
+    return outcome
+
+
+def held_slots(program: Program, state: Mapping[str, Any]) -> dict[str, Any]:
+    """What the slots hold, by name, when attributes and weights hold `state`. Raises GuardError where no form fits."""
+    kept = attribute_names(program.slots, program.forms)
+    return inside(program.slots, program.forms, {n: state[n] for n in kept if n in state})
 
 
 def initial_state(program: Program, state: MutableMapping[str, Any]) -> None:
@@ -84,9 +95,10 @@ def initial_state(program: Program, state: MutableMapping[str, Any]) -> None:
     for name in program.written_weights:
         if name not in state:
             state[name] = program.weights[name].detach().clone()
-    for slot in program.slots:
-        if slot.name not in state:
-            state[slot.name] = build(slot.initial, lambda n: state.get(n, program.weights[n]))
+    first = {s.name: build(s.initial, lambda n: state.get(n, program.weights[n])) for s in program.slots}
+    held = outside(program.forms, first)
+    for name in attribute_names(program.slots, program.forms):
+        state.setdefault(name, held.get(name, ABSENT))
 
 
 def run_graph(graph: Graph, inputs: Iterable[Any], weights: Mapping[str, torch.Tensor]) -> tuple[Any, ...]:
@@ -107,7 +119,7 @@ def run_graph(graph: Graph, inputs: Iterable[Any], weights: Mapping[str, torch.T
 
 
 def _entry(
-    program: Program, args: Sequence[Any], kwargs: Mapping[str, Any], params: Mapping[str, Any], state: Mapping[str, Any]
+    program: Program, args: Sequence[Any], kwargs: Mapping[str, Any], params: Mapping[str, Any], slots: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Values before the first block: inputs, run parameters (given by argument, by `params`, or default), slots."""
     signature = program.signature
@@ -118,7 +130,7 @@ def _entry(
     found = bind(signature, args, kwargs, {p.name: settings[p.name] for p in signature.params if p.place == "argument"})
     env = {i.value.name: found[i.path] for i in signature.inputs}
     env |= {p.value.name: found.get(p.name, settings[p.name]) for p in signature.params}
-    return env | {s.value.name: state[s.name] for s in program.slots}
+    return env | {s.value.name: slots[s.name] for s in program.slots}
 
 
 @dataclass
@@ -130,7 +142,7 @@ class _Walk:
     path: list[str] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
 
-    def run(self, state: MutableMapping[str, Any], limit: int) -> Outcome:
+    def run(self, slots: MutableMapping[str, Any], limit: int) -> Outcome:
         blocks = {b.name: b for b in self.program.blocks}
         block: Block | None = self.program.blocks[0]
         while block is not None:
@@ -143,7 +155,7 @@ class _Walk:
         assert isinstance(exit, (Return, Raise))
         result = build(exit.tree, self.env.__getitem__) if isinstance(exit, Return) else None
         error = exception_class(exit.cls)(*(build(t, self.env.__getitem__) for t in exit.args)) if isinstance(exit, Raise) else None
-        state.update({w.slot: build(w.tree, self.env.__getitem__) for w in exit.writes})
+        slots.update({w.slot: build(w.tree, self.env.__getitem__) for w in exit.writes})
         return Outcome(result, error, Trace(tuple(self.path), tuple(self.decisions)))
 
     def _run_block(self, block: Block) -> None:

@@ -21,7 +21,7 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from dync.ir.flow import Flow, FlowBlock, Signature, Slot
+from dync.ir.flow import Flow, FlowBlock, Signature, Slot, StateForm
 
 if TYPE_CHECKING:
     import torch
@@ -67,10 +67,11 @@ class Program:
     history: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Text of the user's files that spans point into, by file name."""
+    forms: tuple[StateForm, ...] = ()
 
     @property
     def flow(self) -> Flow:
-        return Flow(self.name, self.signature, tuple(b.flow for b in self.blocks), self.slots)
+        return Flow(self.name, self.signature, tuple(b.flow for b in self.blocks), self.slots, self.forms)
 
     def block(self, name: str) -> Block:
         return next(b for b in self.blocks if b.name == name)

@@ -77,6 +77,9 @@ def _header(program: Program) -> Iterator[str]:
     yield from (f"dim {d.name} in [{d.low}, {'inf' if d.high is None else d.high}]" for d in s.dims)
     yield from (f"param {_typed(p.value)} = {p.default} in [{p.low}, {p.high}] from {p.place} {p.name}" for p in s.params)
     yield from (f"slot {t.name} as {_typed(t.value)} = {tree_text(t.initial)}" for t in program.slots)
+    for n, form in enumerate(program.forms):
+        sizes = "".join(f"; {d.name} from {d.low}" for d in form.dims)
+        yield f"state {n}: {', '.join(f'{name} = {tree_text(tree)}' for name, tree in form.attributes) or 'nothing'}{sizes}"
     yield from (f"weight {n}: {_type_text(value_type(w))}" for n, w in program.weights.items())
 
 

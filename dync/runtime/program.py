@@ -61,7 +61,8 @@ class Runtime:
         self._run = self._bind(generate(package.flow, kernels=package.kernels)) if self._engine is None else _never
         self._traced: tuple[HostModule, Callable[..., Any]] | None = None
         self.params = Params(package.flow.signature.params)
-        self.state = State(package.flow.slots, self._weights)
+        self.state = State(package.flow, self._weights)
+        self._stateful = bool(package.flow.slots or self._weights.written)
         self._slots = (self.state.slots,) if package.flow.slots else ()
 
     @property
@@ -79,7 +80,7 @@ class Runtime:
         values, params, give = self._binder(args, kwargs, self.params.values_in_order)
         if self._engine is not None:
             return self._engine.run(values, params, give)
-        if not len(self.state):
+        if not self._stateful:
             return self._run(*values, *params, give)
         with self.state.lock:
             self.state.check()

@@ -10,7 +10,7 @@ import torch
 from dync.errors import DyncError
 from dync.ir.clone import clone
 from dync.ir.flow import edges
-from dync.ir.interpret import initial_state, run_graph
+from dync.ir.interpret import held_slots, initial_state, run_graph
 from dync.ir.program import Program
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref
@@ -36,7 +36,8 @@ def first_wrong_block(program: Program, kernels: Mapping[str, Kernel], call: Cal
     env = {i.value.name: values[i.path] for i in program.signature.inputs} | {
         p.value.name: values[p.name] for p in program.signature.params
     }
-    env |= {s.value.name: state[s.name] for s in program.slots}
+    held = held_slots(program, state)
+    env |= {s.value.name: held[s.name] for s in program.slots}
 
     def value(operand: Operand) -> Any:
         return env[operand.name] if isinstance(operand, Ref) else operand.python

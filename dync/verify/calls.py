@@ -18,6 +18,7 @@ from dync.errors import DyncError
 from dync.ir.clone import clone
 from dync.ir.interpret import run as run_program
 from dync.ir.program import Program
+from dync.ir.state import ABSENT, attribute_names
 from dync.ir.trace import Trace
 from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
 
@@ -174,13 +175,17 @@ class ProgramSide:
             TypeError,
             DyncError,
         ) as raised:  # torch's own complaint about a value
-            return Effect(None, raised, args, kwargs, dict(self.state), None, torch.get_rng_state())
-        return Effect(done.result, done.error, args, kwargs, dict(self.state), None, torch.get_rng_state(), done.trace)
+            return Effect(None, raised, args, kwargs, self.held(), None, torch.get_rng_state())
+        return Effect(done.result, done.error, args, kwargs, self.held(), None, torch.get_rng_state(), done.trace)
+
+    def held(self) -> dict[str, Any]:
+        """The state without what is absent."""
+        return {n: v for n, v in self.state.items() if v is not ABSENT}
 
 
 def state_names(program: Program) -> frozenset[str]:
     """What a program keeps from call to call: slots, and weights that it writes."""
-    return frozenset(s.name for s in program.slots) | frozenset(program.written_weights)
+    return frozenset(attribute_names(program.slots, program.forms)) | frozenset(program.written_weights)
 
 
 class CompiledSide:
@@ -224,6 +229,8 @@ class CompiledSide:
         return {name: on_torch(kernel) for name, kernel in vars(self.compiled).get("_kernels", {}).items()}
 
     def _put(self, state: Mapping[str, Any]) -> None:
+        for name in [n for n in self.compiled.state if n not in state]:
+            del self.compiled.state[name]
         for name, value in state.items():
             self.compiled.state[name] = value
 

@@ -20,7 +20,7 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from dync.ir.flow import Branch, Edge, Jump, Switch
-from dync.ir.interpret import initial_state
+from dync.ir.interpret import held_slots, initial_state
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref
@@ -77,7 +77,8 @@ def force(program: Program, path: Path, values: Mapping[str, Any], handles: Mapp
     initial_state(program, state)
     weights = {**{n: w.detach() for n, w in program.weights.items()}, **{n: state[n] for n in program.written_weights}}
     env = {n: Soft(v, handles.get(n), varies=True) for n, v in values.items()}
-    env |= {s.value.name: Soft(state[s.name], varies=True) for s in program.slots}
+    held = held_slots(program, state)
+    env |= {s.value.name: Soft(held[s.name], varies=True) for s in program.slots}
     blocks = {b.name: b for b in program.blocks}
     steps: list[Step] = []
     for name, wanted in path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import importlib
@@ -70,7 +71,7 @@ def leaves(x: Any, where: str = "", seen: set[int] | None = None) -> Iterator[tu
         yield f"{where}#keys", tuple(map(str, x))
         for k, v in x.items():
             yield from leaves(v, f"{where}.{k}" if where else str(k), seen)
-    elif isinstance(x, (list, tuple)):
+    elif isinstance(x, (list, tuple, collections.deque)):
         yield f"{where}#len", len(x)
         for i, v in enumerate(x):
             yield from leaves(v, f"{where}[{i}]", seen)
@@ -208,16 +209,20 @@ def assert_same_state(
 ) -> None:
     """What eager changed in the model and in the module's globals is what the program carries in `state`."""
     now, old = snapshot(eager) | of_globals(module, snapshot(module_data(module))), before | of_globals(module, globals_before)
+    held = dict(leaf for name, value in state.items() for leaf in leaves(value, name))
     for path in differences(old, now):
-        assert path in state or path.endswith(("#len", "#keys")), f"{where}: eager writes {path}, the program carries {list(state)}"
-    for name, value in state.items():
+        if path in now:
+            assert path in held or path.endswith(("#len", "#keys")), f"{where}: eager writes {path}, the program carries {list(held)}"
+        else:
+            assert path not in held, f"{where}: eager removes {path}, the program keeps it"
+    for name, value in held.items():
         assert name in now, f"{where}: the program carries {name}, which the model lacks"
         assert same(frozen_data(now[name]), frozen_data(value)), f"{where}: {name} is {now[name]} in eager, {value} captured"
 
 
 def of_globals(module: types.ModuleType, found: Leaves) -> Leaves:
     """Globals as state slots name them: a name by its module, what stands in a container by the container."""
-    return {k if "." in k or "[" in k else f"{module.__name__}:.{k}": v for k, v in found.items()}
+    return {k if set(k) & set(".[#") else f"{module.__name__}:.{k}": v for k, v in found.items()}
 
 
 def frozen_data(x: Any) -> Any:

@@ -3,10 +3,7 @@
 EXPECTED = {
     "UnboundedRecursion": "DY320",  # only the data ends the recursion
     "NumpyRoundTrip": "DY201",  # a tensor's contents leave torch
-    "NoneToTensor": "DY401",  # an attribute that starts as None
-    "CacheGrows": "DY401",
     "ListAttribute": "DY401",  # a list of the model grows from call to call
-    "ListReset": "DY402",
     "CountsToList": "DY208",  # tolist of a tensor whose length torch does not tell
 }
 

@@ -1,0 +1,427 @@
+"""State from call to call: the forms that the written attributes may have when a call begins, found to a fixpoint.
+
+A *place* is an attribute, an entry of a container, a global, or a whole container that grows or shrinks. A *form* is one
+structure of all places together: None, tensors of one dtype and rank, numbers, strings, and lists, dicts or records of them.
+Sizes and numbers are taken for constants until a call leaves others: then they are widened, and the capture starts over.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from dync.capture.engine import Engine, Restart
+from dync.capture.heap import MISSING, WHOLE, contents, entries, place_name, put, remove
+from dync.capture.image import SYMBOLIC, layout
+from dync.capture.inputs import identifier
+from dync.capture.outputs import Unrepresentable, tree_of
+from dync.capture.scalars import scalar_of
+from dync.capture.tape import CaseExit, Op, Rec, To, Val
+from dync.capture.text import SymText
+from dync.ir.flow import FORM, DimRange, Leaf, Slot, StateForm, Tree
+from dync.ir.meta import value_type
+from dync.ir.trees import build
+from dync.ir.types import Lit, Ref, ScalarType, Span, Value, lit
+
+MAX_FORMS = 32
+KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
+Place = tuple[int, Any]
+
+
+@dataclasses.dataclass
+class Group:
+    """Sizes that are equal whenever a call begins, and at least `low`."""
+
+    low: int
+
+
+@dataclasses.dataclass
+class Cell:
+    """A tensor or number in a form. kind: "tensor", "int", "float" or "bool"; sizes: fixed, or the Group they vary with."""
+
+    kind: str
+    sizes: list[int | Group]
+    like: tuple[Any, ...]
+    """dtype and device of a tensor."""
+    constant: Any = MISSING
+    """A number that has been the same whenever a call began."""
+
+
+class Form:
+    """One structure of the state. `trees` has one entry a place, MISSING for what is absent; their leaves name the cells."""
+
+    def __init__(self, trees: tuple[Any, ...], cells: dict[str, Cell]) -> None:
+        self.trees, self.cells = trees, cells
+        self.key = (trees, tuple((name, c.kind, c.like, len(c.sizes)) for name, c in cells.items()))
+
+    def groups(self) -> list[Group]:
+        return list({id(s): s for c in self.cells.values() for s in c.sizes if isinstance(s, Group)}.values())
+
+
+@dataclasses.dataclass
+class Found:
+    """What stands in the places: their trees, and the tensor or number of each leaf."""
+
+    trees: tuple[Any, ...]
+    values: dict[str, Any]
+
+    def form(self) -> Form:
+        cells = {}
+        for name, x in self.values.items():
+            if isinstance(x, torch.Tensor):
+                sizes: list[int | Group] = [s if isinstance(s, int) else Group(0) for s in x.shape]
+                cells[name] = Cell("tensor", sizes, (x.dtype, str(x.device)))
+            else:
+                scalar = scalar_of(x)
+                constant = scalar if isinstance(scalar, (bool, int, float)) else MISSING
+                cells[name] = Cell(KINDS.get(type(x)) or type(x).__name__, [], (), constant)
+        return Form(self.trees, cells)
+
+
+@dataclasses.dataclass
+class Entry:
+    """A form in one attempt: its record, and what its cells are at the start of a call."""
+
+    rec: Rec
+    symbolic: dict[str, Any]
+    operands: dict[str, Any]
+    """Cell → Val, or the symbol of a number."""
+
+
+class Forms:
+    """All forms of one capture. They outlive its attempts, and start again when a new place is found to be written."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.heap = engine, engine.heap
+        self.places: list[Place] = []
+        self.forms: list[Form] = []
+        self.first: Found | None = None
+        self.copied: list[tuple[int, str, Span]] = []
+
+    # ---- the start of an attempt --------------------------------------------------------------------------------------
+
+    def start(self, entry: Rec, taken: set[str], symbols: dict[str, Any]) -> list[list[Rec]]:
+        """Makes each form's record and values; the paths to begin with. `symbols` takes the sizes that vary, by name."""
+        engine = self.engine
+        if self.places != engine.written:
+            self.begin()
+        self.taken, self.symbols, self.copied = taken, symbols, []
+        self.slots: dict[tuple[Any, ...], Slot] = {}
+        self.labels: dict[Val, str] = {}
+        self.dims: dict[int, DimRange] = {}
+        self.entries: list[Entry] = []
+        self.fork: CaseExit | None = None
+        self.entry = entry
+        if not engine.written:
+            return [[entry]]
+        if len(self.forms) > 1:
+            tag = engine.new_scalar("int")
+            self.slots[FORM,] = Slot(FORM, Value(identifier("form_of_the_state", taken), ScalarType("int")), Leaf(lit(0)))
+            self.label(tag, self.slots[FORM,])
+            engine.symbolic(tag)
+            self.fork = entry.exit = CaseExit(tag, [], None, "the state that the last call left", self.where())
+        for form in self.forms:
+            self.enter(form)
+        return [[entry] if e.rec is entry else [entry, e.rec] for e in reversed(self.entries)]
+
+    def where(self) -> Span:
+        """The line of forward's `def`."""
+        code = getattr(getattr(self.heap.objects[0], "forward", None), "__code__", None)
+        return Span(code.co_filename, code.co_firstlineno, 0, code.co_firstlineno) if code else Span()
+
+    def begin(self) -> None:
+        """The first form: what stands in the places before any call."""
+        engine = self.engine
+        own: set[int] = set()
+        while True:
+            self.places = list(engine.written)
+            self.first = self.find(lambda x: x, own)
+            held = {self.heap.index[i] for i in own}
+            engine.written[:] = [p for p in engine.written if p[0] not in held]
+            if engine.written == self.places:
+                break
+        self.forms = [self.first.form()]
+
+    def enter(self, form: Form) -> None:
+        engine, n = self.engine, len(self.entries)
+        rec = self.entry
+        if self.fork is not None:
+            rec = engine.new_rec(self.entry)
+            self.fork.cases.append((n, To(rec)))
+        before, engine.rec = engine.rec, rec
+        made = {id(g): engine.shape_env.new_symbol(g.low) for g in form.groups()}
+        entry = Entry(rec, {}, {})
+        for name, cell in form.cells.items():
+            if cell.constant is not MISSING:
+                entry.symbolic[name] = entry.operands[name] = cell.constant
+            elif cell.kind == "tensor":
+                shape = [made[id(s)] if isinstance(s, Group) else s for s in cell.sizes]
+                with engine.fake_mode:
+                    fake = torch.empty(shape, dtype=cell.like[0], device=cell.like[1])
+                entry.symbolic[name], entry.operands[name] = fake, engine.new_tensor(fake, "state")
+            else:
+                val = engine.new_scalar(cell.kind)
+                entry.symbolic[name] = engine.symbolic(val)
+                entry.operands[name] = val
+        self.name_sizes(form, made)
+        for name, cell in form.cells.items():
+            if cell.constant is MISSING:
+                slot = self.slot(name, cell, n, entry.symbolic[name])
+                self.label(entry.operands[name], slot)
+                if cell.kind == "tensor":
+                    engine.bind_sizes(entry.operands[name])
+                else:
+                    entry.operands[name] = scalar_of(entry.symbolic[name])
+        engine.rec = before
+        self.entries.append(entry)
+
+    def name_sizes(self, form: Form, made: dict[int, Any]) -> None:
+        for name, cell in form.cells.items():
+            for d, size in enumerate(cell.sizes):
+                if isinstance(size, Group) and id(size) not in self.dims:
+                    text = identifier(f"size_{name}_{d}", self.taken)
+                    self.symbols[text] = made[id(size)]
+                    self.dims[id(size)] = DimRange(text, size.low, None)
+
+    def label(self, val: Val, slot: Slot) -> None:
+        val.name = slot.value.name
+        self.entry.params.append(val)
+        self.labels[val] = val.name
+
+    def slot(self, name: str, cell: Cell, n: int, symbolic: Any) -> Slot:
+        """The slot of a cell: forms share those of one type, unless a size varies."""
+        varies = any(isinstance(s, Group) for s in cell.sizes)
+        key = (name, cell.kind, cell.like, *((n,) if varies else cell.sizes))
+        if key not in self.slots:
+            type = value_type(symbolic, {s.node.expr: t for t, s in self.symbols.items()})
+            used = {s.name for s in self.slots.values()}
+            text = name if name not in used else f"{name} in state {n}"
+            initial: Any = lit(None)
+            if n == 0:
+                assert self.first is not None
+                x = self.first.values[name]
+                initial = Ref(self.engine.value(x).name) if cell.kind == "tensor" else lit(x)  # type: ignore[union-attr]
+            self.slots[key] = Slot(text, Value(identifier(f"state_{name}", self.taken), type), Leaf(initial))
+        return self.slots[key]
+
+    # ---- one run ------------------------------------------------------------------------------------------------------------
+
+    def number(self) -> int:
+        """The form that the engine's path begins with."""
+        path = self.engine.path
+        return 0 if self.fork is None else next(n for n, e in enumerate(self.entries) if e.rec is path[1])
+
+    def put(self) -> None:
+        """Writes the form that this run begins with into the heap."""
+        if not self.engine.written:
+            return
+        n = self.number()
+        if self.fork is not None:
+            self.engine.advance()
+        for (at, key), tree in zip(self.places, self.forms[n].trees, strict=True):
+            if tree is MISSING:
+                remove(self.heap.objects[at], key)
+            else:
+                put(self.heap.objects[at], key, build(tree, self.entries[n].symbolic.__getitem__))
+
+    def find(self, leaf: Any, own: set[int] | None = None) -> Found:
+        """What stands in the places now. own: takes the ids of containers of the static heap that belong to one place."""
+        values: dict[str, Any] = {}
+        names: dict[int, str] = {}
+        seen: set[int] = set()
+        trees: list[Any] = []
+        for n, key in self.places:
+            x = contents(self.heap.objects[n], key)
+            where = place_name(self.heap, n, key)
+            if x is MISSING:
+                trees.append(MISSING)
+                continue
+
+            def of(x: Any, path: str) -> Any:
+                if isinstance(x, SymText):
+                    raise Unrepresentable(x, path)
+                if x is None or isinstance(x, str):
+                    return None
+                if isinstance(x, torch.Tensor):
+                    path = names.setdefault(id(x), path)
+                values[path] = x
+                return Ref(path)
+
+            try:
+                for container in containers(x):
+                    self.check_owner(container, where, seen, own)
+                trees.append(tree_of(x, of, where))
+            except Unrepresentable as e:
+                self.engine.refuse("DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
+                                   "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there")
+        return Found(tuple(trees), {name: leaf(x) for name, x in values.items()})
+
+    def check_owner(self, container: Any, where: str, seen: set[int], own: set[int] | None) -> None:
+        static = id(container) in self.heap.index
+        if id(container) in seen or static and (own is None or self.heap.holders(container) > 1):
+            self.engine.refuse("DY404", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
+                               "a write through one of them would have to show in the other", "keep it in one place, or copy it")
+        seen.add(id(container))
+        if static and own is not None:
+            own.add(id(container))
+
+    def writes(self) -> tuple[tuple[str, Tree], ...]:
+        """What a call that ends here leaves in the slots."""
+        engine = self.engine
+        engine.note_writes()
+        if not engine.written:
+            return ()
+        found = self.find(lambda x: x)
+        form = found.form()
+        n = next((n for n, f in enumerate(self.forms) if f.key == form.key), None)
+        if n is None:
+            n = self.add(form, found)
+        self.widen(self.forms[n], found)
+        begun = self.entries[self.number()]
+        end = self.entries[n]
+        old = {s.name: begun.operands[c] for c, s in self.own_slots(self.number())}
+        new: dict[str, Any] = {}
+        for name, slot in self.own_slots(n):
+            new[slot.name] = self.operand(found.values[name], name)
+        if n != self.number():
+            new[FORM] = lit(n)
+            new |= {name: lit(None) for name in old if name not in new}
+        assert end is not None
+        return tuple((name, Leaf(x)) for name, x in new.items() if name not in old or old[name] is not x and old[name] != x)
+
+    def own_slots(self, n: int) -> Iterator[tuple[str, Slot]]:
+        form = self.forms[n]
+        for name, cell in form.cells.items():
+            if cell.constant is MISSING:
+                yield name, self.slot(name, cell, n, self.entries[n].symbolic[name])
+
+    def operand(self, x: Any, name: str) -> Any:
+        if not isinstance(x, torch.Tensor):
+            scalar = scalar_of(x)
+            if isinstance(scalar, (bool, int, float)):
+                return lit(scalar)
+            self.engine.check_visible(scalar)
+            return scalar
+        value = self.engine.value(x)
+        fake = self.engine.weights.fake(x)
+        if layout(fake) == "dense":
+            return value
+        engine, span = self.engine, self.engine.rec.ops[-1].span if self.engine.rec.ops else Span()
+        copy = engine.new_tensor(engine.made(list(fake.shape), fake, dense=True), "contiguous", span)
+        engine.rec.ops.append(Op(torch.ops.aten.clone.default, (value,), {"memory_format": torch.contiguous_format}, (copy,), True, span, False))
+        self.copied.append((fake.untyped_storage()._cdata, name, span))
+        return copy
+
+    # ---- other structures and sizes ---------------------------------------------------------------------------------------
+
+    def add(self, form: Form, found: Found) -> int:
+        """A structure that no call has begun with so far."""
+        n = len(self.forms)
+        if n == MAX_FORMS:
+            names = [place_name(self.heap, *p) for p, *t in zip(self.places, *(f.trees for f in self.forms)) if len(set(t)) > 2]
+            self.engine.refuse("DY401", f"{' and '.join(f'`{n}`' for n in names) or 'the state'}, written by forward, may have more than "
+                               f"{MAX_FORMS} structures", "each is a state that a call can begin with, and needs code of its own",
+                               "keep a bounded number of things there, or one tensor that grows by torch.cat")
+        equal: dict[Any, Group] = {}
+        for name, cell in form.cells.items():
+            for d, size in enumerate(cell.sizes):
+                if isinstance(size, Group):
+                    expr = found.values[name].shape[d].node.expr
+                    cell.sizes[d] = equal.setdefault(expr, Group(self.least(expr, 1)))
+        self.forms.append(form)
+        if self.fork is None:
+            raise Restart
+        self.enter(form)
+        self.engine.tasks.append([self.entry, self.entries[n].rec])
+        return n
+
+    def widen(self, form: Form, found: Found) -> None:
+        """Starts over when the form was taken to be narrower than what this call leaves."""
+        grown = False
+        fresh: dict[tuple[Any, Any], Group] = {}
+        classes: dict[int, list[tuple[Any, Group]]] = {}
+        for name, cell in form.cells.items():
+            x = found.values[name]
+            if cell.kind != "tensor":
+                if cell.constant is not MISSING and not same_constant(scalar_of(x), cell.constant):
+                    cell.constant, grown = MISSING, True
+                continue
+            for d, (old, size) in enumerate(zip(list(cell.sizes), x.shape, strict=True)):
+                new = size if isinstance(size, int) else size.node.expr
+                if not isinstance(old, Group):
+                    if new != old:
+                        cell.sizes[d] = fresh.setdefault((old, new), Group(self.least(new, old)))
+                        grown = True
+                    continue
+                known = classes.setdefault(id(old), [(new, old)])
+                group = next((g for e, g in known if e == new), None)
+                if group is None:  # not equal to the others of its group after all
+                    group = Group(old.low)
+                    known.append((new, group))
+                if group is not old:
+                    cell.sizes[d], grown = group, True
+                low = self.least(new, old.low)
+                if low < old.low:
+                    old.low, grown = low, True
+        if grown:
+            raise Restart
+
+    def least(self, size: Any, old: int) -> int:
+        """A lower bound of a size that is at most `old`."""
+        for low in (old, 1):
+            if low <= old and self.engine.shape_env.known(size >= low) in (True, 1):
+                return low
+        return 0
+
+    # ---- the end of a capture ------------------------------------------------------------------------------------------------
+
+    def check_copies(self) -> None:
+        """Refuses where a copy that a call left would not show a write to the tensor that it was made from."""
+        for storage, name, span in self.copied:
+            if storage in self.engine.mutated:
+                self.engine.refuse("DY405", f"`{name}` is left with a transposed or strided view of memory that is written in place",
+                                   "it is kept as a copy, which would not show the write", "keep a contiguous tensor: call .contiguous()", span)
+
+    def result(self) -> tuple[tuple[Slot, ...], tuple[StateForm, ...]]:
+        """The slots and forms of the program."""
+        slots = tuple(self.slots.values())
+        made = []
+        for n, form in enumerate(self.forms if slots else ()):
+            names = {name: slot.name for name, slot in self.own_slots(n)}
+            leaf = {name: Leaf(Ref(names[name]) if name in names else lit(form.cells[name].constant)) for name in form.cells}
+            held = tuple((place_name(self.heap, *p), renamed(t, leaf)) for p, t in zip(self.places, form.trees) if t is not MISSING)
+            made.append(StateForm(held, tuple(self.dims[id(g)] for g in form.groups())))
+        if len(made) == 1 and not made[0].dims and all(isinstance(t, Leaf) and t.operand == Ref(name) for name, t in made[0].attributes):
+            made = []
+        return slots, tuple(made)
+
+
+def renamed(tree: Tree, leaf: dict[str, Leaf]) -> Tree:
+    """The tree with its cells' leaves replaced."""
+    import msgspec
+
+    if isinstance(tree, Leaf):
+        return tree if isinstance(tree.operand, Lit) else leaf[tree.operand.name]
+    if not hasattr(tree, "items"):
+        return tree
+    return msgspec.structs.replace(tree, items=tuple(renamed(t, leaf) for t in tree.items))
+
+
+def same_constant(a: Any, b: Any) -> bool:
+    return type(a) is type(b) and (a == b and repr(a) == repr(b) or a != a and b != b)
+
+
+def containers(x: Any) -> Iterator[Any]:
+    """The mutable containers and records in a value, itself included."""
+    if isinstance(x, (list, dict, collections.deque, set)) or dataclasses.is_dataclass(x) and not isinstance(x, type):
+        yield x
+    if isinstance(x, nn.Module) or isinstance(x, (torch.Tensor, *SYMBOLIC)):
+        return
+    if isinstance(x, (list, tuple, dict)) or dataclasses.is_dataclass(x) and not isinstance(x, type):
+        for _, v in entries(x):
+            yield from containers(v)
