@@ -43,7 +43,10 @@ class Engine(Expressions):
         self.recorder = Recorder(self)
 
     def attempt(self, start: Any, root: Any) -> list[Rec]:
-        """All records of the program. `start(engine, entry)` makes the inputs and says where to begin; `root()` runs the model and ends its record."""
+        """All records of the program.
+
+        `start(engine, entry)` makes the inputs and says where to begin; `root()` runs the model and ends its record.
+        """
         Expr.forget()
         self.shape_env = PathShapeEnv(self)
         self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)

@@ -9,7 +9,7 @@ from typing import Any
 import sympy
 import torch
 
-from dync.capture.heap import MISSING, StaticHeap
+from dync.capture.heap import MISSING, WHOLE, StaticHeap
 from dync.capture.image import Image, Roots, layout, substitute, take
 from dync.capture.markers import Site
 from dync.capture.places import NN, Activation, frames, is_user

@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from dync.capture.engine import Engine, Restart
-from dync.capture.heap import MISSING, WHOLE, contents, entries, place_name, put, remove
+from dync.capture.heap import MISSING, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
 from dync.capture.outputs import Unrepresentable, tree_of
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText
+from dync.capture.writes import where_written
 from dync.ir.flow import FORM, DimRange, Leaf, Slot, StateForm, Tree
 from dync.ir.meta import value_type
 from dync.ir.trees import build
@@ -254,18 +255,21 @@ class Forms:
 
             try:
                 for container in containers(x):
-                    self.check_owner(container, where, seen, own)
+                    self.check_owner(container, (n, key), seen, own)
                 trees.append(tree_of(x, of, where))
             except Unrepresentable as e:
                 self.engine.refuse("DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
-                                   "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there")
+                                   "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there",
+                                   where_written(self.heap, n, key))
         return Found(tuple(trees), {name: leaf(x) for name, x in values.items()})
 
-    def check_owner(self, container: Any, where: str, seen: set[int], own: set[int] | None) -> None:
+    def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
         static = id(container) in self.heap.index
         if id(container) in seen or static and (own is None or self.heap.holders(container) > 1):
-            self.engine.refuse("DY404", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
-                               "a write through one of them would have to show in the other", "keep it in one place, or copy it")
+            where = place_name(self.heap, *place)
+            self.engine.refuse("DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
+                               "a write through one of them would have to show in the other", "keep it in one place, or copy it",
+                               where_written(self.heap, *place))
         seen.add(id(container))
         if static and own is not None:
             own.add(id(container))
@@ -313,7 +317,8 @@ class Forms:
             return value
         engine, span = self.engine, self.engine.rec.ops[-1].span if self.engine.rec.ops else Span()
         copy = engine.new_tensor(engine.made(list(fake.shape), fake, dense=True), "contiguous", span)
-        engine.rec.ops.append(Op(torch.ops.aten.clone.default, (value,), {"memory_format": torch.contiguous_format}, (copy,), True, span, False))
+        dense = {"memory_format": torch.contiguous_format}
+        engine.rec.ops.append(Op(torch.ops.aten.clone.default, (value,), dense, (copy,), True, span, False))
         self.copied.append((fake.untyped_storage()._cdata, name, span))
         return copy
 
@@ -323,10 +328,12 @@ class Forms:
         """A structure that no call has begun with so far."""
         n = len(self.forms)
         if n == MAX_FORMS:
-            names = [place_name(self.heap, *p) for p, *t in zip(self.places, *(f.trees for f in self.forms)) if len(set(t)) > 2]
-            self.engine.refuse("DY401", f"{' and '.join(f'`{n}`' for n in names) or 'the state'}, written by forward, may have more than "
-                               f"{MAX_FORMS} structures", "each is a state that a call can begin with, and needs code of its own",
-                               "keep a bounded number of things there, or one tensor that grows by torch.cat")
+            many = [p for p, *t in zip(self.places, *(f.trees for f in self.forms)) if len(set(t)) > 2] or self.places
+            names = " and ".join(f"`{place_name(self.heap, *p)}`" for p in many)
+            self.engine.refuse("DY401", f"{names}, written by forward, may have more than {MAX_FORMS} structures",
+                               "each is a state that a call can begin with, and needs code of its own",
+                               "keep a bounded number of things there, or one tensor that grows by torch.cat",
+                               where_written(self.heap, *many[0]))
         equal: dict[Any, Group] = {}
         for name, cell in form.cells.items():
             for d, size in enumerate(cell.sizes):
@@ -384,8 +391,8 @@ class Forms:
         """Refuses where a copy that a call left would not show a write to the tensor that it was made from."""
         for storage, name, span in self.copied:
             if storage in self.engine.mutated:
-                self.engine.refuse("DY405", f"`{name}` is left with a transposed or strided view of memory that is written in place",
-                                   "it is kept as a copy, which would not show the write", "keep a contiguous tensor: call .contiguous()", span)
+                self.engine.refuse("DY406", f"`{name}` is left with a transposed or strided view of memory that is written in place",
+                                   "it is kept as a copy, which would not show the write", "call .contiguous() on what is kept", span)
 
     def result(self) -> tuple[tuple[Slot, ...], tuple[StateForm, ...]]:
         """The slots and forms of the program."""

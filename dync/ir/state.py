@@ -28,7 +28,10 @@ def outside(forms: Sequence[StateForm], slots: Mapping[str, Any]) -> dict[str, A
 
 
 def inside(slots: Sequence[Slot], forms: Sequence[StateForm], held: Mapping[str, Any]) -> dict[str, Any]:
-    """What the slots hold when the attributes hold `held`, absent ones left out or ABSENT. Raises GuardError that names the first attribute which fits no form."""
+    """What the slots hold when the attributes hold `held`, absent ones left out or ABSENT.
+
+    Raises GuardError that names the first attribute which fits no form.
+    """
     types = {s.name: s.value.type for s in slots}
     held = {n: v for n, v in held.items() if v is not ABSENT}
     if not forms:

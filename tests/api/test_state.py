@@ -1,0 +1,87 @@
+"""State whose structure changes, through the whole tool: compiled, traced, saved and loaded, set by hand, verified."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from programs.forms import Absent, BufferGrows, CacheGrows, DequeWindow, NoneToTensor, TupleState, Window
+from programs.harness import call_of, load, same
+
+import dync
+
+MODELS = [NoneToTensor, CacheGrows, BufferGrows, Absent, Window, TupleState, DequeWindow]
+
+
+def compiled(cls, **options):
+    model = load(cls)
+    return model, dync.compile(model, *call_of(cls, 0), backend="eager", host="python", **options)
+
+
+@pytest.mark.parametrize("cls", MODELS, ids=lambda c: c.__name__)
+def test_calls_in_a_row_equal_eager(cls, tmp_path) -> None:
+    model, run = compiled(cls)
+    run.save(tmp_path / "m.dync")
+    for other in (run, dync.load(tmp_path / "m.dync")):
+        eager = copy.deepcopy(model)
+        for seed in range(6):
+            args, kwargs = call_of(cls, seed)
+            with torch.no_grad():
+                want = eager(*args, **kwargs)
+            got = other.traced(*args, **kwargs)[0] if seed % 2 else other(*args, **kwargs)
+            assert same(want, got), seed
+        other.reset_state()
+        with torch.no_grad():
+            assert same(copy.deepcopy(model)(*call_of(cls, 0)[0]), other(*call_of(cls, 0)[0]))
+
+
+@pytest.mark.parametrize("cls", MODELS, ids=lambda c: c.__name__)
+def test_verify_walks_the_forms(cls) -> None:
+    model, run = compiled(cls)
+    report = dync.verify(model, run, budget=40)
+    assert report.ok, str(report)
+
+
+def test_state_is_seen_and_set_as_the_model_holds_it() -> None:
+    _, run = compiled(CacheGrows)
+    assert dict(run.state) == {"cache": None}
+    x = call_of(CacheGrows, 0)[0][0]
+    run(x)
+    run(x)
+    assert torch.equal(run.state["cache"], torch.cat([x, x]))
+    run.state["cache"] = torch.ones(7, 4)
+    assert torch.equal(run.state["cache"], torch.ones(7, 4))
+    run(x)
+    assert run.state["cache"].shape == (9, 4)
+    run.state["cache"] = None
+    run(x)
+    assert torch.equal(run.state["cache"], x)
+    run.state["cache"] = np.zeros((3, 4), np.float32)
+    assert torch.equal(run(-x * 0), torch.zeros(4))
+
+
+def test_a_state_that_no_call_leaves_is_refused() -> None:
+    _, run = compiled(CacheGrows)
+    x = call_of(CacheGrows, 0)[0][0]
+    run.state["cache"] = torch.zeros(7, 5)
+    allowed = r"captured for cache = None; or cache = float32\[size_cache_0, 4\]"
+    with pytest.raises(dync.GuardError, match=r"attribute 'cache' holds float32\[7, 5\] now; the program was " + allowed):
+        run(x)
+    run.state["cache"] = "full"
+    with pytest.raises(dync.GuardError, match="attribute 'cache' holds str 'full' now"):
+        run(x)
+    run.reset_state()
+    run(x)
+    with pytest.raises(dync.GuardError, match="no state 'keys'"):
+        run.state["keys"] = None
+
+
+def test_absent_attributes() -> None:
+    _, run = compiled(Absent)
+    assert dict(run.state) == {} and len(run.state) == 0
+    run(*call_of(Absent, 0)[0])
+    assert list(run.state) == ["seen"]
+    del run.state["seen"]
+    assert dict(run.state) == {}
+    x = call_of(Absent, 1)[0][0]
+    assert torch.equal(run(x), x) and list(run.state) == ["seen"]
