@@ -19,7 +19,7 @@ from dync.capture.recorder import DispatchMode, FunctionMode, Recorder
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.scalars import Expr
 from dync.capture.shapes import PathShapeEnv
-from dync.capture.stack import Restart
+from dync.capture.stack import Halted, Restart
 from dync.capture.tape import Rec
 from dync.capture.weights import Weights
 
@@ -35,6 +35,7 @@ class Engine(Expressions):
         self.markers = Markers()
         self.swapped = []
         self.tried = set()
+        self.problems = {}
         self.written = []
         self.plans = {}
         self.apart = set()
@@ -64,7 +65,8 @@ class Engine(Expressions):
         entry = self.new_rec(None)
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0
         self.partial = []
-        self.dead = False
+        self.dead = self.doubtful = False
+        self.problems = {}
         self.tasks = start(self, entry)
         while self.tasks or self.waiting:
             if not self.tasks:
@@ -78,7 +80,7 @@ class Engine(Expressions):
         self.path, self.step, self.cursor = path, 0, 0
         self.rec = path[0]
         self.partial = []
-        self.dead = False
+        self.dead = self.doubtful = False
         self.activations = []
         try:
             root()
@@ -105,4 +107,4 @@ class Engine(Expressions):
         return DOOR
 
 
-__all__ = ["Diverged", "Engine", "Restart", "Suspended"]
+__all__ = ["Diverged", "Engine", "Halted", "Restart", "Suspended"]

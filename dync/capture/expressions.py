@@ -72,7 +72,7 @@ class Expressions(Rolling):
         event = self.next_event("print", ("print",))
         if event is None:
             if file not in (None, sys.stdout):
-                self.refuse("DY211", "the model prints to a file", "files are opened by the process that runs the artifact",
+                self.problem("DY211", "the model prints to a file", "files are opened by the process that runs the artifact",
                             "print to standard output")
             texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
             whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import os
 import sysconfig
 import types
@@ -29,6 +30,11 @@ def is_user(code: types.CodeType) -> bool:
     return not (name.startswith(TORCH) or name.startswith(OURS) or name.startswith("<frozen") or name.startswith("<string"))
 
 
+def is_own(code: types.CodeType) -> bool:
+    """Whether code is capture's own."""
+    return code.co_filename.startswith(OURS)
+
+
 def is_library(code: types.CodeType) -> bool:
     """Whether code is Python's own library: it runs as it is, for torch's log messages too."""
     return code.co_filename.startswith(STDLIB) and "-packages" not in code.co_filename
@@ -48,6 +54,12 @@ def span_of(frame: Any) -> Span:
     code = frame.f_code
     line, end_line, col, end_col = _positions(code)[frame.f_lasti // 2] if frame.f_lasti >= 0 else (code.co_firstlineno, None, None, None)
     return Span(code.co_filename, line or frame.f_lineno or 0, col or 0, end_line or line or 0, end_col or 0)
+
+
+def line_span(file: str, line: int) -> Span:
+    """A whole line of a file, without its indentation."""
+    text = linecache.getline(file, line).rstrip()
+    return Span(file, line, len(text) - len(text.lstrip()), line, len(text))
 
 
 def frames(start: Any, root: Any) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from typing import Any
 
+import numpy as np
 import sympy
 import torch
 from torch._dispatch.python import enable_python_dispatcher
@@ -91,18 +92,24 @@ class Recorder:
         if name in ("__repr__", "__str__", "__format__"):
             return engine.text_of(None)
         if name in OUTSIDE:
-            engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
-                          "stay in torch, or do this outside the model")
+            engine.problem("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
+                           "stay in torch, or do this outside the model")
+            if OUTSIDE[name] == "a numpy array":
+                return np.ones([s if isinstance(s, int) else 1 for s in args[0].shape], str(args[0].dtype).removeprefix("torch."))
+            engine.dead = True
+            engine.check_alive()
         if name in RESHAPING or name.startswith("set:"):
             if name in ("set:requires_grad", "set:grad") or (name == "set:data" and args[0] is args[1]):
                 return None
-            engine.refuse("DY202", f"`{name.removeprefix('set:')}` changes a tensor's form in place", "blocks hold tensors of one form",
-                          f"write `{name.rstrip('_')}` and use its result")
+            engine.problem("DY202", f"`{name.removeprefix('set:')}` changes a tensor's form in place", "blocks hold tensors of one form",
+                           f"write `{name.rstrip('_')}` and use its result")
+            return args[0]
         if name in ("backward", "requires_grad_"):
             if name == "requires_grad_":
                 return args[0]
-            engine.refuse("DY203", "a backward pass inside forward", "programs are compiled for inference",
-                          "compute it outside the compiled model")
+            engine.problem("DY203", "a backward pass inside forward", "programs are compiled for inference",
+                           "compute it outside the compiled model")
+            return None
         special = SPECIAL.get(name)
         if special is not None:
             done = special(self, func, args, kwargs)

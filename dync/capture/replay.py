@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from dync.capture.stack import Restart, Stack
+from dync.capture.stack import Restart, Stack, Suspended
 from dync.capture.tape import Event, Rec
 from dync.ir.types import Span
 
 MAX_BLOCKS = 6000
-
-
-class Suspended(BaseException):
-    """Ends a run that waits at a marker."""
 
 
 class Diverged(BaseException):
@@ -29,7 +25,6 @@ class Replay(Stack):
     step: int
     cursor: int
     partial: list[Any]
-    dead: bool
     unfoldable: set[Span]
     """Where tensors are made of literals and written later."""
 

@@ -11,11 +11,11 @@ from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
 from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
 from dync.capture.markers import Site
-from dync.capture.places import Activation
+from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.stack import Restart
 from dync.capture.tape import JumpExit, Rec
-from dync.ir.types import UNKNOWN, Span
+from dync.ir.types import UNKNOWN
 
 
 class Rolling(Joins):
@@ -92,7 +92,7 @@ class Rolling(Joins):
         if turn > MAX_TURNS:
             self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
                         "keep the loop's variables of one type and shape, tensors or numbers",
-                        Span(act.frame.f_code.co_filename, site.line))
+                        line_span(act.frame.f_code.co_filename, site.line))
         if plan is not None and plan.rolled and turn == plan.peel + 1:
             new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
@@ -143,7 +143,7 @@ class Rolling(Joins):
                 if loop in act.symbolic:
                     self.refuse("DY312", "this loop cannot be compiled as a loop", reason,
                                 "keep the loop's variables of one type and shape, tensors or numbers",
-                                Span(act.frame.f_code.co_filename, site.line))
+                                line_span(act.frame.f_code.co_filename, site.line))
         raise Restart
 
     def same_at(self, header: Rec, old: Any, new: Any) -> bool:

@@ -7,8 +7,7 @@ from typing import Any
 
 from dync.capture.decisions import Decisions
 from dync.capture.markers import Site
-from dync.capture.places import Activation
-from dync.ir.types import Span
+from dync.capture.places import Activation, line_span
 
 MAX_RECURSION = 64
 
@@ -31,7 +30,7 @@ class Running(Decisions):
         if sum(a.function == site.function for a in self.activations) > MAX_RECURSION and self.rec is not self.path[0]:
             self.refuse("DY320", f"`{frame.f_code.co_name}` calls itself more than {MAX_RECURSION} deep",
                         "how deep may depend on data, and a program has no call stack", "write it as a loop",
-                        Span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
+                        line_span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
         self.activations.append(Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec}))
 
     def _unwind(self, frame: Any) -> Activation | None:

@@ -18,12 +18,12 @@ from torch import nn
 from torch.fx.experimental.sym_node import SymNode
 
 from dync.capture.emit import emit
-from dync.capture.engine import Diverged, Engine, Restart, Suspended
+from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
-from dync.capture.places import is_user
+from dync.capture.places import is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
@@ -95,8 +95,17 @@ class Session:
                 else:
                     raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state",
                                                   "report this model"))
+                self.forms.check_copies()
+                if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in records):
+                    engine.problems |= dict.fromkeys(self.trapped)
+                if engine.problems:
+                    raise engine.failure()
                 return self.program(records[0])
+        except Halted:
+            raise engine.failure() from None
         except Diverged as error:
+            if engine.problems:
+                raise engine.failure() from error
             raise CaptureError(Diagnostic(
                 "DY900", engine.span(), str(error), "the model's code did not do the same thing when it was run again",
                 "remove what makes it differ from run to run (time, random numbers outside torch, files)")) from error
@@ -168,8 +177,6 @@ class Session:
         try:
             with DispatchMode(engine), engine.function_mode():
                 result = self.model(*args, **kwargs)
-        except CaptureError:
-            raise
         except Exception as e:
             self.finish_raise(e)
         else:
@@ -184,7 +191,7 @@ class Session:
             tree = tree_of(result, self.leaf)
         except Unrepresentable as e:
             engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
-                          "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", span)
+                          "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", self.last_line() or span)
         self.end(ReturnExit(tree, self.forms.writes(), span))
 
     def end(self, exit: Any) -> None:
@@ -212,6 +219,14 @@ class Session:
         rec = self.engine.rec
         return rec.ops[-1].span if rec.ops else rec.span
 
+    def last_line(self) -> Span | None:
+        """The statement that the model's own forward marked last, which is its `return`."""
+        engine = self.engine
+        act = engine.activations[0] if engine.activations else None
+        if act is None or not act.last:
+            return None
+        return line_span(act.frame.f_code.co_filename, engine.markers.sites[act.last].line)
+
     def finish_raise(self, error: Exception) -> None:
         engine = self.engine
         if engine.dead:
@@ -223,12 +238,15 @@ class Session:
         span = _span_at(*user[-1]) if user else UNKNOWN
         if not raised:
             engine.mark_frames(f for f, _ in frames)
+            if engine.doubtful:
+                raise Suspended
+            if isinstance(error, (NameError, AssertionError)) and is_own(frames[-1][0].f_code):
+                raise error
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
             if engine.rec is engine.records[0] or isinstance(error, NotImplementedError) or "Sym" in text:
-                raise CaptureError(Diagnostic(
-                    "DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
-                    "check that the model runs in eager on such inputs")) from error
+                engine.refuse("DY302", f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
+                              "check that the model runs in eager on such inputs", span)
             # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
             message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
             self.traps.append(f"trap {message}")
@@ -240,16 +258,12 @@ class Session:
         try:
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
         except Unrepresentable as e:
-            raise CaptureError(Diagnostic("DY404", span, f"an exception carries {e}", "it cannot be rebuilt at run time",
-                                          "raise it with text and numbers")) from error
+            engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
         self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(), span))
 
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
     def program(self, entry: Rec) -> Program:
-        if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in self.engine.records):
-            raise CaptureError(self.trapped[0])
-        self.forms.check_copies()
         dims = {s.node.expr: name for name, s in self.symbols.items()}
         used = {val.name: value_type(val.fake, dims) for val in self.labels if val.kind == "tensor"}
         name = type(self.model).__name__ if isinstance(self.model, nn.Module) else getattr(self.model, "__name__", "model")
@@ -338,8 +352,9 @@ def patches(engine: Engine) -> Iterator[None]:
 
 
 def _refused(engine: Engine, name: str) -> Any:
-    def refuse(*_: Any, **__: Any) -> Any:
-        engine.refuse("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture",
-                      "draw with torch.rand and friends, and seed outside the model")
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        engine.problem("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture",
+                       "draw with torch.rand and friends, and seed outside the model")
+        return getattr(random.Random(0), name.rpartition(".")[2])(*args, **kwargs) if name.startswith("random.") else None
 
     return refuse

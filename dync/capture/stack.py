@@ -19,6 +19,17 @@ class Restart(BaseException):
     """Ends an attempt: something was learnt that every run must know."""
 
 
+class Suspended(BaseException):
+    """Ends a run that waits at a marker, or that was refused."""
+
+
+class Halted(BaseException):
+    """Ends a capture that has met a problem which stands for all that would follow."""
+
+
+MAX_PROBLEMS = 30
+
+
 class Stack:
     """What an engine knows of the functions that run; Engine in engine.py is made of these layers, each on the one before."""
 
@@ -26,6 +37,11 @@ class Stack:
     swapped: list[tuple[types.FunctionType, types.CodeType]]
     tried: set[types.CodeType]
     root_frame: Any = None
+    problems: dict[Diagnostic, None]
+    dead = False
+    """Whether this run is over, though user code may still run on in a `finally`."""
+    doubtful = False
+    """Whether this run has met a problem and went on."""
 
     def user_frame(self) -> Any:
         frame = sys._getframe(1)
@@ -47,12 +63,27 @@ class Stack:
         return text.strip(), span
 
     def refuse(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> NoReturn:
+        """Notes a problem and ends this run; other paths go on, so that all problems of a model are reported at once."""
+        self.problem(code, found, why, remedy, span)
+        self.dead = True
+        raise Suspended
+
+    def problem(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> None:
+        """Notes a problem; the run goes on with a stand-in, and what fails later in it is not the model's."""
         self.mark_stack()  # marked code may know what to do here
-        raise CaptureError(Diagnostic(code, span or self.span(), found, why, remedy))
+        self.doubtful = True
+        self.problems[Diagnostic(code, span or self.span(), found, why, remedy)] = None
+        if len(self.problems) >= MAX_PROBLEMS or code in ("DY301", "DY310"):
+            raise Halted
+
+    def failure(self) -> CaptureError:
+        """All problems found, in the order of the source."""
+        return CaptureError(*sorted(self.problems, key=lambda d: (d.span.file, d.span.line, d.span.col, d.code)))
 
     def text_of(self, node: Any) -> str:
-        return self.refuse("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
-                           "format it outside the model, or return the number")
+        self.problem("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
+                     "format it outside the model, or return the number")
+        return "?"
 
     def mark_stack(self) -> None:
         """Rewrites the functions on the stack at a fork that are not marked yet, and starts over."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -20,10 +20,12 @@ from dync.capture.heap import MISSING, contents, entries, place_name, put, remov
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
 from dync.capture.outputs import Unrepresentable, tree_of
+from dync.capture.places import line_span
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText
 from dync.capture.writes import where_written
+from dync.errors import Diagnostic
 from dync.ir.flow import FORM, DimRange, Leaf, Slot, StateForm, Tree
 from dync.ir.meta import value_type
 from dync.ir.trees import build
@@ -102,13 +104,15 @@ class Forms:
         self.places: list[Place] = []
         self.forms: list[Form] = []
         self.first: Found | None = None
-        self.copied: list[tuple[int, str, Span]] = []
+        self.copied: list[tuple[int, str]] = []
+        self.refused: dict[Place, Diagnostic] = {}
 
     # ---- the start of an attempt --------------------------------------------------------------------------------------
 
     def start(self, entry: Rec, taken: set[str], symbols: dict[str, Any]) -> list[list[Rec]]:
         """Makes each form's record and values; the paths to begin with. `symbols` takes the sizes that vary, by name."""
         engine = self.engine
+        engine.problems |= dict.fromkeys(self.refused.values())
         if self.places != engine.written:
             self.begin()
         self.taken, self.symbols, self.copied = taken, symbols, []
@@ -133,20 +137,20 @@ class Forms:
     def where(self) -> Span:
         """The line of forward's `def`."""
         code = getattr(getattr(self.heap.objects[0], "forward", None), "__code__", None)
-        return Span(code.co_filename, code.co_firstlineno, 0, code.co_firstlineno) if code else Span()
+        return line_span(code.co_filename, code.co_firstlineno) if code else Span()
 
     def begin(self) -> None:
         """The first form: what stands in the places before any call."""
         engine = self.engine
         own: set[int] = set()
         while True:
-            self.places = list(engine.written)
-            self.first = self.find(lambda x: x, own)
+            first = self.find(list(engine.written), own)
             held = {self.heap.index[i] for i in own}
-            engine.written[:] = [p for p in engine.written if p[0] not in held]
-            if engine.written == self.places:
+            kept = [p for p in engine.written if p[0] not in held]
+            if engine.written == kept:
                 break
-        self.forms = [self.first.form()]
+            engine.written[:] = kept
+        self.places, self.first, self.forms = list(engine.written), first, [first.form()]
 
     def enter(self, form: Form) -> None:
         engine, n = self.engine, len(self.entries)
@@ -230,13 +234,13 @@ class Forms:
             else:
                 put(self.heap.objects[at], key, build(tree, self.entries[n].symbolic.__getitem__))
 
-    def find(self, leaf: Any, own: set[int] | None = None) -> Found:
+    def find(self, places: list[Place], own: set[int] | None = None) -> Found:
         """What stands in the places now. own: takes the ids of containers of the static heap that belong to one place."""
         values: dict[str, Any] = {}
         names: dict[int, str] = {}
         seen: set[int] = set()
         trees: list[Any] = []
-        for n, key in self.places:
+        for n, key in places:
             x = contents(self.heap.objects[n], key)
             where = place_name(self.heap, n, key)
             if x is MISSING:
@@ -258,18 +262,16 @@ class Forms:
                     self.check_owner(container, (n, key), seen, own)
                 trees.append(tree_of(x, of, where))
             except Unrepresentable as e:
-                self.engine.refuse("DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
-                                   "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there",
-                                   where_written(self.heap, n, key))
-        return Found(tuple(trees), {name: leaf(x) for name, x in values.items()})
+                self.refuse([(n, key)], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
+                            "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there")
+        return Found(tuple(trees), values)
 
     def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
         static = id(container) in self.heap.index
         if id(container) in seen or static and (own is None or self.heap.holders(container) > 1):
             where = place_name(self.heap, *place)
-            self.engine.refuse("DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
-                               "a write through one of them would have to show in the other", "keep it in one place, or copy it",
-                               where_written(self.heap, *place))
+            self.refuse([place], "DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
+                        "a write through one of them would have to show in the other", "keep it in one place, or copy it")
         seen.add(id(container))
         if static and own is not None:
             own.add(id(container))
@@ -280,7 +282,7 @@ class Forms:
         engine.note_writes()
         if not engine.written:
             return ()
-        found = self.find(lambda x: x)
+        found = self.find(self.places)
         form = found.form()
         n = next((n for n, f in enumerate(self.forms) if f.key == form.key), None)
         if n is None:
@@ -319,8 +321,16 @@ class Forms:
         copy = engine.new_tensor(engine.made(list(fake.shape), fake, dense=True), "contiguous", span)
         dense = {"memory_format": torch.contiguous_format}
         engine.rec.ops.append(Op(torch.ops.aten.clone.default, (value,), dense, (copy,), True, span, False))
-        self.copied.append((fake.untyped_storage()._cdata, name, span))
+        self.copied.append((fake.untyped_storage()._cdata, name))
         return copy
+
+    def refuse(self, places: list[Place], code: str, found: str, why: str, remedy: str) -> NoReturn:
+        """Places that cannot be carried: a problem, and the capture starts over without them, to find the others."""
+        for place in places:
+            self.refused[place] = Diagnostic(code, where_written(self.heap, *places[0]), found, why, remedy)
+            self.engine.written.remove(place)
+            self.engine.given.add(place)
+        raise Restart
 
     # ---- other structures and sizes ---------------------------------------------------------------------------------------
 
@@ -330,10 +340,9 @@ class Forms:
         if n == MAX_FORMS:
             many = [p for p, *t in zip(self.places, *(f.trees for f in self.forms)) if len(set(t)) > 2] or self.places
             names = " and ".join(f"`{place_name(self.heap, *p)}`" for p in many)
-            self.engine.refuse("DY401", f"{names}, written by forward, may have more than {MAX_FORMS} structures",
-                               "each is a state that a call can begin with, and needs code of its own",
-                               "keep a bounded number of things there, or one tensor that grows by torch.cat",
-                               where_written(self.heap, *many[0]))
+            self.refuse(many, "DY401", f"{names}, written by forward, may have more than {MAX_FORMS} structures",
+                        "each is a state that a call can begin with, and needs code of its own",
+                        "keep a bounded number of things there, or one tensor that grows by torch.cat")
         equal: dict[Any, Group] = {}
         for name, cell in form.cells.items():
             for d, size in enumerate(cell.sizes):
@@ -389,10 +398,12 @@ class Forms:
 
     def check_copies(self) -> None:
         """Refuses where a copy that a call left would not show a write to the tensor that it was made from."""
-        for storage, name, span in self.copied:
+        for storage, name in self.copied:
             if storage in self.engine.mutated:
-                self.engine.refuse("DY406", f"`{name}` is left with a transposed or strided view of memory that is written in place",
-                                   "it is kept as a copy, which would not show the write", "call .contiguous() on what is kept", span)
+                span = next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
+                self.engine.problems[Diagnostic(
+                    "DY406", span, f"`{name}` is left with a transposed or strided view of memory that is written in place",
+                    "it is kept as a copy, which would not show the write", "call .contiguous() on what is kept")] = None
 
     def result(self) -> tuple[tuple[Slot, ...], tuple[StateForm, ...]]:
         """The slots and forms of the program."""

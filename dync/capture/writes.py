@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import collections
 import linecache
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,29 +20,44 @@ def where_written(heap: StaticHeap, n: int, key: Any) -> Span:
     """The first place outside of `__init__` whose text writes the place: found by its name, so that the model is not run again."""
     own = len(key) > 1 and isinstance(key[1], str)
     name = key[1] if own else heap.names[n].rpartition(".")[2].partition("[")[0]
-    for path in dict.fromkeys(files(heap)):
-        found = sorted((node.lineno, node.col_offset, node.end_lineno or 0, node.end_col_offset or 0) for node in writes(path, name))
+    for path, classes in files(heap, owner(heap, n)):
+        found = sorted((n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0) for n in writes(path, classes, name))
         if found:
             line, col, end_line, end_col = found[0]
             return Span(path, line, col, end_line, end_col)
     return UNKNOWN
 
 
-def files(heap: StaticHeap) -> Iterator[str]:
-    """The files of the model's classes, that of the model first."""
-    for x in heap.objects:
-        for cls in type(x).__mro__:
+def owner(heap: StaticHeap, n: int) -> Any:
+    """The object with a class of the user's that a place belongs to; containers belong to who holds them."""
+    seen: set[int] = set()
+    while n not in seen and isinstance(heap.objects[n], (list, dict, collections.deque, set)):
+        seen.add(n)
+        x = heap.objects[n]
+        n = next((m for m, places in enumerate(heap.kept) if any(v is x for _, v in places)), n)
+    return heap.objects[n]
+
+
+def files(heap: StaticHeap, x: Any) -> Iterator[tuple[str, set[str]]]:
+    """Where to look: the classes of `x` in their files, then all of the files of the model's classes."""
+    paths: dict[str, set[str]] = {}
+    for one in (x, *heap.objects):
+        for cls in type(one).__mro__:
             code = getattr(vars(cls).get("forward") or vars(cls).get("__init__"), "__code__", None)
-            if code is not None and is_user(code) and cls.__module__ in sys.modules:
-                yield code.co_filename
+            if code is not None and is_user(code):
+                paths.setdefault(code.co_filename, set()).update([cls.__name__] if one is x else [])
+    yield from ((path, classes) for path, classes in paths.items() if classes)
+    yield from ((path, set()) for path in paths)
 
 
-def writes(path: str, name: str) -> Iterator[Any]:
+def writes(path: str, classes: set[str], name: str) -> Iterator[Any]:
+    """What writes `name` in a file, in some of its classes or, where none is given, anywhere."""
     try:
         tree = ast.parse("".join(linecache.getlines(path)))
     except SyntaxError:
         return
-    for function in ast.walk(tree):
+    wanted = [c for c in ast.walk(tree) if isinstance(c, ast.ClassDef) and c.name in classes] if classes else [tree]
+    for function in (f for part in wanted for f in ast.walk(part)):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and function.name != "__init__":
             for node in ast.walk(function):
                 if isinstance(node, (ast.Attribute, ast.Name, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):

@@ -10,8 +10,8 @@ from torch import nn
 from dync.errors import UsageError
 from dync.ir.flow import Flow
 from dync.ir.interpret import initial_state
-from dync.ir.state import ABSENT
 from dync.ir.program import Program
+from dync.ir.state import ABSENT
 from dync.verify.calls import CompiledSide, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Difference, Tolerances, compare
 from dync.verify.drive import Driver
@@ -66,7 +66,8 @@ def _stale(side: CompiledSide, oracle: ProgramSide | None) -> list[Mismatch]:
     own: dict[str, Any] = {}
     initial_state(oracle.program, own)
     found = [d for n, v in side.first.items() if n in own for d in compare(own[n], v, where=f"first state {n}").differences]
-    lost = [Difference(f"first state {n}", "kept by the Program, not here") for n, v in own.items() if n not in side.first and v is not ABSENT]
+    held = [n for n, v in own.items() if v is not ABSENT]
+    lost = [Difference(f"first state {n}", "kept by the Program, not here") for n in held if n not in side.first]
     said = tuple(map(str, (*found, *lost)))
     return [Mismatch(-1, "before any call", side.name, said, said[0])] if said else []
 

@@ -33,9 +33,9 @@ def refusals():
             if not isinstance(node, ast.Call):
                 continue
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            first = node.args[0] if node.args else None
-            if name in ("refuse", "Diagnostic") and isinstance(first, ast.Constant) and str(first.value).startswith("DY"):
-                texts = [text_of(a) for a in node.args[1:]] if name == "refuse" else [text_of(a) for a in node.args[2:]]
+            first = next((a for a in node.args if isinstance(a, ast.Constant)), None)
+            if name in ("refuse", "problem", "Diagnostic") and isinstance(first, ast.Constant) and str(first.value).startswith("DY"):
+                texts = [text_of(a) for a in node.args[node.args.index(first) + (2 if name == "Diagnostic" else 1) :]]
                 yield first.value, *(t.replace("|", "\\|").replace("\n", " ") for t in (*texts, "", "")[:3])
 
 

@@ -1,0 +1,150 @@
+"""Models that capture refuses, and where: each marks its problems with a comment `# DY…` on their lines, in order of columns."""
+
+import random
+import sys
+
+import torch
+from torch import nn
+
+
+class Outside(nn.Module):
+    def forward(self, x):
+        return x + float(x.numpy().mean())  # DY201
+
+
+class Reshaped(nn.Module):
+    def forward(self, x):
+        y = x.clone()
+        if x.sum() > 0:
+            y.unsqueeze_(0)  # DY202
+        return y
+
+
+class Learns(nn.Module):
+    def forward(self, x):
+        loss = x.sum()
+        loss.backward()  # DY203
+        return loss
+
+
+class TextOfTensor(nn.Module):
+    def forward(self, x):
+        print(str(x))  # DY207
+        return x
+
+
+class Draws(nn.Module):
+    def forward(self, x):
+        if random.random() < 0.5:  # DY209
+            return x
+        return -x
+
+
+class PrintsToFile(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            print("large", file=sys.stderr)  # DY211
+        return x
+
+
+class Recursion(nn.Module):
+    def halve(self, x):  # DY320
+        if x.norm() < 1:
+            return x
+        return self.halve(x / 2)
+
+    def forward(self, x):
+        return self.halve(x)
+
+
+class GrowingLog(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.log = []
+
+    def forward(self, x):
+        self.log.append(x.sum())  # DY401
+        return x
+
+
+class SetState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def forward(self, x):
+        if x.sum() > 0:
+            self.seen.add(1)  # DY402
+        return x
+
+
+class ModuleState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 4)
+        self.other = nn.Linear(4, 4)
+
+    def forward(self, x):
+        y = self.head(x)
+        if y.sum() > 0:
+            self.head = self.other  # DY402
+        return y
+
+
+class SharedList(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = [], []
+
+    def forward(self, x):
+        self.a = [x]
+        self.b = self.a  # DY405
+        return x
+
+
+class StridedState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rows = None
+
+    def forward(self, x):
+        y = x.clone()
+        self.rows = y.t()  # DY406
+        y.add_(1)
+        return y
+
+
+class ReturnsObject(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            return x, object()  # DY403
+        return x
+
+
+class Many(nn.Module):
+    """Every one of them is reported, though some stand behind others and some inside `try`."""
+
+    def __init__(self):
+        super().__init__()
+        self.log = []
+        self.seen = set()
+
+    def forward(self, x):
+        scale = x.numpy().mean()  # DY201
+        y = x * random.random()  # DY209
+        if x.sum() > 0:
+            y = y.unsqueeze_(0)  # DY202
+            return y, object()  # DY403
+        if x.sum() < -1:
+            try:
+                y.sum().backward()  # DY203
+            except Exception:
+                y = y + scale
+            print(str(y))  # DY207
+        self.seen.add(3)  # DY402
+        self.log.append(1)  # DY401
+        return y
+
+
+def inputs():
+    return (torch.ones(2, 4),)
