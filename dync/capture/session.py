@@ -85,7 +85,7 @@ class Session:
     def capture(self) -> Program:
         engine = self.engine
         try:
-            with patches(engine), torch.no_grad():
+            with patches(engine, self.forms.missing), torch.no_grad():
                 for _ in range(MAX_RESTARTS):
                     try:
                         records = engine.attempt(self.start, self.run_model)
@@ -192,7 +192,7 @@ class Session:
         except Unrepresentable as e:
             engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
                           "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", self.last_line() or span)
-        self.end(ReturnExit(tree, self.forms.writes(), span))
+        self.end(ReturnExit(tree, self.forms.writes(self.leaf), span))
 
     def end(self, exit: Any) -> None:
         engine = self.engine
@@ -259,7 +259,7 @@ class Session:
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
         except Unrepresentable as e:
             engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
-        self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(), span))
+        self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(self.leaf), span))
 
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
@@ -296,7 +296,7 @@ def _is_raise(frame: Any, lasti: int) -> bool:
 
 
 @contextlib.contextmanager
-def patches(engine: Engine) -> Iterator[None]:
+def patches(engine: Engine, missing: Any) -> Iterator[None]:
     """torch's integers hand float results to our exact nodes; random draws outside torch are refused. Undone at the end."""
     saved: list[tuple[Any, str, Any]] = []
 
@@ -328,6 +328,16 @@ def patches(engine: Engine) -> Iterator[None]:
 
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)
+    module_getattr = nn.Module.__getattr__
+
+    def getattr_(module: nn.Module, name: str) -> Any:
+        try:
+            return module_getattr(module, name)
+        except AttributeError:
+            missing(module, name)
+            raise
+
+    patch(nn.Module, "__getattr__", getattr_)
     for cls in SYMBOLIC:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))

@@ -3,6 +3,7 @@
 A *place* is an attribute, an entry of a container, a global, or a whole container that grows or shrinks. A *form* is one
 structure of all places together: None, tensors of one dtype and rank, numbers, strings, and lists, dicts or records of them.
 Sizes and numbers are taken for constants until a call leaves others: then they are widened, and the capture starts over.
+An attribute that no call reads before it writes is *loose*: whatever it holds, no form depends on it.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText
 from dync.capture.writes import where_written
 from dync.errors import Diagnostic
-from dync.ir.flow import FORM, DimRange, Leaf, Slot, StateForm, Tree
+from dync.ir.flow import FORM, DimRange, Leaf, OpaqueTree, Slot, StateForm, Tree
 from dync.ir.meta import value_type
 from dync.ir.trees import build
-from dync.ir.types import Lit, Ref, ScalarType, Span, Value, lit
+from dync.ir.types import Lit, ObjectType, Ref, ScalarType, Span, Value, lit
 
 MAX_FORMS = 32
 KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
@@ -106,6 +107,9 @@ class Forms:
         self.first: Found | None = None
         self.copied: list[tuple[int, str]] = []
         self.refused: dict[Place, Diagnostic] = {}
+        self.loose: list[Place] = []
+        self.read: set[Place] = set()
+        self.known: list[Place] | None = None
 
     # ---- the start of an attempt --------------------------------------------------------------------------------------
 
@@ -113,7 +117,7 @@ class Forms:
         """Makes each form's record and values; the paths to begin with. `symbols` takes the sizes that vary, by name."""
         engine = self.engine
         engine.problems |= dict.fromkeys(self.refused.values())
-        if self.places != engine.written:
+        if self.known != engine.written:
             self.begin()
         self.taken, self.symbols, self.copied = taken, symbols, []
         self.slots: dict[tuple[Any, ...], Slot] = {}
@@ -122,8 +126,6 @@ class Forms:
         self.entries: list[Entry] = []
         self.fork: CaseExit | None = None
         self.entry = entry
-        if not engine.written:
-            return [[entry]]
         if len(self.forms) > 1:
             tag = engine.new_scalar("int")
             self.slots[FORM,] = Slot(FORM, Value(identifier("form_of_the_state", taken), ScalarType("int")), Leaf(lit(0)))
@@ -132,6 +134,10 @@ class Forms:
             self.fork = entry.exit = CaseExit(tag, [], None, "the state that the last call left", self.where())
         for form in self.forms:
             self.enter(form)
+        for place in self.loose:
+            name = place_name(self.heap, *place)
+            value = Value(identifier(f"state_{name}", taken), ObjectType("object"))
+            self.slots[place] = Slot(name, value, self.tree(contents(self.heap.objects[place[0]], place[1]), name, self.initial))
         return [[entry] if e.rec is entry else [entry, e.rec] for e in reversed(self.entries)]
 
     def where(self) -> Span:
@@ -144,13 +150,34 @@ class Forms:
         engine = self.engine
         own: set[int] = set()
         while True:
-            first = self.find(list(engine.written), own)
+            self.loose = [p for p in engine.written if self.is_loose(*p)]
+            places = [p for p in engine.written if p not in self.loose]
+            first = self.find(places, own)
             held = {self.heap.index[i] for i in own}
             kept = [p for p in engine.written if p[0] not in held]
             if engine.written == kept:
                 break
             engine.written[:] = kept
-        self.places, self.first, self.forms = list(engine.written), first, [first.form()]
+        self.known, self.places, self.first, self.forms = list(engine.written), places, first, [first.form()]
+
+    def is_loose(self, n: int, key: Any) -> bool:
+        """Whether reading the attribute can be seen, and has not been seen yet."""
+        x = self.heap.objects[n]
+        return (n, key) not in self.read and isinstance(x, nn.Module) and key[0] == "a" and not hasattr(type(x), key[1])
+
+    def missing(self, module: nn.Module, name: str) -> None:
+        """Called when code asks for an attribute that a module lacks: a loose one is read after all."""
+        place = (self.heap.index.get(id(module), -1), ("a", name))
+        if place in self.loose and not self.engine.finished:
+            self.read.add(place)
+            self.known = None
+            raise Restart
+
+    def initial(self, x: Any, where: str) -> Any:
+        return Ref(self.engine.value(x).name) if isinstance(x, torch.Tensor) else None  # type: ignore[union-attr]
+
+    def tree(self, x: Any, where: str, leaf: Any) -> Tree:
+        return OpaqueTree("absent", "") if x is MISSING else tree_of(x, leaf, where)
 
     def enter(self, form: Form) -> None:
         engine, n = self.engine, len(self.entries)
@@ -223,11 +250,11 @@ class Forms:
 
     def put(self) -> None:
         """Writes the form that this run begins with into the heap."""
-        if not self.engine.written:
-            return
         n = self.number()
         if self.fork is not None:
             self.engine.advance()
+        for at, key in self.loose:
+            remove(self.heap.objects[at], key)
         for (at, key), tree in zip(self.places, self.forms[n].trees, strict=True):
             if tree is MISSING:
                 remove(self.heap.objects[at], key)
@@ -242,7 +269,6 @@ class Forms:
         trees: list[Any] = []
         for n, key in places:
             x = contents(self.heap.objects[n], key)
-            where = place_name(self.heap, n, key)
             if x is MISSING:
                 trees.append(MISSING)
                 continue
@@ -257,14 +283,20 @@ class Forms:
                 values[path] = x
                 return Ref(path)
 
-            try:
-                for container in containers(x):
-                    self.check_owner(container, (n, key), seen, own)
-                trees.append(tree_of(x, of, where))
-            except Unrepresentable as e:
-                self.refuse([(n, key)], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
-                            "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there")
+            trees.append(self.carried((n, key), x, of, seen, own))
+        self.seen = seen
         return Found(tuple(trees), values)
+
+    def carried(self, place: Place, x: Any, leaf: Any, seen: set[int], own: set[int] | None) -> Tree:
+        """What stands in a place as a tree."""
+        where = place_name(self.heap, *place)
+        try:
+            for container in containers(x):
+                self.check_owner(container, place, seen, own)
+            return tree_of(x, leaf, where)
+        except Unrepresentable as e:
+            self.refuse([place], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
+                        "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there")
 
     def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
         static = id(container) in self.heap.index
@@ -276,12 +308,10 @@ class Forms:
         if static and own is not None:
             own.add(id(container))
 
-    def writes(self) -> tuple[tuple[str, Tree], ...]:
-        """What a call that ends here leaves in the slots."""
+    def writes(self, leaf: Any) -> tuple[tuple[str, Tree], ...]:
+        """What a call that ends here leaves in the slots. leaf: the operand of a tensor or number."""
         engine = self.engine
         engine.note_writes()
-        if not engine.written:
-            return ()
         found = self.find(self.places)
         form = found.form()
         n = next((n for n, f in enumerate(self.forms) if f.key == form.key), None)
@@ -289,7 +319,6 @@ class Forms:
             n = self.add(form, found)
         self.widen(self.forms[n], found)
         begun = self.entries[self.number()]
-        end = self.entries[n]
         old = {s.name: begun.operands[c] for c, s in self.own_slots(self.number())}
         new: dict[str, Any] = {}
         for name, slot in self.own_slots(n):
@@ -297,8 +326,12 @@ class Forms:
         if n != self.number():
             new[FORM] = lit(n)
             new |= {name: lit(None) for name in old if name not in new}
-        assert end is not None
-        return tuple((name, Leaf(x)) for name, x in new.items() if name not in old or old[name] is not x and old[name] != x)
+        kept = [(name, Leaf(x)) for name, x in new.items() if name not in old or old[name] is not x and old[name] != x]
+        for place in self.loose:
+            x = contents(self.heap.objects[place[0]], place[1])
+            if x is not MISSING:
+                kept.append((place_name(self.heap, *place), self.carried(place, x, leaf, self.seen, None)))
+        return tuple(kept)
 
     def own_slots(self, n: int) -> Iterator[tuple[str, Slot]]:
         form = self.forms[n]
@@ -412,8 +445,9 @@ class Forms:
         for n, form in enumerate(self.forms if slots else ()):
             names = {name: slot.name for name, slot in self.own_slots(n)}
             leaf = {name: Leaf(Ref(names[name]) if name in names else lit(form.cells[name].constant)) for name in form.cells}
-            held = tuple((place_name(self.heap, *p), renamed(t, leaf)) for p, t in zip(self.places, form.trees) if t is not MISSING)
-            made.append(StateForm(held, tuple(self.dims[id(g)] for g in form.groups())))
+            held = [(place_name(self.heap, *p), renamed(t, leaf)) for p, t in zip(self.places, form.trees) if t is not MISSING]
+            held += [(name := place_name(self.heap, *p), Leaf(Ref(name))) for p in self.loose]
+            made.append(StateForm(tuple(held), tuple(self.dims[id(g)] for g in form.groups())))
         if len(made) == 1 and not made[0].dims and all(isinstance(t, Leaf) and t.operand == Ref(name) for name, t in made[0].attributes):
             made = []
         return slots, tuple(made)

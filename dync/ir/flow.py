@@ -102,7 +102,7 @@ class RecordTree(msgspec.Struct, frozen=True, tag="record"):
 class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     """A constant of another type, by its text.
 
-    kind: "torch.dtype", "torch.device", "torch.Size", "slice", "range", "ellipsis", "enum", "bytes", "complex".
+    kind: "torch.dtype", "torch.device", "torch.Size", "slice", "range", "ellipsis", "absent", "enum", "bytes", "complex".
     """
 
     kind: str

@@ -15,9 +15,10 @@ from dync.ir.aliases import written_weights as written_weights
 from dync.ir.binding import bind
 from dync.ir.classes import exception_class
 from dync.ir.flow import Branch, Edge, Jump, Raise, Return, Switch
+from dync.ir.opaque import ABSENT
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
-from dync.ir.state import ABSENT, attribute_names, inside, outside
+from dync.ir.state import attribute_names, inside, outside
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import Operand, Ref

@@ -12,6 +12,19 @@ from dync.ir.classes import loaded_class
 from dync.ir.flow import OpaqueTree
 
 
+class Absent:
+    """Stands for an attribute that is not there."""
+
+    def __repr__(self) -> str:
+        return "absent"
+
+    def __deepcopy__(self, memo: object) -> Absent:
+        return self
+
+
+ABSENT = Absent()
+
+
 class Opaque(NamedTuple):
     """Stands for a constant whose own library or class is not loaded, e.g. a torch.dtype in a process without torch."""
 
@@ -50,6 +63,8 @@ def _read(tree: OpaqueTree) -> Any:
     match tree.kind:
         case "ellipsis":
             return ...
+        case "absent":
+            return ABSENT
         case "slice" | "range":
             return {"slice": slice, "range": range}[tree.kind](*ast.literal_eval(text.removeprefix(tree.kind)))
         case "bytes":

@@ -7,11 +7,9 @@ from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.flow import FORM, Leaf, Slot, StateForm, Tree, leaves
+from dync.ir.opaque import ABSENT
 from dync.ir.trees import build, match
 from dync.ir.types import ObjectType, Ref, ScalarType, TensorType, ValueType
-
-ABSENT = type("Absent", (), {"__slots__": (), "__repr__": lambda self: "absent", "__deepcopy__": lambda self, memo: self})()
-"""Stands in a state dictionary for an attribute that the last call left absent."""
 
 
 def attribute_names(slots: Sequence[Slot], forms: Sequence[StateForm]) -> tuple[str, ...]:
@@ -21,10 +19,9 @@ def attribute_names(slots: Sequence[Slot], forms: Sequence[StateForm]) -> tuple[
 
 def outside(forms: Sequence[StateForm], slots: Mapping[str, Any]) -> dict[str, Any]:
     """What the attributes hold, by name, when the slots hold `slots`; absent ones are left out."""
-    if not forms:
-        return dict(slots)
-    form = forms[slots[FORM] if len(forms) > 1 else 0]
-    return {name: build(tree, slots.__getitem__) for name, tree in form.attributes}
+    form = forms[slots[FORM] if len(forms) > 1 else 0] if forms else None
+    held = {name: build(tree, slots.__getitem__) for name, tree in form.attributes} if form else slots
+    return {name: value for name, value in held.items() if value is not ABSENT}
 
 
 def inside(slots: Sequence[Slot], forms: Sequence[StateForm], held: Mapping[str, Any]) -> dict[str, Any]:
@@ -34,6 +31,7 @@ def inside(slots: Sequence[Slot], forms: Sequence[StateForm], held: Mapping[str,
     """
     types = {s.name: s.value.type for s in slots}
     held = {n: v for n, v in held.items() if v is not ABSENT}
+    held |= {s.name: ABSENT for s in slots if s.name not in held and isinstance(s.value.type, ObjectType)}
     if not forms:
         for name, wanted in types.items():
             if not fits(held[name], wanted):
@@ -82,8 +80,8 @@ def fits(value: Any, wanted: ValueType) -> bool:
             if not hasattr(value, "dtype") or str(value.dtype).removeprefix("torch.") != dtype or value.ndim != len(shape):
                 return False
             return all(not isinstance(want, int) or want == size for want, size in zip(shape, value.shape, strict=True))
-        case ObjectType(kind):
-            return kind not in ("None", "NoneType") or value is None
+        case ObjectType():  # every call writes it before reading it
+            return True
         case ScalarType(kind):
             return type(value).__name__ == kind or kind == "float" and type(value) is int
 

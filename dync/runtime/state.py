@@ -11,6 +11,7 @@ from dync.errors import GuardError
 from dync.ir.flow import Flow
 from dync.ir.state import attribute_names, fits, inside, outside
 from dync.ir.trees import build
+from dync.ir.types import ObjectType
 from dync.runtime.store import Weights, copied
 from dync.runtime.tensors import Form, caller_form, is_tensor, to_home
 
@@ -66,7 +67,8 @@ class State(MutableMapping[str, Any]):
 
     def __delitem__(self, name: str) -> None:
         with self.lock:
-            if name not in self._attributes or not self._flow.forms:
+            loose = any(s.name == name and isinstance(s.value.type, ObjectType) for s in self._flow.slots)
+            if name not in self._attributes or not (self._flow.forms or loose):
                 raise GuardError(f"state {name!r} cannot be removed")
             self._given = {n: v for n, v in self._held().items() if n != name}
 

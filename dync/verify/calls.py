@@ -17,8 +17,9 @@ from torch import nn
 from dync.errors import DyncError
 from dync.ir.clone import clone
 from dync.ir.interpret import run as run_program
+from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
-from dync.ir.state import ABSENT, attribute_names
+from dync.ir.state import attribute_names
 from dync.ir.trace import Trace
 from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
 

@@ -10,8 +10,8 @@ from torch import nn
 from dync.errors import UsageError
 from dync.ir.flow import Flow
 from dync.ir.interpret import initial_state
+from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
-from dync.ir.state import ABSENT
 from dync.verify.calls import CompiledSide, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Difference, Tolerances, compare
 from dync.verify.drive import Driver

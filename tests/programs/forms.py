@@ -78,6 +78,39 @@ class ListReset(OneInput):
     RUNS = 8
 
 
+class OnlyWritten(OneInput):
+    """Kept for whoever wants to look, read by no call: no form depends on it."""
+
+    FORMS = 1
+
+    def __init__(self):
+        super().__init__()
+        self.weights = None
+
+    def forward(self, x):
+        self.weights = torch.softmax(x, -1)
+        if x.sum() > 0:
+            self.parts = [x, x.sum().item()]
+            return x
+        return -x
+
+
+class ReadLater(OneInput):
+    """Read on one path only."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.last = None
+
+    def forward(self, x):
+        if x.sum() > 0 and self.last is not None:
+            x = x + self.last
+        self.last = x
+        return x
+
+
 class KeysAndValues(OneInput):
     """Both caches grow together, transposed as attention wants them; emptied when full."""
 
