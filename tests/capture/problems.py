@@ -109,6 +109,8 @@ class StridedState(nn.Module):
 
     def forward(self, x):
         y = x.clone()
+        if self.rows is not None:
+            y += self.rows.sum()
         self.rows = y.t()  # DY406
         y.add_(1)
         return y
