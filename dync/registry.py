@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BACKENDS: Mapping[str, str] = {
     "onnxruntime": "dync.backends.onnxruntime:OnnxRuntime",
+    "tvm": "dync.backends.tvm.backend:Tvm",
     "eager": "dync.backends.eager:Eager",
 }
 HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate", "onnx": "dync.host.onnx.model:export"}

@@ -28,7 +28,7 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
 
     target: Any = node.target
     if not (isinstance(target, torch._ops.OpOverload) and (target in decomposition_table or target._can_decompose())):
-        raise Unsupported("no translation to ONNX")
+        raise Unsupported("no translation")
     nodes = list(node.all_input_nodes)
     env = ShapeEnv(specialize_zero_one=False, duck_shape=False, allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
     mode, symbols = FakeTensorMode(shape_env=env, allow_non_fake_inputs=True), _Symbols(env)
@@ -45,7 +45,7 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
     if len(env.guards) > before:
         raise Unsupported("its decomposition depends on dynamic sizes")
     if any(n.target is target for n in module.graph.nodes):
-        raise Unsupported("no translation to ONNX")
+        raise Unsupported("no translation")
     return module, nodes
 
 
@@ -78,5 +78,5 @@ def _fresh(value: Any, mode: Any, symbols: _Symbols) -> Any:
     if isinstance(value, torch.SymInt):
         return symbols[value]
     if isinstance(value, (torch.SymFloat, torch.SymBool)):
-        raise Unsupported("no translation to ONNX with a run-time number")
+        raise Unsupported("no translation with a run-time number")
     return value

@@ -89,7 +89,7 @@ def mul(t: Builder, x: Operand, y: Operand) -> Val:
 def divisor(t: Builder, y: Operand, dtype: str) -> Val:
     """`y` as a divisor. An integer division by zero would kill the process where eager raises, so it must be a known number."""
     if category(dtype) != 2 and (isinstance(y, Val) or y == 0):
-        raise Unsupported("integer division by a run-time value: eager raises on zero, ONNX Runtime crashes")
+        raise Unsupported("integer division by a run-time value: eager raises on zero, compiled code crashes")
     return t.lift(y, dtype)
 
 

@@ -56,7 +56,7 @@ def translate(kernel: Kernel) -> Translation | Declined:
 
     A kernel that writes gives what it writes as further outputs.
     """
-    return _Translator(without_writes(kernel)).run(kernel.functional.copies if kernel.functional else ())
+    return Translator(without_writes(kernel), Builder()).run(kernel.functional.copies if kernel.functional else ())
 
 
 def without_writes(kernel: Kernel) -> Kernel:
@@ -69,10 +69,14 @@ def without_writes(kernel: Kernel) -> Kernel:
     return replace(kernel, graph=kernel.functional.graph, results=(*kernel.results, *written))
 
 
-class _Translator:
-    def __init__(self, kernel: Kernel) -> None:
+class Translator:
+    """The walk over one kernel's graph. `ops` and the builder decide what comes out; the ONNX ones are here."""
+
+    ops: Mapping[str, Callable[..., Any]] = OPS
+
+    def __init__(self, kernel: Kernel, builder: Builder) -> None:
         self.kernel = kernel
-        self.t = Builder()
+        self.t = builder
         self.weights: dict[str, str] = {}
         self.feeds: dict[str, str] = {}
 
@@ -156,7 +160,7 @@ class _Translator:
             return self.scalar(scalar, node, args)
         name = target_name(node.target)
         refuse(node, name)
-        function = OPS.get(name)
+        function = self.ops.get(name)
         if function is None:
             return self.smaller(node, env)
         return self.tensor(function, node, args, kwargs)
@@ -185,7 +189,7 @@ class _Translator:
         try:
             signature(function).bind(t, *args, **kwargs)
         except TypeError:
-            raise Unsupported("no translation to ONNX with these arguments") from None
+            raise Unsupported("no translation with these arguments") from None
         result = function(t, *args, **kwargs)
         if not isinstance(node.meta["val"], (tuple, list)):
             return self.declare(result, declared[0])
@@ -200,7 +204,7 @@ class _Translator:
     def smaller(self, node: Node, env: dict[Node, Any]) -> Any:
         from dync.backends.onnx.decompose import decompose
 
-        module, sources = decompose(node, lambda op: target_name(op) in OPS)
+        module, sources = decompose(node, lambda op: target_name(op) in self.ops)
         graph = module.graph
         inner: dict[Node, Any] = {p: env[s] for p, s in zip(graph.find_nodes(op="placeholder"), sources, strict=True)}
         for one in live(graph):
@@ -273,7 +277,7 @@ def refuse(node: Node, name: str) -> None:
 
 def check_type(dtype: str, device: str, layout: str = "torch.strided") -> None:
     if dtype not in ENUM:
-        raise Unsupported(f"element type {dtype} has no ONNX Runtime kernels")
+        raise Unsupported(f"element type {dtype} is not compiled")
     if not device.startswith("cpu"):
         raise Unsupported(f"a tensor on {device}, this backend runs on the CPU")
     if layout not in ("torch.strided", "torch._mkldnn"):
@@ -281,7 +285,7 @@ def check_type(dtype: str, device: str, layout: str = "torch.strided") -> None:
 
 
 def check_boundary(dtype: str) -> None:
-    """numpy, through which values come and go, has no bfloat16 that ONNX Runtime reads."""
+    """numpy, through which values come and go, has no bfloat16."""
     if dtype == "bfloat16":
         raise Unsupported("a bfloat16 value that goes in or out of a block")
 

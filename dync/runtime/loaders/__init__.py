@@ -26,6 +26,7 @@ from dync.runtime.tensors import Form, to_numpy, to_torch
 Kernel = Callable[..., Any]
 LOADERS: dict[str, tuple[str, Form]] = {
     "eager": ("dync.runtime.loaders.eager:load", "torch"),
+    "tvm": ("dync.runtime.loaders.tvm:load", "numpy"),
     "onnxruntime": ("dync.runtime.loaders.onnxruntime:load", "numpy"),
 }
 """Name → where the function is, and the tensors that it deals in."""

@@ -1,0 +1,93 @@
+"""TVM: a kernel becomes one Relax module, then a shared library that runs with TVM's runtime and without its compiler.
+
+The weights are parameters of its "main", after the inputs, and stay outside.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.errors import BackendError
+
+if TYPE_CHECKING:
+    from dync.backends.tvm.translate import Translation
+
+
+class Tvm:
+    """Compiles kernels through dync.backends.tvm. Declines what it cannot give exactly eager's meaning."""
+
+    name = "tvm"
+
+    def __init__(self) -> None:
+        self._last: tuple[Kernel, Translation | Declined] | None = None
+
+    def available(self) -> Available | Declined:
+        from dync.runtime.loaders.tvm import installed
+
+        found = installed()
+        if isinstance(found, str):
+            return Declined(found)
+        from dync.backends.tvm.build import linker
+
+        if linker() is None:
+            return Declined("no C compiler to link with: install gcc or clang")
+        return Available(found.version)
+
+    def supports(self, kernel: Kernel, target: Target) -> Declined | None:
+        """None, or the first operator without a Relax form and its source line."""
+        if target.kind != "cpu":
+            return Declined(f"the tvm backend compiles for the CPU, not for {target}")
+        if kernel.keeps_views:
+            return Declined("its results are views of memory that another block writes, compiled code's are copies")
+        if kernel.mutates and kernel.functional is None:
+            return Declined(f"writes {', '.join(kernel.mutates)} in place")
+        if not kernel.results and not kernel.mutates:
+            return Declined("computes nothing")
+        found = self._translation(kernel)
+        return found if isinstance(found, Declined) else None
+
+    def compile(self, kernel: Kernel, target: Target, threads: int = 0) -> BlockCode:
+        """A library of the kernel. Raises BackendError when TVM or the linker fails."""
+        from hashlib import sha256
+
+        from dync.backends.tvm.build import library
+
+        refused = self.supports(kernel, target)
+        found = refused or self._translation(kernel)
+        if isinstance(found, Declined):
+            raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
+        try:
+            code = library(found.module, target, threads)
+        except BackendError:
+            raise
+        except Exception as error:  # noqa: BLE001  TVM's exception classes share no root
+            raise BackendError(f"{kernel.name}: TVM cannot compile the block: {last_line(error)}") from error
+        members = {"kernel.so": code}
+        key = sha256(code + repr(found.weights).encode()).hexdigest()
+        weights = tuple(dict.fromkeys((*found.feeds, *found.weights)))
+        return BlockCode("tvm", key, members, weights, _settings(kernel, found))
+
+    def _translation(self, kernel: Kernel) -> Translation | Declined:
+        from dync.backends.tvm.translate import translate
+
+        if self._last is None or self._last[0] is not kernel:
+            self._last = (kernel, translate(kernel))
+        return self._last[1]
+
+
+def _settings(kernel: Kernel, found: Translation) -> dict[str, Any]:
+    """What the loader is told: see dync.runtime.loaders.tvm."""
+    parameters = (*found.feeds, *found.weights)
+    settings: dict[str, Any] = {"weights": {f"w{i}": name for i, name in enumerate(parameters)}}
+    if found.extra:
+        settings["extra"] = True
+    if found.copies:
+        inputs = {v.name: i for i, v in enumerate(kernel.inputs)}
+        settings["copies"] = [[i, inputs.get(name, name)] for i, name in found.copies]
+    return settings
+
+
+def last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__

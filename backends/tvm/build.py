@@ -1,0 +1,88 @@
+"""A Relax module as the bytes of a shared library."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from dync.backends.base import Target
+from dync.errors import BackendError
+
+LEVELS = {"x86-64-v2": "x86-64-v2", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}
+
+
+@cache
+def linker() -> str | None:
+    """The C compiler that links objects to a library, if there is one."""
+    return next((found for name in ("cc", "gcc", "clang") if (found := shutil.which(name))), None)
+
+
+def tvm_target(target: Target) -> Any:
+    """dync's target as TVM's."""
+    import tvm
+
+    return tvm.target.Target({"kind": "llvm", "mcpu": target.arch or host_cpu()})
+
+
+@cache
+def host_cpu() -> str:
+    """LLVM's name for this machine's CPU."""
+    import tvm
+
+    return str(tvm.get_global_func("target.llvm_get_system_cpu")())
+
+
+def library(module: Any, target: Target, threads: int) -> bytes:
+    """Optimises, lowers, and links `module`. The same module gives the same bytes. Raises BackendError when linking fails."""
+    import tvm
+    from tvm import relax
+
+    aim = tvm_target(target)
+    with aim, tvm.transform.PassContext(opt_level=3):
+        module = optimise(module, aim, threads)
+        module = tvm.transform.Sequential(lowering())(module)
+        built = relax.build(module, aim, relax_pipeline=None)
+    with tempfile.TemporaryDirectory(prefix="dync-tvm-") as folder:
+        path = Path(folder) / "kernel.so"
+        built.export_library(str(path), fcompile=link, workspace_dir=folder)
+        return path.read_bytes()
+
+
+def optimise(module: Any, target: Any, threads: int) -> Any:
+    """TVM's own legalisation and fusion."""
+    import tvm
+    from tvm.relax import transform as t
+
+    return tvm.transform.Sequential(
+        [t.LegalizeOps(), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()]
+    )(module)
+
+
+def lowering() -> list[Any]:
+    """From call_tir to what the virtual machine runs, as TVM's CPU pipeline does it."""
+    from tvm.relax import transform as t
+
+    return [
+        t.LegalizeOps(), t.RewriteDataflowReshape(), t.ToNonDataflow(), t.RemovePurityChecking(), t.CallTIRRewrite(),
+        t.StaticPlanBlockMemory(), t.LowerAllocTensor(), t.KillAfterLastUse(), t.LowerRuntimeBuiltin(), t.ComputePrimValue(),
+        t.VMShapeLower(), t.AttachGlobalSymbol(),
+    ]  # fmt: skip
+
+
+def link(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
+    tool = linker()
+    if tool is None:
+        raise BackendError("no C compiler to link with: install gcc or clang")
+    given = [options] if isinstance(options, str) else list(options or ())
+    files = [objects] if isinstance(objects, str) else list(objects)
+    done = subprocess.run([tool, "-shared", "-fPIC", "-s", "-o", output, *files, *given, "-lm"], capture_output=True, text=True)
+    if done.returncode:
+        raise BackendError(f"{tool} cannot link the block: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+
+
+link.output_format = "so"  # type: ignore[attr-defined]

@@ -1,0 +1,206 @@
+"""Reductions, scans and orderings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from tvm import relax, te, tirx
+from tvm.script.ir_builder import IRBuilder
+from tvm.script.ir_builder import tirx as T
+
+from dync.backends.onnx.builder import Val
+from dync.backends.onnx.registry import Unsupported
+from dync.backends.tvm.builder import RelaxBuilder, known, product, whole
+
+
+def axes_of(t: RelaxBuilder, x: Val, axes: Val | None) -> list[int]:
+    given = t.constant(axes) if axes is not None else None
+    return sorted(a % x.rank for a in given) if given else list(range(x.rank))
+
+
+def lowest(dtype: str) -> Any:
+    return tirx.const(-math.inf if "float" in dtype else 0 if dtype == "bool" else int(np.iinfo(dtype).min), dtype)
+
+
+def highest(dtype: str) -> Any:
+    return tirx.const(math.inf if "float" in dtype else 1 if dtype == "bool" else int(np.iinfo(dtype).max), dtype)
+
+
+def kept(better: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """The better of two; a NaN stays, once it is there."""
+
+    def combine(a: Any, b: Any) -> Any:
+        if "float" not in str(b.ty.dtype):
+            return tirx.Select(better(b, a), b, a)
+        return tirx.Select(tirx.Or(better(b, a), tirx.NE(b, b)), b, a)
+
+    return combine
+
+
+REDUCERS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[str], Any]]] = {
+    "sum": (lambda a, b: a + b, lambda d: tirx.const(0, d)),
+    "prod": (lambda a, b: a * b, lambda d: tirx.const(1, d)),
+    "max": (kept(lambda a, b: a > b), lowest),
+    "min": (kept(lambda a, b: a < b), highest),
+}
+
+
+def reduced(x: Any, axes: Sequence[int], keep: bool, kind: str, element: Callable[[Any], Any] = lambda v: v) -> Any:
+    """A TE reduction of element(x) over `axes`."""
+    reducer = te.comm_reducer(*REDUCERS[kind], name=kind)
+    inner = {a: te.reduce_axis((0, x.shape[a]), name=f"k{a}") for a in axes}
+    shape = [whole(1) if i in inner else s for i, s in enumerate(x.shape)] if keep else [s for i, s in enumerate(x.shape) if i not in inner]
+
+    def one(*index: Any) -> Any:
+        outer = iter(index)
+        if keep:
+            places = [inner[i] if i in inner else v for i, v in enumerate(index)]
+        else:
+            places = [inner[i] if i in inner else next(outer) for i in range(len(x.shape))]
+        return reducer(element(x(*places)), axis=list(inner.values()))
+
+    return te.compute(tuple(shape), one, name=kind)
+
+
+def reduce(kind: str, relaxed: Callable[..., Any] | None = None, element: Callable[[Any], Any] = lambda v: v) -> Callable[..., Val]:
+    def emit(t: RelaxBuilder, x: Val, axes: Val | None = None, keepdims: int = 1) -> Val:
+        dims = axes_of(t, x, axes)
+        if not x.rank:
+            return t.pointwise(element, x)
+        if relaxed is not None and x.floating:
+            return t.give(relaxed(t.expr(x), dims, bool(keepdims)))
+        return t.te(lambda v: reduced(v, dims, bool(keepdims), kind, element), x)
+
+    return emit
+
+
+def root(emit: Callable[..., Val]) -> Callable[..., Val]:
+    return lambda t, x, axes=None, keepdims=1: t.op("Sqrt", emit(t, x, axes, keepdims))
+
+
+def position(largest: bool) -> Callable[..., Val]:
+    """The first of the best."""
+
+    def emit(t: RelaxBuilder, x: Val, axis: int = 0, keepdims: int = 1) -> Val:
+        axis %= x.rank
+
+        def combine(a: Any, b: Any) -> Any:
+            better = b[1] > a[1] if largest else b[1] < a[1]
+            chosen = tirx.Or(better, tirx.And(tirx.EQ(a[1], b[1]), b[0] < a[0]))
+            return tirx.Select(chosen, b[0], a[0]), tirx.Select(chosen, b[1], a[1])
+
+        def identity(index: str, value: str) -> Any:
+            return tirx.const(np.iinfo("int64").max, index), (lowest if largest else highest)(value)
+
+        def compute(v: Any) -> Any:
+            reducer = te.comm_reducer(combine, identity, name="position")
+            k = te.reduce_axis((0, v.shape[axis]), name="k")
+            shape = [whole(1) if keepdims else None if i == axis else s for i, s in enumerate(v.shape)]
+            shape = [(whole(1) if keepdims else None) if i == axis else s for i, s in enumerate(v.shape)]
+
+            def one(*index: Any) -> Any:
+                places = list(index) if keepdims else [*index[:axis], None, *index[axis:]]
+                places[axis] = k.var
+                return reducer((k.var.astype("int64"), v(*places)), axis=k)
+
+            return te.compute(tuple(s for s in shape if s is not None), one, name="position")[0]
+
+        return t.te(compute, x)
+
+    return emit
+
+
+def softmax(relaxed: Callable[..., Any]) -> Callable[..., Val]:
+    return lambda t, x, axis=-1: t.give(relaxed(t.expr(x), axis))
+
+
+def scan(kind: str) -> Callable[..., Val]:
+    """The running sum or product along one axis."""
+    combine, _ = REDUCERS[kind]
+
+    def emit(t: RelaxBuilder, x: Val, axis: Val) -> Val:
+        (dim,) = [t.number(axis)]
+        assert dim is not None
+        return t.te(lambda v: scanned(v, int(dim) % x.rank, combine), x)
+
+    return emit
+
+
+def scanned(x: Any, axis: int, combine: Callable[[Any, Any], Any]) -> Any:
+    before, length, after = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])
+
+    def body(source: Any, target: Any) -> Any:
+        with IRBuilder() as ib:
+            a, b = T.buffer_proxy(source), T.buffer_proxy(target)
+            with T.serial(0, before) as i, T.serial(0, length) as k, T.serial(0, after) as j:
+                at = (i * length + k) * after + j
+                b[at] = tirx.if_then_else(k == 0, a[at], combine(b[at - after], a[at]))
+            return ib.get()
+
+    return extern([x.shape], [x], lambda ins, outs: body(ins[0], outs[0]), [str(x.dtype)], "scan")
+
+
+def extern(shapes: Sequence[Any], inputs: Sequence[Any], body: Callable[..., Any], dtypes: Sequence[str], name: str) -> Any:
+    """A TE operation written out as loops over flat buffers."""
+    buffers = [tirx.decl_buffer(s, d, f"out{i}", layout=None) for i, (s, d) in enumerate(zip(shapes, dtypes, strict=True))]
+    return te.extern(list(shapes), list(inputs), body, dtype=list(dtypes), out_buffers=buffers, name=name, tag=name)
+
+
+# -- orderings -----------------------------------------------------------------------------------------------------------
+
+SORTED = ("float32", "float64", "int32", "int64")
+"""What tvm.contrib.sort takes; other integers are widened."""
+
+
+def order(t: RelaxBuilder, x: Val, axis: int, largest: bool) -> Val:
+    """The places of the elements in stable order."""
+    t.extra = True
+    keys = x if x.dtype in SORTED else t.cast(x, "float32" if x.floating else "int64")
+
+    def compute(v: Any) -> Any:
+        source = tirx.decl_buffer(v.shape, v.dtype, "keys", data_alignment=8, layout=None)
+        target = tirx.decl_buffer(v.shape, "int64", "order", data_alignment=8, layout=None)
+        return te.extern(
+            v.shape, [v], lambda ins, outs: tirx.call_packed("tvm.contrib.sort.argsort", ins[0], outs[0], axis, not largest),
+            dtype="int64", in_buffers=[source], out_buffers=target, name="argsort", tag="argsort",
+        )  # fmt: skip
+
+    return t.te(compute, keys)
+
+
+def along(x: Any, places: Any, axis: int, sizes: Any) -> Any:
+    """x at `places` along axis, the first ones as far as `sizes` goes."""
+    return te.compute(tuple(sizes), lambda *i: x(*[places(*i) if d == axis else v for d, v in enumerate(i)]), name="ordered")
+
+
+def top(t: RelaxBuilder, x: Val, count: Val, axis: int = -1, largest: int = 1, sorted: int = 1) -> tuple[Val, Val]:
+    axis %= x.rank
+    dims, many = t.dims_of(x), t.vector(count)[0]
+    if known(many) is not None and known(dims[axis]) is not None and known(many) > known(dims[axis]):  # type: ignore[operator]
+        raise Unsupported("topk of more elements than there are")
+    places = order(t, x, axis, bool(largest))
+    sizes = [*dims[:axis], many, *dims[axis + 1 :]]
+    values = t.te(along, x, places, axis, sizes)
+    return values, t.te(lambda p, s: te.compute(tuple(s), lambda *i: p(*i), name="places"), places, sizes)
+
+
+square = lambda v: v * v  # noqa: E731
+EMIT: dict[str, Callable[..., Any]] = {
+    "ReduceSum": reduce("sum", relax.op.sum),
+    "ReduceMean": reduce("sum", relax.op.mean),
+    "ReduceMax": reduce("max"),
+    "ReduceMin": reduce("min"),
+    "ReduceProd": reduce("prod"),
+    "ReduceL1": reduce("sum", None, lambda v: tirx.abs(v)),
+    "ReduceL2": root(reduce("sum", None, square)),
+    "ArgMax": position(True),
+    "ArgMin": position(False),
+    "Softmax": softmax(relax.op.nn.softmax),
+    "LogSoftmax": softmax(relax.op.nn.log_softmax),
+    "CumSum": scan("sum"),
+    "CumProd": scan("prod"),
+    "TopK": top,
+}

@@ -1,0 +1,180 @@
+"""Kernels as shared libraries made by TVM, run by its virtual machine on numpy arrays, without copies and without its compiler.
+
+members: kernel.so. settings: "weights", w0, w1, … → weight, the parameters of "main" after the inputs; "copies", (index of an output,
+input or weight) pairs: what the block writes in place, which come as outputs after the results; "extra": it calls into TVM's
+second runtime library.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dync.errors import BackendError
+from dync.ir.types import ScalarType
+from dync.runtime.package import KernelEntry
+from dync.runtime.store import Weights
+from dync.runtime.weights import Array
+
+FORM = "numpy"
+PACKAGES = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post0"}
+"""What artifacts are made with and loaded by. tvm-ffi 0.1.15 crashes under TVM 0.27."""
+INSTALL = "pip install " + " ".join(f"{name}=={one}" for name, one in PACKAGES.items())
+_DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+_ALIGNMENT = 64
+"""Bytes that TVM's code takes the memory of tensors to be aligned to."""
+_CPU, _POOLED = 1, 2
+_pool = threading.local()
+
+
+class Installed(NamedTuple):
+    version: str
+    folder: Path
+    """Where TVM's libraries are."""
+
+
+def installed() -> Installed | str:
+    """TVM's version and libraries, or why they cannot be used and what to install. Imports neither TVM nor torch."""
+    spec = find_spec("tvm")
+    if spec is None or not spec.submodule_search_locations or find_spec("tvm_ffi") is None:
+        return f"apache-tvm is not installed: {INSTALL}"
+    for name, wanted in PACKAGES.items():
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            return f"{name} is not installed: {INSTALL}"
+        if found.split(".post")[0] != wanted.split(".post")[0]:
+            return f"{name} {found} is installed, {wanted} is needed (others crash or read other files): {INSTALL}"
+    folder = Path(next(iter(spec.submodule_search_locations))) / "lib"
+    if not (folder / "libtvm_runtime.so").is_file():
+        return f"{folder} holds no libtvm_runtime.so: {INSTALL}"
+    return Installed(version("apache-tvm"), folder)
+
+
+@cache
+def runtime(extra: bool = False) -> Any:
+    """The module tvm_ffi with TVM's runtime in the process. Raises BackendError that says what to install."""
+    found = installed()
+    if isinstance(found, str):
+        raise BackendError(found)
+    os.environ.setdefault("TVM_BIND_THREADS", "0")  # pinned workers are 100 times slower where other work runs on the same cores
+    ffi = _import_alone()
+    if "tvm" not in sys.modules:
+        for name in ("libtvm_runtime.so", *(["libtvm_runtime_extra.so"] if extra else [])):
+            ctypes.CDLL(str(found.folder / name), ctypes.RTLD_GLOBAL)
+        ffi.registry._SKIP_UNKNOWN_OBJECTS = True  # classes that only the compiler package knows
+    return ffi
+
+
+def _import_alone() -> Any:
+    """tvm_ffi without torch, which it imports where it finds it, unless the process has torch already."""
+    if "tvm_ffi" in sys.modules or "torch" in sys.modules:
+        return import_module("tvm_ffi")
+    sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        return import_module("tvm_ffi")
+    finally:
+        del sys.modules["torch"]
+
+
+def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
+    """The library's "main" as a callable. Raises BackendError when TVM refuses it, or a call fails in it."""
+    ffi = runtime(bool(settings.get("extra")))
+    names = list(settings.get("weights", {}).values())
+    arrays = [_aligned(weights.numpy(name)) for name in names]
+    bound = [_tensor(ffi, a) for a in arrays]
+    try:
+        executable = _opened(ffi, members["kernel.so"])
+    except Exception as error:  # tvm_ffi's exception classes share no root
+        raise BackendError(f"TVM cannot load the block: {str(error).splitlines()[-1]}") from error
+    machines = _Machines(executable)
+    machines.main()
+    given = {name: i for i, name in enumerate(names)}
+    copies = [(i, name if isinstance(name, int) else given[name] + len(entry.inputs)) for i, name in settings.get("copies", ())]
+    return _caller(ffi, machines, bound, arrays, copies, entry, threads)
+
+
+def _opened(ffi: Any, code: Any) -> Any:
+    """The library loaded from a file that is gone again: the process keeps its memory."""
+    with tempfile.TemporaryDirectory(prefix="dync-") as folder:
+        path = Path(folder) / "kernel.so"
+        path.write_bytes(code)
+        return ffi.load_module(str(path))
+
+
+class _Machines(threading.local):
+    """A virtual machine for each thread that calls: one machine is not safe to call from two."""
+
+    def __init__(self, executable: Any) -> None:
+        self.executable, self.function = executable, None
+
+    def main(self) -> Callable[..., Any]:
+        if self.function is None:
+            self.machine = self.executable.get_function("vm_load_executable")()
+            self.machine.get_function("vm_initialization")(_CPU, 0, _POOLED)
+            self.function = self.machine.get_function("main")
+        return self.function
+
+
+def _aligned(array: Array) -> Array:
+    """The array itself, or a copy of it in row-major aligned memory."""
+    array = np.ascontiguousarray(array).reshape(array.shape)
+    if array.ctypes.data % _ALIGNMENT == 0:
+        return array
+    memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+def _tensor(ffi: Any, array: Array) -> Any:
+    """tvm_ffi's tensor over the memory of an aligned array, also of one that may only be read."""
+    return ffi.from_dlpack(array if array.flags.writeable else array.__dlpack__(max_version=(1, 0)))
+
+
+def _caller(
+    ffi: Any, machines: _Machines, bound: list[Any], arrays: list[Array], copies: list[tuple[int, int]], entry: KernelEntry, threads: int
+) -> Callable[..., Any]:
+    from_dlpack, to_numpy = ffi.from_dlpack, np.from_dlpack
+    configure = ffi.get_global_func("runtime.config_threadpool")
+    dtypes = {i: _DTYPES[t.kind] for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
+    items = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
+    count = len(entry.results)
+
+    def tensor(array: Any) -> Any:
+        try:
+            return from_dlpack(array, require_alignment=_ALIGNMENT, require_contiguous=True)
+        except (RuntimeError, BufferError, ValueError):
+            return _tensor(ffi, _aligned(array))
+
+    def call(*inputs: Any) -> Any:
+        if getattr(_pool, "threads", None) != threads:
+            configure(1, threads)
+            _pool.threads = threads
+        function = machines.function or machines.main()
+        arrays_in = [np.array(v, dtypes[i]) if i in dtypes else v for i, v in enumerate(inputs)] if dtypes else inputs
+        try:
+            made = function(*[tensor(v) for v in arrays_in], *bound)
+        except Exception as error:  # tvm_ffi's exception classes share no root
+            raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
+        results = [to_numpy(v) for v in made]
+        for i, place in copies:
+            np.copyto(inputs[place] if place < len(inputs) else arrays[place - len(inputs)], results[i])
+        for i in items:
+            results[i] = results[i].item()
+        return results[:count]
+
+    return call
