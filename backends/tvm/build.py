@@ -42,6 +42,9 @@ def library(module: Any, target: Target, threads: int) -> bytes:
     import tvm
     from tvm import relax
 
+    from dync.backends.tvm.legalize import install
+
+    install()
     aim = tvm_target(target)
     with aim, tvm.transform.PassContext(opt_level=3):
         module = optimise(module, aim, threads)

@@ -263,7 +263,8 @@ class RelaxBuilder(Builder):
         fill = self.lift(value, dtype)
         if not isinstance(value, Val) and dtype == "int64" and not prims:
             return fill
-        return self.give(relax.op.full(relax.ShapeExpr(prims), self.expr(fill if fill.dims == () else self.reshape(fill, [])), dtype))
+        one = fill if fill.dims == () else self.reshape(fill, [])
+        return self.give(relax.op.broadcast_to(self.expr(one), relax.ShapeExpr(prims))) if prims else one
 
     def match(self, value: Val, prims: Sequence[Prim]) -> Val:
         """`value` with its sizes asserted at run time to be `prims`."""

@@ -76,7 +76,7 @@ def gather_nd(t: RelaxBuilder, x: Val, index: Val) -> Val:
 
 
 def not_a_number(v: Any) -> Any:
-    return tirx.NE(v, v) if "float" in str(v.ty.dtype) else tirx.const(False, "bool")
+    return tirx.isnan(v) if "float" in str(v.ty.dtype) else tirx.const(False, "bool")
 
 
 COMBINE: dict[str | None, Callable[[Any, Any], Any]] = {

@@ -28,7 +28,10 @@ def matmul(t: RelaxBuilder, a: Val, b: Val) -> Val:
         if 1 not in (known(mine), known(its)) and not t.analyzer.can_prove_equal(mine, its):
             dims[-2 - i] = mine
             b = t.match(b, dims)
-    return t.give(relax.op.matmul(t.expr(a), t.expr(b)))
+    y = t.give(relax.op.matmul(t.expr(a), t.expr(b)))
+    if t.analyzer.can_prove(inner > whole(0)):
+        return y
+    return t.te(lambda v, n: te.compute(v.shape, lambda *i: tirx.if_then_else(n > 0, v(*i), tirx.const(0, str(v.dtype)))), y, inner)
 
 
 def gemm(
@@ -74,8 +77,8 @@ def conv_transpose(
     ]  # fmt: skip
 
     def compute(v: Any, w: Any, wanted: Any) -> Any:
-        c = te.reduce_axis((0, inner), name="c")
-        taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(kernel_shape)]
+        c = te.reduce_axis((whole(0), whole(inner)), name="c")
+        taps = [te.reduce_axis((whole(0), whole(k)), name=f"k{i}") for i, k in enumerate(kernel_shape)]
 
         def one(b: Any, o: Any, *out: Any) -> Any:
             g = o // each
@@ -84,7 +87,7 @@ def conv_transpose(
                 at = out[i] + pads[i] - taps[i] * dilations[i]
                 place = tirx.floordiv(at, strides[i])
                 places.append(place)
-                whole_places += [at >= 0, place < v.shape[2 + i], tirx.EQ(tirx.floormod(at, strides[i]), 0)]
+                whole_places += [at >= 0, place < v.shape[2 + i], tirx.EQ(tirx.floormod(at, strides[i]), whole(0))]
             taken = tirx.if_then_else(tirx.all(*whole_places), v(b, g * inner + c, *places), tirx.const(0, str(v.dtype)))
             return te.sum(taken * w(g * inner + c, tirx.floormod(o, each), *taps), axis=[c, *taps])
 
@@ -123,12 +126,12 @@ def max_pool(
     sizes = pooled_sizes(t, x, kernel_shape, strides, pads, dilations, ceil_mode)
 
     def combine(a: Any, b: Any) -> Any:
-        nan = tirx.And(tirx.NE(b[1], b[1]), tirx.EQ(a[1], a[1])) if "float" in str(b[1].ty.dtype) else tirx.const(False, "bool")
+        nan = tirx.And(tirx.isnan(b[1]), tirx.Not(tirx.isnan(a[1]))) if "float" in str(b[1].ty.dtype) else tirx.const(False, "bool")
         chosen = tirx.Or(tirx.Or(b[1] > a[1], nan), tirx.And(tirx.EQ(a[1], b[1]), b[0] < a[0]))
         return tirx.Select(chosen, b[0], a[0]), tirx.Select(chosen, b[1], a[1])
 
     def compute(v: Any, wanted: Any) -> Any:
-        taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(kernel_shape)]
+        taps = [te.reduce_axis((whole(0), whole(k)), name=f"k{i}") for i, k in enumerate(kernel_shape)]
         low = lowest(str(v.dtype))
         shape = (*list(v.shape)[:2], *wanted)
         if count == 1:
@@ -166,7 +169,7 @@ def avg_pool(
     whole_area = not ceil_mode and (count_include_pad or not any(pads))
 
     def compute(v: Any, wanted: Any) -> Any:
-        taps = [te.reduce_axis((0, k), name=f"k{i}") for i, k in enumerate(kernel_shape)]
+        taps = [te.reduce_axis((whole(0), whole(k)), name=f"k{i}") for i, k in enumerate(kernel_shape)]
 
         def total(b: Any, c: Any, *out: Any) -> Any:
             places, within = window(v, out, taps, strides, pads, ones)

@@ -52,6 +52,8 @@ def te(scalar: Callable[..., Any], dtype: str | None = None) -> Callable[..., Va
 
 
 def div(t: RelaxBuilder, a: Val, b: Val) -> Val:
+    if a.floating and t.number(b) == 0:
+        return t.pointwise(lambda x, y: x / y, a, b)
     if a.floating:
         return infix(relax.op.divide, lambda x, y: x / y)(t, a, b)
     return t.pointwise(tirx.truncdiv, a, b)
@@ -61,7 +63,8 @@ def mod(t: RelaxBuilder, a: Val, b: Val, fmod: int = 0) -> Val:
     """The divisor's sign, or with fmod the dividend's."""
     if a.floating:
         assert fmod
-        return t.pointwise(tirx.fmod, a, b)
+        name = "fmod" if a.dtype == "float64" else "fmodf"
+        return t.pointwise(lambda x, y: tirx.call_pure_extern(a.dtype, name, x, y), a, b)
     return t.pointwise(tirx.truncmod if fmod else tirx.floormod, a, b)
 
 
@@ -79,6 +82,15 @@ def power(t: RelaxBuilder, a: Val, b: Val) -> Val:
         return result
 
     return t.pointwise(raised, a)
+
+
+def compare(scalar: Callable[..., Any]) -> Callable[..., Val]:
+    """A comparison; of bools as of numbers, which LLVM's are not."""
+
+    def wide(x: Any) -> Any:
+        return x.astype("int32") if dtype_of(x) == "bool" else x
+
+    return te(lambda a, b: scalar(wide(a), wide(b)), "bool")
 
 
 def logic(scalar: Callable[..., Any]) -> Callable[..., Val]:
@@ -153,13 +165,13 @@ EMIT: dict[str, Callable[..., Any]] = {
     "Min": te(tirx.min),
     "And": logic(tirx.And),
     "Or": logic(tirx.Or),
-    "Xor": logic(lambda a, b: a != b),
+    "Xor": compare(tirx.NE),
     "Not": logic(tirx.Not),
-    "Equal": logic(lambda a, b: tirx.EQ(a, b)),
-    "Less": logic(lambda a, b: a < b),
-    "LessOrEqual": logic(lambda a, b: a <= b),
-    "Greater": logic(lambda a, b: a > b),
-    "GreaterOrEqual": logic(lambda a, b: a >= b),
+    "Equal": compare(tirx.EQ),
+    "Less": compare(tirx.LT),
+    "LessOrEqual": compare(tirx.LE),
+    "Greater": compare(tirx.GT),
+    "GreaterOrEqual": compare(tirx.GE),
     "BitwiseAnd": te(tirx.bitwise_and),
     "BitwiseOr": te(tirx.bitwise_or),
     "BitwiseXor": te(tirx.bitwise_xor),
@@ -178,7 +190,7 @@ EMIT: dict[str, Callable[..., Any]] = {
     "Round": te(tirx.nearbyint),
     "Relu": unary(relax.op.nn.relu, lambda v: tirx.max(v, like(v, 0))),
     "Erf": erf,
-    "IsNaN": logic(lambda v: tirx.NE(v, v)),
+    "IsNaN": logic(tirx.isnan),
     **{n: libm(n.lower()) for n in ("Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")},
     "Reciprocal": te(lambda v: like(v, 1) / v),
     "Clip": clip,

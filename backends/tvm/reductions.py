@@ -35,7 +35,7 @@ def kept(better: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def combine(a: Any, b: Any) -> Any:
         if "float" not in str(b.ty.dtype):
             return tirx.Select(better(b, a), b, a)
-        return tirx.Select(tirx.Or(better(b, a), tirx.NE(b, b)), b, a)
+        return tirx.Select(tirx.Or(better(b, a), tirx.isnan(b)), b, a)
 
     return combine
 
@@ -48,10 +48,13 @@ REDUCERS: dict[str, tuple[Callable[[Any, Any], Any], Callable[[str], Any]]] = {
 }
 
 
-def reduced(x: Any, axes: Sequence[int], keep: bool, kind: str, element: Callable[[Any], Any] = lambda v: v) -> Any:
-    """A TE reduction of element(x) over `axes`."""
+def reduced(
+    x: Any, axes: Sequence[int], keep: bool, kind: str, element: Callable[[Any], Any] = lambda v: v, filled: bool = True
+) -> Any:
+    """A TE reduction of element(x) over `axes`. filled: no axis is empty; TVM never writes the result of an empty one."""
     reducer = te.comm_reducer(*REDUCERS[kind], name=kind)
-    inner = {a: te.reduce_axis((0, x.shape[a]), name=f"k{a}") for a in axes}
+    dtype = str(x.dtype)
+    inner = {a: te.reduce_axis((whole(0), x.shape[a] if filled else tirx.max(x.shape[a], whole(1))), name=f"k{a}") for a in axes}
     shape = [whole(1) if i in inner else s for i, s in enumerate(x.shape)] if keep else [s for i, s in enumerate(x.shape) if i not in inner]
 
     def one(*index: Any) -> Any:
@@ -60,7 +63,11 @@ def reduced(x: Any, axes: Sequence[int], keep: bool, kind: str, element: Callabl
             places = [inner[i] if i in inner else v for i, v in enumerate(index)]
         else:
             places = [inner[i] if i in inner else next(outer) for i in range(len(x.shape))]
-        return reducer(element(x(*places)), axis=list(inner.values()))
+        value = element(x(*places))
+        if not filled:
+            within = tirx.all(*[places[a] < x.shape[a] for a in inner])
+            value = tirx.if_then_else(within, value, REDUCERS[kind][1](dtype))
+        return reducer(value, axis=list(inner.values()))
 
     return te.compute(tuple(shape), one, name=kind)
 
@@ -70,9 +77,17 @@ def reduce(kind: str, relaxed: Callable[..., Any] | None = None, element: Callab
         dims = axes_of(t, x, axes)
         if not x.rank:
             return t.pointwise(element, x)
-        if relaxed is not None and x.floating:
+        if any(known(t.dims_of(x)[d]) == 0 for d in dims):
+            sizes = [whole(1) if d in dims else s for d, s in enumerate(t.dims_of(x)) if keepdims or d not in dims]
+            total = t.full(t.vector_value(sizes), REDUCERS[kind][1](x.dtype).value, x.dtype)
+            return total if relaxed is not relax.op.mean else t.op("Div", total, t.const(0, x.dtype))
+        filled = all(t.analyzer.can_prove(t.dims_of(x)[d] > whole(0)) for d in dims)
+        if relaxed is not None and x.floating and filled:
             return t.give(relaxed(t.expr(x), dims, bool(keepdims)))
-        return t.te(lambda v: reduced(v, dims, bool(keepdims), kind, element), x)
+        if relaxed is relax.op.mean:
+            total = t.op("ReduceSum", x, axes, keepdims=keepdims)
+            return t.op("Div", total, t.cast(t.size_value(t.prim(t.count(x, dims))), x.dtype))
+        return t.te(lambda v: reduced(v, dims, bool(keepdims), kind, element, filled), x)
 
     return emit
 
@@ -82,14 +97,17 @@ def root(emit: Callable[..., Val]) -> Callable[..., Val]:
 
 
 def position(largest: bool) -> Callable[..., Val]:
-    """The first of the best."""
+    """The first of the best, the first NaN if there is one."""
 
     def emit(t: RelaxBuilder, x: Val, axis: int = 0, keepdims: int = 1) -> Val:
         axis %= x.rank
 
         def combine(a: Any, b: Any) -> Any:
-            better = b[1] > a[1] if largest else b[1] < a[1]
-            chosen = tirx.Or(better, tirx.And(tirx.EQ(a[1], b[1]), b[0] < a[0]))
+            better, tie = b[1] > a[1] if largest else b[1] < a[1], tirx.EQ(a[1], b[1])
+            if x.floating:
+                old, new = tirx.isnan(a[1]), tirx.isnan(b[1])
+                better, tie = tirx.Or(better, tirx.And(new, tirx.Not(old))), tirx.Or(tie, tirx.And(new, old))
+            chosen = tirx.Or(better, tirx.And(tie, b[0] < a[0]))
             return tirx.Select(chosen, b[0], a[0]), tirx.Select(chosen, b[1], a[1])
 
         def identity(index: str, value: str) -> Any:
@@ -97,7 +115,7 @@ def position(largest: bool) -> Callable[..., Val]:
 
         def compute(v: Any) -> Any:
             reducer = te.comm_reducer(combine, identity, name="position")
-            k = te.reduce_axis((0, v.shape[axis]), name="k")
+            k = te.reduce_axis((whole(0), v.shape[axis]), name="k")
             shape = [whole(1) if keepdims else None if i == axis else s for i, s in enumerate(v.shape)]
             shape = [(whole(1) if keepdims else None) if i == axis else s for i, s in enumerate(v.shape)]
 

@@ -10,6 +10,7 @@ import tvm
 from tvm import relax, tirx
 
 from dync.backends.base import Declined, Kernel
+from dync.backends.onnx import indexing
 from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.onnx.translate import KIND, OPS, Translator, check_boundary, check_type, label, live, resolve, without_writes
@@ -40,10 +41,16 @@ def translate(kernel: Kernel) -> Translation | Declined:
     return _Relax(without_writes(kernel)).translation(kernel.functional.copies if kernel.functional else ())
 
 
+def unique(t: RelaxBuilder, x: Val, sorted: bool = True, inverse: bool = False, counts: bool = False) -> tuple[Val | None, ...]:
+    """What is not asked for is a tensor without elements, which nobody reads."""
+    values, places, numbers = indexing.unique(t, x)
+    return values, places if inverse else None, numbers if counts else None
+
+
 class _Relax(Translator):
     """The walk of the ONNX translation with a Relax builder; sizes that torch's tracer proved equal become one expression."""
 
-    ops: Mapping[str, Callable[..., Any]] = {n: f for n, f in OPS.items() if not n.startswith("aten.grid_sampler")}
+    ops: Mapping[str, Callable[..., Any]] = {n: f for n, f in OPS.items() if not n.startswith("aten.grid_sampler")} | {"aten._unique2.default": unique}
     t: RelaxBuilder
 
     def __init__(self, kernel: Kernel) -> None:
@@ -172,8 +179,11 @@ class _Relax(Translator):
         return Val(value.name, value.dtype, tuple(map(known, wanted)), value.scalar)
 
     def declared_size(self, size: Any, own: Prim) -> Prim:
+        """As the tracer has it; a number for a size that is a symbol here is what it assumed of the example, so the symbol stays."""
         number = size if isinstance(size, int) else size.node.maybe_as_int()
-        return whole(number) if number is not None else self.symbols.setdefault(str(size.node.expr), own)
+        if number is not None:
+            return whole(number) if known(own) is not None else own
+        return self.symbols.setdefault(str(size.node.expr), own)
 
     def smaller(self, node: Node, env: dict[Node, Any]) -> Any:
         """A decomposition has names of its own for its sizes."""

@@ -140,6 +140,11 @@ def _aligned(array: Array) -> Array:
     return copy
 
 
+def _compact(array: Array) -> Array:
+    """The array with the strides that its sizes ask for, also along sizes of 0 and 1, where numpy leaves anything."""
+    return np.ascontiguousarray(array).reshape(-1).reshape(array.shape)
+
+
 def _tensor(ffi: Any, array: Array) -> Any:
     """tvm_ffi's tensor over the memory of an aligned array, also of one that may only be read."""
     return ffi.from_dlpack(array if array.flags.writeable else array.__dlpack__(max_version=(1, 0)))
@@ -169,7 +174,9 @@ def _caller(
         try:
             made = function(*[tensor(v) for v in arrays_in], *bound)
         except Exception as error:  # tvm_ffi's exception classes share no root
-            raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
+            if "compact" not in str(error):
+                raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
+            made = function(*[tensor(_compact(v)) for v in arrays_in], *bound)
         results = [to_numpy(v) for v in made]
         for i, place in copies:
             np.copyto(inputs[place] if place < len(inputs) else arrays[place - len(inputs)], results[i])
