@@ -22,10 +22,15 @@ Prim = Any
 """An int64 expression over the function's size symbols."""
 
 
+LARGE = 4096
+"""Elements from which on a tensor of one value is made at run time. One without elements is, too: TVM cannot load it."""
+
+
 class RelaxBuilder(Builder):
     """One Relax function under construction.
 
-    exprs: value → its Relax expression. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
+    exprs: value → its Relax expression. anchor: a parameter; what takes it is not folded to a constant in the library. extra: a
+    function of TVM's second runtime library is called. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
     """
 
     def __init__(self) -> None:
@@ -36,6 +41,7 @@ class RelaxBuilder(Builder):
         self.variables: dict[str, Any] = {}
         self.analyzer = tvm.sym.Analyzer()
         self.extra = False
+        self.anchor: Val | None = None
         self._data = 0
 
     # -- values ----------------------------------------------------------------------------------------------------------
@@ -264,7 +270,12 @@ class RelaxBuilder(Builder):
         if not isinstance(value, Val) and dtype == "int64" and not prims:
             return fill
         one = fill if fill.dims == () else self.reshape(fill, [])
-        return self.give(relax.op.broadcast_to(self.expr(one), relax.ShapeExpr(prims))) if prims else one
+        if not prims:
+            return one
+        count = known(product(prims))
+        if count is None or 0 < count <= LARGE or self.anchor is None:
+            return self.give(relax.op.broadcast_to(self.expr(one), relax.ShapeExpr(prims)))
+        return self.te(lambda v, _: te.compute(tuple(prims), lambda *i: v(), name="full"), one, self.anchor)
 
     def match(self, value: Val, prims: Sequence[Prim]) -> Val:
         """`value` with its sizes asserted at run time to be `prims`."""

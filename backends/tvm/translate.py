@@ -106,7 +106,9 @@ class _Relax(Translator):
                 raise Unsupported(f"an input of type {value.type}")
 
     def parameter(self, name: str, dtype: str, shape: Sequence[Prim]) -> Val:
-        return self.t.named(relax.Var(name, relax.TensorType(relax.ShapeExpr(list(shape)), dtype)))
+        made = self.t.named(relax.Var(name, relax.TensorType(relax.ShapeExpr(list(shape)), dtype)))
+        self.t.anchor = self.t.anchor or made
+        return made
 
     def weight(self, name: str) -> Val:
         tensor = self.kernel.weights[name]
@@ -174,6 +176,8 @@ class _Relax(Translator):
         t, own = self.t, self.t.dims_of(value)
         assert len(own) == len(meta.shape), f"rank {len(own)} where {list(meta.shape)} was declared"
         wanted = [self.declared_size(s, o) for s, o in zip(meta.shape, own, strict=True)]
+        if 0 in map(known, wanted):  # TVM's passes misread functions without iterations
+            return t.full(t.vector_value(wanted), 0, value.dtype)
         if not all(same([w], [o]) or t.analyzer.can_prove_equal(w, o) for w, o in zip(wanted, own, strict=True)):
             value = t.match(value, wanted)
         return Val(value.name, value.dtype, tuple(map(known, wanted)), value.scalar)
