@@ -58,7 +58,7 @@ class Tvm:
         if isinstance(found, Declined):
             raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
         try:
-            code = library(found.module, target, threads)
+            code, packs = library(found.module, target, threads)
         except BackendError:
             raise
         except Exception as error:  # noqa: BLE001  TVM's exception classes share no root
@@ -66,7 +66,7 @@ class Tvm:
         members = {"kernel.so": code}
         key = sha256(code + repr(found.weights).encode()).hexdigest()
         weights = tuple(dict.fromkeys((*found.feeds, *found.weights)))
-        return BlockCode("tvm", key, members, weights, _settings(kernel, found))
+        return BlockCode("tvm", key, members, weights, _settings(kernel, found) | ({"packs": True} if packs else {}))
 
     def _translation(self, kernel: Kernel) -> Translation | Declined:
         from dync.backends.tvm.translate import translate
@@ -82,9 +82,11 @@ def _settings(kernel: Kernel, found: Translation) -> dict[str, Any]:
     settings: dict[str, Any] = {"weights": {f"w{i}": name for i, name in enumerate(parameters)}}
     if found.extra:
         settings["extra"] = True
+    if found.checked:
+        settings["checked"] = True
     if found.copies:
-        inputs = {v.name: i for i, v in enumerate(kernel.inputs)}
-        settings["copies"] = [[i, inputs.get(name, name)] for i, name in found.copies]
+        places = {v.name: i for i, v in enumerate(kernel.inputs)} | {n: len(kernel.inputs) + i for i, n in enumerate(parameters)}
+        settings["copies"] = [[i, places[name]] for i, name in found.copies]
     return settings
 
 

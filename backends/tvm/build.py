@@ -37,8 +37,12 @@ def host_cpu() -> str:
     return str(tvm.get_global_func("target.llvm_get_system_cpu")())
 
 
-def library(module: Any, target: Target, threads: int) -> bytes:
-    """Optimises, lowers, and links `module`. The same module gives the same bytes. Raises BackendError when linking fails."""
+PACKER = "main_transform_params"
+"""The function by which parameters become what "main" takes in their place, if there is one; see dync.backends.tvm.schedule."""
+
+
+def library(module: Any, target: Target, threads: int) -> tuple[bytes, bool]:
+    """The library, and whether it packs its parameters. The same module gives the same bytes. Raises BackendError when linking fails."""
     import tvm
     from tvm import relax
 
@@ -53,7 +57,7 @@ def library(module: Any, target: Target, threads: int) -> bytes:
     with tempfile.TemporaryDirectory(prefix="dync-tvm-") as folder:
         path = Path(folder) / "kernel.so"
         built.export_library(str(path), fcompile=link, workspace_dir=folder)
-        return path.read_bytes()
+        return path.read_bytes(), PACKER in {v.name_hint for v in module.get_global_vars()}
 
 
 def optimise(module: Any, target: Any, threads: int) -> Any:

@@ -29,8 +29,9 @@ LARGE = 4096
 class RelaxBuilder(Builder):
     """One Relax function under construction.
 
-    exprs: value → its Relax expression. anchor: a parameter; what takes it is not folded to a constant in the library. extra: a
-    function of TVM's second runtime library is called. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
+    exprs: value → its Relax expression. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
+    anchor: a parameter; what takes it is not folded to a constant in the library. extra: a function of TVM's second runtime library
+    is called. outside: counts of indices that are out of range.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class RelaxBuilder(Builder):
         self.analyzer = tvm.sym.Analyzer()
         self.extra = False
         self.anchor: Val | None = None
+        self.outside: list[Val] = []
         self._data = 0
 
     # -- values ----------------------------------------------------------------------------------------------------------

@@ -24,6 +24,35 @@ def wrapped(index: Any, size: Any) -> Any:
     return tirx.max(tirx.min(place, size - whole(1)), whole(0))
 
 
+def check(t: RelaxBuilder, index: Val, sizes: list[Any]) -> None:
+    """Counts places outside, for the caller to raise on: the last dim of `index` holds one for each of `sizes`, if there are several."""
+    array = t.array(index)
+    if array is not None and len(sizes) == 1 and known(sizes[0]) is not None:
+        if array.size and not (-known(sizes[0]) <= array.min() and array.max() < known(sizes[0])):  # type: ignore[operator]
+            raise Unsupported("an index is out of range, which only eager raises")
+        return
+
+    def count(i: Any, limits: Any) -> Any:
+        axes = [te.reduce_axis((whole(0), tirx.max(s, whole(1))), name=f"k{d}") for d, s in enumerate(i.shape)]
+
+        def one() -> Any:
+            place = i(*axes).astype("int64")
+            limit = limits[0]
+            for d, size in enumerate(limits[1:], 1):
+                limit = tirx.Select(axes[-1].var >= whole(d), size, limit)
+            there = [k.var < s for k, s in zip(axes, i.shape, strict=True)]
+            outside = tirx.Or(place < whole(0) - limit, place >= limit)
+            return te.sum(tirx.if_then_else(tirx.all(*there, outside), whole(1), whole(0)), axis=axes)
+
+        return te.compute((), one, name="outside")
+
+    if index.rank:
+        t.outside.append(t.te(count, index, sizes))
+        return
+    single = t.reshape(index, [1])
+    t.outside.append(t.te(count, single, sizes))
+
+
 def gather(t: RelaxBuilder, x: Val, index: Val, axis: int = 0) -> Val:
     dims, axis = t.dims_of(x), axis % max(x.rank, 1)
     prims = t.prims.get(x.name)
@@ -34,6 +63,8 @@ def gather(t: RelaxBuilder, x: Val, index: Val, axis: int = 0) -> Val:
         place = int(number) if number >= 0 else int(number) + known(dims[axis])  # type: ignore[operator]
         one = t.te(sliced, x, axis, whole(int(place)), 1, [*dims[:axis], whole(1), *dims[axis + 1 :]])
         return t.squeeze(one, axis)
+
+    check(t, index, [dims[axis]])
 
     def compute(v: Any, i: Any) -> Any:
         n = len(i.shape)
@@ -47,6 +78,8 @@ def gather(t: RelaxBuilder, x: Val, index: Val, axis: int = 0) -> Val:
 
 
 def gather_elements(t: RelaxBuilder, x: Val, index: Val, axis: int = 0) -> Val:
+    check(t, index, [t.dims_of(x)[axis]])
+
     def compute(v: Any, i: Any) -> Any:
         def one(*out: Any) -> Any:
             return v(*[wrapped(i(*out), v.shape[d]) if d == axis else p for d, p in enumerate(out)])
@@ -59,6 +92,7 @@ def gather_elements(t: RelaxBuilder, x: Val, index: Val, axis: int = 0) -> Val:
 def gather_nd(t: RelaxBuilder, x: Val, index: Val) -> Val:
     depth = index.dims[-1]
     assert depth is not None
+    check(t, index, t.dims_of(x)[:depth])
 
     def compute(v: Any, i: Any) -> Any:
         lead = len(i.shape) - 1
@@ -98,6 +132,7 @@ def scatter_nd(t: RelaxBuilder, x: Val, index: Val, updates: Val, reduction: str
     """updates[..., rest] go, one after another, to x[index[...], rest]."""
     depth, combine = index.dims[-1], COMBINE[reduction]
     assert depth is not None
+    check(t, index, t.dims_of(x)[:depth])
 
     def body(ins: Any, outs: Any) -> Any:
         shape = list(ins[0].shape)
@@ -127,6 +162,7 @@ def fitted(t: RelaxBuilder, x: Val, index: Val, updates: Val) -> Val:
 
 def scatter_elements(t: RelaxBuilder, x: Val, index: Val, updates: Val, axis: int = 0, reduction: str | None = None) -> Val:
     combine = COMBINE[reduction]
+    check(t, index, [t.dims_of(x)[axis]])
     if not all(t.analyzer.can_prove_equal(a, b) for a, b in zip(t.dims_of(index), t.dims_of(updates), strict=True)):
         updates = t.match(updates, t.dims_of(index))
 

@@ -71,10 +71,8 @@ def conv_transpose(
     n, dims = len(kernel_shape), t.dims_of(x)
     each = known(t.dims_of(weight)[1]) or 0
     inner = (known(dims[1]) or 0) // group
-    sizes = [
-        t.analyzer.simplify((dims[2 + i] - whole(1)) * strides[i] + dilations[i] * (kernel_shape[i] - 1) + 1 + output_padding[i] - 2 * pads[i])
-        for i in range(n)
-    ]  # fmt: skip
+    more = [dilations[i] * (kernel_shape[i] - 1) + 1 + output_padding[i] - 2 * pads[i] for i in range(n)]
+    sizes = [t.analyzer.simplify((dims[2 + i] - whole(1)) * strides[i] + more[i]) for i in range(n)]
 
     def compute(v: Any, w: Any, wanted: Any) -> Any:
         c = te.reduce_axis((whole(0), whole(inner)), name="c")
@@ -174,7 +172,9 @@ def avg_pool(
         def total(b: Any, c: Any, *out: Any) -> Any:
             places, within = window(v, out, taps, strides, pads, ones)
             value = v(b, c, *places)
-            return te.sum(value if not any(pads) and not ceil_mode else tirx.if_then_else(within, value, tirx.const(0, str(v.dtype))), axis=taps)
+            if any(pads) or ceil_mode:
+                value = tirx.if_then_else(within, value, tirx.const(0, str(v.dtype)))
+            return te.sum(value, axis=taps)
 
         sums = te.compute((*list(v.shape)[:2], *wanted), total, name="window_sum")
 

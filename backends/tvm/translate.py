@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,15 +26,16 @@ class Translation(NamedTuple):
     """module: with the function "main", whose first `num_input` parameters are inputs and fed weights, the others weights.
 
     weights: names of the weights in the order of the parameters. feeds: names of weights that calls write. copies: (output, input
-    or weight that it is copied into after a run). extra: whether it calls into TVM's extra runtime library.
+    or weight that it is copied into after a run). extra: whether it calls into TVM's extra runtime library. checked: whether the last
+    output is the number of indices that were out of range, where eager raises.
     """
 
     module: Any
     weights: tuple[str, ...]
     feeds: tuple[str, ...]
-    outputs: int
     copies: tuple[tuple[int, str], ...]
     extra: bool
+    checked: bool
 
 
 def translate(kernel: Kernel) -> Translation | Declined:
@@ -50,13 +52,17 @@ def unique(t: RelaxBuilder, x: Val, sorted: bool = True, inverse: bool = False, 
 class _Relax(Translator):
     """The walk of the ONNX translation with a Relax builder; sizes that torch's tracer proved equal become one expression."""
 
-    ops: Mapping[str, Callable[..., Any]] = {n: f for n, f in OPS.items() if not n.startswith("aten.grid_sampler")} | {"aten._unique2.default": unique}
+    ops: Mapping[str, Callable[..., Any]] = {
+        **{n: f for n, f in OPS.items() if not n.startswith("aten.grid_sampler")},  # torch's decomposition says it in gathers
+        "aten._unique2.default": unique,
+    }
     t: RelaxBuilder
 
     def __init__(self, kernel: Kernel) -> None:
         super().__init__(kernel, RelaxBuilder())
         self.symbols: dict[str, Prim] = {}
         self.params: dict[str, Val] = {}
+        self.own: set[str] = set()
         self.node: Node = kernel.graph.output_node()
 
     def translation(self, copies: tuple[tuple[str, int], ...]) -> Translation | Declined:
@@ -67,6 +73,7 @@ class _Relax(Translator):
                     inputs, outputs = self.walk()
                     for name in {n for n, _ in copies} - {v.name for v in self.kernel.inputs}:
                         self.weight(name)
+                    outputs += self.outside()
                     made = t.bb.emit_output(relax.Tuple([t.expr(v) for v in outputs]))
                 feeds = [n for n in self.params if n in self.kernel.written]
                 weights = [n for n in self.params if n not in self.kernel.written]
@@ -75,7 +82,7 @@ class _Relax(Translator):
             return Declined(f"{label(self.node)}: {reason}", self.node.meta.get("span", UNKNOWN))
         module = t.bb.finalize()
         module["main"] = module["main"].with_attr("num_input", len(inputs) + len(feeds))
-        return Translation(module, tuple(weights), tuple(feeds), len(outputs), tuple((i, n) for n, i in copies), t.extra)
+        return Translation(module, tuple(weights), tuple(feeds), tuple((i, n) for n, i in copies), t.extra, bool(t.outside))
 
     def walk(self) -> tuple[list[Val], list[Val]]:
         """Translates all nodes; the inputs and the results. `node` is the one that an Unsupported is about."""
@@ -90,6 +97,14 @@ class _Relax(Translator):
         self.node = kernel.graph.output_node()
         results = resolve(self.node.args[0], env)
         return inputs, [self.result(r, v) for r, v in zip(results, kernel.results, strict=True)]
+
+    def outside(self) -> list[Val]:
+        """The number of indices out of range, if any could be."""
+        counts = self.t.outside
+        total = counts[:1]
+        for one in counts[1:]:
+            total = [self.t.op("Add", total[0], one)]
+        return total
 
     # -- the boundary ----------------------------------------------------------------------------------------------------
 
@@ -108,6 +123,7 @@ class _Relax(Translator):
     def parameter(self, name: str, dtype: str, shape: Sequence[Prim]) -> Val:
         made = self.t.named(relax.Var(name, relax.TensorType(relax.ShapeExpr(list(shape)), dtype)))
         self.t.anchor = self.t.anchor or made
+        self.own.add(made.name)
         return made
 
     def weight(self, name: str) -> Val:
@@ -121,10 +137,12 @@ class _Relax(Translator):
         return self.params[name]
 
     def result(self, value: Any, declared: Value) -> Val:
+        """What comes out; a parameter is copied, so that no result is the caller's own memory."""
         match declared.type:
             case TensorType():
                 check_boundary(declared.type.dtype)
-                return self.t.lift(value, declared.type.dtype)
+                made = self.t.lift(value, declared.type.dtype)
+                return self.t.pointwise(lambda v: v, made) if made.name in self.own else made
             case ScalarType():
                 return self.t.lift(value, KIND[declared.type.kind])
             case _:
@@ -215,7 +233,7 @@ def formula(text: str, lookup: Callable[[str], Prim | None]) -> Prim | None:
                 a, b = value(left), value(right)
                 if a is None or b is None:
                     return None
-                return {ast.Add: lambda: a + b, ast.Sub: lambda: a - b, ast.Mult: lambda: a * b}.get(type(op), lambda: tirx.floordiv(a, b))()
+                return {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul}.get(type(op), tirx.floordiv)(a, b)
         return None
 
     try:

@@ -1,8 +1,9 @@
 """Kernels as shared libraries made by TVM, run by its virtual machine on numpy arrays, without copies and without its compiler.
 
-members: kernel.so. settings: "weights", w0, w1, … → weight, the parameters of "main" after the inputs; "copies", (index of an output,
-input or weight) pairs: what the block writes in place, which come as outputs after the results; "extra": it calls into TVM's
-second runtime library.
+members: kernel.so. settings: "weights", w0, w1, … → weight, the parameters of "main" after the inputs, those that calls write first;
+"copies", (index of an output, index of a parameter) pairs: what the block writes in place; "checked": the last output counts indices
+that are out of range; "extra": it calls into TVM's second runtime library; "packs": "main_transform_params" makes of the tuple of
+weights, but those that calls write, what "main" takes in their place.
 """
 
 from __future__ import annotations
@@ -93,17 +94,20 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     """The library's "main" as a callable. Raises BackendError when TVM refuses it, or a call fails in it."""
     ffi = runtime(bool(settings.get("extra")))
     names = list(settings.get("weights", {}).values())
-    arrays = [_aligned(weights.numpy(name)) for name in names]
-    bound = [_tensor(ffi, a) for a in arrays]
+    feeds = [weights.numpy(name) for name in names if name in weights.written]
+    if set(names[: len(feeds)]) - set(weights.written):
+        raise BackendError("a weight is written by calls: the library must take it as an input")
+    bound = [_tensor(ffi, _aligned(weights.numpy(name))) for name in names[len(feeds) :]]
     try:
         executable = _opened(ffi, members["kernel.so"])
     except Exception as error:  # tvm_ffi's exception classes share no root
         raise BackendError(f"TVM cannot load the block: {str(error).splitlines()[-1]}") from error
     machines = _Machines(executable)
     machines.main()
-    given = {name: i for i, name in enumerate(names)}
-    copies = [(i, name if isinstance(name, int) else given[name] + len(entry.inputs)) for i, name in settings.get("copies", ())]
-    return _caller(ffi, machines, bound, arrays, copies, entry, threads)
+    if settings.get("packs"):
+        bound = list(machines.machine.get_function("main_transform_params")(bound))
+    copies = [(i, place) for i, place in settings.get("copies", ())]
+    return _caller(ffi, machines, feeds, bound, copies, bool(settings.get("checked")), entry, threads)
 
 
 def _opened(ffi: Any, code: Any) -> Any:
@@ -151,13 +155,15 @@ def _tensor(ffi: Any, array: Array) -> Any:
 
 
 def _caller(
-    ffi: Any, machines: _Machines, bound: list[Any], arrays: list[Array], copies: list[tuple[int, int]], entry: KernelEntry, threads: int
+    ffi: Any, machines: _Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], checked: bool,
+    entry: KernelEntry, threads: int,
 ) -> Callable[..., Any]:
-    from_dlpack, to_numpy = ffi.from_dlpack, np.from_dlpack
+    from_dlpack, to_numpy, item = ffi.from_dlpack, np.from_dlpack, ffi.get_global_func("ffi.ArrayGetItem")
     configure = ffi.get_global_func("runtime.config_threadpool")
     dtypes = {i: _DTYPES[t.kind] for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
     items = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
     count = len(entry.results)
+    outputs = range(max([count, *(i + 1 for i, _ in copies)]))
 
     def tensor(array: Any) -> Any:
         try:
@@ -170,16 +176,19 @@ def _caller(
             configure(1, threads)
             _pool.threads = threads
         function = machines.function or machines.main()
-        arrays_in = [np.array(v, dtypes[i]) if i in dtypes else v for i, v in enumerate(inputs)] if dtypes else inputs
+        given = [np.array(v, dtypes[i]) if i in dtypes else v for i, v in enumerate(inputs)] if dtypes else list(inputs)
+        given += feeds
         try:
-            made = function(*[tensor(v) for v in arrays_in], *bound)
+            made = function(*[tensor(v) for v in given], *bound)
         except Exception as error:  # tvm_ffi's exception classes share no root
             if "compact" not in str(error):
                 raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
-            made = function(*[tensor(_compact(v)) for v in arrays_in], *bound)
-        results = [to_numpy(v) for v in made]
+            made = function(*[tensor(_compact(v)) for v in given], *bound)
+        if checked and to_numpy(item(made, len(made) - 1)).item():
+            raise BackendError("an index is out of range in a block compiled by TVM")
+        results = [to_numpy(item(made, i)) for i in outputs]
         for i, place in copies:
-            np.copyto(inputs[place] if place < len(inputs) else arrays[place - len(inputs)], results[i])
+            np.copyto(given[place], results[i])
         for i in items:
             results[i] = results[i].item()
         return results[:count]
