@@ -84,10 +84,10 @@ def build():
         with torch.no_grad():
             for im in model.ims:
                 im.weight.mul_(4.0)
-    balance(model, [gate.linear for gate in model.gates], varied_inputs())
+    balance(model, [gate.linear for gate in model.gates], [(x,) for x in images(96, seed=64)])
     with torch.no_grad():
         for gate in model.gates:
-            gate.linear.bias.sub_(0.5)
+            gate.linear.bias.sub_(0.2)
     return model
 
 
