@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import builtins
+import collections
+import collections.abc
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from dync.capture import comprehend
 from dync.capture.image import SYMBOLIC
+from dync.capture.lists import KINDS, Grown, Paired, is_grown
 from dync.capture.loops import SymRange
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.text import SymText, formatted
 
 INTEGRAL = {"floor", "ceil", "trunc"}
+LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)
 LOGICAL = {"isnan", "isinf", "isfinite"}
 
 
@@ -62,6 +67,8 @@ def _round(engine: Any, x: Any, ndigits: Any = None) -> Any:
 
 
 def _len(engine: Any, x: Any) -> Any:
+    if is_grown(x):
+        return x.length
     if isinstance(x, torch.Tensor) and x.dim() > 0:
         return x.shape[0]
     return len(x)
@@ -104,6 +111,9 @@ def _str(engine: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
+    if isinstance(x, Grown):
+        own = {k for cls, name in KINDS.items() if name == x.form.kind for k in (cls, *cls.__mro__, *LIKE_LISTS)}
+        return isinstance(x, kinds) or any(k in own for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
     if is_number(x):
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
@@ -114,6 +124,9 @@ def _extreme(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
 
     def pick(engine: Any, *args: Any, **kwargs: Any) -> Any:
+        if args and is_grown(args[0]):
+            otherwise = (kwargs["default"],) if "default" in kwargs else ()
+            return comprehend.extreme(args[0], name, kwargs.get("key") or (lambda x: x), otherwise)
         items = args if len(args) > 1 else _peek(args[0] if args else ())
         if kwargs or not any(map(is_number, items)) or not all(isinstance(i, (int, float, *SYMBOLIC)) for i in items):
             return function(*args, **kwargs)
@@ -158,6 +171,40 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
 
 
+def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
+    return comprehend.total(items, start) if is_grown(items) else sum(items, start)
+
+
+def _holds(name: str) -> Callable[..., Any]:
+    function = getattr(builtins, name)
+    return lambda engine, items: comprehend.holds(items, name == "any") if is_grown(items) else function(items)
+
+
+def _copied(kind: type) -> Callable[..., Any]:
+    def copy(engine: Any, *args: Any, **kwargs: Any) -> Any:
+        if len(args) != 1 or kwargs or not isinstance(args[0], Grown):
+            return kind(*args, **kwargs)
+        return args[0].converted(KINDS[kind])
+
+    return copy
+
+
+def _enumerate(engine: Any, items: Any, start: Any = 0) -> Any:
+    return Paired((items,), start) if is_grown(items) else enumerate(items, start)
+
+
+def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
+    if any(map(is_grown, parts)) and not kwargs and all(is_grown(p) or isinstance(p, (list, tuple, torch.Tensor)) for p in parts):
+        return Paired(parts)
+    return zip(*parts, **kwargs)
+
+
+def _reversed(engine: Any, items: Any) -> Any:
+    return items.reversed() if isinstance(items, Grown) else reversed(items)
+
+
 _TWINS: dict[Any, Callable[..., Any]] = {
+    sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
+    collections.deque: _copied(collections.deque), reversed: _reversed,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in,
     min: _extreme("min"), max: _extreme("max")}

@@ -7,6 +7,7 @@ marker behind a fork, a run is suspended until every path that could get there h
 
 from __future__ import annotations
 
+import collections
 import contextlib
 from typing import Any
 
@@ -38,6 +39,7 @@ class Engine(Expressions):
         self.problems = {}
         self.written = []
         self.plans = {}
+        self.grown, self.ungrown, self.needed = {}, {}, set()
         self.apart = set()
         self.unfoldable = set()
         self.given = set()
@@ -54,13 +56,14 @@ class Engine(Expressions):
         self.weights.start(self.fake_mode)
         self.vals = {}
         self.integers = {}
-        self.mutated = set()
+        self.mutated, self.held, self.owners = set(), set(), {}
+        self.splits = collections.Counter()
         self.constant_joins = {}
         self.made_by = {}
         self.folded = {}
         self.uids = 0
         self.records = []
-        self.waiting = {}
+        self.waiting, self.passed = {}, set()
         self.headers = {}
         entry = self.new_rec(None)
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0
@@ -81,13 +84,13 @@ class Engine(Expressions):
         self.rec = path[0]
         self.partial = []
         self.dead = self.doubtful = False
-        self.activations = []
+        self.activations, self.born = [], {}
         try:
             root()
         except Suspended:
             pass
         finally:
-            self.activations = []
+            self.activations, self.born = [], {}
             self.heap.restore()
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
             raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")

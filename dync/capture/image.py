@@ -10,7 +10,7 @@ import collections
 import collections.abc
 import types
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
@@ -22,6 +22,7 @@ from dync.capture.scalars import scalar_of
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 OWN = ("dync.capture.engine", "dync.capture.session")
 """Capture's own objects that user frames may hold: not the program's state."""
+LISTS = "dync.capture.lists"
 KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
 
 
@@ -40,6 +41,8 @@ class Leaf:
 class Image:
     signature: tuple[Any, ...]
     leaves: list[Leaf]
+    lists: dict[str, tuple[str, str, tuple[Any, ...]]] = field(default_factory=dict)
+    """Where lists stand whose place of birth is known: that place, "list" or "deque", and the items."""
 
 
 @dataclass
@@ -57,8 +60,10 @@ class Roots:
 class _Walk:
     """One pass over the roots, in a fixed order. `visit` returns the value to stand in a place."""
 
-    def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None) -> None:
-        self.heap, self.tensor, self.new = heap, tensor, new
+    def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None,
+                 born: dict[int, tuple[str, Any]] | None = None) -> None:
+        self.heap, self.tensor, self.new, self.born = heap, tensor, new, born or {}
+        self.lists: dict[str, tuple[str, str, tuple[Any, ...]]] = {}
         self.seen: dict[int, int] = {}
         self.alive: list[Any] = []
         self.rebuilt: dict[int, Any] = {}
@@ -86,6 +91,11 @@ class _Walk:
             return x
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
         if is_atom(x) or turn or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
+            if isinstance(x, types.FunctionType) and "<locals>" in x.__qualname__:  # each run makes its own
+                self.signature.append(("F", x.__code__))
+                for v in (*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()):
+                    self.visit(v, True, where)
+                return x
             self.signature.append(("A", atom_key(x)))
             return x
         if id(x) in self.seen:
@@ -104,6 +114,14 @@ class _Walk:
                 self.rebuilt[id(x)] = made
                 return made
             return x
+        if type(x).__qualname__ == "Grown" and type(x).__module__ == LISTS:
+            self.signature.append(("grown", x.form))
+            for i, column in enumerate(x.columns):  # the first size counts rows: any may join any
+                sign = ("T", False, column.dtype, str(column.device), (None, *tensor_signature(column)[2][1:]))
+                x.columns[i] = self.leaf("tensor", self.tensor(column), column, fixed, f"{where}<{i}>", sign)
+            return x
+        if id(x) in self.born:
+            self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x)))
         if isinstance(x, types.GeneratorType):
             frame = x.gi_frame
             self.signature.append(("generator", x.gi_code, frame.f_lasti if frame else -1))
@@ -185,10 +203,10 @@ def atom_key(x: Any) -> Any:
     return (type(x), x) if isinstance(x, (int, float, str, bool)) else x
 
 
-def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any]) -> Image:
-    """The picture of `roots`."""
-    walk, _ = _pass(roots, heap, tensor, None)
-    return Image(tuple(walk.signature), walk.leaves)
+def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], born: dict[int, tuple[str, Any]] | None = None) -> Image:
+    """The picture of `roots`; `born` tells of lists, by identity, where they were made."""
+    walk, _ = _pass(roots, heap, tensor, None, born)
+    return Image(tuple(walk.signature), walk.leaves, walk.lists)
 
 
 def substitute(
@@ -202,8 +220,9 @@ def substitute(
     return own, tuple(walk.signature)
 
 
-def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None) -> tuple[_Walk, dict[str, Any]]:
-    walk = _Walk(heap, tensor, new)
+def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
+          born: dict[int, tuple[str, Any]] | None = None) -> tuple[_Walk, dict[str, Any]]:
+    walk = _Walk(heap, tensor, new, born)
     walk.signature.append(modes())
     own: dict[str, Any] = {}
     for name in sorted(roots.own):

@@ -9,12 +9,12 @@ from typing import Any
 import sympy
 import torch
 
+from dync.capture.growing import Growing
 from dync.capture.heap import MISSING, WHOLE, StaticHeap
 from dync.capture.image import Image, Roots, layout, substitute, take
 from dync.capture.markers import Site
-from dync.capture.places import NN, Activation, frames, is_user
+from dync.capture.places import Activation, frames, has_state
 from dync.capture.replay import Diverged, Suspended
-from dync.capture.running import Running
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.stack import Restart
 from dync.capture.tape import JumpExit, Op, Rec, To, Val
@@ -34,7 +34,7 @@ class Column:
     value: Any
 
 
-class Joins(Running):
+class Joins(Growing):
     """The markers of straight code, and what they do."""
 
     heap: StaticHeap
@@ -80,7 +80,7 @@ class Joins(Running):
         own = {**extra} if leaving or site.kind == "value" else {**{n: local[n] for n in site.live if n in local}, **extra}
         own.update({n: v for n, v in (pending or {}).items() if n in site.live})
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
-        outer = [self.reachable(f) for f in around if is_user(f.f_code) or f.f_code.co_filename.startswith(NN)]
+        outer = [self.reachable(f) for f in around if has_state(f.f_code)]
         return Roots(own, outer, self.written)
 
     def reachable(self, frame: Any) -> dict[str, Any]:
@@ -128,7 +128,7 @@ class Joins(Running):
         if not others and not mine:
             return None
         self.note_writes()
-        image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value)
+        image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value, self.born)
         me = Waiting(self.path, image)
         if others:
             self.waiting.setdefault(key, []).append(me)
@@ -159,6 +159,8 @@ class Joins(Running):
     def _keep_rest(self, key: tuple[Any, ...], rest: list[Waiting], other: Waiting, site: Site) -> None:
         """Paths of another structure go on by themselves; those that agree with one another join first."""
         if rest:
+            for w in rest:
+                self.learn_lists(w.image, other.image)
             self.last_split = describe_split(rest[0].image, other.image, site)
             self.regroup(key, rest)
 
@@ -168,6 +170,8 @@ class Joins(Running):
             first = waiting[0]
             same = [w for w in waiting if w is first or self.fits(w.image, first.image, key)]
             waiting = [w for w in waiting if w not in same]
+            for w in waiting:
+                self.learn_lists(w.image, first.image)
             if len(same) > 1:
                 self.merge(same, key, start)
                 self.tasks.append([*first.path, first.path[-1].exit.to.rec])

@@ -15,6 +15,7 @@ import torch
 
 from dync.capture.heap import MISSING
 from dync.capture.image import Image, Leaf, layout
+from dync.capture.lists import is_grown, item_at
 from dync.capture.tape import JumpExit, Rec, To
 
 WHILE_TURNS = 8
@@ -71,12 +72,14 @@ class LoopIter:
 
     def __next__(self) -> Any:
         self.turn(self)
+        if is_grown(self.rows):
+            self.stop = self.rows.length  # the body may make the list longer
         more = self.i < self.stop if self.step > 0 else self.i > self.stop
         if not more:
             raise StopIteration
         value = self.i
         self.i = self.i + self.step
-        return value if self.rows is None else self.rows.select(0, value)
+        return value if self.rows is None else item_at(self.rows, value)
 
 
 class Turn:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import ast
 import types
 from dataclasses import dataclass, field
+from typing import Any
 
 from dync.capture.liveness import Names, analyse, loads, stores
 
@@ -29,7 +30,8 @@ DOOR = "@dync-engine@"
 ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int__", "__float__", "__hash__", "__length_hint__",
                      "__iter__", "__next__"})
 """Methods that the interpreter calls and whose results it checks."""
-BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod"})
+BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
+                      "deque", "enumerate", "zip", "reversed", "any", "all"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 
@@ -81,6 +83,7 @@ class _Inserter(ast.NodeTransformer):
     def __init__(self, markers: Markers, function: int, tree: ast.FunctionDef) -> None:
         self.markers = markers
         self.function = function
+        self.name = tree.name
         self.liveness = analyse(tree)
         self.declared = {n for s in ast.walk(tree) if isinstance(s, ast.Global) for n in s.names}
         self.shared = frozenset(n for s in ast.walk(tree) if isinstance(s, ast.Nonlocal) for n in s.names)
@@ -247,12 +250,44 @@ class _Inserter(ast.NodeTransformer):
         match node.func:
             case ast.Name(id=name) if name in BUILTINS:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
+                return self.born(node) if name in ("list", "deque") else node
+            case ast.Attribute(attr="deque"):
+                node.func = self.put_expr(node.func, _call("builtin", node.func))
+                return self.born(node)
             case ast.Attribute(value=ast.Constant(value=str()) as template, attr="format"):
                 call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
                 return self.put_expr(node, call)
             case ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
         return node
+
+    def born(self, node: ast.expr) -> ast.expr:
+        """Around what makes a list: where lists are found to be of unknown length, others are made in their place."""
+        return self.put_expr(node, _call("listed", self.place(node), node))
+
+    def place(self, node: ast.expr) -> ast.Constant:
+        return ast.Constant(f"{self.name}:{node.lineno}:{node.col_offset}")
+
+    def visit_List(self, node: ast.List) -> ast.expr:
+        self.generic_visit(node)
+        return self.born(node) if isinstance(node.ctx, ast.Load) else node
+
+    def visit_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr:
+        """`[e for x in xs if c]` → comprehend(place, xs, lambda them: [e for x in them if c], lambda it: [e for x in (it,) if c])."""
+        first = node.generators[0]
+        if first.is_async or any(isinstance(n, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)) for n in ast.walk(node)):
+            return node
+
+        def over(kind: Any, walked: ast.expr) -> ast.Lambda:
+            inner = ast.comprehension(first.target, walked, first.ifs, 0)
+            body = kind(node.elt, [inner, *node.generators[1:]])
+            return ast.Lambda(ast.arguments([], [ast.arg("dync_x")], None, [], [], None, []), ast.copy_location(body, node))
+
+        name = ast.Name("dync_x", ast.Load())
+        ways = [over(type(node), name), over(ast.ListComp, ast.Tuple([name], ast.Load()))]
+        return self.put_expr(node, _call("comprehend", self.place(node), self.visit(first.iter), *ways))
+
+    visit_GeneratorExp = visit_ListComp
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         self.generic_visit(node)
@@ -294,7 +329,7 @@ class _Inserter(ast.NodeTransformer):
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Lambda = _opaque
-    visit_ListComp = visit_SetComp = visit_DictComp = visit_GeneratorExp = _opaque
+    visit_SetComp = visit_DictComp = _opaque
 
 
 def _insert(markers: Markers, tree: ast.FunctionDef) -> None:

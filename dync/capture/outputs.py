@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from dync.capture.image import SYMBOLIC
+from dync.capture.lists import LEAF, Constant, Grown
 from dync.capture.text import SymText
-from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, Tree, TupleTree
+from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
 from dync.ir.trees import kind_of
-from dync.ir.types import lit
+from dync.ir.types import Ref, lit
 
 
 class Unrepresentable(Exception):
@@ -45,6 +46,10 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
         if all(isinstance(v, int) for v in x):
             return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
         return TupleTree(tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+    if isinstance(x, Grown):
+        numbers = iter(range(len(x.form.columns)))
+        columns = tuple("number" if c.kind != "tensor" else "tensor" if c.ragged is None else f"ragged:{c.ragged}" for c in x.form.columns)
+        return RowsTree(x.form.kind, _element(x.form.structure, numbers), columns, tuple(Leaf(leaf(t, where)) for t in x.columns))  # type: ignore[arg-type]
     opaque = to_opaque(x)
     if opaque is not None:
         return opaque
@@ -69,6 +74,16 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
                 raise Unrepresentable(k, f"a key of {where or 'the dict'}")
         return DictTree(tuple(lit(k) for k in x), tuple(tree_of(v, leaf, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
     raise Unrepresentable(x, where)
+
+
+def _element(structure: Any, numbers: Iterator[int]) -> Tree:
+    if structure == LEAF:
+        return Leaf(Ref(str(next(numbers))))
+    if isinstance(structure, Constant):
+        return Leaf(lit(structure.value))
+    cls, parts = structure
+    items = tuple(_element(p, numbers) for p in parts)
+    return RecordTree("namedtuple", class_name(cls), tuple(cls._fields), items) if hasattr(cls, "_fields") else TupleTree(items)
 
 
 def _is_dataclass(x: Any) -> bool:

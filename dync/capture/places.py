@@ -21,6 +21,7 @@ TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
 NN = os.path.join(TORCH, "nn") + os.sep
+COMPREHEND = os.path.join(os.path.dirname(dync.__file__), "capture", "comprehend.py")
 OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture",))
 
 
@@ -40,8 +41,19 @@ def is_library(code: types.CodeType) -> bool:
     return code.co_filename.startswith(STDLIB) and "-packages" not in code.co_filename
 
 
+def is_helper(code: types.CodeType) -> bool:
+    """Whether code is a loop of Python's own, written out."""
+    return code.co_filename == COMPREHEND
+
+
 def can_mark(code: types.CodeType) -> bool:
-    return (is_user(code) and not is_library(code) or code.co_filename == CONTAINERS) and not code.co_name.startswith("<")
+    ours = is_helper(code) or code.co_filename == CONTAINERS
+    return (ours or is_user(code) and not is_library(code)) and not code.co_name.startswith("<")
+
+
+def has_state(code: types.CodeType) -> bool:
+    """Whether the locals of such code are part of the program's state."""
+    return is_user(code) or code.co_filename.startswith(NN) or is_helper(code)
 
 
 @cache

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.image import SYMBOLIC
+from dync.capture.lists import is_grown
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
 
@@ -111,6 +112,8 @@ class Recorder:
                            "compute it outside the compiled model")
             return None
         special = SPECIAL.get(name)
+        if special not in (_stack, _tensor, _as_tensor) and any(map(is_grown, args)):
+            next(filter(is_grown, args)).refuse(f"`torch.{name}`")
         if special is not None:
             done = special(self, func, args, kwargs)
             if done is not NotImplemented:
@@ -219,7 +222,7 @@ class Recorder:
 
     def _constant(self, source: Val, op: Op) -> Any:
         engine = self.engine
-        if op.span in engine.unfoldable or source.fake.numel() > 4096:
+        if op.span in engine.unfoldable or engine.has_symbols(source.fake) or source.fake.numel() > 4096:
             return None
         if source.fake.untyped_storage()._cdata in engine.mutated:
             return None
@@ -319,6 +322,8 @@ class Recorder:
                 if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor):
                     storage = value.untyped_storage()._cdata
                     engine.mutated.add(storage)
+                    if storage in engine.held:
+                        engine.written_item()
                     if storage in engine.folded:
                         engine.start_over(engine.folded[storage])
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
@@ -493,6 +498,12 @@ def _data(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 
 def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     """torch.tensor over symbolic numbers: stacked 0-d tensors."""
+    if is_grown(args[0]):
+        if not args[0]:
+            return recorder.call(func, ([], *args[1:]), kwargs)
+        numbers = args[0].numbers()
+        dtype = kwargs.get("dtype") or (torch.get_default_dtype() if numbers.dtype == torch.float64 else None)
+        return recorder.call(torch.clone, (recorder.call(torch.Tensor.to, (numbers, dtype), {}) if dtype else numbers,), {})
     flat, spec = tree_flatten(args[0])
     if not any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in flat):
         return NotImplemented
@@ -516,9 +527,25 @@ def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return build(args[0])
 
 
+def _as_tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return NotImplemented if isinstance(args[0], torch.Tensor) else _tensor(recorder, func, args, kwargs)
+
+
+def _stack(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.stack or torch.cat of a list of unknown length."""
+    items = args[0] if args else kwargs.get("tensors")
+    if not is_grown(items):
+        return NotImplemented
+    if not items:
+        return recorder.call(func, ([], *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    return items.stacked(dim) if function_name(func) == "stack" else items.concatenated(dim)
+
+
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
-           "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor}
+           "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
+           "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

@@ -9,6 +9,7 @@ import torch
 
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
+from dync.capture.lists import is_grown, length_of
 from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
 from dync.capture.markers import Site
 from dync.capture.places import Activation, line_span
@@ -23,20 +24,31 @@ class Rolling(Joins):
 
     plans: dict[Any, Plan]
     headers: dict[Rec, list[int]]
+    passed: set[Any]
+    """Loops that were met with a length known at capture."""
 
     def loop_over(self, site_uid: int, iterable: Any) -> Any:
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0
-        rows = iterable if tensor and isinstance(iterable.shape[0], torch.SymInt) else None
-        if rows is not None:
-            known = self.known_int(rows.shape[0])
-            iterable = SymRange(0, rows.shape[0], 1) if known is None else iterable
-        if not isinstance(iterable, (range, SymRange)):
-            return iterable
+        rows = iterable if is_grown(iterable) or tensor and isinstance(iterable.shape[0], torch.SymInt) else None
         site = self.markers.sites[site_uid]
-        plan = self.plans.get(self.loop_key(site))
+        key = self.loop_key(site)
+        if rows is not None:
+            n = length_of(rows)
+            known = self.known_int(n)
+            if known is None or is_grown(rows) and key in self.plans and self.plans[key].rolled:
+                iterable = SymRange(0, n, 1)
+            else:
+                iterable = [rows.at(i) for i in range(known)] if is_grown(rows) else iterable
+        if not isinstance(iterable, (range, SymRange)):
+            self.passed.add(key)
+            return iterable
+        plan = self.plans.get(key)
         if isinstance(iterable, SymRange) and plan is None:
-            plan = self.plans[self.loop_key(site)] = Plan()
+            plan = self.plans[key] = Plan()
+            if key in self.passed:
+                raise Restart
         if plan is None or (not plan.rolled and isinstance(iterable, range)):
+            self.passed.add(key)
             return iterable
         frame = sys._getframe(1)
         act = self._here(site, frame)
@@ -109,7 +121,7 @@ class Rolling(Joins):
                 new = self._write_back(self.rec.state, site, act, extra, False, pending)
             else:
                 self.note_writes()
-                image = take(self.roots(site, act, extra, False, pending), self.heap, self.value)
+                image = take(self.roots(site, act, extra, False, pending), self.heap, self.value, self.born)
                 header, _, positions = open_header(self, plan, image, key)
                 self.headers[header] = positions
                 self.path = [*self.path, header]
@@ -121,7 +133,7 @@ class Rolling(Joins):
     def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
         roots = self.roots(site, act, extra, False)
         roots.own.update({n: v for n, v in new.items() if n in roots.own})
-        act.headers[loop] = Header(self.rec, take(roots, self.heap, self.value), self.headers[self.rec])
+        act.headers[loop] = Header(self.rec, take(roots, self.heap, self.value, self.born), self.headers[self.rec])
 
     def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int) -> None:
         self.check_alive()
@@ -129,7 +141,8 @@ class Rolling(Joins):
             raise Diverged("replay diverged at a loop's end")
         with torch._C.DisableTorchFunction():
             self.note_writes()
-            image = take(self.roots(site, act, extra, False), self.heap, self.value)
+            image = take(self.roots(site, act, extra, False), self.heap, self.value, self.born)
+            self.learn_lists(act.headers[loop].image, image, now=True)
             reason = close(self, plan, act.headers[loop], image)
         if reason == "":
             self.dead = True

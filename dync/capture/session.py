@@ -23,7 +23,7 @@ from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
-from dync.capture.places import is_own, is_user, line_span
+from dync.capture.places import is_helper, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
@@ -233,8 +233,9 @@ class Session:
             raise Suspended
         frames = list(_traceback_frames(error))
         user = [f for f in frames if is_user(f[0].f_code)]
-        raised = bool(frames) and (is_user(frames[-1][0].f_code) and _is_raise(*frames[-1]) or "dync_of_model" in error.__dict__ or (
-            frames[-1][0].f_code is torch._assert.__code__))
+        last = frames[-1][0].f_code if frames else None
+        raised = last is not None and ((is_user(last) or is_helper(last)) and _is_raise(*frames[-1])
+                                       or "dync_of_model" in error.__dict__ or last is torch._assert.__code__)
         span = _span_at(*user[-1]) if user else UNKNOWN
         if not raised:
             engine.mark_frames(f for f, _ in frames)

@@ -15,7 +15,7 @@ from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
 from dync.capture.stack import Restart
-from dync.capture.tape import Op, Val, Weight
+from dync.capture.tape import Op, Rec, Val, Weight
 from dync.capture.weights import Weights
 from dync.ir.types import UNKNOWN, Span
 
@@ -41,6 +41,8 @@ class Values(Replay):
     apart: set[Any]
     """Leaves of joins whose constants are kept apart: torch must know them."""
     uids: int
+    owners: dict[int, Rec]
+    """Storage → the record that made it."""
     finished = False
     """Set when the program is out: its fakes may be asked about their sizes, but nothing forks any more."""
     making = False
@@ -74,6 +76,7 @@ class Values(Replay):
         self.uids += 1
         val = Val(self.uids, self.rec, fake, "tensor", span, label)
         self.vals[id(fake)] = val
+        self.owners.setdefault(fake.untyped_storage()._cdata, self.rec)
         return val
 
     def new_scalar(self, kind: str, label: str = "item") -> Val:

@@ -4,7 +4,7 @@
     block  ::= name(params) { inputs → kernel → results ; host ops ; exit }
     exit   ::= jump(edge) | branch(predicate, edge, edge) | switch(index, {int: edge}, edge) | return(tree, writes) | raise(...)
     edge   ::= target block, operands for its params
-    tree   ::= leaf(operand) | list | tuple | dict | record | opaque          the structure of a returned value
+    tree   ::= leaf(operand) | list | tuple | dict | record | rows | opaque   the structure of a returned value
     hostop ::= name = op(operands)                        op is a key of scalars.SCALAR_OPS
 """
 
@@ -99,6 +99,20 @@ class RecordTree(msgspec.Struct, frozen=True, tag="record"):
     items: tuple[Tree, ...]
 
 
+class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
+    """A list, tuple or deque (`kind`) whose length is known only at run time: item i is `element` over row i of the columns.
+
+    element: its leaves are Ref("0"), Ref("1"), ..., one a column. columns: for each, what its rows are: "tensor"; "number", Python's;
+    or "ragged:d", tensors that differ in size along dimension d. items: the columns' tensors as leaves; a ragged column has two, its
+    rows one after another along dimension 0, where d is moved to, and their int64 sizes.
+    """
+
+    kind: Literal["list", "tuple", "deque"]
+    element: Tree
+    columns: tuple[str, ...]
+    items: tuple[Leaf, ...]
+
+
 class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     """A constant of another type, by its text.
 
@@ -109,7 +123,7 @@ class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     text: str
 
 
-Tree = Union[Leaf, ListTree, TupleTree, DictTree, RecordTree, OpaqueTree]
+Tree = Union[Leaf, ListTree, TupleTree, DictTree, RecordTree, RowsTree, OpaqueTree]
 
 
 class Write(msgspec.Struct, frozen=True):

@@ -31,6 +31,7 @@ from dync.ir.flow import (
     Raise,
     RecordTree,
     Return,
+    RowsTree,
     Switch,
     Tree,
     TupleTree,
@@ -190,6 +191,8 @@ def tree_text(tree: Tree) -> str:
             return str(tree.operand)
         case OpaqueTree():
             return f"<{tree.kind} {tree.text}>"
+        case RowsTree():
+            return f"{tree.kind} of {tree_text(tree.element)} over rows of ({', '.join(map(tree_text, tree.items))})"
         case ListTree():
             return f"[{', '.join(map(tree_text, tree.items))}]"
         case TupleTree():

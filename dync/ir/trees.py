@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import collections
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.classes import field_names, record_class
-from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, Tree, TupleTree
+from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
 
@@ -31,8 +31,38 @@ def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
             return _fill(tree.kind, {k.python: build(t, lookup) for k, t in zip(tree.keys, tree.items, strict=True)})
         case RecordTree():
             return _record(tree, [build(t, lookup) for t in tree.items])
+        case RowsTree():
+            return _rows(tree, iter([build(t, lookup) for t in tree.items]))
         case OpaqueTree():
             return from_opaque(tree)
+
+
+def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
+    cells: list[Any] = []
+    for column in tree.columns:
+        rows = next(tensors)
+        what, _, dim = column.partition(":")
+        match what:
+            case "number":
+                cells.append(rows.tolist())
+            case "ragged":
+                starts, own = [0], []
+                for size in next(tensors).tolist():
+                    part = rows[starts[-1]:starts[-1] + size]
+                    own.append(_moved(part, int(dim)))
+                    starts.append(starts[-1] + size)
+                cells.append(own)
+            case _:
+                cells.append(list(rows))
+    items = (build(tree.element, lambda name, row=row: row[int(name)]) for row in zip(*cells))
+    return {"list": list, "tuple": tuple, "deque": collections.deque}[tree.kind](items)
+
+
+def _moved(rows: Any, dim: int) -> Any:
+    """Dimension 0 moved to `dim`, by methods that torch and numpy share."""
+    for d in range(dim):
+        rows = rows.swapaxes(d, d + 1)
+    return rows
 
 
 def match(tree: Tree, value: Any, where: str = "args") -> dict[str, Any]:

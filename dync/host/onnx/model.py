@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import msgspec
+
 from dync.host.base import Declined
 from dync.host.onnx import convention
 from dync.host.onnx.convention import Asked, Convention, ExitRecord, Port
@@ -23,6 +25,7 @@ from dync.ir.flow import (
     Raise,
     RecordTree,
     Return,
+    RowsTree,
     Switch,
     Tree,
     TupleTree,
@@ -233,6 +236,8 @@ def _renamed(tree: Tree, names: Mapping[str, str]) -> Tree:
             return TupleTree(tuple(_renamed(t, names) for t in tree.items))
         case DictTree():
             return DictTree(tree.keys, tuple(_renamed(t, names) for t in tree.items), tree.kind)
+        case RowsTree():
+            return msgspec.structs.replace(tree, items=tuple(_renamed(t, names) for t in tree.items))
         case RecordTree():
             return RecordTree(tree.kind, tree.cls, tree.fields, tuple(_renamed(t, names) for t in tree.items))
         case _:

@@ -1,0 +1,138 @@
+"""What is learnt about lists: where those are born whose length differs between paths or turns, and what their items are."""
+
+from __future__ import annotations
+
+import collections
+from typing import Any, NoReturn
+
+import torch
+
+from dync.capture import comprehend
+from dync.capture.image import Image
+from dync.capture.lists import KINDS, Form, Grown, NotUniform, common, form_of, is_grown
+from dync.capture.running import Running
+from dync.capture.stack import Restart
+
+MAX_SPLITS = 4
+"""So many paths may stay apart for the length of one list: then it is of unknown length."""
+
+
+class Growing(Running):
+    """Makes Grown lists where they were found to be needed."""
+
+    grown: dict[str, Form | None]
+    """Place of birth → form of the items; None where they have none in common."""
+    ungrown: dict[str, str]
+    """Place of birth → why its lists stay Python's."""
+    born: dict[int, tuple[str, Any]]
+    """Lists of this run by identity: where each was born, and the list."""
+    needed: set[str]
+    """Places of birth of lists that a rolled loop makes longer."""
+    splits: collections.Counter[str]
+    held: set[int]
+    """Storages that a list holds."""
+
+    def do(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """A call of torch on the user's behalf."""
+        with torch._C.DisableTorchFunction():
+            return self.recorder.call(function, args, kwargs)
+
+    # ---- birth -----------------------------------------------------------------------------------------------------
+
+    def listed(self, key: str, value: Any) -> Any:
+        """A list, or deque, just made by the user's code."""
+        kind = KINDS.get(type(value))
+        if kind is None or kind == "tuple" or getattr(value, "maxlen", None) is not None:
+            return value
+        form = self.grown.get(key)
+        if form is None or form.kind != kind:
+            self.born[id(value)] = (key, value)
+            return value
+        return self.grow(key, form, value)
+
+    def grow(self, key: str, form: Form, items: Any) -> Grown:
+        columns = []
+        for c in form.columns:
+            sizes = [s if isinstance(s, int) else self.shape_env.create_symintnode(s, hint=None) for s in c.shape if s is not None]
+            columns.append(self.do(torch.zeros, (0, *sizes), dtype=c.dtype, device=c.device))
+            if c.ragged is not None:
+                columns.append(self.do(torch.zeros, (0,), dtype=torch.int64))
+        made = Grown(self, key, form, columns)
+        made.extend(items)
+        return made
+
+    def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
+        """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item."""
+        if not is_grown(items):
+            return self.listed(key, plain(items))
+        if self.known_int(items.length) is not None:
+            return self.listed(key, plain([items.at(i) for i in range(self.known_int(items.length) or 0)]))
+        return comprehend.collect(self.listed(key, []), items, one)
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def learn_lists(self, a: Image, b: Image, now: bool = False) -> None:
+        """Two pictures differ: starts over if that is for lists which can be of unknown length."""
+        fresh = False
+        for where in a.lists.keys() & b.lists.keys():
+            (key, kind, x), (other, _, y) = a.lists[where], b.lists[where]
+            if key != other or len(x) == len(y) or key in self.grown:
+                continue
+            self.splits[key] += 1
+            if now or self.splits[key] > MAX_SPLITS:
+                self.needed |= {key} if now else set()
+                fresh = self.learn(key, kind, (*x, *y)) or fresh
+        if fresh:
+            raise Restart
+
+    def learn(self, key: str, kind: str, items: tuple[Any, ...]) -> bool:
+        try:
+            self.grown[key] = form_of(self, kind, items)
+            return True
+        except NotUniform as error:
+            self.grown[key], self.ungrown[key] = None, str(error)
+            return False
+
+    def widen(self, key: str, form: Form, other: str = "") -> NoReturn:
+        """A list meets items of another form."""
+        mine = self.grown[key]
+        assert mine is not None
+        try:
+            found = common(mine, form)
+        except NotUniform as error:
+            self.give_up(key, str(error))
+        for k in filter(None, (key, other)):
+            kept = self.grown[k]
+            self.grown[k] = Form(kept.kind if kept else found.kind, found.structure, found.columns)
+        raise Restart
+
+    def without(self, key: str, reason: str) -> None:
+        """A list is asked for what one of unknown length cannot do: where no loop needs it to be one, paths are kept apart instead."""
+        if key not in self.needed:
+            self.give_up(key, reason)
+
+    def give_up(self, key: str, reason: str) -> NoReturn:
+        self.grown[key], self.ungrown[key] = None, reason
+        raise Restart
+
+    # ---- items are values ------------------------------------------------------------------------------------------
+
+    def keep(self, t: Any) -> None:
+        """A list takes a tensor: whatever writes to its memory afterwards would change the item too, and does not."""
+        with torch._C.DisableTorchFunction():
+            storage = self.weights.fake(t).untyped_storage()._cdata
+        owner = self.owners.get(storage, self.records[0])
+        around = any(r.header and r.depth >= owner.depth for r in self.rec.chain())
+        if around and storage in self.mutated:
+            self.written_item()
+        self.held.add(storage)
+
+    def written_item(self) -> NoReturn:
+        self.refuse("DY314", "a tensor in a list whose length is known only at run time is written in place",
+                    "such a list holds its items' values", "append a copy (`x.clone()`), or write `x = x + y` for `x += y`")
+
+    def at_least(self, number: Any, low: int) -> Any:
+        """A number that is known to be no less than `low`."""
+        if isinstance(number, torch.SymInt) and number.node.expr.is_Symbol:
+            self.shape_env.bound(number.node.expr, low, None)
+        return number

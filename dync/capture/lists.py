@@ -1,0 +1,466 @@
+"""Lists whose length is known only at run time, as the user's Python sees them.
+
+A list that is found to differ in length where paths join, or from turn to turn of a rolled loop, is from the next attempt on a
+`Grown` from its birth. It holds columns in place of items: one tensor for each leaf of an element, row i for item i. So it joins,
+is carried by loops, and reaches every host and backend as tensors. Items are values: memory that a list holds is never written.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import torch
+
+from dync.capture.image import SYMBOLIC
+from dync.capture.scalars import scalar_of
+
+NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
+KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
+
+
+class NotUniform(Exception):
+    """Items that have no form in common; the text says why."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One leaf of an element: a number's kind, or "tensor" with dtype, device and sizes; one size may be None, which differs by item.
+
+    Rows of one size are stacked. Others are one after another along that dimension, moved to the front, and a second tensor
+    holds their sizes.
+    """
+
+    kind: str
+    dtype: Any
+    device: str = "cpu"
+    shape: tuple[Any, ...] = ()
+
+    @property
+    def ragged(self) -> int | None:
+        return self.shape.index(None) if None in self.shape else None
+
+    def __str__(self) -> str:
+        sizes = ", ".join("?" if s is None else str(s) for s in self.shape)
+        return f"{str(self.dtype).removeprefix('torch.')}[{sizes}]" if self.kind == "tensor" else self.kind
+
+
+@dataclass(frozen=True)
+class Form:
+    """What all items of a list are. structure: LEAF, a constant, or (class, structures) for a tuple; kind of the list."""
+
+    kind: str
+    structure: Any
+    columns: tuple[Column, ...]
+
+
+LEAF = "leaf"
+
+
+@dataclass(frozen=True)
+class Constant:
+    value: Any
+
+
+def taken_apart(item: Any) -> tuple[Any, list[Any]]:
+    """An item's structure and its leaves. Raises NotUniform for what can be no item."""
+    if isinstance(item, (torch.Tensor, *SYMBOLIC)) or type(item) in (bool, int, float):
+        return LEAF, [item]
+    if item is None or isinstance(item, str):
+        return Constant(item), []
+    if isinstance(item, tuple) and not isinstance(item, torch.Size):
+        parts = [taken_apart(v) for v in item]
+        return (type(item), tuple(s for s, _ in parts)), [v for _, leaves in parts for v in leaves]
+    raise NotUniform(f"it holds a {type(item).__name__}")
+
+
+def put_together(structure: Any, leaves: Iterator[Any]) -> Any:
+    if structure == LEAF:
+        return next(leaves)
+    if isinstance(structure, Constant):
+        return structure.value
+    cls, parts = structure
+    items = [put_together(p, leaves) for p in parts]
+    return cls(*items) if hasattr(cls, "_fields") else cls(items)
+
+
+def column_of(engine: Any, leaf: Any) -> Column:
+    if not isinstance(leaf, torch.Tensor):
+        kind = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}.get(type(leaf)) or type(leaf).__name__
+        return Column(kind, NUMBERS[kind])
+    entry = engine.records[0].bindings
+    sizes: list[Any] = [scalar_of(s) for s in leaf.shape]
+    return one_ragged(Column("tensor", leaf.dtype, str(leaf.device), tuple(
+        s if isinstance(s, int) or s.free_symbols <= entry.keys() else None for s in sizes)))
+
+
+def one_ragged(column: Column) -> Column:
+    if column.shape.count(None) > 1:
+        raise NotUniform(f"it holds tensors {column}, more than one of whose sizes differ or depend on data")
+    return column
+
+
+def common(a: Form, b: Form) -> Form:
+    """The form of lists that hold items of both. Raises NotUniform."""
+    alike = a.structure == b.structure and all(
+        (x.kind, x.dtype, x.device, len(x.shape)) == (y.kind, y.dtype, y.device, len(y.shape)) for x, y in zip(a.columns, b.columns))
+    if not alike:
+        raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+    return Form(a.kind, a.structure, tuple(
+        one_ragged(Column(x.kind, x.dtype, x.device, tuple(m if m == n else None for m, n in zip(x.shape, y.shape))))
+        for x, y in zip(a.columns, b.columns)))
+
+
+def form_of(engine: Any, kind: str, items: tuple[Any, ...]) -> Form:
+    """The form that all items have. Raises NotUniform."""
+    found: Form | None = None
+    for item in items:
+        structure, leaves = taken_apart(item)
+        if not leaves:
+            raise NotUniform("it holds constants")
+        form = Form(kind, structure, tuple(column_of(engine, v) for v in leaves))
+        found = form if found is None else common(found, form)
+    if found is None:
+        raise NotUniform("it holds nothing yet")
+    return found
+
+
+def describe(form: Form) -> str:
+    columns = ", ".join(map(str, form.columns))
+    return columns if form.structure == LEAF else f"({columns})"
+
+
+class Grown:
+    """A list, tuple or deque of unknown length; what Python's own would do, on columns."""
+
+    __slots__ = ("engine", "key", "form", "columns")
+
+    def __init__(self, engine: Any, key: str, form: Form, columns: list[Any]) -> None:
+        self.engine, self.key, self.form, self.columns = engine, key, form, columns
+
+    # ---- columns ---------------------------------------------------------------------------------------------------
+
+    def _do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.engine.do(function, *args, **kwargs)
+
+    def _pairs(self) -> Iterator[tuple[Column, list[Any]]]:
+        """Each column with its tensors."""
+        tensors = iter(self.columns)
+        for column in self.form.columns:
+            yield column, [next(tensors)] if column.ragged is None else [next(tensors), next(tensors)]
+
+    def _row(self, item: Any) -> list[Any]:
+        """An item as a stretch of one row. Starts the capture over where it has another form."""
+        try:
+            form = form_of(self.engine, self.form.kind, (item,))
+            fits = common(self.form, form) == self.form
+        except NotUniform as error:
+            self.engine.give_up(self.key, str(error))
+        if not fits:
+            self.engine.widen(self.key, form)
+        return [t for column, leaf in zip(self.form.columns, taken_apart(item)[1]) for t in self._cells(column, leaf)]
+
+    def _cells(self, column: Column, leaf: Any) -> list[Any]:
+        if column.kind != "tensor":
+            return [self._do(torch.full, (1,), self.engine.as_int(leaf) if isinstance(leaf, torch.SymBool) else leaf, dtype=column.dtype)]
+        self.engine.keep(leaf)
+        if column.ragged is None:
+            return [self._do(torch.unsqueeze, leaf, 0)]
+        return [self._do(torch.movedim, leaf, column.ragged, 0), self._do(torch.full, (1,), leaf.shape[column.ragged], dtype=torch.int64)]
+
+    def _joined(self, parts: list[list[Any]]) -> list[Any]:
+        """Stretches one after another."""
+        return [self._do(torch.cat, list(column)) if len(parts) > 1 else column[0] for column in zip(*parts)]
+
+    def _offset(self, sizes: Any, row: Any) -> Any:
+        """Where row `row` begins."""
+        if isinstance(row, int) and row == 0:
+            return 0
+        found = self._do(torch.Tensor.item, self._do(torch.sum, self._do(torch.narrow, sizes, 0, 0, row)))
+        return self.engine.at_least(found, 0)
+
+    def _stretch(self, start: Any, stop: Any) -> list[Any]:
+        """The rows from `start` to `stop`, both within bounds."""
+        found = []
+        for column, tensors in self._pairs():
+            if column.ragged is not None:
+                first, last = self._offset(tensors[1], start), self._offset(tensors[1], stop)
+                found.append(self._do(torch.narrow, tensors[0], 0, first, last - first))
+            found.append(self._do(torch.narrow, tensors[-1], 0, start, stop - start))
+        return found
+
+    def _like(self, columns: list[Any], kind: str = "") -> Grown:
+        return Grown(self.engine, self.key, Form(kind or self.form.kind, self.form.structure, self.form.columns), columns)
+
+    @property
+    def length(self) -> Any:
+        return next(self._pairs())[1][-1].shape[0]
+
+    def at(self, index: Any) -> Any:
+        """Item `index`, which is within bounds."""
+        return put_together(self.form.structure, (self._cell(column, tensors, index) for column, tensors in self._pairs()))
+
+    def _cell(self, column: Column, tensors: list[Any], index: Any) -> Any:
+        if column.ragged is not None:
+            size = self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.select, tensors[1], 0, index)), 0)
+            row = self._do(torch.narrow, tensors[0], 0, self._offset(tensors[1], index), size)
+            row = self._do(torch.Tensor.contiguous, self._do(torch.movedim, row, 0, column.ragged))
+        else:
+            row = self._do(torch.select, tensors[0], 0, index)
+        if column.kind != "tensor":
+            return self._do(torch.Tensor.item, row)
+        self.engine.keep(row)
+        return row
+
+    # ---- indices ---------------------------------------------------------------------------------------------------
+
+    def _number(self, index: Any) -> Any:
+        return self._do(torch.Tensor.item, index) if isinstance(index, torch.Tensor) else index
+
+    def _inside(self, index: Any, message: str) -> Any:
+        """`index` counted from the start; an IndexError of the model's where it is out of bounds."""
+        index, n = self._number(index), self.length
+        if index < 0:
+            index = index + n
+            if index >= 0:
+                return index
+        elif index < n:
+            return index
+        error = IndexError(message)
+        error.__dict__["dync_of_model"] = True
+        raise error
+
+    def _bounds(self, part: slice) -> tuple[Any, Any]:
+        n = self.length
+        start, stop = self._clamped(part.start, 0, n), self._clamped(part.stop, n, n)
+        return start, torch.sym_max(start, stop)
+
+    def _clamped(self, end: Any, default: Any, n: Any) -> Any:
+        if end is None:
+            return default
+        end = self._number(end)
+        if end < 0:
+            return torch.sym_max(end + n, 0)
+        return torch.sym_min(end, n)
+
+    # ---- what a list does ------------------------------------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        return bool(self.length != 0)
+
+    def __getitem__(self, index: Any) -> Any:
+        if not isinstance(index, slice):
+            return self.at(self._inside(index, f"{self.form.kind} index out of range"))
+        if index.step not in (None, 1):
+            return self.refuse(f"a slice with step {index.step}")
+        return self._like(self._stretch(*self._bounds(index)))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        if isinstance(index, slice):
+            start, stop = self._bounds(index)
+            middle = self._columns_of(value)
+        else:
+            start = self._inside(index, f"{self.form.kind} assignment index out of range")
+            stop, middle = start + 1, self._row(value)
+        self.columns[:] = self._joined([self._stretch(0, start), middle, self._stretch(stop, self.length)])
+
+    def __delitem__(self, index: Any) -> None:
+        if isinstance(index, slice):
+            start, stop = self._bounds(index)
+        else:
+            start = self._inside(index, f"{self.form.kind} assignment index out of range")
+            stop = start + 1
+        self.columns[:] = self._joined([self._stretch(0, start), self._stretch(stop, self.length)])
+
+    def append(self, item: Any) -> None:
+        self.columns[:] = self._joined([self.columns, self._row(item)])
+
+    def appendleft(self, item: Any) -> None:
+        self.columns[:] = self._joined([self._row(item), self.columns])
+
+    def extend(self, items: Any) -> None:
+        self.columns[:] = self._joined([self.columns, self._columns_of(items)])
+
+    def insert(self, index: Any, item: Any) -> None:
+        at = self._clamped(index, 0, self.length)
+        self.columns[:] = self._joined([self._stretch(0, at), self._row(item), self._stretch(at, self.length)])
+
+    def pop(self, index: Any = -1) -> Any:
+        if not self:
+            error = IndexError(f"pop from {'an ' if self.form.kind == 'deque' else ''}empty {self.form.kind}")
+            error.__dict__["dync_of_model"] = True
+            raise error
+        at = self._inside(index, "pop index out of range")
+        item, n = self.at(at), self.length
+        parts = [self._stretch(0, at), self._stretch(at + 1, n)]
+        last, first = index == -1 if isinstance(index, int) else False, isinstance(at, int) and at == 0
+        self.columns[:] = parts[0] if last else parts[1] if first else self._joined(parts)
+        return item
+
+    def popleft(self) -> Any:
+        return self.pop(0)
+
+    def clear(self) -> None:
+        self.columns[:] = self._stretch(0, 0)
+
+    def converted(self, kind: str) -> Grown:
+        return self._like(list(self.columns), kind)
+
+    def copy(self) -> Grown:
+        return self.converted(self.form.kind)
+
+    __copy__ = copy
+
+    def reverse(self) -> None:
+        if any(c.ragged is not None for c in self.form.columns):
+            self.refuse("`reverse`")
+        self.columns[:] = [self._do(torch.flip, c, [0]) for c in self.columns]
+
+    def reversed(self) -> Grown:
+        made = self.copy()
+        made.reverse()
+        return made
+
+    def _columns_of(self, items: Any) -> list[Any]:
+        """The columns of another list, of this one's form."""
+        if isinstance(items, Grown):
+            if (items.form.structure, items.form.columns) != (self.form.structure, self.form.columns):
+                self.engine.widen(self.key, items.form, items.key)
+            return list(items.columns)
+        rows = [self._row(item) for item in items]
+        return self._joined(rows) if rows else self._stretch(0, 0)
+
+    def __add__(self, other: Any) -> Any:
+        if not isinstance(other, (Grown, list, tuple)):
+            return NotImplemented
+        return self._like(self._joined([self.columns, self._columns_of(other)]))
+
+    def __radd__(self, other: Any) -> Any:
+        if not isinstance(other, (list, tuple)):
+            return NotImplemented
+        return self._like(self._joined([self._columns_of(other), self.columns]))
+
+    def __iadd__(self, other: Any) -> Any:
+        if self.form.kind == "tuple":
+            return self + other
+        self.extend(other)
+        return self
+
+    def __contains__(self, item: Any) -> bool:
+        if self.form.structure != LEAF or self.form.columns[0].kind == "tensor":
+            return self.refuse("`in`")
+        equal = self._do(torch.eq, self.columns[0], item)
+        return bool(self._do(torch.Tensor.item, self._do(torch.any, equal)))
+
+    # ---- what needs to know the length now ---------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        n = self.length
+        return n if isinstance(n, int) else self.engine.concretise_int(n.node.expr)
+
+    def __iter__(self) -> Iterator[Any]:
+        n = self.engine.known_int(self.length)
+        if n is None:
+            return self.refuse("walking it here")
+        return iter([self.at(i) for i in range(n)])
+
+    def refuse(self, what: str) -> NoReturn:
+        self.engine.without(self.key, f"{what} is asked of it")
+        return self.engine.refuse("DY313", f"{what} on a {self.form.kind} whose length is known only at run time",
+                                  "it holds its items as the rows of tensors", "use append, extend, pop, indices, slices of step 1, for "
+                                  "statements and comprehensions, torch.stack, torch.cat, torch.tensor, sum, or keep a tensor")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr({"list": list, "tuple": tuple}.get(self.form.kind, collections.deque), name):
+            raise AttributeError(f"'{self.form.kind}' object has no attribute '{name}'")
+        return self.refuse(f"`{name}`")
+
+    def _refuse_operator(self, *_: Any) -> NoReturn:
+        return self.refuse("a comparison")
+
+    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse_operator  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]
+
+    # ---- torch -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise AssertionError("the engine's mode sees every call first")
+
+    def stacked(self, dim: int = 0) -> Any:
+        """The items as one tensor along a new dimension."""
+        column, rows = self._only()
+        if column.ragged is not None:
+            return self.refuse("stacking items of several sizes")
+        rank = len(column.shape) + 1
+        return self._do(torch.clone, self._do(torch.movedim, rows, 0, dim % rank), memory_format=torch.contiguous_format)
+
+    def concatenated(self, dim: int = 0) -> Any:
+        """The items one after another along a dimension that they have."""
+        column, rows = self._only()
+        rank = len(column.shape)
+        dim %= rank
+        if column.ragged is not None and column.ragged != dim:
+            return self.refuse("concatenation along a dimension other than the one that differs")
+        if column.ragged is None:
+            moved = self._do(torch.movedim, rows, 0, dim)
+            shape = list(moved.shape)
+            rows = self._do(torch.reshape, moved, (*shape[:dim], shape[dim] * shape[dim + 1], *shape[dim + 2:]))
+        else:
+            rows = self._do(torch.movedim, rows, 0, dim)
+        return self._do(torch.clone, rows, memory_format=torch.contiguous_format)
+
+    def _only(self) -> tuple[Column, Any]:
+        if self.form.structure != LEAF or self.form.columns[0].kind != "tensor":
+            self.refuse("stacking tuples or numbers")
+        return self.form.columns[0], self.columns[0]
+
+    def numbers(self) -> Any:
+        """A list of numbers as a tensor of ints, floats or bools in full precision."""
+        if self.form.structure != LEAF or self.form.columns[0].shape:
+            return self.refuse("torch.tensor of tuples or of tensors with dimensions")
+        return self.columns[0]
+
+
+class Paired:
+    """`enumerate` or `zip` over lists of which some have a length known only at run time."""
+
+    __slots__ = ("parts", "start")
+
+    def __init__(self, parts: tuple[Any, ...], start: Any = None) -> None:
+        self.parts, self.start = parts, start
+
+    @property
+    def length(self) -> Any:
+        n: Any = length_of(self.parts[0])
+        for part in self.parts[1:]:
+            n = torch.sym_min(n, length_of(part))
+        return n
+
+    def at(self, index: Any) -> Any:
+        items = tuple(item_at(p, index) for p in self.parts)
+        return items if self.start is None else (index + self.start, *items)
+
+    def __iter__(self) -> Iterator[Any]:
+        part = next(p for p in self.parts if isinstance(p, (Grown, Paired)))
+        return part.__iter__()
+
+
+def length_of(x: Any) -> Any:
+    return x.length if isinstance(x, (Grown, Paired)) else x.shape[0] if isinstance(x, torch.Tensor) else len(x)
+
+
+def item_at(x: Any, index: Any) -> Any:
+    """Item `index` of anything that has items, within bounds."""
+    if isinstance(x, (Grown, Paired)):
+        return x.at(index)
+    if isinstance(x, torch.Tensor):
+        return x.select(0, index)
+    engine = index.node.shape_env.engine if isinstance(index, torch.SymInt) else None
+    return x[index] if engine is None else engine.getitem(x, index)
+
+
+def is_grown(x: Any) -> bool:
+    return isinstance(x, (Grown, Paired))
