@@ -7,7 +7,7 @@ from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.flow import DictTree, Signature, TupleTree
-from dync.ir.trees import match
+from dync.ir.trees import describe, match
 
 
 def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -32,13 +32,15 @@ def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], d
         raise GuardError(f"{len(positional)} positional arguments given, captured with {count}")
     by_name = {str(k): _take(str(k), given, known) for k in keys}
     for name, value in given.items():
-        if name not in known or type(value) is not type(known[name]) or value != known[name]:
-            raise GuardError(f"argument {name!r} was not given at capture, which fixed its default")
-    found = {}
+        if name not in known:
+            raise GuardError(f"argument {name!r} was not given at capture; it had {', '.join((*named, *keys)) or 'no arguments'}")
+        if type(value) is not type(known[name]) or value != known[name]:
+            raise GuardError(f"argument {name!r}: {describe(value)} given, left out at capture, which fixed its default {known[name]!r}")
+    found: dict[str, Any] = {}
     for i, (tree, value) in enumerate(zip(signature.args.items, positional, strict=True)):
-        found |= match(tree, value, signature.names[i] if i < len(signature.names) else f"args[{i}]")
+        match(tree, value, signature.names[i] if i < len(signature.names) else f"args[{i}]", found)
     for key, tree in zip(keys, signature.kwargs.items, strict=True):
-        found |= match(tree, by_name[str(key)], str(key))
+        match(tree, by_name[str(key)], str(key), found)
     return found
 
 

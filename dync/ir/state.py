@@ -8,7 +8,7 @@ from typing import Any
 from dync.errors import GuardError
 from dync.ir.flow import FORM, Leaf, Slot, StateForm, Tree, leaves
 from dync.ir.opaque import ABSENT
-from dync.ir.trees import build, match
+from dync.ir.trees import build, describe, match
 from dync.ir.types import ObjectType, Ref, ScalarType, TensorType, ValueType
 
 
@@ -84,15 +84,6 @@ def fits(value: Any, wanted: ValueType) -> bool:
             return True
         case ScalarType(kind):
             return type(value).__name__ == kind or kind == "float" and type(value) is int
-
-
-def describe(value: Any) -> str:
-    """A value in short: "float32[2, 3]", "list of 3", "int 3"."""
-    if hasattr(value, "dtype"):
-        return f"{str(value.dtype).removeprefix('torch.')}[{', '.join(map(str, value.shape))}]"
-    if isinstance(value, (list, tuple, dict)):
-        return f"{type(value).__name__} of {len(value)}"
-    return f"{type(value).__name__} {value!r}" if isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
 def text_of(form: StateForm, types: Mapping[str, ValueType]) -> str:

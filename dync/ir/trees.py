@@ -65,9 +65,12 @@ def _moved(rows: Any, dim: int) -> Any:
     return rows
 
 
-def match(tree: Tree, value: Any, where: str = "args") -> dict[str, Any]:
-    """The values at the Ref leaves of `tree`, by name. Raises GuardError, saying where, when `value` has another structure or constant."""
-    found: dict[str, Any] = {}
+def match(tree: Tree, value: Any, where: str = "args", found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The values at the Ref leaves of `tree`, by name, beside those `found` already.
+
+    Raises GuardError, saying where, when `value` has another structure or constant.
+    """
+    found = {} if found is None else found
     _match(tree, value, where, found)
     return found
 
@@ -75,12 +78,14 @@ def match(tree: Tree, value: Any, where: str = "args") -> dict[str, Any]:
 def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
     match tree:
         case Leaf(Ref(name)):
+            if name in found and found[name] is not value:
+                raise GuardError(f"argument {where!r}: not the same object as {name!r}, which at capture it was")
             found[name] = value
         case Leaf(Lit() as constant):
             _same_constant(constant, value, where)
         case OpaqueTree():
             if to_opaque(value) != tree:
-                raise GuardError(f"{where}: {value!r} given, captured with {tree.text or tree.kind}")
+                raise GuardError(f"argument {where!r}: {value!r} given, captured with {tree.text or tree.kind}")
         case RecordTree():
             for name, item in zip(tree.fields, tree.items, strict=True):
                 _match(item, _field(tree, value, name, where), f"{where}.{name}", found)
@@ -88,14 +93,14 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
             keys = tuple(k.python for k in tree.keys)
             if not isinstance(value, dict) or kind_of(value) != tree.kind or tuple(value) != keys:
                 given = f"{kind_of(value)} with keys {list(value)}" if isinstance(value, dict) else type(value).__name__
-                raise GuardError(f"{where}: {given} given, captured with {tree.kind} with keys {list(keys)} in this order")
+                raise GuardError(f"argument {where!r}: {given} given, captured with {tree.kind} with keys {list(keys)} in this order")
             for key, item in zip(keys, tree.items, strict=True):
                 _match(item, value[key], f"{where}[{key!r}]", found)
         case ListTree() | TupleTree():
             kind = list if isinstance(tree, ListTree) else tuple
             if type(value) is not kind or len(value) != len(tree.items):
                 given = f"{type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
-                raise GuardError(f"{where}: {given} given, captured with {kind.__name__} of {len(tree.items)}")
+                raise GuardError(f"argument {where!r}: {given} given, captured with {kind.__name__} of {len(tree.items)}")
             for i, item in enumerate(tree.items):
                 _match(item, value[i], f"{where}[{i}]", found)
 
@@ -104,8 +109,17 @@ def _same_constant(constant: Lit, value: Any, where: str) -> None:
     expected = constant.python
     both_nan = isinstance(value, float) and isinstance(expected, float) and math.isnan(value) and math.isnan(expected)
     if type(value) is not type(expected) or not (value == expected or both_nan):
-        given = repr(value) if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
-        raise GuardError(f"{where}: {given} given, fixed at capture as {expected!r}")
+        vary = "; name it in params to let it vary" if type(expected) in (int, float) else ""
+        raise GuardError(f"argument {where!r}: {describe(value)} given, fixed at capture as {expected!r}{vary}")
+
+
+def describe(value: Any) -> str:
+    """A value in short: "float32[2, 3]", "list of 3", "int 3"."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{str(value.dtype).removeprefix('torch.')}[{', '.join(map(str, value.shape))}]"
+    if isinstance(value, (list, tuple, dict)):
+        return f"{type(value).__name__} of {len(value)}"
+    return f"{type(value).__name__} {value!r}" if isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
 def kind_of(value: dict) -> str:
@@ -131,7 +145,8 @@ def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
         type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2]
         or field_names(type(value)) != tree.fields
     ):
-        raise GuardError(f"{where}: {type(value).__name__} given, captured with {tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})")
+        wanted = f"{tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})"
+        raise GuardError(f"argument {where!r}: {type(value).__name__} given, captured with {wanted}")
     return getattr(value, name)
 
 

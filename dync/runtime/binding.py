@@ -12,7 +12,7 @@ from dync.ir.binding import bind
 from dync.ir.flow import DictTree, Fixed, Flow, Leaf, TupleTree
 from dync.ir.types import Ref, ScalarType, TensorType
 from dync.runtime.guards import ScalarGuard, Sizes, TensorGuard, checked
-from dync.runtime.tensors import Form, Give, caller_form, describe, giver, same, to_home
+from dync.runtime.tensors import Form, Give, caller_form, describe, giver, is_tensor, overlap, same, to_home
 
 NO_SIZES = Sizes()
 """For calls without dynamic sizes: nothing is ever noted in it."""
@@ -35,6 +35,7 @@ class Binder:
         self.fixed = {f.path: f for f in flow.signature.fixed}
         self.tensors = tuple(i for i, g in enumerate(self.guards) if isinstance(g, TensorGuard))
         self.static = all(isinstance(g, TensorGuard) and g.static is not None for g in self.guards)
+        self.written = tuple(i for i, g in enumerate(self.guards) if isinstance(g, TensorGuard) and g.written and len(self.guards) > 1)
         self.direct = self._direct()
 
     def _direct(self) -> bool:
@@ -52,9 +53,17 @@ class Binder:
             given, params = self._general(args, kwargs, params)
         sizes = NO_SIZES if self.static else Sizes()
         values = [guard(value, sizes) for guard, value in zip(self.guards, given, strict=True)]
+        for n in self.written:
+            self._alone(n, values)
         if sizes.later:
             sizes.finish()
         return values, params, self._give(values, given)
+
+    def _alone(self, n: int, values: Sequence[Any]) -> None:
+        """Raises GuardError when another argument shares memory with one that is written in place: blocks take them for separate."""
+        for i, other in enumerate(values):
+            if i != n and is_tensor(other) and overlap(values[n], other):
+                raise GuardError(f"argument {self.paths[i]!r} shares memory with {self.paths[n]!r}, which is written in place: copy one")
 
     def _general(self, args: Sequence[Any], kwargs: Mapping[str, Any], params: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
         settings = {p.name: v for p, v in zip(self.signature.params, params, strict=True)}

@@ -45,7 +45,8 @@ def describe(value: Any) -> str:
     if is_tensor(value):
         dtype = str(getattr(value, "dtype", "?")).removeprefix("torch.")
         device = f" on {value.device}" if is_torch(value) and value.device.type != "cpu" else ""
-        return f"{dtype}[{', '.join(map(str, getattr(value, 'shape', ())))}]{device}"
+        layout = str(value.layout).removeprefix("torch.") + " " if is_torch(value) and str(value.layout) != "torch.strided" else ""
+        return f"{layout}{dtype}[{', '.join(map(str, getattr(value, 'shape', ())))}]{device}"
     return f"{type(value).__name__} {value!r}" if isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
@@ -120,6 +121,19 @@ def viewable(array: Array) -> bool:
     """Whether torch can share the array's memory."""
     flags = array.flags
     return flags.writeable and (flags.c_contiguous or all(s >= 0 for s in array.strides)) and array.dtype.isnative
+
+
+def overlap(a: Any, b: Any) -> bool:
+    """Whether two tensors of the home form may share memory, by the bounds of what they span."""
+    if is_numpy(a):
+        return bool(np.may_share_memory(a, b))
+    (low, high), (other_low, other_high) = _span(a), _span(b)
+    return low < other_high and other_low < high
+
+
+def _span(tensor: Any) -> tuple[int, int]:
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride())) if tensor.numel() else -1
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def to_home(value: Any, form: Form) -> Any:

@@ -138,16 +138,17 @@ def test_a_bad_constant_is_an_artifact_error(tree):
 @pytest.mark.parametrize(
     "tree, value, message",
     [
-        (ListTree((ref("x"),)), (1,), "args: tuple of 1 given, captured with list of 1"),
-        (TupleTree((ref("x"), Leaf(lit(2)))), (1, 3), "args[1]: 3 given, fixed at capture as 2"),
-        (TupleTree((Leaf(lit(1)),)), (True,), "args[0]: True given, fixed at capture as 1"),
+        (ListTree((ref("x"),)), (1,), "argument 'args': tuple of 1 given, captured with list of 1"),
+        (TupleTree((ref("x"), Leaf(lit(2)))), (1, 3), "'args[1]': int 3 given, fixed at capture as 2; name it in params to let it vary"),
+        (TupleTree((Leaf(lit(1)),)), (True,), "argument 'args[0]': bool True given, fixed at capture as 1"),
         (DictTree((lit("a"), lit("b")), (ref("x"), ref("y"))), {"b": 1, "a": 2}, "captured with dict with keys ['a', 'b'] in this order"),
         (
             TupleTree((RecordTree("namedtuple", f"{HERE}:Pair", ("left", "right"), (ref("x"), ref("y"))),)),
             ((1, 2),),
-            "args[0]: tuple given, captured with Pair",
+            "argument 'args[0]': tuple given, captured with Pair",
         ),
-        (OpaqueTree("torch.dtype", "torch.int8"), torch.int16, "args: torch.int16 given, captured with torch.int8"),
+        (TupleTree((ref("x"), ref("x"))), (1, 2), "argument 'args[1]': not the same object as 'x', which at capture it was"),
+        (OpaqueTree("torch.dtype", "torch.int8"), torch.int16, "argument 'args': torch.int16 given, captured with torch.int8"),
     ],
 )
 def test_another_structure_says_where(tree, value, message):
@@ -179,10 +180,10 @@ def test_arguments_bind_by_position_name_and_default(args, kwargs):
         ((1,), {}, "argument 'z' is missing"),
         ((), {"z": 2}, "argument 'x' is missing"),
         ((1,), {"x": 1, "z": 2}, "argument 'x' is given twice"),
-        ((1, "slow"), {"z": 2}, "mode: 'slow' given, fixed at capture as 'fast'"),
+        ((1, "slow"), {"z": 2}, "argument 'mode': str 'slow' given, fixed at capture as 'fast'"),
         ((1, "fast", 3, 4), {"z": 2}, "4 positional arguments"),
-        ((1,), {"z": 2, "scale": 4}, "argument 'scale' was not given at capture"),
-        ((1,), {"z": 2, "what": 4}, "argument 'what' was not given at capture"),
+        ((1,), {"z": 2, "scale": 4}, "argument 'scale': int 4 given, left out at capture, which fixed its default None"),
+        ((1,), {"z": 2, "what": 4}, "argument 'what' was not given at capture; it had x, mode, z"),
     ],
 )
 def test_arguments_that_do_not_bind(args, kwargs, message):

@@ -140,7 +140,7 @@ REFUSALS = {
         flow({"xs[0]": F24, "xs[1]": F24}, TupleTree((ListTree((leaf("xs[0]"), leaf("xs[1]"))),)), names=("xs",)),
         ([A24],),
         {},
-        "xs: list of 1 given, captured with list of 2",
+        "argument 'xs': list of 1 given, captured with list of 2",
     ),
     "inside a structure": (
         flow({"b['m']": F24}, TupleTree((DictTree((lit("m"),), (leaf("b['m']"),)),)), names=("b",)),
