@@ -1,0 +1,33 @@
+"""Fast code without tuning: Relax modules in, the same with kernels that are packed, fused and scheduled by rules."""
+
+from __future__ import annotations
+
+import tvm
+
+CONFIG = {"tirx.disable_storage_rewrite": True}
+"""What a PassContext must say when the result is built: else TVM puts two tiles into one buffer, and LLVM keeps neither in registers."""
+
+
+def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> tvm.IRModule:
+    """`mod` with its operators legalised, fused and scheduled for the CPU `target`; threads: 1 makes code without parallel loops.
+
+    "main" takes inputs, then parameters; its attribute `num_input` says how many are inputs (all of them without it). What depends
+    on parameters alone moves to a function "main_transform_params", from a tuple of the parameters to a tuple of what "main" then
+    takes in their place: a loader calls it once. It is there only if "main" has parameters.
+    """
+    from tvm.relax import transform as t
+
+    from dync.backends.tvm.schedule import graph, kernels, machine, normalisation
+
+    machine = machine.of(target, threads)
+    has_parameters = "num_input" in (mod["main"].attrs or {}) and int(mod["main"].attrs["num_input"]) < len(mod["main"].params)
+    before = [t.DecomposeOpsForInference(), t.CanonicalizeBindings()]
+    after = [
+        *([t.LiftTransformParams()] if has_parameters else []),
+        t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination(),
+    ]  # fmt: skip
+    with target:
+        mod = tvm.transform.Sequential(before)(mod)
+        mod = graph.rewritten(mod, machine)
+        mod = tvm.transform.Sequential(after)(mod)
+        return kernels.schedule(mod, machine)

@@ -1,0 +1,366 @@
+"""Matrix products and convolutions: a tile of rows x vectors of columns stays in registers while the reduction runs.
+
+A stage is a contraction when its notes say so: "dync.contraction" is JSON with `rows` and `columns`, the axes to tile, and
+`windows`, (spatial axis, tap axis, Window) of a convolution, whose reads outside of the input count as zeros and are skipped.
+The stage that alone reads the product is computed from the registers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from tvm import tirx
+from tvm.ir import Var
+from tvm.tirx import BufferStore, IfThenElse
+
+from dync.backends.tvm.schedule import loops
+from dync.backends.tvm.schedule.loops import Axis, Expr, Stage, Stmt, constant, index, same
+from dync.backends.tvm.schedule.machine import Machine
+from dync.backends.tvm.schedule.windows import Phase, Window
+
+NOTE = "dync.contraction"
+PARALLEL_WORK = 1 << 17
+"""Multiplications under which waking other threads costs more than it gains."""
+
+
+@dataclass(frozen=True)
+class Spec:
+    rows: int
+    columns: int
+    windows: tuple[tuple[int, int, Window], ...] = ()
+
+    def note(self) -> dict[str, str]:
+        """The attributes of the tensor expression."""
+        windows = [(s, t, vars(w)) for s, t, w in self.windows]
+        return {NOTE: json.dumps({"rows": self.rows, "columns": self.columns, "windows": windows})}
+
+
+def spec(stage: Stage) -> Spec | None:
+    """What a stage's notes say, None where it is no contraction."""
+    if NOTE not in stage.notes:
+        return None
+    said = json.loads(str(stage.notes[NOTE]))
+    return Spec(said["rows"], said["columns"], tuple((s, t, Window(**w)) for s, t, w in said["windows"]))
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tiles of `size` rows from `start`, one after the other, `count` of them; in `edge` ones some taps reach outside."""
+
+    start: Expr | int
+    size: int
+    count: Expr | int = 1
+    edge: bool = False
+    when: Expr | None = None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Tiles of `vectors` x `lanes` columns from `start`, `count` of them."""
+
+    start: Expr | int
+    vectors: int
+    lanes: int
+    count: Expr | int = 1
+
+
+def contract(stage: Stage, said: Spec, post: Stage | None, machine: Machine) -> Stmt:
+    """The loops of a contraction and of the stage after it. Without one, the product is written to its own buffer."""
+    return _Contraction(stage, said, post, machine).loops()
+
+
+class _Contraction:
+    def __init__(self, stage: Stage, said: Spec, post: Stage | None, machine: Machine) -> None:
+        self.stage, self.said, self.post, self.machine = stage, said, post, machine
+        self.rows, self.columns = stage.axes[said.rows], stage.axes[said.columns]
+        self.outer = [a for a in stage.spatial if a not in (self.rows, self.columns)]
+        self.windows = {stage.axes[s].var: (stage.axes[t], w) for s, t, w in said.windows}
+        self.target = stage.target
+        value = stage.stores[0].value
+        self.term = value.b if _loads(value.a, self.target) else value.a
+
+    def loops(self) -> Stmt:
+        parts = []
+        phases = self._phases(self.rows)
+        for row_phase in phases:
+            extent = self.rows.extent if row_phase is None else index(row_phase.count)
+            for outer_phases in _product([self._phases(a) for a in self.outer]):
+                rows, vectors = shape(constant(extent), self._vectors(), self.machine.registers)
+                for columns in _columns(self.columns.extent, vectors, self.machine.lanes(self.target.dtype)):
+                    parts.append(self._tiles(row_phase, outer_phases, self._row_tiles(extent, rows, row_phase), columns))
+        return loops.sequence(*parts)
+
+    def _vectors(self) -> int | None:
+        known = constant(self.columns.extent)
+        return None if known is None else max(1, known // self.machine.lanes(self.target.dtype))
+
+    def _phases(self, axis: Axis) -> list[Phase | None]:
+        return list(self.windows[axis.var][1].phases()) if axis.var in self.windows else [None]
+
+    def _row_tiles(self, extent: Expr, size: int, phase: Phase | None) -> list[Rows]:
+        known = constant(extent)
+        if known is None:
+            return list(_dynamic_rows(extent, size))
+        low, high = (0, known) if phase is None else phase.interior(self.windows[self.rows.var][1].size)
+        return static_rows(known, size, low, high)
+
+    def _tiles(self, row_phase: Phase | None, outer_phases: Sequence[Phase | None], rows: list[Rows], columns: Columns) -> Stmt:
+        """All tiles of one group of columns, in one loop, the columns' weights staying in the cache while rows change."""
+        extents = [a.extent if p is None else p.count for a, p in zip(self.outer, outer_phases, strict=True)]
+        ahead = [n for n, a in enumerate(self.outer) if self._weights_depend_on(a.var)]
+        order = [*ahead, len(extents), *(n for n in range(len(extents)) if n not in ahead)]
+        sizes = [*extents, columns.count]
+        kind = self._kind()
+        groups = [[r] for r in rows] if kind == loops.PARALLEL and self._few(sizes) and rows[0].count != 1 else [rows]
+
+        def point(values: list[Expr], group: list[Rows]) -> Stmt:
+            places = dict(zip(order, values, strict=False))
+            fixed = {}
+            for n, (axis, phase) in enumerate(zip(self.outer, outer_phases, strict=True)):
+                fixed[axis.var] = (places[n], phase)
+            at = columns.start + places[len(extents)] * (columns.vectors * columns.lanes)
+            if len(values) > len(order):  # the row tiles are shared out among threads, too
+                return self._tile(group[0], values[-1], at, columns, fixed, row_phase)
+            return loops.sequence(*(self._row_loop(r, at, columns, fixed, row_phase) for r in group))
+
+        parts = []
+        for group in groups:
+            ordered = [sizes[n] for n in order]
+            shared = len(group) == 1 and len(groups) > 1
+            inner = loops.collapsed([*ordered, group[0].count] if shared else ordered, lambda v, g=group: point(v, g), kind)
+            parts.append(IfThenElse(group[0].when, inner, None) if shared and group[0].when is not None else inner)
+        return loops.sequence(*parts)
+
+    def _row_loop(self, rows: Rows, at: Expr, columns: Columns, fixed: dict, phase: Phase | None) -> Stmt:
+        made = loops.loop(rows.count, lambda t: self._tile(rows, t, at, columns, fixed, phase), name="t")
+        return made if rows.when is None else IfThenElse(rows.when, made, None)
+
+    def _kind(self) -> tirx.ForKind:
+        work = loops.product([a.extent for a in self.stage.axes])
+        small = isinstance(work, int) and work < PARALLEL_WORK
+        return loops.SERIAL if self.machine.threads == 1 or small else loops.PARALLEL
+
+    def _few(self, sizes: Sequence[Expr | int]) -> bool:
+        known = loops.product(sizes)
+        return isinstance(known, int) and known < 4 * self.machine.threads
+
+    def _weights_depend_on(self, var: Var) -> bool:
+        loads = [n for n in loops.loaded(self.term) if any(_uses(i, self.columns.var) for i in n.indices)]
+        return any(_uses(i, var) for n in loads for i in n.indices)
+
+    def _tile(self, rows: Rows, turn: Expr, at: Expr, columns: Columns, fixed: dict, phase: Phase | None) -> Stmt:
+        acc = loops.local((rows.size * columns.vectors, columns.lanes), self.target.dtype)
+        start = rows.start + turn * rows.size
+        outer: dict[Var, Expr] = {}
+        for var, (value, outer_phase) in fixed.items():
+            outer[var] = value if outer_phase is None else value * outer_phase.step + outer_phase.first
+
+        def values(r: Expr, v: Expr, lane: Expr) -> dict[Var, Expr]:
+            row = start + r
+            return outer | {
+                self.rows.var: row if phase is None else row * phase.step + phase.first,
+                self.columns.var: at + v * columns.lanes + lane,
+            }
+
+        def registers(body: Callable[[Expr, Expr, Expr], Stmt], first: int = 0, last: int = rows.size) -> Stmt:
+            def row(r: Expr) -> Stmt:
+                def vector(v: Expr) -> Stmt:
+                    return loops.loop(columns.lanes, lambda x: body(r + first, v, x), loops.VECTORIZED)
+
+                return loops.loop(columns.vectors, vector, loops.UNROLLED)
+
+            return loops.loop(last - first, row, loops.UNROLLED, "r")
+
+        def update(taps: dict[Var, Expr], first: int = 0, last: int = rows.size) -> Stmt:
+            def one(r: Expr, v: Expr, lane: Expr) -> Stmt:
+                place = [r * columns.vectors + v, lane]
+                return BufferStore(acc, acc[*place] + loops.substitute(self.term, values(r, v, lane) | taps), place)
+
+            return registers(one, first, last)
+
+        zero = tirx.const(0, self.target.dtype)
+        init = registers(lambda r, v, lane: BufferStore(acc, zero, [r * columns.vectors + v, lane]))
+        body = self._reduce(rows, start, fixed, phase, update)
+
+        def finish(r: Expr, v: Expr, lane: Expr) -> Stmt:
+            place = [r * columns.vectors + v, lane]
+            at_point = values(r, v, lane)
+            if self.post is None:
+                return BufferStore(self.target, acc[*place], [at_point[a.var] for a in self.stage.spatial])
+            return loops.at(self.post, partner(self.stage, self.post, at_point), {self.target: lambda _: acc[*place]})
+
+        return loops.allocated(acc, init, body, registers(finish))
+
+    def _reduce(self, rows: Rows, start: Expr, fixed: dict, phase: Phase | None, update: Callable[..., Stmt]) -> Stmt:
+        """Loops over taps that meet the input, and over the plain axes inside of them."""
+        tap_axes = {t.var for t, _ in self.windows.values()}
+        plain = [a for a in self.stage.reduced if a.var not in tap_axes]
+
+        def inner(taps: dict[Var, Expr], first: int = 0, last: int = rows.size) -> Stmt:
+            own = [a.var for a in plain]
+            return loops.nest([a.extent for a in plain], lambda ks: update(taps | dict(zip(own, ks, strict=True)), first, last))
+
+        def along_rows(taps: dict[Var, Expr]) -> Stmt | None:
+            if phase is None:
+                return inner(taps)
+            axis, window = self.windows[self.rows.var]
+            if not phase.taps:
+                return None
+            if not rows.edge:
+                first, step = _progression(phase)
+                return loops.loop(len(phase.taps), lambda k: inner(taps | {axis.var: k * step + first}), name="kw")
+            parts = []
+            for number, (k, _) in enumerate(phase.taps):
+                low, high = phase.valid(number, window.size)
+                base = int(rows.start)
+                low, high = max(low - base, 0), min(high - base, rows.size)
+                if low < high:
+                    parts.append(inner(taps | {axis.var: index(k)}, low, high))
+            return loops.sequence(*parts) if parts else None
+
+        def across(left: list[tuple[Axis, Phase, Window, Expr]], taps: dict[Var, Expr]) -> Stmt | None:
+            if not left:
+                return along_rows(taps)
+            (axis, outer_phase, window, value), *rest = left
+            if not outer_phase.taps:
+                return None
+            first, step = _progression(outer_phase)
+            offset, offset_step = (
+                outer_phase.taps[0][1],
+                outer_phase.taps[1][1] - outer_phase.taps[0][1] if len(outer_phase.taps) > 1 else 0,
+            )
+
+            def tap(k: Expr) -> Stmt:
+                made = across(rest, taps | {axis.var: k * step + first}) or loops.sequence()
+                if outer_phase.interior(window.size) == (0, outer_phase.count):
+                    return made
+                reads = value * outer_phase.stride + (k * offset_step + offset)
+                return IfThenElse(tirx.all(reads >= 0, reads < window.size), made, None)
+
+            return loops.loop(len(outer_phase.taps), tap, name="kh")
+
+        guarded = [(self.windows[v][0], p, self.windows[v][1], value) for v, (value, p) in fixed.items() if p is not None]
+        return across(guarded, {}) or loops.sequence()
+
+
+def _progression(phase: Phase) -> tuple[int, int]:
+    """First tap and the step from one to the next."""
+    return phase.taps[0][0], phase.taps[1][0] - phase.taps[0][0] if len(phase.taps) > 1 else 0
+
+
+def partner(stage: Stage, post: Stage, at: dict[Var, Expr]) -> dict[Var, Expr]:
+    """The axes of the stage that reads a product, at one point of the product."""
+    (read, *_) = [n for n in loops.loaded(post.stores[0].value) if n.source.same_as(stage.target)]
+    values: dict[Var, Expr] = {a.var: index(0) for a in post.axes}
+    for axis, place in zip(stage.spatial, read.indices, strict=True):
+        if isinstance(place, Var):
+            values[place] = at[axis.var]
+    return values
+
+
+def takes(stage: Stage, post: Stage) -> bool:
+    """Whether `post` can be computed from the registers: it reads the product once a point, at its own point, and reduces nothing."""
+    if post.reduced or post.inits or post.lets or len(post.stores) != 1 or spec(post):
+        return False
+    reads = [n for n in loops.loaded(post.stores[0]) if n.source.same_as(stage.target)]
+    if not reads or any(_loads(i, stage.target) for i in post.stores[0].indices):
+        return False
+    axes = {a.var: a for a in post.axes}
+    used = set()
+    for axis, place in zip(stage.spatial, reads[0].indices, strict=True):
+        if isinstance(place, Var) and place in axes and place not in used and same(axes[place].extent, axis.extent):
+            used.add(place)
+        elif constant(place) != 0 or constant(axis.extent) != 1:
+            return False
+    alike = all(same(a, b) for n in reads[1:] for a, b in zip(n.indices, reads[0].indices, strict=True))
+    return alike and all(v in used or constant(a.extent) == 1 for v, a in axes.items())
+
+
+def _loads(value: Expr, buffer: Var) -> bool:
+    return any(n.source.same_as(buffer) for n in loops.loaded(value))
+
+
+def _uses(value: Expr, var: Var) -> bool:
+    return any(v.same_as(var) for v in loops.find(value, Var))
+
+
+def _product(choices: list[list[Phase | None]]) -> Iterator[tuple[Phase | None, ...]]:
+    from itertools import product
+
+    return product(*choices)
+
+
+@cache
+def shape(rows: int | None, vectors: int | None, registers: int) -> tuple[int, int]:
+    """Rows and vectors of a tile: the fewest cycles of a core that does two multiplications and two loads a cycle, four deep, and
+    gets 16 bytes a cycle from a cache that it shares."""
+    best, fewest = (1, 1), float("inf")
+    for v in range(1, min(vectors or 4, 8) + 1):
+        for r in range(1, min(rows or 16, 16) + 1):
+            if r * v + v + 1 > registers - (registers > 16):
+                continue
+            cost = _cycles(rows or 64 * r, r, lambda n, v=v: _column_cycles(vectors or 64 * v, v, n))
+            per = cost / ((rows or 64 * r) * (vectors or 64 * v))
+            if per < fewest - 1e-9:
+                best, fewest = (r, v), per
+    return best
+
+
+def _cycles(rows: int, size: int, columns: Callable[[int], float]) -> float:
+    full, rest = divmod(rows, size)
+    return full * columns(size) + (columns(rest) if rest else 0)
+
+
+def _column_cycles(vectors: int, size: int, rows: int) -> float:
+    full, rest = divmod(vectors, size)
+    return full * _tile_cycles(rows, size) + (_tile_cycles(rows, rest) if rest else 0)
+
+
+def _tile_cycles(rows: int, vectors: int) -> float:
+    """Cycles of one step of the reduction."""
+    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0, 4 * vectors + rows / 4) + 0.02 * (rows + vectors)
+
+
+def static_rows(count: int, size: int, low: int, high: int) -> list[Rows]:
+    """Tiles over `count` rows, of which those in [low, high) need no look at edges."""
+    tiles: list[Rows] = []
+    for start in range(0, count, size):
+        this = min(size, count - start)
+        edge = start < low or start + this > high
+        last = tiles[-1] if tiles else None
+        if last and not edge and not last.edge and last.size == this:
+            tiles[-1] = Rows(last.start, this, int(last.count) + 1)
+        else:
+            tiles.append(Rows(start, this, 1, edge))
+    return tiles
+
+
+def _dynamic_rows(extent: Expr, size: int) -> Iterator[Rows]:
+    """Full tiles, then what is left in pieces of 8, 4, 2 and 1."""
+    rest = tirx.floormod(extent, size)
+    start = extent - rest
+    yield Rows(index(0), size, tirx.floordiv(extent, size))
+    for piece in (8, 4, 2, 1):
+        if piece < size:
+            taken = tirx.floormod(tirx.floordiv(rest, piece), 2)
+            yield Rows(start, piece, 1, when=taken > 0)
+            start = start + taken * piece
+
+
+def _columns(extent: Expr, vectors: int, lanes: int) -> list[Columns]:
+    """Full tiles, a tile of the vectors left, and one of the lanes left."""
+    known = constant(extent)
+    if known is None:
+        full = tirx.floordiv(extent, vectors * lanes)
+        start = full * (vectors * lanes)
+        return [Columns(index(0), vectors, lanes, full), Columns(start, 1, 1, extent - start)]
+    full, left = divmod(known // lanes, vectors)
+    found = [Columns(0, vectors, lanes, full)] if full else []
+    if left:
+        found.append(Columns(full * vectors * lanes, left, lanes))
+    if known % lanes:
+        found.append(Columns(known // lanes * lanes, 1, known % lanes))
+    return found

@@ -1,0 +1,38 @@
+"""What a schedule must know of a processor: the width of its vectors and how many of them it has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tvm.target import Target
+
+
+@dataclass(frozen=True)
+class Machine:
+    """bits: of a vector register. registers: how many. threads: that a kernel may use; 1 makes code without any parallel loop."""
+
+    bits: int = 128
+    registers: int = 16
+    threads: int = 1
+
+    def lanes(self, dtype: str) -> int:
+        """Elements of `dtype` in one vector."""
+        from tvm_ffi import dtype as parse
+
+        return max(1, self.bits // max(8, parse(dtype).bits))
+
+
+def of(target: Target, threads: int) -> Machine:
+    """The machine of an llvm target, from the features that LLVM gives its `mcpu` and `mattr`."""
+    from tvm.target.codegen import llvm_get_cpu_features
+
+    features = set(llvm_get_cpu_features(target))
+    if "avx512f" in features and "avx512vl" in features:
+        return Machine(512, 32, threads)
+    if "avx2" in features:
+        return Machine(256, 16, threads)
+    if "neon" in features:
+        return Machine(128, 32, threads)
+    return Machine(128, 16, threads)
