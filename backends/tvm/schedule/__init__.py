@@ -15,6 +15,7 @@ def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> 
     on parameters alone moves to a function "main_transform_params", from a tuple of the parameters to a tuple of what "main" then
     takes in their place: a loader calls it once. It is there only if "main" has parameters.
     """
+    from tvm.relax import backend
     from tvm.relax import transform as t
 
     from dync.backends.tvm.schedule import graph, kernels, machine, normalisation
@@ -24,7 +25,7 @@ def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> 
     before = [t.DecomposeOpsForInference(), t.CanonicalizeBindings()]
     after = [
         *([t.LiftTransformParams()] if has_parameters else []),
-        t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination(),
+        backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination(),
     ]  # fmt: skip
     with target:
         mod = tvm.transform.Sequential(before)(mod)

@@ -180,7 +180,9 @@ def index(number: int) -> Expr:
 
 
 def loop(extent: Expr | int, body: Callable[[Expr], Stmt], kind: ForKind = SERIAL, name: str = "i") -> Stmt:
-    """A loop from 0; one of a single turn is no loop."""
+    """A loop from 0; one of a single turn is no loop, one of none is nothing."""
+    if constant(extent) == 0:
+        return sequence()
     if constant(extent) == 1:
         return body(index(0))
     var = Var(name, INDEX)
@@ -198,6 +200,8 @@ def collapsed(extents: Sequence[Expr | int], body: Callable[[list[Expr]], Stmt],
     """One loop over all points of several axes, the last axis fastest."""
     kept = [(n, e) for n, e in enumerate(extents) if constant(e) != 1]
     total = product([e for _, e in kept])
+    if total == 0:
+        return sequence()
 
     def point(p: Expr) -> Stmt:
         at: list[Expr] = [index(0)] * len(extents)

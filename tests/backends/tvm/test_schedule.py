@@ -35,7 +35,7 @@ def target(cpu: str) -> tvm.target.Target:
 
 
 def module(graph, inputs, weights, sizes=None):
-    """"main" of inputs and weights; `sizes` names the dimensions that are dynamic: (input, dimension) → name."""
+    """ "main" of inputs and weights; `sizes` names the dimensions that are dynamic: (input, dimension) → name."""
     names: dict[str, tvm.tirx.Var] = {}
     bb = relax.BlockBuilder()
     variables = []
@@ -101,7 +101,8 @@ def test_a_product_keeps_leading_dimensions():
 
 
 @pytest.mark.parametrize(
-    ("a", "b"), [((3, 5, 7), (3, 7, 9)), ((2, 3, 17, 4), (2, 3, 4, 33)), ((1, 3, 5, 7), (2, 1, 7, 16)), ((5, 7), (3, 7, 20)), ((2, 0, 4), (2, 4, 8))]
+    ("a", "b"),
+    [((3, 5, 7), (3, 7, 9)), ((2, 3, 17, 4), (2, 3, 4, 33)), ((1, 3, 5, 7), (2, 1, 7, 16)), ((5, 7), (3, 7, 20)), ((2, 0, 4), (2, 4, 8))],
 )
 def test_products_of_batches(a, b):
     check(op("matmul"), torch.matmul, [rand(*a), rand(*b)])
@@ -190,7 +191,9 @@ def test_convolution_of_a_dynamic_image():
 
 def test_convolution_of_a_dynamic_batch():
     others = [[rand(n, 3, 9, 9)] for n in (0, 1, 3, 8)]
-    check(op("conv2d", padding=(1, 1)), lambda x, w: F.conv2d(x, w, None, 1, 1), [rand(2, 3, 9, 9)], [rand(8, 3, 3, 3)], {(0, 0): "n"}, others)
+    check(
+        op("conv2d", padding=(1, 1)), lambda x, w: F.conv2d(x, w, None, 1, 1), [rand(2, 3, 9, 9)], [rand(8, 3, 3, 3)], {(0, 0): "n"}, others
+    )
 
 
 def test_a_residual_block_has_no_transposes_inside():
@@ -250,7 +253,9 @@ def test_the_largest_of_nan_is_nan_and_of_minus_infinity_is_that():
 def test_softmax_and_layer_norm(shape):
     check(op("softmax", axis=-1), lambda x: x.softmax(-1), [rand(*shape) * 5])
     n = shape[-1]
-    check(op("layer_norm", axes=[-1]), lambda x, g, b: F.layer_norm(x, (n,), g, b), [rand(*shape) + 100], [rand(n), rand(n)], tolerance=2e-4)
+    check(
+        op("layer_norm", axes=[-1]), lambda x, g, b: F.layer_norm(x, (n,), g, b), [rand(*shape) + 100], [rand(n), rand(n)], tolerance=2e-4
+    )
 
 
 def test_softmax_over_a_middle_axis_and_dynamic_sizes():
@@ -272,10 +277,17 @@ def test_functions_hold_over_the_whole_line(name, wanted):
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 17), (7, 64), (0, 3), (130, 130)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_elementwise_and_broadcast(shape, threads):
-    check(lambda bb, x, y: relax.op.multiply(bb.emit(relax.op.add(x, y)), x), lambda x, y: (x + y) * x, [rand(*shape), rand(shape[-1])], threads=threads)
+    check(
+        lambda bb, x, y: relax.op.multiply(bb.emit(relax.op.add(x, y)), x),
+        lambda x, y: (x + y) * x,
+        [rand(*shape), rand(shape[-1])],
+        threads=threads,
+    )
 
 
-@pytest.mark.parametrize(("shape", "axes"), [((5, 7), (1, 0)), ((2, 3, 4, 5), (0, 2, 3, 1)), ((64, 48), (1, 0)), ((2, 17, 3, 8), (2, 0, 3, 1))])
+@pytest.mark.parametrize(
+    ("shape", "axes"), [((5, 7), (1, 0)), ((2, 3, 4, 5), (0, 2, 3, 1)), ((64, 48), (1, 0)), ((2, 17, 3, 8), (2, 0, 3, 1))]
+)
 def test_transposes(shape, axes):
     check(op("permute_dims", axes=list(axes)), lambda x: x.permute(axes), [rand(*shape)])
 
@@ -286,12 +298,14 @@ def test_views_in_a_chain_are_as_in_torch():
         y = bb.emit(relax.op.permute_dims(bb.emit(relax.op.reshape(y, [2, 3, 4, 5])), [0, 2, 1, 3]))
         y = bb.emit(relax.op.nn.softmax(bb.emit(relax.op.tanh(y)), axis=-1))
         y = bb.emit(relax.op.permute_dims(bb.emit(relax.op.add(y, bb.emit(relax.op.tanh(y)))), [0, 2, 1, 3]))
-        return relax.op.add(bb.emit(relax.op.reshape(y, [2, 60])), bb.emit(relax.op.reshape(bb.emit(relax.op.sum(y, axis=[1])), [2, 20, 1])))
+        return relax.op.add(
+            bb.emit(relax.op.reshape(y, [2, 3, 20])), bb.emit(relax.op.reshape(bb.emit(relax.op.sum(y, axis=[1])), [2, 1, 20]))
+        )
 
     def reference(x, w):
         y = torch.tanh((x.reshape(6, 8) @ w).reshape(2, 3, 4, 5).permute(0, 2, 1, 3)).softmax(-1)
         y = (y + torch.tanh(y)).permute(0, 2, 1, 3)
-        return y.reshape(2, 60) + y.sum(1).reshape(2, 20, 1)
+        return y.reshape(2, 3, 20) + y.sum(1).reshape(2, 1, 20)
 
     check(graph, reference, [rand(2, 3, 8)], [rand(8, 20)])
 
@@ -309,13 +323,20 @@ def test_no_kernel_of_a_block_is_left_to_tvms_own_schedule():
         y = bb.emit(relax.op.concat([y, bb.emit(relax.op.permute_dims(bb.emit(relax.op.cumsum(y, axis=1)), [0, 1]))], axis=1))
         return relax.op.variance(y, axis=1)
 
-    made = check(graph, lambda x, w: torch.cat([(x @ w).softmax(-1), (x @ w).softmax(-1).cumsum(1)], 1).var(1, unbiased=False), [rand(5, 8)], [rand(8, 12)])
+    made = check(
+        graph,
+        lambda x, w: torch.cat([(x @ w).softmax(-1), (x @ w).softmax(-1).cumsum(1)], 1).var(1, unbiased=False),
+        [rand(5, 8)],
+        [rand(8, 12)],
+    )
     functions = {v.name_hint: f for v, f in made.functions.items() if isinstance(f, tvm.tirx.PrimFunc)}
     left = [name for name, f in functions.items() if not f.attrs.get("dync.scheduled") and "cumsum" not in name]
     assert not left
 
 
-@pytest.mark.parametrize("window", [Window(7, 7, 3, 1, 1), Window(10, 5, 3, 2, 1), Window(5, 11, 3, 2, 1, 1, True), Window(4, 9, 3, 3, 2, 2, True)])
+@pytest.mark.parametrize(
+    "window", [Window(7, 7, 3, 1, 1), Window(10, 5, 3, 2, 1), Window(5, 11, 3, 2, 1, 1, True), Window(4, 9, 3, 3, 2, 2, True)]
+)
 def test_a_window_says_what_the_definition_says(window):
     seen = {}
     for phase in window.phases():
