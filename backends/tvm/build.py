@@ -47,10 +47,11 @@ def library(module: Any, target: Target, threads: int) -> tuple[bytes, bool]:
     from tvm import relax
 
     from dync.backends.tvm.legalize import install
+    from dync.backends.tvm.schedule import CONFIG, optimise
 
     install()
     aim = tvm_target(target)
-    with aim, tvm.transform.PassContext(opt_level=3):
+    with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
         module = optimise(module, aim, threads)
         module = tvm.transform.Sequential(lowering())(module)
         built = relax.build(module, aim, relax_pipeline=None)
@@ -58,16 +59,6 @@ def library(module: Any, target: Target, threads: int) -> tuple[bytes, bool]:
         path = Path(folder) / "kernel.so"
         built.export_library(str(path), fcompile=link, workspace_dir=folder)
         return path.read_bytes(), PACKER in {v.name_hint for v in module.get_global_vars()}
-
-
-def optimise(module: Any, target: Any, threads: int) -> Any:
-    """TVM's own legalisation and fusion."""
-    import tvm
-    from tvm.relax import transform as t
-
-    return tvm.transform.Sequential(
-        [t.LegalizeOps(), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination()]
-    )(module)
 
 
 def lowering() -> list[Any]:

@@ -25,7 +25,8 @@ def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> 
     before = [t.DecomposeOpsForInference(), t.CanonicalizeBindings()]
     after = [
         *([t.LiftTransformParams()] if has_parameters else []),
-        backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(), t.DeadCodeElimination(),
+        backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(),
+        t.DeadCodeElimination(),
     ]  # fmt: skip
     with target:
         mod = tvm.transform.Sequential(before)(mod)

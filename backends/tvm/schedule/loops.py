@@ -117,8 +117,8 @@ def _is(value: Expr, number: int) -> bool:
 
 PURE_CALLS = frozenset(
     "abs acos acosh asin asinh atan atan2 atanh bitwise_and bitwise_not bitwise_or bitwise_xor ceil copysign cos cosh erf exp exp10 exp2"
-    " floor fmod hypot if_then_else isfinite isinf isnan ldexp likely log log10 log1p log2 nearbyint nextafter popcount pow reinterpret round"
-    " rsqrt shift_left shift_right sigmoid sin sinh sqrt tan tanh trunc clz fabs large_uint_imm".split()
+    " floor fmod hypot if_then_else isfinite isinf isnan ldexp likely log log10 log1p log2 nearbyint nextafter popcount pow reinterpret"
+    " round rsqrt shift_left shift_right sigmoid sin sinh sqrt tan tanh trunc clz fabs large_uint_imm".split()
 )
 
 

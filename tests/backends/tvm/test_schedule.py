@@ -1,4 +1,4 @@
-"""The schedule rules give torch's numbers for every shape: sizes that no vector divides, one, nothing at all, and sizes known at run time."""
+"""The schedule rules give torch's numbers for every shape: sizes that no vector divides, one, none, and sizes known at run time."""
 
 from __future__ import annotations
 
@@ -84,8 +84,10 @@ def op(name, **attributes):
 CPUS = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 
 
-@pytest.mark.parametrize("cpu", CPUS)
-@pytest.mark.parametrize(("m", "k", "n"), [(1, 1, 1), (1, 7, 10), (5, 64, 16), (17, 13, 47), (64, 32, 96), (3, 5, 129)])
+@pytest.mark.parametrize(
+    ("cpu", "m", "k", "n"),
+    [("x86-64-v3", *s) for s in ((1, 1, 1), (1, 7, 10), (5, 64, 16), (64, 32, 96), (3, 5, 129))] + [(cpu, 17, 13, 47) for cpu in CPUS],
+)
 def test_a_product_with_weights(cpu, m, k, n):
     check(lambda bb, x, w, b: relax.op.nn.gelu(bb.emit(relax.op.add(bb.emit(relax.op.matmul(x, w)), b))),
           lambda x, w, b: F.gelu(x @ w + b), [rand(m, k)], [rand(k, n), rand(n)], cpu=cpu)  # fmt: skip
@@ -143,8 +145,7 @@ CONVOLUTIONS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("cpu", ["x86-64-v3", "x86-64-v4"])
-@pytest.mark.parametrize("case", CONVOLUTIONS)
+@pytest.mark.parametrize(("case", "cpu"), [(c, CPUS[n % 3]) for n, c in enumerate(CONVOLUTIONS)])
 def test_convolution(case, cpu):
     image, weight, stride, padding, dilation, groups = case
 
@@ -230,7 +231,7 @@ REDUCTIONS = [("sum", torch.sum), ("mean", torch.mean), ("max", torch.amax), ("m
 
 
 @pytest.mark.parametrize(("name", "wanted"), REDUCTIONS)
-@pytest.mark.parametrize(("shape", "axis"), [((5, 37), 1), ((37, 5), 0), ((3, 17, 20), 1), ((4, 129), 1), ((1, 1), 1), ((7, 1), 0)])
+@pytest.mark.parametrize(("shape", "axis"), [((5, 37), 1), ((3, 17, 20), 1), ((4, 129), 1), ((7, 1), 0)])
 def test_reduction(name, wanted, shape, axis):
     check(op(name, axis=axis), lambda x: wanted(x, axis), [rand(*shape) + 1])
 
