@@ -16,6 +16,11 @@ from dync.capture.values import Values
 class Decisions(Values):
     """Forks and switches."""
 
+    declared: dict[Any, str]
+    """Symbols of input sizes, with their names."""
+    forced: Any = None
+    """Called with the name of a size and the only number that it can be."""
+
     def decide(self, predicate: Any) -> bool:
         """The truth of a predicate on this path; forks where the path does not say."""
         if self.finished:
@@ -111,6 +116,27 @@ class Decisions(Values):
         self.advance()
         return first
 
+    def check_free(self, predicate: Any) -> None:
+        """Tells `forced` when every call needs an input's size to be one number, though dynamic_shapes lets it vary."""
+        symbols = list(getattr(predicate, "free_symbols", ()))
+        if len(symbols) != 1 or symbols[0] not in self.declared or not isinstance(predicate, sympy.Eq) or not self.certain():
+            return
+        difference = sympy.Poly(cast(Any, predicate.lhs) - cast(Any, predicate.rhs), symbols[0])
+        if difference.degree() == 1:
+            slope, rest = difference.all_coeffs()
+            self.forced(self.declared[symbols[0]], -rest / slope)
+
+    def certain(self) -> bool:
+        """Whether every call gets here: nothing was decided so far but that sizes fit."""
+        below = self.rec
+        for rec in below.chain()[1:]:
+            exit = rec.exit
+            fits = isinstance(exit, ForkExit) and exit.then.rec is below and isinstance(exit.orelse.rec.exit, RaiseExit)
+            if not fits and not isinstance(exit, CaseExit):
+                return False
+            below = rec
+        return True
+
     def expect(self, predicate: Any) -> bool:
         """A condition that torch needs: a run for which it fails raises at run time."""
         if self.finished:
@@ -131,6 +157,7 @@ class Decisions(Values):
             self.advance()
             return True
         self.check_visible(predicate)
+        self.check_free(predicate)
         text, span = self.source_text()
         yes, no = self.fork_rec(), self.fork_rec()
         yes.facts.append((predicate, True))

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dync.capture.dims import Size, read_dims
 from dync.capture.outputs import Unrepresentable, tree_of
 from dync.errors import UsageError
 from dync.ir.flow import DictTree, DimRange, Fixed, Input, RunParam, Signature, Tree, TupleTree
@@ -41,19 +42,15 @@ class CallSpec:
     names: tuple[str, ...]
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     paths: dict[str, str] = field(default_factory=dict)
-    dims: dict[str, list[Any]] = field(default_factory=dict)
-    """Value name → per dimension None, or (symbol name, low, high)."""
+    dims: dict[str, list[Size | None]] = field(default_factory=dict)
+    """Value name → per dimension None, or its Size."""
     fixed: list[Fixed] = field(default_factory=list)
     params: list[RunParam] = field(default_factory=list)
     defaults: tuple[tuple[str, Lit], ...] = ()
     taken: set[str] = field(default_factory=set)
 
     def signature(self, types: Mapping[str, TensorType], spans: Any = None) -> Signature:
-        dims: dict[str, DimRange] = {}
-        for per in self.dims.values():
-            for d in per:
-                if d is not None:
-                    dims[d[0]] = DimRange(d[0], d[1], d[2])
+        dims = {d.name: DimRange(d.name, d.low, d.high) for per in self.dims.values() for d in per if d is not None}
         inputs = tuple(Input(Value(n, types[n]), self.paths[n]) for n in self.tensors)
         return Signature(self.names, self.args, self.kwargs, inputs, tuple(self.fixed), tuple(self.params), tuple(dims.values()),
                          self.defaults)
@@ -107,8 +104,26 @@ def describe(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_
         if type(default) not in (int, float, bool):
             raise UsageError(f"params: {name!r} is neither an argument of forward nor an attribute that holds a number")
         spec.params.append(run_param(name, value, identifier(name, spec.taken), "attribute"))
-    read_dims(spec, model, args, kwargs, dynamic_shapes)
+    if dynamic_shapes:
+        if hasattr(dynamic_shapes, "dynamic_shapes"):  # torch.export's ShapesCollection and AdditionalInputs
+            dynamic_shapes = dynamic_shapes.dynamic_shapes(model, args, kwargs)
+        spec.dims = read_dims(spec.tensors, arguments(parameters, names, args, kwargs), dynamic_shapes)
     return spec
+
+
+def arguments(parameters: list[inspect.Parameter], names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The example's arguments by name; those of `*args` and `**kwargs` together under their own, and also one by one."""
+    bound = dict(zip(names, args)) | kwargs
+    rest = args[len(names):]
+    variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), None)
+    if rest and variadic is not None:
+        bound = dict(zip(names, args)) | {variadic: rest} | kwargs
+    elif rest:
+        bound |= {f"args[{len(names) + i}]": a for i, a in enumerate(rest)}
+    named = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    own = {p.name for p in parameters}
+    more = {k: v for k, v in kwargs.items() if k not in own}
+    return bound | ({named: more} if named is not None and more else {})
 
 
 def attribute(model: Any, path: str) -> Any:
@@ -127,61 +142,3 @@ def run_param(name: str, declared: Any, identifier: str, place: Any) -> RunParam
     kind = "int" if all(type(v) is int for v in declared) else "float"
     cast = int if kind == "int" else float
     return RunParam(name, Value(identifier, ScalarType(kind)), cast(default), cast(low), cast(high), place)
-
-
-def read_dims(spec: CallSpec, model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_shapes: Any) -> None:
-    """torch.export's dynamic_shapes (tuple per argument, or dict by name; per tensor a dict or sequence of Dim, str, int or None)."""
-    if not dynamic_shapes:
-        return
-    if not isinstance(dynamic_shapes, dict):
-        dynamic_shapes = {spec.names[i] if i < len(spec.names) else f"args[{i}]": d for i, d in enumerate(dynamic_shapes)}
-    bound = {spec.names[i] if i < len(spec.names) else f"args[{i}]": a for i, a in enumerate(args)} | kwargs
-    unknown = [n for n in dynamic_shapes if n not in bound and n not in spec.paths.values()]
-    if unknown:
-        raise UsageError(f"dynamic_shapes names {unknown[0]!r}, which is no argument of the example ({', '.join(bound)})")
-    auto = [0]
-    for name, shapes in dynamic_shapes.items():
-        _walk_dims(spec, bound.get(name), shapes, name, auto)
-
-
-def _walk_dims(spec: CallSpec, x: Any, shapes: Any, where: str, auto: list[int]) -> None:
-    if shapes is None or x is None:
-        return
-    if isinstance(x, torch.Tensor):
-        name = next(n for n, t in spec.tensors.items() if t is x)
-        pairs = shapes.items() if isinstance(shapes, dict) else enumerate(shapes)
-        per: list[Any] = [None] * x.dim()
-        for d, dim in pairs:
-            if not -x.dim() <= d < x.dim():
-                raise UsageError(f"dynamic_shapes: {where} has no dimension {d}")
-            per[d] = read_dim(dim, x.shape[d], f"{where}.shape[{d}]", auto)
-        spec.dims[name] = per
-        return
-    items = x.items() if isinstance(x, dict) else enumerate(x) if isinstance(x, (list, tuple)) else [(k, getattr(x, k)) for k in shapes]
-    for key, value in items:
-        inner = shapes.get(key) if isinstance(shapes, dict) else shapes[key]
-        _walk_dims(spec, value, inner, f"{where}[{key!r}]", auto)
-
-
-def read_dim(dim: Any, size: int, where: str, auto: list[int]) -> Any:
-    """None for a static size, else (name, low, high)."""
-    if dim is None or isinstance(dim, int):
-        if isinstance(dim, int) and dim != size:
-            raise UsageError(f"dynamic_shapes: {where} is {size} in the example, not {dim}")
-        return None
-    text = str(getattr(dim, "__name__", dim))
-    if "STATIC" in text or "STATIC" in repr(dim):
-        return None
-    low, high = getattr(dim, "min", 0), getattr(dim, "max", None)
-    if isinstance(dim, str):
-        name = dim
-    elif hasattr(dim, "__name__") and hasattr(dim, "min"):
-        name = dim.__name__
-    else:
-        auto[0] += 1
-        name = f"D{auto[0]}"
-    low = 0 if low is None else int(low)
-    high = None if high is None or high > 2**31 else int(high)
-    if not low <= size <= (high if high is not None else size):
-        raise UsageError(f"dynamic_shapes: {where} is {size} in the example, outside {low}..{high}")
-    return (name, low, high)

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.fx.experimental.sym_node import SymNode
 
+from dync.capture.dims import Size
 from dync.capture.emit import emit
 from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
 from dync.capture.heap import MISSING, StaticHeap
@@ -67,6 +68,7 @@ class Session:
         self.heap = StaticHeap([model, *args, *kwargs.values()], user_modules(model))
         self.weights = Weights(model, self.heap)
         self.engine = Engine(self.heap, self.weights, joins)
+        self.engine.forced = self.forced
         self.labels: dict[Val, str] = {}
         self.inputs: dict[str, Any] = {}
         self.symbols: dict[str, Any] = {}
@@ -132,6 +134,7 @@ class Session:
             if isinstance(symbolic, torch.SymInt):
                 engine.shape_env.bound(symbolic.node.expr, int(param.low), int(param.high))
             self.inputs[param.name] = symbolic
+        engine.declared = {s.node.expr: name for name, s in self.symbols.items()}
         given = list(entry.params)
         paths = self.forms.start(entry, taken, self.symbols)
         for path in paths:
@@ -151,18 +154,29 @@ class Session:
         per = self.spec.dims.get(name)
         if not per or not any(per):
             return self.engine.fake_mode.from_tensor(tensor.detach(), static_shapes=True)
-        shape: list[Any] = []
-        for size, dim in zip(tensor.shape, per):
-            if dim is None:
-                shape.append(size)
-                continue
-            if dim[0] not in self.symbols:
-                self.symbols[dim[0]] = self.engine.shape_env.new_symbol(dim[1], dim[2])
-            shape.append(self.symbols[dim[0]])
+        shape = [size if dim is None else self.size(dim) for size, dim in zip(tensor.shape, per)]
         with self.engine.fake_mode:
             return torch.empty(shape, dtype=tensor.dtype, device=tensor.device)
 
     # ---- running the model -----------------------------------------------------------------------------------------------
+
+    def size(self, dim: Size) -> Any:
+        """The symbol of a dynamic size, or an expression over it."""
+        if dim.name not in self.symbols:
+            self.symbols[dim.name] = self.engine.shape_env.new_symbol(dim.low, dim.high)
+        return self.symbols[dim.name] if dim.of is None else dim.of(self.symbols[dim.name])
+
+    def forced(self, name: str, value: Any) -> None:
+        """A size that is declared to vary can be one number only: an error, unless torch was to choose (Dim.AUTO)."""
+        sizes = [(per, d, size) for per in self.spec.dims.values() for d, size in enumerate(per) if size is not None and size.name == name]
+        first = sizes[0][2]
+        if not first.auto:
+            said = f"{name}={first.low}..{'' if first.high is None else first.high}"
+            self.engine.refuse("DY212", f"dynamic_shapes declares {said}, but every call needs {name} = {value} here",
+                               "the operation fits no other size", "make that size fixed, or write the operation in terms of x.shape")
+        for per, d, _ in sizes:
+            per[d] = None
+        raise Restart
 
     def run_model(self) -> None:
         """One run along the engine's path; ends its record unless the run was suspended."""
