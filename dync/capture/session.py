@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import dataclasses
 import linecache
 import logging
 import random
@@ -31,6 +32,7 @@ from dync.capture.state import Forms
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
 from dync.capture.text import SymText
 from dync.capture.weights import Weights
+from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.meta import value_type
 from dync.ir.program import Program
@@ -188,6 +190,7 @@ class Session:
                 self.owner(param.name).__dict__[param.name.rpartition(".")[2]] = self.inputs[param.name]
         args = build(self.spec.args, self.inputs.__getitem__)
         kwargs = build(self.spec.kwargs, self.inputs.__getitem__)
+        self.given = [(name, x, held(x)) for name, x in [*zip([*self.spec.names, *["args"] * len(args)], args), *kwargs.items()]]
         try:
             with DispatchMode(engine), engine.function_mode():
                 result = self.model(*args, **kwargs)
@@ -210,6 +213,11 @@ class Session:
 
     def end(self, exit: Any) -> None:
         engine = self.engine
+        for name, x, before in self.given:
+            if held(x) != before:
+                engine.refuse("DY407", f"`{name}`, a container that the caller gives, is written by forward",
+                              "a program writes the tensors of its caller, not their containers", "copy it, and return what is new",
+                              where_named(self.heap, self.model, name))
         if not engine.live:
             raise Diverged(f"replay diverged: the model ended before {engine.rec} did")
         engine.rec.exit = exit
@@ -289,6 +297,27 @@ class Session:
         labels = self.labels | self.forms.labels
         program = emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, list(slots), labels, sources)  # type: ignore[arg-type]
         return replace(program, history=(*program.history, *self.traps), forms=forms)
+
+
+def held(x: Any) -> Any:
+    """What containers hold, by identity; they are alive while this is compared."""
+    if isinstance(x, dict):
+        return [(k, held(v)) for k, v in x.items()]
+    if isinstance(x, (list, tuple)):
+        return [held(v) for v in x]
+    return [(k, held(v)) for k, v in vars(x).items()] if dataclasses.is_dataclass(x) else Same(x)
+
+
+class Same:
+    """Equal to another of the same object."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and (self.x is other.x or type(self.x) in (int, float, str) and self.x == other.x)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 def _traceback_frames(error: BaseException) -> Iterator[tuple[Any, int]]:

@@ -20,7 +20,12 @@ def where_written(heap: StaticHeap, n: int, key: Any) -> Span:
     """The first place outside of `__init__` whose text writes the place: found by its name, so that the model is not run again."""
     own = len(key) > 1 and isinstance(key[1], str)
     name = key[1] if own else heap.names[n].rpartition(".")[2].partition("[")[0]
-    for path, classes in files(heap, owner(heap, n)):
+    return where_named(heap, owner(heap, n), name)
+
+
+def where_named(heap: StaticHeap, x: Any, name: str) -> Span:
+    """The first place that writes `name`, looked for in the classes of `x` first."""
+    for path, classes in files(heap, x):
         found = sorted((n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0) for n in writes(path, classes, name))
         if found:
             line, col, end_line, end_col = found[0]

@@ -123,6 +123,23 @@ class ReturnsObject(nn.Module):
         return x
 
 
+class WritesTheCallersList(nn.Module):
+    def forward(self, x, seen):
+        if x.sum() > 0:
+            seen.append(x)  # DY407
+        return x
+
+    inputs = staticmethod(lambda: (torch.ones(2, 4), []))
+
+
+class WritesTheCallersDict(nn.Module):
+    def forward(self, x, state):
+        state["h"] = state["h"] + x  # DY407
+        return x
+
+    inputs = staticmethod(lambda: (torch.ones(2, 4), {"h": torch.ones(2, 4)}))
+
+
 class Many(nn.Module):
     """Every one of them is reported, though some stand behind others and some inside `try`."""
 

@@ -29,7 +29,7 @@ def refused(model, args):
 
 @pytest.mark.parametrize("cls", MODELS, ids=lambda c: c.__name__)
 def test_problem(cls, golden):
-    error = refused(cls(), problems.inputs())
+    error = refused(cls(), getattr(cls, "inputs", problems.inputs)())
     assert [(d.code, d.span.line) for d in error.diagnostics] == marked(cls)
     assert all(d.why and d.remedy and d.span.file == problems.__file__ for d in error.diagnostics)
     for d in error.diagnostics:
