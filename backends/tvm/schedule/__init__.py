@@ -22,8 +22,9 @@ def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> 
 
     machine = machine.of(target, threads)
     has_parameters = "num_input" in (mod["main"].attrs or {}) and int(mod["main"].attrs["num_input"]) < len(mod["main"].params)
-    before = [t.DecomposeOpsForInference(), t.CanonicalizeBindings()]
+    before = [t.CanonicalizeBindings(), t.DeadCodeElimination()]
     after = [
+        t.DecomposeOpsForInference(), t.CanonicalizeBindings(), t.DeadCodeElimination(),
         *([t.LiftTransformParams()] if has_parameters else []),
         backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FuseOps(), t.FuseTIR(),
         t.DeadCodeElimination(),

@@ -61,6 +61,8 @@ class _Graph:
         self.env: dict[Any, Expr | View] = {}
         self.fixed: set[Any] = set()
         self.made: dict[View, Expr] = {}
+        self.norms: dict[Any, relax.Call] = {}
+        """Batch norms, by the variable of their tuple."""
 
     def run(self) -> tvm.IRModule:
         main = self.main
@@ -89,7 +91,14 @@ class _Graph:
         if isinstance(value, relax.Var):
             self.env[binding.var] = self.env[value]
             return
-        made = self._call(value) if isinstance(value, relax.Call) else self._expr(value)
+        if isinstance(value, relax.TupleGetItem) and value.index == 0 and value.tuple_value in self.norms:
+            made = self._batch_norm(self.norms[value.tuple_value])
+        elif isinstance(value, relax.Call) and getattr(value.op, "name", "") == "relax.nn.batch_norm" and self._folds(value):
+            self.norms[binding.var] = value
+            return
+        else:
+            made = self._call(value) if isinstance(value, relax.Call) else self._expr(value)
+        made = self.env.get(made, made) if isinstance(made, relax.Var) else made
         self.env[binding.var] = made if isinstance(made, View) else self._emit(made)
 
     def _emit(self, value: Expr) -> Expr:
@@ -117,6 +126,9 @@ class _Graph:
     def _expr(self, value: Expr) -> Expr:
         """`value` over the new variables, views made real."""
         match value:
+            case relax.Var() if value in self.norms:
+                call = self.norms[value]
+                return relax.Tuple([self._expr(self._batch_norm(call)), self._expr(call.args[3]), self._expr(call.args[4])])
             case relax.Var():
                 known = self.env.get(value, value)
                 return self._real(known) if isinstance(known, View) else known
@@ -139,6 +151,33 @@ class _Graph:
 
     def _known(self, value: Expr) -> Expr | View:
         return self.env.get(value, value) if isinstance(value, relax.Var) else value
+
+    def _folds(self, call: relax.Call) -> bool:
+        """Whether a batch norm is a scale and a shift known before any call."""
+        return not call.attrs.training and int(call.attrs.axis) == 1 and all(map(self._is_fixed, call.args[1:]))
+
+    def _batch_norm(self, call: relax.Call) -> Expr | View:
+        """before: (x - mean) / sqrt(var + epsilon) * gamma + beta; after: x * scale + shift."""
+        gamma, beta, mean, var = map(self._expr, call.args[1:])
+        dtype, rank = str(gamma.ty.dtype), len(shape_of(self._known(call.args[0])))
+        emit, op = self._emit, relax.op
+        spread = emit(op.sqrt(emit(op.add(var, relax.const(float(call.attrs.epsilon), dtype)))))
+        scale = emit(op.divide(gamma, spread)) if call.attrs.scale else emit(op.divide(relax.const(1, dtype), spread))
+        centre = emit(op.multiply(mean, scale))
+        shift = emit(op.subtract(beta, centre)) if call.attrs.center else emit(op.negative(centre))
+        wide = [-1, *[1] * (rank - 2)]
+        scaled = self._pointwise(op.multiply(call.args[0], emit(op.reshape(scale, wide))))
+        return self._pointwise(op.add(scaled, emit(op.reshape(shift, wide))))
+
+    def _pointwise(self, call: relax.Call) -> Expr | View:
+        """A binary operator of known values; a view comes back as a variable that stands for it."""
+        call = self.bb.normalize(call)
+        made = self._call(call)
+        if not isinstance(made, View):
+            return self._emit(made)
+        stands = relax.Var("view", call.ty)
+        self.env[stands] = made
+        return stands
 
     # -- operators -----------------------------------------------------------------------------------------------------------
 
