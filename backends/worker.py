@@ -36,13 +36,15 @@ class WrongNumber(BackendError):
     """The code compiles, and computes something else than eager."""
 
 
-def make(backend: Backend, kernel: Kernel, target: Target, threads: int, runs: bool = True) -> Made:
-    """Compile and, where the code `runs` on this machine, check. Raises BackendError, whatever the compiler raised; WrongNumber."""
+def make(
+    backend: Backend, kernel: Kernel, target: Target, threads: int, runs: bool = True, code: BlockCode | None = None
+) -> Made:  # fmt: skip
+    """Compile, unless there is `code`, and check it where it `runs`. Raises BackendError, whatever the compiler raised; WrongNumber."""
     from dync.backends.check import check, open_code
 
     start = perf_counter()
     try:
-        code = backend.compile(kernel, target, threads)
+        code = code or backend.compile(kernel, target, threads)
     except BackendError:
         raise
     except Exception as error:  # a compiler's own exceptions share no root
@@ -70,12 +72,12 @@ class Worker:
         self._pipe: Connection | None = None
         self._log: IO[bytes] | None = None
 
-    def make(self, kernel: Kernel, seconds: float) -> Made:
+    def make(self, kernel: Kernel, seconds: float, code: BlockCode | None = None) -> Made:
         """As `make`. Raises BackendError too when the child crashes or takes longer than `seconds`."""
         if self._process is None:
             self._start()
         assert self._pipe is not None
-        self._pipe.send(next(i for i, k in enumerate(self._kernels) if k is kernel))
+        self._pipe.send((next(i for i, k in enumerate(self._kernels) if k is kernel), code))
         ready = wait([self._pipe, self._process.sentinel], seconds)
         if not ready:
             self.close()
@@ -143,11 +145,12 @@ class Worker:
     def _work(self, pipe: Connection) -> None:
         while True:
             try:
-                kernel = self._kernels[pipe.recv()]
+                number, code = pipe.recv()
             except EOFError:
                 return
+            kernel = self._kernels[number]
             try:
-                answer: Any = make(self._backend, kernel, self._target, self._threads, self._runs)
+                answer: Any = make(self._backend, kernel, self._target, self._threads, self._runs, code)
             except WrongNumber as error:
                 answer = ("wrong", str(error))
             except BackendError as error:

@@ -9,7 +9,7 @@ from time import perf_counter
 from typing import Any
 
 from dync import registry
-from dync.backends.base import Available, Backend, Declined, Kernel
+from dync.backends.base import Available, Backend, BlockCode, Declined, Kernel
 from dync.backends.cache import Cache, cache_key, key_of
 from dync.backends.kernels import content_key, structure_key
 from dync.backends.worker import Made, Worker, WrongNumber, can_isolate, make
@@ -96,23 +96,25 @@ class Workshop:
             return Made(code, math.nan if worst is None else worst)
         start = perf_counter()
         try:
-            made = self._made(name, kernel, seconds)
+            made = self._made(name, kernel, seconds, code)
         except WrongNumber as error:
             self.cache.keep(verdict_key, {"wrong": str(error)})
             raise
-        self.cache.put(key, kernel, made.code)
+        if code is None:
+            self.cache.put(key, kernel, made.code)
         self.cache.keep(verdict_key, {"worst": None if math.isnan(made.worst) else made.worst})
         return replace(made, seconds=perf_counter() - start)
 
-    def _made(self, name: str, kernel: Kernel, seconds: float | None) -> Made:
+    def _made(self, name: str, kernel: Kernel, seconds: float | None, code: BlockCode | None) -> Made:
         target, threads = self.options.target, self.options.threads
         answer = self.available(name)
         runs = isinstance(answer, Available) and target.kind in answer.can_run
         if name in registry.TRUSTED or not can_isolate():
-            return make(self.backend(name), kernel, target, threads, runs)
+            return make(self.backend(name), kernel, target, threads, runs, code)
         if name not in self._workers:
             self._workers[name] = Worker(self.backend(name), self._kernels, target, threads, runs)
-        return self._workers[name].make(kernel, self.options.timeout if seconds is None else min(seconds, self.options.timeout))
+        limit = self.options.timeout if seconds is None else min(seconds, self.options.timeout)
+        return self._workers[name].make(kernel, limit, code)
 
     def _verdict_key(self, key: str, kernel: Kernel) -> str:
         """What decides about right and wrong: code, weights' values, and the torch that it is compared with."""
