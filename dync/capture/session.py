@@ -12,6 +12,7 @@ import sys
 import types
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -370,6 +371,7 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
 
         return text
 
+    import_module("torch.export._trace")  # keeps the `print` that it finds when it is first imported, which torch may do while we trace
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)
     module_getattr = nn.Module.__getattr__
