@@ -19,11 +19,8 @@ if TYPE_CHECKING:
 
 BACKENDS: Mapping[str, str] = {
     "onnxruntime": "dync.backends.onnxruntime:OnnxRuntime",
-<<<<<<< HEAD
     "tvm": "dync.backends.tvm.backend:Tvm",
-=======
     "inductor": "dync.backends.inductor:Inductor",
->>>>>>> 434cbca (Inductor: blocks through AOTI, weights as arguments; capture gives torch its print back)
     "eager": "dync.backends.eager:Eager",
 }
 HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate", "onnx": "dync.host.onnx.model:export"}

@@ -26,11 +26,8 @@ from dync.runtime.tensors import Form, to_numpy, to_torch
 Kernel = Callable[..., Any]
 LOADERS: dict[str, tuple[str, Form]] = {
     "eager": ("dync.runtime.loaders.eager:load", "torch"),
-<<<<<<< HEAD
     "tvm": ("dync.runtime.loaders.tvm:load", "numpy"),
-=======
     "inductor": ("dync.runtime.loaders.inductor:load", "torch"),
->>>>>>> 434cbca (Inductor: blocks through AOTI, weights as arguments; capture gives torch its print back)
     "onnxruntime": ("dync.runtime.loaders.onnxruntime:load", "numpy"),
 }
 """Name → where the function is, and the tensors that it deals in."""
