@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import BlockCode, Kernel
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "float16": 1e-2, "bfloat16": 8e-2}
 """Largest accepted difference, relative to max(|eager|, root mean square of eager's tensor, FLOOR)."""
 FLOOR = 1e-2
+SECONDS = 5.0
+"""Time after which no further input is drawn."""
 SIZES = (2, 7, 1, 0, 3)
 """Sizes tried for a symbol, as far as its range has them."""
 INDEX_BOUNDS = (8, 4, 2, 1)
@@ -56,11 +59,15 @@ def check(
     """The worst relative error of `code` over `examples` and drawn inputs; NaN when eager took none of them.
 
     A result that hangs on a comparison may differ on one draw by rounding alone, so a discrete difference counts when two
-    draws show one. Raises BackendError, with the number, for a difference beyond tolerance.
+    draws show one. A kernel so large that a few runs take SECONDS is compared on fewer, at least one. Raises BackendError, with the
+    number, for a difference beyond tolerance.
     """
     run = run or open_code(kernel, code)
     worst, discrete, values = math.nan, [], compared(kernel)
+    end = perf_counter() + SECONDS
     for inputs in itertools.chain(examples, draws(kernel, seed)):
+        if perf_counter() > end and not math.isnan(worst) and not discrete:
+            break
         mine, yours = copies(inputs), copies(inputs)
         expected = seeded(lambda mine=mine: eager(kernel, mine))
         if expected is None:

@@ -21,10 +21,11 @@ if TYPE_CHECKING:
     from dync.runtime.package import Package
 
 PYTHON = "python"
-SECONDS, ROUNDS, LEAST = 0.3, 50, 3
+SECONDS, ROUNDS, LEAST = 0.4, 100, 5
 """Time for a measurement, and the most and the least calls of each host."""
-ENOUGH = 0.9
-"""An engine must take less than this share of the Python host's time: below that the measurement may be noise."""
+ENOUGH, ALONE = 0.9, 0.97
+"""An engine, and one backend in place of the mix, must take less than this share of the time of the Python host with the mix:
+above that the measurement may be noise."""
 UNTOLD = "the example call failed"
 Make = Callable[[], "Package | Declined"]
 
@@ -89,6 +90,7 @@ def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwar
     if times is None:
         return mix, PYTHON, UNTOLD
     python = min((n for n in times if n.startswith(PYTHON)), key=lambda n: times[n])
+    python = python if times[python] < ALONE * times[PYTHON] else PYTHON
     best = min(times, key=lambda n: times[n])
     name = best if times[best] < ENOUGH * times[python] else python
     figures = ", ".join(f"{n} {microseconds(t)}" for n, t in times.items())
@@ -122,7 +124,7 @@ def _said(package: Package, host: str, reason: str) -> Package:
 
 
 def measure(packages: Mapping[str, Package], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, float] | None:
-    """Seconds of a call of each (the lower quartile), called in turn on copies of the example; None where it fails."""
+    """Seconds of a call of each (the lowest tenth ends there), called in turn on copies of the example; None where it fails."""
     from dync.ir.clone import clone
     from dync.runtime.program import Runtime
 
@@ -140,4 +142,4 @@ def measure(packages: Mapping[str, Package], args: Sequence[Any], kwargs: Mappin
                 return None
             times[name].append(perf_counter() - start)
         turn += 1
-    return {n: sorted(t[1:])[len(t[1:]) // 4] for n, t in times.items()}
+    return {n: sorted(t[1:])[len(t[1:]) // 10] for n, t in times.items()}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from dync.backends.base import Declined
-from dync.registry import backend, backend_names
+from dync.registry import LAST, backend, backend_names
 from dync.report import table
 
 
 class BackendFacts(msgspec.Struct, frozen=True):
-    """One backend; `reason` says why it is not available."""
+    """One backend; `reason` says why it is not available. needs_torch: its code needs torch where it runs."""
 
     name: str
     available: bool
@@ -18,6 +18,7 @@ class BackendFacts(msgspec.Struct, frozen=True):
     can_compile: tuple[str, ...] = ()
     can_run: tuple[str, ...] = ()
     reason: str = ""
+    needs_torch: bool = False
 
 
 class Targets(msgspec.Struct, frozen=True):
@@ -33,11 +34,11 @@ class Targets(msgspec.Struct, frozen=True):
                 b.version or "-",
                 ", ".join(b.can_compile) or "-",
                 ", ".join(b.can_run) or "-",
-                b.reason,
+                b.reason or "its code needs torch to run" * b.needs_torch,
             )
             for b in self.backends
         ]
-        return "\n".join(table(("backend", "here", "version", "compiles for", "runs on", "why not"), rows))
+        return "\n".join(table(("backend", "here", "version", "compiles for", "runs on", ""), rows))
 
 
 def targets() -> Targets:
@@ -46,7 +47,10 @@ def targets() -> Targets:
 
 
 def _facts(name: str) -> BackendFacts:
-    answer = backend(name).available()
+    try:
+        answer = backend(name).available()
+    except Exception as error:  # noqa: BLE001  a library that is half installed raises anything
+        answer = Declined(f"{type(error).__name__}: {error}".splitlines()[0])
     if isinstance(answer, Declined):
         return BackendFacts(name, False, reason=answer.reason)
-    return BackendFacts(name, True, answer.version, answer.can_compile, answer.can_run)
+    return BackendFacts(name, True, answer.version, answer.can_compile, answer.can_run, needs_torch=name in LAST)

@@ -14,7 +14,7 @@ from dync.cli.words import Archive, Backend, Init, Inputs, Json, Level, Params, 
 from dync.compiled import Compiled
 from dync.errors import UsageError
 from dync.examples import examples
-from dync.options import CompileOptions
+from dync.options import BUDGET, TIMEOUT, CompileOptions
 from dync.origin import Origin
 from dync.progress import stage
 from dync.report import size
@@ -37,6 +37,9 @@ def compile(
     input: Inputs = [], inputs: Archive = None, param: Params = [], init: Init = [], weights: Weights = None,  # noqa: B006
     batching: Annotated[str, Parameter(help="none (per-sample is not available yet).")] = "none",
     strict: Annotated[bool, Parameter(help="Fail where the backend does not take a block.")] = False,
+    budget: Annotated[float, Parameter(help="Seconds that trying blocks on further backends may cost; 0: none is tried.")] = BUDGET,
+    timeout: Annotated[float, Parameter(help="Seconds that a compiler may take for one block.")] = TIMEOUT,
+    cache: Annotated[bool, Parameter(help="Use and keep compiled code in ~/.cache/dync.")] = True,
     verify: Annotated[Level, Parameter(help="Compare with eager before writing: every path, a quick look, or not at all.")] = "quick",
     atol: Annotated[float | None, Parameter(help="Absolute tolerance, of a leaf's scale.")] = None,
     rtol: Annotated[float | None, Parameter(help="Relative tolerance.")] = None,
@@ -47,7 +50,9 @@ def compile(
 
     Writes the file only when everything before succeeded.
     """
-    options = CompileOptions.parse(target, backend, _host(host, output), passes, batching, strict, atol, rtol, seed, threads)
+    options = CompileOptions.parse(
+        target, backend, _host(host, output), passes, batching, strict, atol, rtol, seed, threads, budget, timeout, cache
+    )
     params, built_with = run_params(param), {n: constant(v) for n, v in pairs(init, "--init").items()}
     if not output.parent.is_dir():
         raise UsageError(f"no such folder: {output.parent}")

@@ -23,7 +23,7 @@ class InputFacts(msgspec.Struct, frozen=True):
 
 
 class KernelFacts(msgspec.Struct, frozen=True):
-    """A block with code: the runtime loader, its members, their bytes, and what running needs."""
+    """A block with code: the runtime loader, its members, their bytes, what running needs, why this backend, and what others took."""
 
     block: str
     backend: str
@@ -31,6 +31,8 @@ class KernelFacts(msgspec.Struct, frozen=True):
     size: int
     members: tuple[str, ...]
     needs: tuple[str, ...]
+    reason: str = ""
+    times: dict[str, float] = {}
 
 
 class Inspection(msgspec.Struct, frozen=True):
@@ -50,12 +52,14 @@ class Inspection(msgspec.Struct, frozen=True):
     kernels: tuple[KernelFacts, ...]
     meta: dict[str, Any]
     has_coverage: bool
+    host_reason: str = ""
 
     def __str__(self) -> str:
         lines = [
             f"{self.artifact}: {self.name}, schema {self.schema}, {size(self.size)}",
             f"code {size(self.code_bytes)}, weights {size(self.weight_bytes)}",
-            f"target {self._said('target')}, host {self._said('host')}, written by dync {self._said('dync')}",
+            f"target {self._said('target')}, host {self._said('host')}" + f" ({self.host_reason})" * bool(self.host_reason),
+            f"written by dync {self._said('dync')}",
             *(f"input {i.path}: {i.type}" for i in self.inputs),
             *(f"fixed {f.path} = {f.value}" for f in self.fixed),
             *(f"dim {d.name}: {d.low}..{'' if d.high is None else d.high}" for d in self.dims),
@@ -64,10 +68,10 @@ class Inspection(msgspec.Struct, frozen=True):
             f"blocks: {len(self.blocks)}, {len(self.kernels)} with code",
         ]
         rows = [
-            (k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.members[0].rpartition("/")[0] if k.members else "-")
+            (k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.reason, k.members[0].split("/")[1][:8] if k.members else "-")
             for k in self.kernels
         ]
-        return "\n".join([*lines, *table(("block", "backend", "code", "needs", "stored in"), rows)])
+        return "\n".join([*lines, *table(("block", "backend", "code", "needs", "why", "stored in blocks/"), rows)])
 
     def _said(self, fact: str) -> str:
         return str(self.meta.get(fact, "unknown"))
@@ -82,14 +86,19 @@ def inspect(artifact: Path, *, json: Json = False) -> int:
 def inspection(path: Path, manifest: Manifest) -> Inspection:
     """The facts of a manifest."""
     signature, sizes = manifest.signature, {n: m.size for n, m in manifest.members.items()}
-    backends = {b["block"]: b["backend"] for b in (manifest.report or {}).get("blocks", ())}
-    kernels = tuple(
-        KernelFacts(n, backends.get(n, k.loader), k.loader, sum(sizes[m] for m in k.members), k.members, k.needs)
-        for n, k in manifest.kernels.items()
-    )
+    report = manifest.report or {}
+    said = {b["block"]: b for b in report.get("blocks", ())}
+
+    def facts(name: str, kernel: Any) -> KernelFacts:
+        one = said.get(name, {})
+        size = sum(sizes[m] for m in kernel.members)
+        backend, reason, times = one.get("backend", kernel.loader), one.get("reason", ""), one.get("times", {})
+        return KernelFacts(name, backend, kernel.loader, size, kernel.members, kernel.needs, reason, times)
+
+    kernels = tuple(facts(n, k) for n, k in manifest.kernels.items())
     return Inspection(
         str(path), manifest.schema, manifest.name, manifest.size,
         sum(s for n, s in sizes.items() if n.startswith("blocks/")), sizes[WEIGHTS],
         tuple(InputFacts(i.path, str(i.value.type)) for i in signature.inputs), signature.fixed, signature.dims, signature.params,
-        manifest.blocks, kernels, manifest.meta, sizes[COVERAGE] > len(b"null"),
+        manifest.blocks, kernels, manifest.meta, sizes[COVERAGE] > len(b"null"), str(report.get("host_reason", "")),
     )  # fmt: skip

@@ -17,5 +17,5 @@ Weights = Annotated[Path | None, Parameter(help="Weights to load, .safetensors o
 Params = Annotated[list[str], Parameter(name="--param", help="Run-time parameter, threshold=0.9:0..1; repeatable.")]
 Seed = Annotated[int, Parameter(help="Seed of random weights and inputs.")]
 Target = Annotated[str, Parameter(help="cpu, or cuda[:sm_90].")]
-Backend = Annotated[str, Parameter(help="auto, or one of those that dync targets lists.")]
+Backend = Annotated[str, Parameter(help="auto, or some of those that dync targets lists: tvm; tvm,onnxruntime; b3=tvm for one block.")]
 Level = Literal["paths", "quick", "off"]

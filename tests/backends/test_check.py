@@ -103,3 +103,34 @@ def test_uninitialised_memory_may_hold_anything():
     k = kernel(lambda x: (torch.empty_like(x), torch.cat([x, torch.empty_like(x)])), {"x": "float32[4]"})
     check(k, CODE, run=lambda i: [i[0] * 7, torch.cat([i[0], i[0] * 9])])
     assert "where eager has" in refused(k, lambda i: [i[0], torch.cat([i[0] + 1, i[0]])])
+
+
+def test_a_large_block_is_compared_on_fewer_inputs(monkeypatch):
+    from dync.backends import check as module
+
+    k = kernel(lambda x: x * 2, {"x": "float32[N]"}, dims={"N": (1, None)})
+    calls = []
+    right = lambda i: calls.append(1) or [i[0] * 2]  # noqa: E731
+    check(k, CODE, run=right)
+    many = len(calls)
+    calls.clear()
+    monkeypatch.setattr(module, "SECONDS", 0.0)
+    assert check(k, CODE, run=right) == 0 and 1 <= len(calls) < many
+    assert "where eager has" in refused(k, lambda i: [i[0] * 3])
+
+
+def test_what_is_silently_wrong_in_onnx_is_never_shipped():
+    """ONNX has no mean in ScatterElements: the sum in its place is found out."""
+    from support.backend_cases import CASES
+
+    from dync.backends.base import Target
+    from dync.backends.check import open_code
+    from dync.backends.onnxruntime import OnnxRuntime
+
+    mean, total = CASES["scatter-reduce-mean"].kernel(), CASES["scatter-reduce-sum"].kernel()
+    wrong = OnnxRuntime().compile(total, Target(), 1)
+    check(total, wrong, run=open_code(total, wrong))
+    with pytest.raises(BackendError, match="where eager has"):
+        check(mean, wrong, run=open_code(mean, wrong))
+    right = OnnxRuntime().compile(mean, Target(), 1)
+    assert check(mean, right, run=open_code(mean, right)) < 1e-4
