@@ -19,7 +19,7 @@ class OnnxRuntime:
     name = "onnxruntime"
 
     def __init__(self) -> None:
-        self._last: tuple[Kernel, Translation | Declined] | None = None
+        self._found: dict[int, tuple[Kernel, Translation | Declined]] = {}
 
     def available(self) -> Available | Declined:
         from importlib.metadata import PackageNotFoundError, version
@@ -64,9 +64,9 @@ class OnnxRuntime:
     def _translation(self, kernel: Kernel) -> Translation | Declined:
         from dync.backends.onnx.translate import translate
 
-        if self._last is None or self._last[0] is not kernel:
-            self._last = (kernel, translate(kernel))
-        return self._last[1]
+        if id(kernel) not in self._found:
+            self._found[id(kernel)] = (kernel, translate(kernel))
+        return self._found[id(kernel)][1]
 
 
 def _settings(kernel: Kernel, found: Translation) -> dict[str, object]:

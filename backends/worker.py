@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from time import perf_counter
 from typing import IO, Any
 
-from dync.backends.base import Backend, BlockCode, Kernel, Target
+from dync.backends.base import Backend, BlockCode, Declined, Kernel, Target
 from dync.errors import BackendError
 
 
@@ -36,15 +36,29 @@ class WrongNumber(BackendError):
     """The code compiles, and computes something else than eager."""
 
 
+class Refused(BackendError):
+    """The backend does not take the kernel; `declined` is its answer."""
+
+    def __init__(self, declined: Declined) -> None:
+        super().__init__(declined.reason)
+        self.declined = declined
+
+
 def make(
-    backend: Backend, kernel: Kernel, target: Target, threads: int, runs: bool = True, code: BlockCode | None = None
+    backend: Backend, kernel: Kernel, target: Target, threads: int, runs: bool = True, code: BlockCode | None = None, ask: bool = True
 ) -> Made:  # fmt: skip
-    """Compile, unless there is `code`, and check it where it `runs`. Raises BackendError, whatever the compiler raised; WrongNumber."""
+    """Ask and compile, unless there is `code`, and check it where it `runs`.
+
+    Raises Refused, WrongNumber, and BackendError for whatever else the compiler raised. ask: False where the backend took it before.
+    """
     from dync.backends.check import check, open_code
 
     start = perf_counter()
     try:
-        code = code or backend.compile(kernel, target, threads)
+        if code is None:
+            if ask and (declined := backend.supports(kernel, target)):
+                raise Refused(declined)
+            code = backend.compile(kernel, target, threads)
     except BackendError:
         raise
     except Exception as error:  # a compiler's own exceptions share no root
@@ -88,8 +102,8 @@ class Worker:
             raise BackendError(f"{kernel.name}: the {self._backend.name} compiler crashed{self._last_words()}") from None
         if isinstance(found, Made):
             return found
-        kind, text = found
-        raise {"wrong": WrongNumber}.get(kind, BackendError)(text)
+        kind, said = found
+        raise {"wrong": WrongNumber, "refused": Refused}.get(kind, BackendError)(said)
 
     def close(self) -> None:
         """Ends the child, with all that it started."""
@@ -151,6 +165,8 @@ class Worker:
             kernel = self._kernels[number]
             try:
                 answer: Any = make(self._backend, kernel, self._target, self._threads, self._runs, code)
+            except Refused as error:
+                answer = ("refused", error.declined)
             except WrongNumber as error:
                 answer = ("wrong", str(error))
             except BackendError as error:

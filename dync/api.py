@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dync.errors import UsageError
 from dync.ir.program import Program
-from dync.options import BUDGET, CompileOptions
+from dync.options import CompileOptions
 from dync.progress import stage
 
 if TYPE_CHECKING:
@@ -47,14 +47,15 @@ def capture(
 def compile(
     model_or_program: nn.Module | Program, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, target: str = "cpu",
     backend: str = "auto", host: str = "auto", passes: str = "default", dynamic_shapes: Any = None, params: Params | None = None,
-    batching: str = "none", strict: bool = False, budget: float = BUDGET, cache: bool = True,
+    batching: str = "none", strict: bool = False, budget: float | None = None, cache: bool = True,
 ) -> Compiled:  # fmt: skip
     """A runnable equivalent of a model, or of a captured Program, for `target`.
 
     Raises UsageError for unknown names, CaptureError for constructs that cannot be captured, and, under `strict`, BackendError
     for a block that the chosen backend does not take. Otherwise such a block goes to the next backend, with the reason in `.report`.
     backend: a name, several ("tvm,onnxruntime"), or "auto": a block that several take is timed on each, and the fastest has it, as far
-    as `budget` seconds of compiling go; "s3=tvm" among them gives one block to one backend. cache: reuse compiled code on disk.
+    as `budget` seconds of compiling go (None: a minute; 0: the first that takes it has it). "b3=tvm" among them gives one block to one
+    backend. cache: reuse compiled code on disk.
     host: "python", "onnx" (HostError where it cannot carry the program), or "auto", which measures both on the example.
     """
     options = CompileOptions.parse(target, backend, host, passes, batching, strict, budget=budget, cache=cache)
@@ -130,7 +131,7 @@ def explain(
 
     options = CompileOptions.parse(target, backend)
     program = _program(model_or_program, args, kwargs, dynamic_shapes, params)
-    placements = place(kernels_of(program), Workshop(options))
+    placements = place(kernels_of(program), Workshop(options), ask=True)
     return run(program, {name: (p.choices[0].backend, p.refused) for name, p in placements.items()})
 
 

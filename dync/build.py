@@ -15,7 +15,7 @@ from dync import registry
 from dync.backends.base import Kernel
 from dync.backends.cache import machine, with_weights
 from dync.backends.kernels import renamed_weights
-from dync.backends.worker import Made
+from dync.backends.worker import Made, Refused
 from dync.errors import BackendError
 from dync.ir.program import Program
 from dync.ir.types import TensorType
@@ -54,6 +54,7 @@ class _Group:
     blocks: list[str]
     kernel: Kernel
     choices: tuple[Choice, ...]
+    refused: tuple[Refusal, ...]
     made: dict[str, Made] = field(default_factory=dict[str, Made])
     failed: list[Refusal] = field(default_factory=list[Refusal])
     untried: dict[str, str] = field(default_factory=dict[str, str])
@@ -102,7 +103,7 @@ def _groups(placements: Mapping[str, Placement], shop: Workshop) -> list[_Group]
     found: dict[Any, _Group] = {}
     for block, placed in placements.items():
         key = (shop.key(placed.kernel), placed.choices)
-        found.setdefault(key, _Group([], placed.kernel, placed.choices)).blocks.append(block)
+        found.setdefault(key, _Group([], placed.kernel, placed.choices, placed.refused)).blocks.append(block)
     return list(found.values())
 
 
@@ -111,12 +112,15 @@ def _first(group: _Group, shop: Workshop) -> None:
     for choice in group.choices:
         if _try(group, choice, shop):
             return
-    raise BackendError(f"block {group.kernel.name}: every backend failed: " + "; ".join(map(str, group.failed)))
+    raise BackendError(f"block {group.kernel.name}: no backend takes it: " + "; ".join(map(str, (*group.refused, *group.failed))))
 
 
 def _try(group: _Group, choice: Choice, shop: Workshop, seconds: float | None = None) -> bool:
     try:
         group.made[choice.backend] = shop.make(choice.backend, group.kernel, seconds)
+    except Refused as error:
+        group.failed.append(Refusal(choice.backend, error.declined.reason, error.declined.span))
+        return False
     except BackendError as error:
         group.failed.append(Refusal(choice.backend, str(error)))
         return False

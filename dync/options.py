@@ -45,9 +45,9 @@ class CompileOptions:
     def parse(
         cls, target: str = "cpu", backend: str = AUTO, host: str = "auto", passes: str = "default", batching: str = "none",
         strict: bool = False, atol: float | None = None, rtol: float | None = None, seed: int = 0, threads: int = 0,
-        budget: float = BUDGET, timeout: float = TIMEOUT, cache: bool = True,
+        budget: float | None = None, timeout: float = TIMEOUT, cache: bool = True,
     ) -> CompileOptions:  # fmt: skip
-        """Options from the words of a call. Raises UsageError, naming what is known, for a word that is not."""
+        """Options from the words of a call; budget None is BUDGET. Raises UsageError, naming what is known, for a word that is not."""
         backends, forced = parse_backends(backend)
         known("host", host, (AUTO, *host_names()))
         if batching == "per-sample":
@@ -57,7 +57,8 @@ class CompileOptions:
             if value is not None and not value >= 0:
                 raise UsageError(f"{name} is {value!r}; it must be a number >= 0")
         return cls(
-            parse_target(target), backend, host, passes, strict, atol, rtol, seed, threads, backends, forced, budget, timeout, cache
+            parse_target(target), backend, host, passes, strict, atol, rtol, seed, threads, backends, forced,
+            BUDGET if budget is None else budget, timeout, cache,
         )  # fmt: skip
 
 

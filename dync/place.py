@@ -31,9 +31,10 @@ class Placement:
     refused: tuple[Refusal, ...] = ()
 
 
-def place(kernels: Mapping[str, Kernel], shop: Workshop) -> dict[str, Placement]:
+def place(kernels: Mapping[str, Kernel], shop: Workshop, ask: bool = False) -> dict[str, Placement]:
     """Every backend that was asked for, or under "auto" that there is, and takes the block; behind them the reference, unless `strict`.
 
+    ask: also the backends whose compilers run in children, which else answer there when their turn comes, for they may take seconds.
     Raises BackendError when a backend that was asked for is not available, or nothing takes a kernel; UsageError when a backend is
     forced on a block that is not there.
     """
@@ -44,7 +45,7 @@ def place(kernels: Mapping[str, Kernel], shop: Workshop) -> dict[str, Placement]
     for name in (*options.backends, *forced.values()):
         if isinstance(answer := shop.available(name), Declined):
             raise BackendError(f"backend {name} is not available: {answer.reason}")
-    return {block: _placement(kernel, asked(options, forced.get(block)), shop) for block, kernel in kernels.items()}
+    return {block: _placement(kernel, asked(options, forced.get(block)), shop, ask) for block, kernel in kernels.items()}
 
 
 def asked(options: CompileOptions, forced: str | None = None) -> list[Choice]:
@@ -62,11 +63,13 @@ def asked(options: CompileOptions, forced: str | None = None) -> list[Choice]:
     return choices
 
 
-def _placement(kernel: Kernel, asked: list[Choice], shop: Workshop) -> Placement:
+def _placement(kernel: Kernel, asked: list[Choice], shop: Workshop, ask: bool) -> Placement:
     choices: list[Choice] = []
     refused: list[Refusal] = []
     for choice in asked:
-        answer = shop.declines(choice.backend, kernel)
+        answer = shop.available(choice.backend)
+        if not isinstance(answer, Declined):
+            answer = shop.declines(choice.backend, kernel) if ask or choice.backend in registry.TRUSTED else None
         if answer is None:
             choices.append(Choice(choice.backend, "fallback" if choice.fallback else choice.reason, choice.fallback))
         else:

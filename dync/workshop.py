@@ -8,12 +8,15 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any
 
+import msgspec
+
 from dync import registry
 from dync.backends.base import Available, Backend, BlockCode, Declined, Kernel
 from dync.backends.cache import Cache, cache_key, key_of
 from dync.backends.kernels import content_key, structure_key
-from dync.backends.worker import Made, Worker, WrongNumber, can_isolate, make
+from dync.backends.worker import Made, Refused, Worker, WrongNumber, can_isolate, make
 from dync.errors import BackendError
+from dync.ir.types import Span
 from dync.options import CompileOptions
 
 
@@ -84,9 +87,15 @@ class Workshop:
         return cache_key(self.key(kernel), name, self.version(name), self.options.target, self.options.threads)
 
     def make(self, name: str, kernel: Kernel, seconds: float | None = None) -> Made:
-        """Code that passed its check, from the cache if it did so before. Raises BackendError; a wrong number is remembered too."""
+        """Code that passed its check, from the cache if it did before. Raises BackendError; Refused and WrongNumber are remembered too."""
+        answer = self.available(name)
+        if isinstance(answer, Declined):
+            raise Refused(answer)
         key = self.code_key(name, kernel)
         code = self.cache.get(key, kernel)
+        refusal_key = key_of("refused", key, [str(n.meta.get("span")) for n in kernel.graph.nodes]) if self.cache.enabled else ""
+        if code is None and isinstance(said := self.cache.fact(refusal_key), dict):
+            raise Refused(Declined(said["reason"], msgspec.convert(said["span"], Span)))
         verdict_key = self._verdict_key(key, kernel) if self.cache.enabled else ""
         verdict = self.cache.fact(verdict_key)
         if isinstance(verdict, dict) and "wrong" in verdict:
@@ -100,6 +109,9 @@ class Workshop:
         except WrongNumber as error:
             self.cache.keep(verdict_key, {"wrong": str(error)})
             raise
+        except Refused as error:
+            self.cache.keep(refusal_key, {"reason": error.declined.reason, "span": msgspec.to_builtins(error.declined.span)})
+            raise
         if code is None:
             self.cache.put(key, kernel, made.code)
         self.cache.keep(verdict_key, {"worst": None if math.isnan(made.worst) else made.worst})
@@ -110,7 +122,7 @@ class Workshop:
         answer = self.available(name)
         runs = isinstance(answer, Available) and target.kind in answer.can_run
         if name in registry.TRUSTED or not can_isolate():
-            return make(self.backend(name), kernel, target, threads, runs, code)
+            return make(self.backend(name), kernel, target, threads, runs, code, (name, self.key(kernel)) not in self._claimed)
         if name not in self._workers:
             self._workers[name] = Worker(self.backend(name), self._kernels, target, threads, runs)
         limit = self.options.timeout if seconds is None else min(seconds, self.options.timeout)

@@ -20,6 +20,14 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def no_budget():
+    """Blocks go to the first backend that takes them: a test that wants them timed on all asks for a `budget`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dync.options.BUDGET", 0.0)
+        yield
+
+
 @pytest.fixture
 def golden(request):
     """golden(text, "txt") compares with golden/<test file>/<test name>.txt beside the test; a missing file fails."""

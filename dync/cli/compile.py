@@ -37,7 +37,9 @@ def compile(
     input: Inputs = [], inputs: Archive = None, param: Params = [], init: Init = [], weights: Weights = None,  # noqa: B006
     batching: Annotated[str, Parameter(help="none (per-sample is not available yet).")] = "none",
     strict: Annotated[bool, Parameter(help="Fail where the backend does not take a block.")] = False,
-    budget: Annotated[float, Parameter(help="Seconds that trying blocks on further backends may cost; 0: none is tried.")] = BUDGET,
+    budget: Annotated[
+        float | None, Parameter(help=f"Seconds for trying blocks on further backends, {BUDGET:.0f} if not given; 0: none is tried.")
+    ] = None,
     timeout: Annotated[float, Parameter(help="Seconds that a compiler may take for one block.")] = TIMEOUT,
     cache: Annotated[bool, Parameter(help="Use and keep compiled code in ~/.cache/dync.")] = True,
     verify: Annotated[Level, Parameter(help="Compare with eager before writing: every path, a quick look, or not at all.")] = "quick",

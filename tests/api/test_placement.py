@@ -13,10 +13,13 @@ from torch import nn
 import dync
 from dync import registry
 from dync.api import compile_with
+from dync.backends.base import Declined
 from dync.backends.cache import default_folder
 from dync.errors import BackendError, UsageError
+from dync.ir.types import Span
 from dync.measure import choose, crossing
 from dync.options import CompileOptions
+from dync.report import Refusal
 
 
 class Gates(nn.Module):
@@ -52,6 +55,7 @@ def backends(monkeypatch, tmp_path):
     monkeypatch.setattr(registry, "BACKENDS", {**registry.BACKENDS, **{n: f"faulty:{n}" for n in faulty.BACKENDS}})
     monkeypatch.setattr(registry, "PREFERENCE", ("other", "faulty", "eager"))
     monkeypatch.setattr(registry, "load", lambda place: faulty.BACKENDS[place[7:]] if place.startswith("faulty:") else load(place))
+    monkeypatch.setattr("dync.options.BUDGET", 60.0)
     monkeypatch.setattr(Faulty, "fault", "")
     monkeypatch.setattr(Faulty, "log", tmp_path / "log")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -188,8 +192,19 @@ def test_one_bad_block_costs_that_block(program, monkeypatch, fault, said):
     assert bad and len(bad) < len(compiled.report.blocks)
     assert all(b.backend == "eager" and b.reason == "fallback" and said in b.refused[-1].reason for b in bad)
     assert right(compiled)
-    with pytest.raises(BackendError, match="block b.*: every backend failed: faulty: "):
+    with pytest.raises(BackendError, match="block b.*: no backend takes it: faulty: "):
         dync.compile(program, X, host="python", backend="faulty", strict=True)
+
+
+def test_a_backend_that_is_asked_in_its_child_declines_with_the_line(program, monkeypatch, tmp_path):
+    span = Span("m.py", 3, 4)
+    monkeypatch.setattr(
+        Faulty, "supports", lambda self, k, t: Declined("no relu", span) if any("relu" in str(n.target) for n in k.graph.nodes) else None
+    )
+    for _ in range(2):
+        compiled = dync.compile(program, X, host="python", backend="faulty")
+        assert {str(r) for b in compiled.report.blocks for r in b.refused} == {"faulty: no relu (m.py:3:5)"} and right(compiled)
+    assert {b.refused for b in compiled.report.blocks if b.backend == "eager"} == {(Refusal("faulty", "no relu", span),)}
 
 
 def test_a_compiler_out_of_time(program, monkeypatch):

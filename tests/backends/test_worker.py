@@ -135,7 +135,7 @@ def test_in_this_process_exceptions_are_backend_errors_too(monkeypatch):
 
 def test_code_for_another_machine_is_not_run(monkeypatch):
     monkeypatch.setattr(Faulty, "fault", "lies")
-    assert math.isnan(make(Faulty(), BAD, Target("cuda"), 1, runs=False).worst)
+    assert math.isnan(make(Faulty(), BAD, Target(), 1, runs=False).worst)
 
 
 def test_no_children_of_children(monkeypatch):
