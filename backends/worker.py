@@ -36,6 +36,10 @@ class WrongNumber(BackendError):
     """The code compiles, and computes something else than eager."""
 
 
+class Failed(BackendError):
+    """The compiler said that it cannot: it would say so again. A crash, a lack of time, memory or space is no such thing."""
+
+
 class Refused(BackendError):
     """The backend does not take the kernel; `declined` is its answer."""
 
@@ -49,7 +53,7 @@ def make(
 ) -> Made:  # fmt: skip
     """Ask and compile, unless there is `code`, and check it where it `runs`.
 
-    Raises Refused, WrongNumber, and BackendError for whatever else the compiler raised. ask: False where the backend took it before.
+    Raises Refused, Failed, WrongNumber, or BackendError. ask: False where the backend took it before.
     """
     from dync.backends.check import check, open_code
 
@@ -59,10 +63,13 @@ def make(
             if ask and (declined := backend.supports(kernel, target)):
                 raise Refused(declined)
             code = backend.compile(kernel, target, threads)
-    except BackendError:
+    except Refused:
         raise
+    except BackendError as error:
+        raise Failed(str(error)) from error
     except Exception as error:  # a compiler's own exceptions share no root
-        raise BackendError(f"{kernel.name}: the {backend.name} compiler failed: {_line(error)}") from error
+        kind = BackendError if isinstance(error, (OSError, MemoryError)) else Failed
+        raise kind(f"{kernel.name}: the {backend.name} compiler failed: {_line(error)}") from error
     if not runs:
         return Made(code, math.nan, perf_counter() - start)
     try:
@@ -103,7 +110,7 @@ class Worker:
         if isinstance(found, Made):
             return found
         kind, said = found
-        raise {"wrong": WrongNumber, "refused": Refused}.get(kind, BackendError)(said)
+        raise {"wrong": WrongNumber, "refused": Refused, "failed": Failed}.get(kind, BackendError)(said)
 
     def close(self) -> None:
         """Ends the child, with all that it started."""
@@ -169,10 +176,12 @@ class Worker:
                 answer = ("refused", error.declined)
             except WrongNumber as error:
                 answer = ("wrong", str(error))
-            except BackendError as error:
+            except Failed as error:
                 answer = ("failed", str(error))
+            except BackendError as error:
+                answer = ("broken", str(error))
             except BaseException as error:  # SystemExit of a compiler's command line too  # noqa: BLE001
-                answer = ("failed", f"{kernel.name}: the {self._backend.name} compiler failed: {_line(error)}")
+                answer = ("broken", f"{kernel.name}: the {self._backend.name} compiler failed: {_line(error)}")
             sys.stdout.flush()
             pipe.send(answer)
 

@@ -20,6 +20,7 @@ BENCHES = {
     "early-exits": "benchmarks.early_exits",
     "engine-host": "benchmarks.engine_host",
     "host-overhead": "benchmarks.host_overhead",
+    "placement": "benchmarks.placement",
     "planted-faults": "benchmarks.planted_faults",
     "zoo": "benchmarks.zoo",
 }

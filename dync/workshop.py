@@ -14,7 +14,7 @@ from dync import registry
 from dync.backends.base import Available, Backend, BlockCode, Declined, Kernel
 from dync.backends.cache import Cache, cache_key, key_of
 from dync.backends.kernels import content_key, structure_key
-from dync.backends.worker import Made, Refused, Worker, WrongNumber, can_isolate, make
+from dync.backends.worker import Failed, Made, Refused, Worker, WrongNumber, can_isolate, make
 from dync.errors import BackendError
 from dync.ir.types import Span
 from dync.options import CompileOptions
@@ -87,7 +87,7 @@ class Workshop:
         return cache_key(self.key(kernel), name, self.version(name), self.options.target, self.options.threads)
 
     def make(self, name: str, kernel: Kernel, seconds: float | None = None) -> Made:
-        """Code that passed its check, from the cache if it did before. Raises BackendError; Refused and WrongNumber are remembered too."""
+        """Code that passed its check, from the cache if it did before. Raises BackendError; all but crashes are remembered too."""
         answer = self.available(name)
         if isinstance(answer, Declined):
             raise Refused(answer)
@@ -95,6 +95,8 @@ class Workshop:
         code = self.cache.get(key, kernel)
         refusal_key = key_of("refused", key, [str(n.meta.get("span")) for n in kernel.graph.nodes]) if self.cache.enabled else ""
         if code is None and isinstance(said := self.cache.fact(refusal_key), dict):
+            if "failed" in said:
+                raise Failed(said["failed"])
             raise Refused(Declined(said["reason"], msgspec.convert(said["span"], Span)))
         verdict_key = self._verdict_key(key, kernel) if self.cache.enabled else ""
         verdict = self.cache.fact(verdict_key)
@@ -108,6 +110,9 @@ class Workshop:
             made = self._made(name, kernel, seconds, code)
         except WrongNumber as error:
             self.cache.keep(verdict_key, {"wrong": str(error)})
+            raise
+        except Failed as error:
+            self.cache.keep(refusal_key, {"failed": str(error)})
             raise
         except Refused as error:
             self.cache.keep(refusal_key, {"reason": error.declined.reason, "span": msgspec.to_builtins(error.declined.span)})

@@ -250,13 +250,24 @@ def test_other_weights_are_checked_but_not_compiled(monkeypatch, tmp_path):
     assert all(torch.allclose(again(*x), other(*x), atol=1e-6) for x in INPUTS)
 
 
-def test_a_wrong_number_is_remembered(program, monkeypatch, tmp_path):
-    monkeypatch.setattr(Faulty, "fault", "lies")
+@pytest.mark.parametrize("fault", ("lies", "refuses", "breaks"))
+def test_what_does_not_compile_right_is_remembered(program, monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(Faulty, "fault", fault)
     first = dync.compile(program, X, host="python", backend="faulty")
     done = compiled_by(tmp_path)
     again = dync.compile(program, X, host="python", backend="faulty")
     assert compiled_by(tmp_path) == done
     assert [b.refused for b in again.report.blocks] == [b.refused for b in first.report.blocks]
+
+
+@pytest.mark.parametrize("fault", ("crashes", "exits"))
+def test_a_crash_is_tried_again(program, monkeypatch, tmp_path, fault):
+    monkeypatch.setattr(Faulty, "fault", fault)
+    dync.compile(program, X, host="python", backend="faulty")
+    done = compiled_by(tmp_path)
+    monkeypatch.setattr(Faulty, "fault", "")
+    again = dync.compile(program, X, host="python", backend="faulty")
+    assert len(compiled_by(tmp_path)) > len(done) and {b.backend for b in again.report.blocks} == {"faulty"}
 
 
 def test_without_a_cache_everything_is_done_again_and_nothing_kept(program, tmp_path):

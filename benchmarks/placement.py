@@ -1,0 +1,100 @@
+"""Placement by measurement: `--backend auto` against each backend alone on every model of the zoo, and compiling cold and warm."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib import import_module
+from statistics import geometric_mean
+from typing import Any
+
+from benchmarks.options import Options
+from benchmarks.peers import reason
+from benchmarks.result import Result
+from benchmarks.subject import same
+from benchmarks.timing import interleave
+
+LEFT_OUT = ("inductor",)
+"""Alone it compiles for minutes a model; auto asks it where nothing else but eager takes a block."""
+
+
+@contextmanager
+def empty_cache() -> Iterator[None]:
+    """A folder of its own for compiled code."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    with tempfile.TemporaryDirectory(prefix="dync-") as folder:
+        os.environ["XDG_CACHE_HOME"] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop("XDG_CACHE_HOME")
+            if before is not None:
+                os.environ["XDG_CACHE_HOME"] = before
+
+
+def backends() -> tuple[str, ...]:
+    """Those that are here and compile in reasonable time."""
+    import dync
+
+    return tuple(b.name for b in dync.targets().backends if b.available and b.name not in LEFT_OUT)
+
+
+def run(options: Options) -> Result:
+    from dync.models import ZOO
+
+    names = backends()
+    rows, notes, worst, gains, warmth, ok = [], [], [], {n: [] for n in names}, [], True
+    for name, where in ZOO.items():
+        try:
+            compiled, cold, warm, right, times = one(where, names, options)
+        except Exception as error:  # shown, and the other models still run
+            notes.append(f"{name} did not run: {reason(error)}")
+            continue
+        best = min(names, key=lambda n: times[n])
+        worst.append((times["auto"] / times[best], name))
+        warmth.append(cold / warm)
+        for n in names:
+            gains[n].append(times[n] / times["auto"])
+        host = compiled.report.host
+        rows.append(
+            (name, host, cold, warm, cold / warm, times["auto"], *(times[n] / times["auto"] for n in names), "equal" if right else "WRONG")
+        )
+        ok &= right
+    if rows:
+        means = ", ".join(f"{n} {geometric_mean(gains[n]):.3g}" for n in names)
+        notes.append(f"geometric mean of each backend's time over auto's: {means}")
+        notes.append(f"auto against the best single backend, worst model: {max(worst)[0]:.3g} ({max(worst)[1]})")
+        notes.append(
+            f"a second compilation, capture not counted, is {geometric_mean(warmth):.3g} times as fast, least {min(warmth):.3g}"
+        )
+    columns = ("model", "host", "cold s", "warm s", "cold / warm", "auto ms", *(f"{n} / auto" for n in names), "against eager")
+    return Result("placement", "Placement: auto against each backend alone", columns, tuple(rows), tuple(notes), ok)
+
+
+def one(where: str, names: tuple[str, ...], options: Options) -> tuple[Any, float, float, bool, Mapping[str, float]]:
+    """auto's program, seconds to compile it cold and warm, whether all are right, and milliseconds of a call by backend."""
+    import dync
+    from dync.api import compile_with
+    from dync.options import CompileOptions
+
+    module, _, function = where.partition(":")
+    home = import_module(module)
+    model, inputs = getattr(home, function)().eval(), home.varied_inputs()
+    program = dync.capture(model, inputs[0])
+    with empty_cache():
+        seconds = []
+        for _ in range(2):
+            start = time.perf_counter()
+            runs = {"auto": compile_with(CompileOptions.parse(threads=options.threads), program, inputs[0])}
+            seconds.append(time.perf_counter() - start)
+        for name in names:
+            runs[name] = compile_with(CompileOptions.parse(backend=name, threads=options.threads), program, inputs[0])
+    right = True
+    for args in inputs:  # results of a model with state depend on its earlier calls: all go through the same ones
+        wanted = model(*args)
+        right &= all([same(one(*args), wanted) for one in runs.values()])
+    times = interleave(runs, inputs, options.seconds)
+    return runs["auto"], *seconds, right, {n: t.median for n, t in times.items()}
