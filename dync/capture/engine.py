@@ -39,7 +39,7 @@ class Engine(Expressions):
         self.problems = {}
         self.written = []
         self.plans = {}
-        self.grown, self.ungrown, self.needed = {}, {}, set()
+        self.grown, self.ungrown, self.needed, self.loose = {}, {}, set(), set()
         self.apart = set()
         self.unfoldable = set()
         self.given = set()

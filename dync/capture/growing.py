@@ -10,6 +10,7 @@ import torch
 from dync.capture import comprehend
 from dync.capture.image import Image
 from dync.capture.lists import KINDS, Form, Grown, NotUniform, common, form_of, is_grown
+from dync.capture.loops import skeleton
 from dync.capture.running import Running
 from dync.capture.stack import Restart
 
@@ -28,7 +29,9 @@ class Growing(Running):
     """Lists of this run by identity: where each was born, and the list."""
     needed: set[str]
     """Places of birth of lists that a rolled loop makes longer."""
-    splits: collections.Counter[str]
+    splits: collections.Counter[Any]
+    loose: set[Any]
+    """Joins of tensors of several sizes."""
     held: set[int]
     """Storages that a list holds."""
 
@@ -84,6 +87,14 @@ class Growing(Running):
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:
             raise Restart
+
+    def learn_sizes(self, a: Image, b: Image, place: Any) -> None:
+        """Two pictures at a join differ: where it is time and again for sizes alone, these become known at run time only."""
+        if place not in self.loose and a.signature != b.signature and skeleton(a.signature) == skeleton(b.signature):
+            self.splits[place] += 1
+            if self.splits[place] > MAX_SPLITS:
+                self.loose.add(place)
+                raise Restart
 
     def learn(self, key: str, kind: str, items: tuple[Any, ...]) -> bool:
         try:

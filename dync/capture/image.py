@@ -176,14 +176,23 @@ def layout(x: torch.Tensor) -> Any:
     """'dense', or the strides of the dimensions that have more than one element."""
     if is_dense(x):
         return "dense"
-    return tuple(s if isinstance(s, int) else s.node.expr for s, n in zip(x.stride(), x.shape) if not (isinstance(n, int) and n == 1))
+    return tuple(_stride(s) for s, n in zip(x.stride(), x.shape) if not (isinstance(n, int) and n == 1))
+
+
+def _stride(stride: Any) -> Any:
+    """A stride; where torch writes Max(1, n) for a size n that may be 0, simply n, since empty tensors have no layout."""
+    found: Any = scalar_of(stride)
+    if isinstance(found, int) or "Max" not in str(found):
+        return found
+    return found.replace(lambda e: type(e).__name__ == "Max" and len(e.args) == 2 and 1 in e.args,
+                         lambda e: next(a for a in e.args if a != 1))
 
 
 def is_dense(x: torch.Tensor) -> bool:
     """Whether a tensor's strides are, as expressions, those of a contiguous one. Asks torch nothing: a question could fork."""
     expected: Any = sympy.Integer(1)
     for size, stride in zip(reversed(x.shape), reversed(x.stride())):
-        size, stride = sympy.sympify(scalar_of(size)), sympy.sympify(scalar_of(stride))
+        size, stride = sympy.sympify(scalar_of(size)), sympy.sympify(_stride(stride))
         if size == 0:
             return True
         if size != 1 and sympy.expand(stride - expected) != 0:

@@ -12,6 +12,7 @@ import torch
 from dync.capture.growing import Growing
 from dync.capture.heap import MISSING, WHOLE, StaticHeap
 from dync.capture.image import Image, Roots, layout, substitute, take
+from dync.capture.loops import skeleton
 from dync.capture.markers import Site
 from dync.capture.places import Activation, frames, has_state
 from dync.capture.replay import Diverged, Suspended
@@ -153,13 +154,14 @@ class Joins(Growing):
     def fits(self, a: Image, b: Image, key: tuple[Any, ...]) -> bool:
         """Whether two paths can join here."""
         place = self.join_key(key)
-        return compatible(a, b) and layouts_fit(self, a, b) and not (self.apart and any(
+        return compatible(a, b, place in self.loose) and layouts_fit(self, a, b) and not (self.apart and any(
             (place, x.where) in self.apart and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)))
 
     def _keep_rest(self, key: tuple[Any, ...], rest: list[Waiting], other: Waiting, site: Site) -> None:
         """Paths of another structure go on by themselves; those that agree with one another join first."""
         if rest:
             for w in rest:
+                self.learn_sizes(w.image, other.image, self.join_key(key))
                 self.learn_lists(w.image, other.image)
             self.last_split = describe_split(rest[0].image, other.image, site)
             self.regroup(key, rest)
@@ -171,6 +173,7 @@ class Joins(Growing):
             same = [w for w in waiting if w is first or self.fits(w.image, first.image, key)]
             waiting = [w for w in waiting if w not in same]
             for w in waiting:
+                self.learn_sizes(w.image, first.image, self.join_key(key))
                 self.learn_lists(w.image, first.image)
             if len(same) > 1:
                 self.merge(same, key, start)
@@ -279,7 +282,7 @@ class Joins(Growing):
         signature, new = state
         roots = self.roots(site, act, extra, leaving, pending)
         own, found = substitute(roots, self.heap, self.loose_value, new)
-        if found != signature:
+        if skeleton(found) != skeleton(signature):
             raise Diverged(f"replay diverged at a join: {describe_difference(found, signature)}")
         changed = {n: v for n, v in own.items() if v is not roots.own[n]}
         act.starts[site.depth] = self.rec
@@ -313,9 +316,10 @@ def merge_size(engine: Joins, sizes: list[Any]) -> Any:
     return engine.shape_env.new_symbol(0)
 
 
-def compatible(a: Image, b: Image) -> bool:
-    """Whether two paths can join: one structure, and nothing differs that could not be written back."""
-    return a.signature == b.signature and all(not x.fixed or leaf_key(x) == leaf_key(y) for x, y in zip(a.leaves, b.leaves))
+def compatible(a: Image, b: Image, loose: bool) -> bool:
+    """Whether two paths can join: one structure, and nothing differs that could not be written back. loose: sizes may differ."""
+    one = a.signature == b.signature or loose and skeleton(a.signature) == skeleton(b.signature)
+    return one and all(not x.fixed or leaf_key(x) == leaf_key(y) for x, y in zip(a.leaves, b.leaves))
 
 
 def layouts_fit(engine: Joins, a: Image, b: Image) -> bool:
@@ -331,7 +335,7 @@ def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:
 
 def describe_split(a: Image, b: Image, site: Site) -> str:
     name = ""
-    for x, y in zip(a.signature, b.signature):
+    for x, y in zip(skeleton(a.signature), skeleton(b.signature)):
         if isinstance(x, str):
             name = x
         if x != y:

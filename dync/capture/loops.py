@@ -20,6 +20,7 @@ from dync.capture.tape import JumpExit, Rec, To
 
 WHILE_TURNS = 8
 FOR_TURNS = 48
+MANY_CALLS = 600
 MAX_TURNS = 600
 MAX_PEEL = 3
 
@@ -105,9 +106,9 @@ def form(leaf: Leaf) -> tuple[Any, ...]:
     return (leaf.raw.dtype, str(leaf.raw.device), leaf.raw.dim())
 
 
-def skeleton(image: Image) -> tuple[Any, ...]:
-    """The signature without the sizes of tensors."""
-    return tuple(s[:3] if isinstance(s, tuple) and s and s[0] == "T" else s for s in image.signature)
+def skeleton(signature: tuple[Any, ...]) -> tuple[Any, ...]:
+    """A signature without the sizes of tensors."""
+    return tuple((*s[:4], len(s[4])) if isinstance(s, tuple) and s and s[0] == "T" else s for s in signature)
 
 
 def size_of(t: torch.Tensor, d: int) -> Any:
@@ -145,7 +146,7 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
 
 def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
     """Ends a turn: jumps back to the header. Otherwise widens `plan` and returns None, or says why the loop cannot be rolled."""
-    if skeleton(image) != skeleton(header.image):
+    if skeleton(image.signature) != skeleton(header.image.signature):
         return "its structure changes from turn to turn: " + difference(header.image, image)
     grown = False
     parameters = set(header.positions)
@@ -183,7 +184,7 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
 def difference(a: Image, b: Image) -> str:
     """The first place where two pictures differ in structure, by the variable it is in."""
     name = ""
-    for x, y in zip(skeleton(a), skeleton(b)):
+    for x, y in zip(skeleton(a.signature), skeleton(b.signature)):
         if isinstance(x, str):
             name = x
         if x != y:

@@ -96,6 +96,8 @@ class Activation:
     heads: dict[int, Rec] = field(default_factory=dict)
     """Loop → the record at its last head."""
     headers: dict[int, Any] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)
+    """Loop → the step of the path at its first head."""
     symbolic: set[int] = field(default_factory=set)
     """Loops walked by a LoopIter."""
     pending: dict[str, Any] = field(default_factory=dict)

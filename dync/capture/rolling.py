@@ -10,7 +10,20 @@ import torch
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
 from dync.capture.lists import is_grown, length_of
-from dync.capture.loops import FOR_TURNS, MAX_PEEL, MAX_TURNS, WHILE_TURNS, Header, LoopIter, Plan, SymRange, Turn, close, open_header
+from dync.capture.loops import (
+    FOR_TURNS,
+    MANY_CALLS,
+    MAX_PEEL,
+    MAX_TURNS,
+    WHILE_TURNS,
+    Header,
+    LoopIter,
+    Plan,
+    SymRange,
+    Turn,
+    close,
+    open_header,
+)
 from dync.capture.markers import Site
 from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
@@ -90,6 +103,7 @@ class Rolling(Joins):
         else:
             act.loops.append([loop, 1])
             act.heads[loop] = self.rec
+            act.begun[loop] = self.step
         turn = act.loops[-1][1]
         position = act.position(site.uid, loops)
         new: dict[str, Any] = {}
@@ -98,7 +112,8 @@ class Rolling(Joins):
             self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
             new.update(self.join(position, act.heads[loop], site, act, extra) or {})
-        if plan is None and turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) and act.heads[loop] is not self.rec and self.joins:
+        long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and self.calls_since(act.begun[loop]) > MANY_CALLS
+        if plan is None and long and act.heads[loop] is not self.rec and self.joins:
             self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
             raise Restart
         if turn > MAX_TURNS:
@@ -109,6 +124,10 @@ class Rolling(Joins):
             new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
         return new or None
+
+    def calls_since(self, step: int) -> int:
+        """Calls of torch since a step of the path."""
+        return sum(len(r.log) for r in self.path[step:self.step + 1])
 
     def open_loop(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, position: tuple[int, ...],
                   pending: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import sympy
 import torch
@@ -20,6 +20,8 @@ class PathShapeEnv(ShapeEnv):
     def __init__(self, engine: Any) -> None:
         super().__init__(should_record_events=False, specialize_zero_one=False, duck_shape=False)
         self.engine = engine
+        self.kept: dict[Any, tuple[int, Learnt]] = {}
+        self.in_facts: set[Any] = set()
 
     def new_symbol(self, low: int | None = None, high: int | None = None) -> torch.SymInt:
         """A fresh integer symbol with inclusive bounds that hold on every path."""
@@ -33,6 +35,8 @@ class PathShapeEnv(ShapeEnv):
         new = ValueRanges(old.lower if low is None else max(old.lower, sympy.Integer(low)),
                           old.upper if high is None else min(old.upper, sympy.Integer(high)))
         self.var_to_range[symbol] = new
+        if symbol in self.in_facts and new != old:
+            self.kept.clear()
 
     def known(self, expr: Any) -> bool | int | None:
         """The value of an expression where the path's facts fix it, else None."""
@@ -42,20 +46,20 @@ class PathShapeEnv(ShapeEnv):
             return int(expr)
         if not isinstance(expr, sympy.Basic):
             return None
-        facts = self.engine.facts()
-        for fact, truth in facts:
-            if fact == expr:
-                return truth
-            if isinstance(fact, sympy.Basic) and isinstance(expr, BOOLEANS) and fact == sympy.Not(expr):
-                return not truth
+        known = self.learnt()
+        if expr in known.truths:
+            return known.truths[expr]
+        if known.truths and isinstance(expr, BOOLEANS) and (opposite := sympy.Not(expr)) in known.truths:
+            return not known.truths[opposite]
         every: dict[Any, Any] = self.var_to_range
-        substitution, ranges = learn(facts, {s: every[s] for s in expr.free_symbols if s in every}, every)
+        substitution = known.substitution
+        ranges = {s: known.ranges.get(s, every[s]) for s in expr.free_symbols if s in every}
         reduced = cast(Any, expr.xreplace(substitution) if substitution else expr)
         if reduced in (sympy.true, sympy.false):
             return bool(reduced)
         if isinstance(reduced, sympy.Integer):
             return int(reduced)
-        if reduced != expr and (reduced, True) in facts:
+        if reduced != expr and known.truths.get(reduced):
             return True
         try:
             bounds = bound_sympy(cast(sympy.Expr, reduced), ranges)
@@ -64,6 +68,16 @@ class PathShapeEnv(ShapeEnv):
         if bounds.is_singleton():
             return bool(bounds.lower) if bounds.is_bool else int(bounds.lower)
         return _difference(reduced, ranges)
+
+    def learnt(self) -> Learnt:
+        """What the facts of the path say, kept for as long as they are the same."""
+        rec = None if self.engine.finished else self.engine.rec
+        kept = self.kept.get(rec)
+        if rec is None or kept is None or kept[0] != len(rec.facts):
+            facts = self.engine.facts()
+            kept = self.kept[rec] = (len(rec.facts) if rec else 0, learn(facts, self.var_to_range))
+            self.in_facts.update(s for fact, _ in facts if isinstance(fact, sympy.Basic) for s in fact.free_symbols)
+        return kept[1]
 
     def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
                       fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:
@@ -129,21 +143,30 @@ def _difference(expr: Any, ranges: dict[Any, Any]) -> bool | None:
             return None
 
 
-def learn(facts: Facts, ranges: dict[Any, Any], every: dict[Any, Any]) -> tuple[dict[Any, Any], dict[Any, Any]]:
-    """What linear facts on single symbols say: replacements (u0 → 3, u1 → u0) and narrower ranges."""
+class Learnt(NamedTuple):
+    """What facts say: their truths, replacements (u0 → 3, u1 → u0), and narrower ranges of symbols."""
+
+    truths: dict[Any, bool]
+    substitution: dict[Any, Any]
+    ranges: dict[Any, Any]
+
+
+def learn(facts: Facts, every: dict[Any, Any]) -> Learnt:
+    """Reads linear facts on single symbols; `every` holds the ranges that symbols have on every path."""
     substitution: dict[Any, Any] = {}
-    narrowed = dict(every)
-    narrowed.update(ranges)
+    narrowed: dict[Any, Any] = {}
+    truths: dict[Any, bool] = {}
     for fact, truth in facts:
+        truths.setdefault(fact, truth)
         if not isinstance(fact, sympy.core.relational.Relational):
             continue
         rel = cast(Any, fact if truth else sympy.Not(fact))
         left, right = rel.lhs, rel.rhs
         if isinstance(right, sympy.Symbol) and right.is_integer and left.is_number:
             rel, left, right = rel.reversed, right, left
-        if not isinstance(left, sympy.Symbol) or left not in narrowed:
+        if not isinstance(left, sympy.Symbol) or left not in every:
             continue
-        old = narrowed[left]
+        old = narrowed.get(left, every[left])
         low, high = old.lower, old.upper
         if isinstance(right, sympy.Integer):
             match rel:
@@ -166,4 +189,4 @@ def learn(facts: Facts, ranges: dict[Any, Any], every: dict[Any, Any]) -> tuple[
                 narrowed[left] = ValueRanges(low, high)
         elif isinstance(rel, sympy.Eq) and isinstance(right, sympy.Symbol):
             substitution[left] = right
-    return substitution, narrowed
+    return Learnt(truths, substitution, narrowed)
