@@ -12,8 +12,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import KINDS, Grown, Paired, is_grown
-from dync.capture.loops import SymRange
+from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.text import SymText, formatted
 

@@ -63,7 +63,7 @@ class Engine(Expressions):
         self.folded = {}
         self.uids = 0
         self.records = []
-        self.waiting, self.passed = {}, set()
+        self.waiting, self.passed, self.paths_apart = {}, set(), 0
         self.headers = {}
         entry = self.new_rec(None)
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0

@@ -21,6 +21,9 @@ from dync.capture.stack import Restart
 from dync.capture.tape import JumpExit, Op, Rec, To, Val
 from dync.ir.types import UNKNOWN, Span
 
+MAX_APART = 400
+"""So many paths may go on by themselves from joins."""
+
 
 @dataclass
 class Waiting:
@@ -28,6 +31,11 @@ class Waiting:
 
     path: list[Rec]
     image: Image
+
+    @property
+    def line(self) -> int:
+        """Where its last operation stands."""
+        return next((rec.ops[-1].span.line for rec in reversed(self.path) if rec.ops), 0)
 
 
 @dataclass
@@ -44,6 +52,7 @@ class Joins(Growing):
     given: set[tuple[int, Any]]
     """Places that hold run-time parameters."""
     waiting: dict[tuple[Any, ...], list[Waiting]]
+    paths_apart: int
 
     def mark(self, site_uid: int) -> dict[str, Any] | None:
         site = self.markers.sites[site_uid]
@@ -163,8 +172,16 @@ class Joins(Growing):
             for w in rest:
                 self.learn_sizes(w.image, other.image, self.join_key(key))
                 self.learn_lists(w.image, other.image)
-            self.last_split = describe_split(rest[0].image, other.image, site)
+            self.last_split = describe_split(rest[0], other, site)
+            self.count_apart(len(rest))
             self.regroup(key, rest)
+
+    def count_apart(self, more: int) -> None:
+        self.paths_apart += more
+        if self.paths_apart > MAX_APART:
+            self.refuse("DY301", f"more than {MAX_APART} paths",
+                        "paths whose Python state differs in structure cannot join and multiply: " + self.split_reason(),
+                        "make the branches leave variables of the same types and shapes")
 
     def regroup(self, key: tuple[Any, ...], waiting: list[Waiting]) -> None:
         start = self.records[key[1]]
@@ -333,11 +350,12 @@ def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:
     return f"{a[max(0, n - 2):n + 1]} against {b[max(0, n - 2):n + 1]}"
 
 
-def describe_split(a: Image, b: Image, site: Site) -> str:
+def describe_split(a: Waiting, b: Waiting, site: Site) -> str:
     name = ""
-    for x, y in zip(skeleton(a.signature), skeleton(b.signature)):
+    for x, y in zip(skeleton(a.image.signature), skeleton(b.image.signature)):
         if isinstance(x, str):
             name = x
         if x != y:
             break
-    return f"after line {site.line}, {name or 'a value'!r} differs in structure between paths"
+    name = name.removeprefix("^")
+    return f"after line {site.line}, {name or 'a value'!r} differs in structure between the paths from lines {a.line} and {b.line}"

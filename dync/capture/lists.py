@@ -424,6 +424,32 @@ class Grown:
         return self.columns[0]
 
 
+class SymRange:
+    """`range` with a bound known only at run time."""
+
+    __slots__ = ("start", "stop", "step")
+
+    def __init__(self, start: Any, stop: Any, step: Any) -> None:
+        self.start, self.stop, self.step = start, stop, step
+
+    @property
+    def length(self) -> Any:
+        way, step = (self.stop - self.start, self.step) if self.step > 0 else (self.start - self.stop, -self.step)
+        return torch.sym_max((way + step - 1) // step, 0)
+
+    def at(self, index: Any) -> Any:
+        """Number `index`, which is within bounds."""
+        return self.start + index * self.step
+
+    __getitem__ = at
+
+    def __bool__(self) -> bool:
+        return bool(self.length != 0)
+
+    def __iter__(self) -> Any:
+        raise TypeError("a range known only at run time can only be walked by a for statement in a function whose source is at hand")
+
+
 class Paired:
     """`enumerate` or `zip` over lists of which some have a length known only at run time."""
 
@@ -444,17 +470,17 @@ class Paired:
         return items if self.start is None else (index + self.start, *items)
 
     def __iter__(self) -> Iterator[Any]:
-        part = next(p for p in self.parts if isinstance(p, (Grown, Paired)))
+        part = next(filter(is_grown, self.parts))
         return part.__iter__()
 
 
 def length_of(x: Any) -> Any:
-    return x.length if isinstance(x, (Grown, Paired)) else x.shape[0] if isinstance(x, torch.Tensor) else len(x)
+    return x.length if is_grown(x) else x.shape[0] if isinstance(x, torch.Tensor) else len(x)
 
 
 def item_at(x: Any, index: Any) -> Any:
     """Item `index` of anything that has items, within bounds."""
-    if isinstance(x, (Grown, Paired)):
+    if is_grown(x):
         return x.at(index)
     if isinstance(x, torch.Tensor):
         return x.select(0, index)
@@ -463,4 +489,4 @@ def item_at(x: Any, index: Any) -> Any:
 
 
 def is_grown(x: Any) -> bool:
-    return isinstance(x, (Grown, Paired))
+    return isinstance(x, (Grown, Paired, SymRange))

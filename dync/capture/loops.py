@@ -48,18 +48,6 @@ class Header:
     """Leaf numbers of the parameters, in order."""
 
 
-class SymRange:
-    """`range` with a bound known only at run time."""
-
-    __slots__ = ("start", "stop", "step")
-
-    def __init__(self, start: Any, stop: Any, step: Any) -> None:
-        self.start, self.stop, self.step = start, stop, step
-
-    def __iter__(self) -> Any:
-        raise TypeError("a range known only at run time can only be walked by a for statement in a function whose source is at hand")
-
-
 class LoopIter:
     """Walks a range, or the rows of a tensor, turn by turn; its position is part of the program's state."""
 

@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import is_grown
+from dync.capture.lists import Grown, is_grown
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
 
@@ -112,8 +112,8 @@ class Recorder:
                            "compute it outside the compiled model")
             return None
         special = SPECIAL.get(name)
-        if special not in (_stack, _tensor, _as_tensor) and any(map(is_grown, args)):
-            next(filter(is_grown, args)).refuse(f"`torch.{name}`")
+        if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, Grown) for a in args):
+            next(a for a in args if isinstance(a, Grown)).refuse(f"`torch.{name}`")
         if special is not None:
             done = special(self, func, args, kwargs)
             if done is not NotImplemented:

@@ -9,7 +9,7 @@ import torch
 
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
-from dync.capture.lists import is_grown, length_of
+from dync.capture.lists import SymRange, is_grown, length_of
 from dync.capture.loops import (
     FOR_TURNS,
     MANY_CALLS,
@@ -19,7 +19,6 @@ from dync.capture.loops import (
     Header,
     LoopIter,
     Plan,
-    SymRange,
     Turn,
     close,
     open_header,
@@ -42,7 +41,8 @@ class Rolling(Joins):
 
     def loop_over(self, site_uid: int, iterable: Any) -> Any:
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0
-        rows = iterable if is_grown(iterable) or tensor and isinstance(iterable.shape[0], torch.SymInt) else None
+        listed = is_grown(iterable) and not isinstance(iterable, SymRange)
+        rows = iterable if listed or tensor and isinstance(iterable.shape[0], torch.SymInt) else None
         site = self.markers.sites[site_uid]
         key = self.loop_key(site)
         if rows is not None:

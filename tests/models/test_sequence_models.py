@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 
+from dync.capture import capture
+from dync.ir.interpret import interpret
 from dync.models import albert, captioning, duo_llm, emoe, kangaroo, liquid, mowst, pabee, palbert, semba
 
 
@@ -142,3 +144,14 @@ def test_semba_writes_only_the_memory_of_the_sign():
     assert torch.equal(model.memory.pos[untouched], before["pos"][untouched])
     model.memory.reset()
     assert all(torch.equal(a, b) for a, b in zip(model.memory.buffers(), semba.build().memory.buffers()))
+
+
+def test_kangaroo_is_captured():
+    """Drafts of several lengths, caches that grow and are cropped, a list of counts: one program, equal to eager."""
+    model = kangaroo.build()
+    program = capture(model, kangaroo.example_inputs())
+    for args in kangaroo.varied_inputs():
+        with torch.no_grad():
+            wanted = model(*args)
+        found, _ = interpret(program, args)
+        assert torch.equal(found["tokens"], wanted["tokens"]) and found["accepted"] == wanted["accepted"]
