@@ -146,6 +146,7 @@ def test_semba_writes_only_the_memory_of_the_sign():
     assert all(torch.equal(a, b) for a, b in zip(model.memory.buffers(), semba.build().memory.buffers()))
 
 
+@pytest.mark.timeout(900)
 def test_kangaroo_is_captured():
     """Drafts of several lengths, caches that grow and are cropped, a list of counts: one program, equal to eager."""
     model = kangaroo.build()
