@@ -11,12 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import tvm
-import tvm_ffi
-from tvm import relax, te, tirx
 
 from dync.backends.onnx.builder import INT64_MAX, Builder, Size, Val
 from dync.backends.onnx.registry import Unsupported
+from dync.backends.tvm.door import relax, structural_equal, te, tirx, tvm
 
 Prim = Any
 """An int64 expression over the function's size symbols."""
@@ -149,7 +147,7 @@ class RelaxBuilder(Builder):
 
     def array(self, value: Val) -> np.ndarray[Any, Any] | None:
         """The elements of a constant, else None."""
-        expr = self.exprs.get(value.name)
+        expr: Any = self.exprs.get(value.name)
         return expr.value.numpy() if isinstance(expr, tvm.ir.GenericConst) else None
 
     def constant(self, value: Val | None) -> list[int] | None:
@@ -325,7 +323,7 @@ def whole(value: int) -> Prim:
 
 
 def same(a: Sequence[Prim], b: Sequence[Prim]) -> bool:
-    return len(a) == len(b) and all(tvm_ffi.structural_equal(x, y) for x, y in zip(a, b, strict=True))
+    return len(a) == len(b) and all(structural_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
 def product(prims: Iterable[Prim]) -> Prim:

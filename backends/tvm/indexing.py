@@ -6,13 +6,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
-from tvm import te, tirx
-from tvm.script.ir_builder import IRBuilder
-from tvm.script.ir_builder import tirx as T
-
 from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.builder import RelaxBuilder, known, product, whole
+from dync.backends.tvm.door import IRBuilder, T, te, tirx
 from dync.backends.tvm.reductions import along, extern, order, scanned
 from dync.backends.tvm.structure import sliced
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx
 
 from dync.backends.onnx.builder import Val
 from dync.backends.tvm.builder import Prim, RelaxBuilder, known, whole
+from dync.backends.tvm.door import relax, te, tirx
 from dync.backends.tvm.reductions import lowest
 
 # -- products ------------------------------------------------------------------------------------------------------------

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import tvm
-from tvm import te, tirx
+from dync.backends.tvm.door import te, tirx, tvm
 
 
 @cache

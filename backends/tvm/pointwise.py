@@ -6,11 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from tvm import relax, tirx
-
 from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.builder import RelaxBuilder, known
+from dync.backends.tvm.door import relax, tirx
 
 const = tirx.const
 

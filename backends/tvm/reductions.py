@@ -7,13 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from tvm import relax, te, tirx
-from tvm.script.ir_builder import IRBuilder
-from tvm.script.ir_builder import tirx as T
 
 from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.builder import RelaxBuilder, known, product, whole
+from dync.backends.tvm.door import IRBuilder, T, relax, te, tirx
 
 
 def axes_of(t: RelaxBuilder, x: Val, axes: Val | None) -> list[int]:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tvm import relax, te, tirx
-
 from dync.backends.onnx.builder import INT64_MAX, Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.builder import Prim, RelaxBuilder, known, same, whole
+from dync.backends.tvm.door import relax, te, tirx
 
 
 def shape(t: RelaxBuilder, x: Val, start: int = 0, end: int | None = None) -> Val:

@@ -7,15 +7,13 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import tvm
-from tvm import relax, tirx
-
 from dync.backends.base import Declined, Kernel
 from dync.backends.onnx import indexing
 from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.onnx.translate import KIND, OPS, Translator, check_boundary, check_type, label, live, resolve, without_writes
 from dync.backends.tvm.builder import Prim, RelaxBuilder, known, same, whole
+from dync.backends.tvm.door import relax, tirx, tvm
 from dync.ir.types import UNKNOWN, ScalarType, TensorType, Value
 
 if TYPE_CHECKING:
@@ -168,7 +166,8 @@ class _Relax(Translator):
 
     def learn(self, value: Val, meta: Any) -> None:
         """Remembers what torch calls the sizes of an input."""
-        for prim, size in zip(self.t.dims_of(value), getattr(meta, "shape", ()), strict=False):
+        sizes: Any = getattr(meta, "shape", ())
+        for prim, size in zip(self.t.dims_of(value), sizes, strict=False):
             if not isinstance(size, int):
                 self.symbols.setdefault(str(size.node.expr), prim)
 
@@ -202,9 +201,8 @@ class _Relax(Translator):
 
     def declared_size(self, size: Any, own: Prim) -> Prim:
         """As the tracer has it; a number for a size that is a symbol here is what it assumed of the example, so the symbol stays."""
-        number = size if isinstance(size, int) else size.node.maybe_as_int()
-        if number is not None:
-            return whole(number) if known(own) is not None else own
+        if isinstance(size, int) or size.node.maybe_as_int() is not None:
+            return whole(int(size)) if known(own) is not None else own
         return self.symbols.setdefault(str(size.node.expr), own)
 
     def smaller(self, node: Node, env: dict[Node, Any]) -> Any:

@@ -144,9 +144,10 @@ def _aligned(array: Array) -> Array:
     return copy
 
 
-def _compact(array: Array) -> Array:
+def _compact(array: Any) -> Any:
     """The array with the strides that its sizes ask for, also along sizes of 0 and 1, where numpy leaves anything."""
-    return np.ascontiguousarray(array).reshape(-1).reshape(array.shape)
+    flat: Any = np.ascontiguousarray(array).reshape(-1)
+    return flat.reshape(array.shape)
 
 
 def _tensor(ffi: Any, array: Array) -> Any:
@@ -186,7 +187,7 @@ def _caller(
             made = function(*[tensor(_compact(v)) for v in given], *bound)
         if checked and to_numpy(item(made, len(made) - 1)).item():
             raise BackendError("an index is out of range in a block compiled by TVM")
-        results = [to_numpy(item(made, i)) for i in outputs]
+        results: list[Any] = [to_numpy(item(made, i)) for i in outputs]
         for i, place in copies:
             np.copyto(given[place], results[i])
         for i in items:
