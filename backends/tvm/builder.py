@@ -29,7 +29,8 @@ class RelaxBuilder(Builder):
 
     exprs: value → its Relax expression. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
     anchor: a parameter; what takes it is not folded to a constant in the library. extra: a function of TVM's second runtime library
-    is called. outside: counts of indices that are out of range.
+    is called. outside: counts of indices that are out of range. places: mask → its true places, so that all who ask have one symbol for
+    how many there are.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class RelaxBuilder(Builder):
         self.extra = False
         self.anchor: Val | None = None
         self.outside: list[Val] = []
+        self.places: dict[str, Val] = {}
         self._data = 0
 
     # -- values ----------------------------------------------------------------------------------------------------------
@@ -262,7 +264,12 @@ class RelaxBuilder(Builder):
         prims = self.vector(sizes) if isinstance(sizes, Val) else [self.prim(s) for s in sizes]
         own = [whole(1)] * (len(prims) - value.rank) + self.dims_of(value)
         target = [o if known(p) == -1 or known(p) == 1 else p for p, o in zip(prims, own, strict=True)]
-        return value if same(target, self.dims_of(value)) else self.give(relax.op.broadcast_to(self.expr(value), relax.ShapeExpr(target)))
+        if same(target, self.dims_of(value)):
+            return value
+        if all(known(o) == 1 or self.analyzer.can_prove_equal(o, p) for o, p in zip(own, target, strict=True)):
+            return self.give(relax.op.broadcast_to(self.expr(value), relax.ShapeExpr(target)))
+        fitted = self.match(value, [o if known(o) == 1 else p for o, p in zip(self.dims_of(value), target[-value.rank :], strict=True)])
+        return self.give(relax.op.broadcast_to(self.expr(fitted), relax.ShapeExpr(target)))
 
     def full(self, sizes: Sequence[Size] | Val, value: Any, dtype: str) -> Val:
         prims = self.vector(sizes) if isinstance(sizes, Val) else [self.prim(s) for s in sizes]
@@ -284,17 +291,21 @@ class RelaxBuilder(Builder):
 
     # -- pointwise -------------------------------------------------------------------------------------------------------
 
-    def common(self, values: Sequence[Val]) -> list[Prim]:
-        """The sizes that values broadcast to. Where two unequal symbols meet they are taken to be one size, as torch's tracer proved."""
+    def common(self, values: Sequence[Val]) -> tuple[list[Val], list[Prim]]:
+        """Values that broadcast to the sizes beside them. A size that is not seen to be 1 or another's is asserted to be it at run time:
+        torch's tracer takes it so, while the two could be told apart where one of them is 1."""
         shapes = [self.dims_of(v) for v in values]
         rank = max(map(len, shapes), default=0)
-        result = []
+        sizes = []
         for i in range(rank):
-            sizes = [s[i - rank + len(s)] for s in shapes if i - rank + len(s) >= 0]
-            wide = [s for s in sizes if known(s) != 1]
-            fixed = [s for s in wide if known(s) is not None]
-            result.append((fixed or wide or [whole(1)])[0])
-        return result
+            wide = [s for one in shapes for s in one[i - rank + len(one) :][:1] if i - rank + len(one) >= 0 and known(s) != 1]
+            sizes.append(([s for s in wide if known(s) is not None] or wide or [whole(1)])[0])
+        fitted = []
+        for value, own in zip(values, shapes, strict=True):
+            wanted = [o if known(o) == 1 else s for o, s in zip(own, sizes[rank - len(own) :], strict=True)]
+            seen = all(self.analyzer.can_prove_equal(o, w) for o, w in zip(own, wanted, strict=True))
+            fitted.append(value if seen else self.match(value, wanted))
+        return fitted, sizes
 
     def pointwise(self, function: Callable[..., Any], *values: Val, dtype: str | None = None) -> Val:
         """function of the elements of values that broadcast against each other."""
@@ -305,7 +316,7 @@ class RelaxBuilder(Builder):
 
             return te.compute(tuple(sizes), one, name="pointwise")
 
-        made = self.te(compute, list(values), self.common(values))
+        made = self.te(compute, *self.common(values))
         assert dtype is None or made.dtype == dtype, f"{made.dtype} where {dtype} was expected"
         return made
 

@@ -199,6 +199,8 @@ def counted(t: RelaxBuilder, flags: Val) -> tuple[Val, Any]:
 
 def nonzero(t: RelaxBuilder, x: Val) -> Val:
     """[rank, n] places, row-major."""
+    if x.name in t.places:
+        return t.places[x.name]
     flags = t.cast(t.cast(t.flat(x), "bool"), "int64")
     running, many = counted(t, flags)
 
@@ -215,7 +217,8 @@ def nonzero(t: RelaxBuilder, x: Val) -> Val:
 
         return extern([(whole(len(sizes)), n)], [mask, ends], body, ["int64"], "nonzero")
 
-    return t.te(compute, flags, running, t.dims_of(x), many)
+    t.places[x.name] = t.te(compute, flags, running, t.dims_of(x), many)
+    return t.places[x.name]
 
 
 def unique(t: RelaxBuilder, x: Val, sorted: int = 1, axis: int | None = None) -> tuple[Val, ...]:

@@ -172,3 +172,27 @@ def test_a_recurrent_layer_over_a_dynamic_length_is_declined():
 def test_a_large_tensor_of_one_value_is_not_stored():
     code = Tvm().compile(kernel(lambda x: x + torch.zeros(500, 500), {"x": "float32[500]"}), Target())
     assert sum(map(len, code.members.values())) < 100_000
+
+
+def test_sizes_in_the_data_that_must_be_equal_are_held_to_it():
+    """torch's tracer takes the two counts to be one size; the compiled code must not read past the shorter one."""
+    run = opened(kernel(lambda x, p, q: x[p] - x[q], {"x": "float32[4, 3]", "p": "bool[4]", "q": "bool[4]"}))
+    x, first, last = torch.randn(4, 3), torch.tensor([True, True, False, False]), torch.tensor([False, False, True, True])
+    assert torch.equal(run([x, first, last])[0], x[:2] - x[2:])
+    with pytest.raises(BackendError):
+        run([x, first, torch.tensor([True, False, False, False])])
+
+
+def test_sizes_read_halfway_are_read_before_they_are_used():
+    """Fusion moves bindings apart; what reads a size comes first again."""
+
+    def count(x, i):
+        kept = i > 0
+        rows = kept.nonzero().squeeze(1)
+        out = torch.zeros(8, 3).index_add(0, rows, x[rows])
+        degree = torch.zeros(8).index_add(0, rows, torch.ones_like(rows, dtype=torch.float32))
+        return out / degree.clamp(min=1)[:, None], rows * 2
+
+    made = kernel(count, {"x": "float32[8, 3]", "i": "int64[8]"})
+    code = Tvm().compile(made, Target())
+    check(made, code, run=open_code(made, code, threads=1))
