@@ -41,7 +41,7 @@ def compile(
         float | None, Parameter(help=f"Seconds for trying blocks on further backends, {BUDGET:.0f} if not given; 0: none is tried.")
     ] = None,
     timeout: Annotated[float, Parameter(help="Seconds that a compiler may take for one block.")] = TIMEOUT,
-    cache: Annotated[bool, Parameter(help="Use and keep compiled code in ~/.cache/dync.")] = True,
+    cache: Annotated[bool, Parameter(negative="--no-cache", help="Use and keep compiled code in ~/.cache/dync.")] = True,
     verify: Annotated[Level, Parameter(help="Compare with eager before writing: every path, a quick look, or not at all.")] = "quick",
     atol: Annotated[float | None, Parameter(help="Absolute tolerance, of a leaf's scale.")] = None,
     rtol: Annotated[float | None, Parameter(help="Relative tolerance.")] = None,
