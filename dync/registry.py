@@ -21,6 +21,7 @@ BACKENDS: Mapping[str, str] = {
     "onnxruntime": "dync.backends.onnxruntime:OnnxRuntime",
     "tvm": "dync.backends.tvm.backend:Tvm",
     "inductor": "dync.backends.inductor:Inductor",
+    "torch-mlir": "dync.backends.torch_mlir:TorchMlir",
     "eager": "dync.backends.eager:Eager",
 }
 HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate", "onnx": "dync.host.onnx.model:export"}

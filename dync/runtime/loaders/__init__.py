@@ -29,8 +29,11 @@ LOADERS: dict[str, tuple[str, Form]] = {
     "tvm": ("dync.runtime.loaders.tvm:load", "numpy"),
     "inductor": ("dync.runtime.loaders.inductor:load", "torch"),
     "onnxruntime": ("dync.runtime.loaders.onnxruntime:load", "numpy"),
+    "iree": ("dync.runtime.loaders.iree:load", "numpy"),
 }
 """Name → where the function is, and the tensors that it deals in."""
+PACKAGES = {"iree": "iree-base-runtime", "iree.runtime": "iree-base-runtime"}
+"""Modules that come in a package of another name."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ class Loader:
                 import_module(package)
             return import_module(self.place.partition(":")[0])
         except ImportError as error:
-            what = error.name or ", ".join(needs)
+            what = PACKAGES.get(error.name or "", error.name) or ", ".join(needs)
             raise BackendError(f"block {block!r} needs {what}, which is not installed: pip install {what}") from error
 
 

@@ -1,0 +1,96 @@
+"""The compiler as a child of this process: started when first needed, kept, and started anew when a job has killed it."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import subprocess
+import sys
+import threading
+from typing import IO
+
+import msgspec
+
+from dync.backends.torch_mlir.worker import Answer, Job
+
+SECONDS = 600.0
+"""After this long a job is given up."""
+
+
+class CompilerError(Exception):
+    """What the compiler said, died of, or took too long for; the callers make a BackendError of it."""
+
+
+class Compiler:
+    """One child process. Several threads may ask; they wait for each other."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._owner = 0
+
+    def compile(self, job: Job, seconds: float = SECONDS) -> bytes:
+        """Bytecode. Raises CompilerError."""
+        with self._lock:
+            child = self._running()
+            assert child.stdin and child.stdout
+            data = msgspec.msgpack.encode(job)
+            try:
+                child.stdin.write(len(data).to_bytes(8, "big") + data)
+                child.stdin.flush()
+                head = _read(child.stdout, 8, seconds)
+                answer = msgspec.msgpack.decode(_read(child.stdout, int.from_bytes(head, "big"), seconds), type=Answer)
+            except (OSError, EOFError) as error:
+                death = _death(child)
+                self._stop()
+                raise CompilerError(f"the compiler died ({death})") from error
+            except TimeoutError as error:
+                self._stop()
+                raise CompilerError(f"the compiler took longer than {seconds:.0f} s") from error
+            except BaseException:
+                self._stop()  # an answer may still come, and would be taken for the next job's
+                raise
+        if answer.error:
+            raise CompilerError(answer.error)
+        return answer.code
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:
+            self._owner = os.getpid()
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "dync.backends.torch_mlir.worker"],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+        return self._child
+
+    def _stop(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+            self._child.wait()
+            self._child = None
+
+
+COMPILER = Compiler()
+
+
+def _read(stream: IO[bytes], count: int, seconds: float) -> bytes:
+    """`count` bytes. Raises EOFError at the end of the stream, TimeoutError."""
+    found = bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while len(found) < count:
+            if not selector.select(seconds):
+                raise TimeoutError
+            piece = os.read(stream.fileno(), count - len(found))
+            if not piece:
+                raise EOFError
+            found += piece
+    return bytes(found)
+
+
+def _death(child: subprocess.Popen[bytes]) -> str:
+    try:
+        code = child.wait(5)
+    except subprocess.TimeoutExpired:
+        return "it no longer answers"
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,0 +1,181 @@
+"""Kernels as IREE bytecode, run by IREE's runtime on numpy arrays. Needs iree-base-runtime alone.
+
+members: module.vmfb, whose function `main` takes the block's inputs, then the weights that calls write. settings: "device", "cpu" or
+"cuda"; "parameters", the module's parameter → weight, read where it lies; "outputs", the dtypes of what `main` gives; "feeds", weights
+that calls write; "copies", (index of an output, index of an argument) pairs: what the block writes in place.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from dync.errors import BackendError
+from dync.ir.types import ScalarType, ValueType
+from dync.runtime.package import KernelEntry
+from dync.runtime.store import Weights
+from dync.runtime.tensors import numpy_dtype
+from dync.runtime.weights import Array, raw
+
+FORM = "numpy"
+MODULE, ENTRY, SCOPE = "module.vmfb", "main", "dync"
+ALIGNED = 64
+"""IREE takes no memory that begins elsewhere."""
+NUMBERS = {"int": "int64", "float": "float64", "bool": "bool"}
+_lock = threading.Lock()
+_opened: dict[tuple[str, int], tuple[Any, Any]] = {}
+
+
+def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
+    """The function as a callable. Raises BackendError when IREE refuses the module, or a call fails in it."""
+    parameters: Mapping[str, str] = settings["parameters"]
+    written = sorted(set(parameters.values()) & set(weights.written))
+    if written:
+        raise BackendError(f"weight {written[0]!r} is written by calls: the module must take it as an input")
+    module = Module(bytes(members[MODULE]), {n: weights.raw(w) for n, w in parameters.items()}, settings["device"], threads)
+    feeds = [weights.numpy(w) for w in settings.get("feeds", ())]
+    run = module.function(ENTRY, [*entry.inputs, *([None] * len(feeds))], settings["outputs"])
+    copies = [(i, j) for i, j in settings.get("copies", ())]
+    items = [i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
+    count = len(entry.results)
+
+    def call(*inputs: Any) -> Any:
+        given = (*inputs, *feeds)
+        results = run(given)
+        for i, j in copies:
+            np.copyto(given[j], results[i])
+        for i in items:
+            results[i] = results[i].item()
+        return results[:count]
+
+    return call if feeds or copies or items else lambda *inputs: run(inputs)
+
+
+class Module:
+    """A loaded module and its device. Raises BackendError when IREE is missing or refuses it."""
+
+    def __init__(self, code: bytes, parameters: Mapping[str, Any], device: str, threads: int, more: Sequence[Any] = ()) -> None:
+        try:
+            rt = self.rt = import_module("iree.runtime")
+        except ImportError as error:
+            raise BackendError("the code needs IREE's runtime, which is not installed: pip install iree-base-runtime") from error
+        self.instance, self.device = _device(rt, device, threads)
+        index = rt.ParameterIndex()
+        self.kept = [raw(name, tensor).data for name, tensor in parameters.items()]
+        for name, data in zip(parameters, self.kept, strict=True):
+            index.add_buffer(name, data)
+        try:
+            modules = [rt.create_hal_module(self.instance, self.device)]
+            if parameters:
+                modules.append(rt.create_io_parameters_module(self.instance, index.create_provider(scope=SCOPE)))
+            self.module = rt.VmModule.copy_buffer(self.instance, code)
+            self.context = rt.VmContext(self.instance, [*modules, *more, self.module])
+        except Exception as error:  # IREE's errors are Python's own, of many classes
+            raise BackendError(f"IREE cannot load the code: {_first_line(error)}") from error
+
+    def function(self, name: str, inputs: Sequence[ValueType | None], outputs: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]]:
+        """A function on arrays, with Python numbers where an input is one; outputs: their dtypes. Calls wait for each other."""
+        function = self.module.lookup_function(name)
+        if function is None:
+            raise BackendError(f"the code has no function {name!r}")
+        return _caller(self, function, inputs, [numpy_dtype(d) for d in outputs])
+
+
+def _caller(module: Module, function: Any, types: Sequence[ValueType | None], dtypes: list[Any]) -> Callable[[Sequence[Any]], list[Any]]:
+    rt, device = module.rt, module.device
+    lists, view, invoke, take = rt.VmVariantList, rt.HalBufferView, module.context.invoke, device.from_dlpack_capsule
+    lock = threading.Lock()
+    cells = {i: aligned((), numpy_dtype(NUMBERS[t.kind])) for i, t in enumerate(types) if isinstance(t, ScalarType)}
+    ready = {i: take(cell.__dlpack__()) for i, cell in cells.items()}
+    count = len(dtypes)
+
+    def run(inputs: Sequence[Any]) -> list[Any]:
+        arguments, results = lists(len(inputs)), lists(count)
+        kept: list[Array] = []
+        try:
+            with lock:
+                for i, value in enumerate(inputs):
+                    if i in cells:
+                        cells[i][()] = value
+                        arguments.push_ref(ready[i])
+                    else:
+                        try:
+                            arguments.push_ref(take(value.__dlpack__()))
+                        except (BufferError, IndexError, ValueError):
+                            value = _dense(value)
+                            arguments.push_ref(take(value.__dlpack__()) if value.size else _nothing(module, value))
+                        kept.append(value)
+                invoke(function, arguments, results)
+                found = [results.get_as_object(i, view) for i in range(count)]
+                made = [b.map().asarray(b.shape, d) for b, d in zip(found, dtypes, strict=True)]
+                return [_apart(a, kept) for a in made]
+        except Exception as error:  # IREE's errors are Python's own, of many classes
+            raise BackendError(f"IREE failed on a block: {_first_line(error)}") from error
+
+    return run
+
+
+def _apart(made: Array, inputs: list[Array]) -> Array:
+    """A result in memory of its own: IREE gives back an input where nothing is computed."""
+    for value in inputs:
+        if np.may_share_memory(made, value):
+            return made.copy()
+    return made
+
+
+def aligned(shape: Sequence[int], dtype: Any) -> Array:
+    """New memory that begins where IREE wants it."""
+    size = prod(shape) * dtype.itemsize
+    memory = np.empty(size + ALIGNED, np.uint8)
+    start = -memory.ctypes.data % ALIGNED
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def _dense(value: Array) -> Array:
+    """The array in memory that IREE takes: aligned, in C order, writable."""
+    made = aligned(value.shape, value.dtype)
+    np.copyto(made, value)
+    return made
+
+
+def _nothing(module: Module, value: Array) -> Any:
+    """An empty array, which DLPack does not carry."""
+    rt = module.rt
+    kinds = rt.MemoryType.DEVICE_LOCAL | rt.MemoryType.HOST_VISIBLE
+    buffer = module.device.allocator.allocate_buffer(kinds, rt.BufferUsage.DEFAULT | rt.BufferUsage.MAPPING, 1)
+    name = value.dtype.name
+    kind = {"bool": "BOOL_8"}.get(name) or name.upper().replace("UINT", "UINT_").replace("INT", "INT_", 1 - name.startswith("u"))
+    return rt.HalBufferView(buffer, value.shape, getattr(rt.HalElementType, kind.replace("FLOAT", "FLOAT_")))
+
+
+def _device(rt: Any, kind: str, threads: int) -> tuple[Any, Any]:
+    """(instance, device), one for the process. One thread: work is done in the call; more: by that many workers, 0 for IREE's choice."""
+    key = (kind, 0 if kind != "cpu" else threads)
+    with _lock:
+        if key not in _opened:
+            instance = next((i for i, _ in _opened.values()), None) or rt.VmInstance()
+            try:
+                _opened[key] = (instance, _open(rt, kind, threads))
+            except Exception as error:  # IREE's errors are Python's own, of many classes
+                what = "no CUDA device here" if kind == "cuda" else f"IREE opens no device for {kind}"
+                raise BackendError(f"{what}: {_first_line(error)}") from error
+        return _opened[key]
+
+
+def _open(rt: Any, kind: str, threads: int) -> Any:
+    if kind != "cpu":
+        return rt.get_driver(kind).create_default_device()
+    if threads == 1:
+        return rt.get_driver("local-sync").create_default_device()
+    rt.flags.parse_flags(f"--task_topology_group_count={threads or len(os.sched_getaffinity(0))}")
+    return rt._binding.create_hal_driver("local-task").create_default_device()  # get_driver's is one for all numbers of threads
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
