@@ -78,6 +78,8 @@ def check(
             raise BackendError(
                 f"{kernel.name}: the compiled code fails where eager does not: {str(error).splitlines()[0] if str(error) else error!r}"
             ) from error
+        if touched := _touched(kernel, inputs, yours):
+            raise BackendError(f"{kernel.name}: the compiled code writes into its input {touched}, which eager leaves alone")
         expected, found = (*expected, *written(kernel, mine)), (*found, *written(kernel, yours))
         difference = compare(values, expected, settled(kernel, inputs, expected, found), tolerance)
         if difference.discrete:
@@ -89,6 +91,16 @@ def check(
         if len(discrete) > 1:
             raise BackendError(f"{kernel.name}: {discrete[0].text}")
     return worst
+
+
+def _touched(kernel: Kernel, before: Sequence[Any], after: Sequence[Any]) -> str:
+    """An input that a run changed though the kernel does not write it; "" when there is none."""
+    import torch
+
+    for value, a, b in zip(kernel.inputs, before, after, strict=True):
+        if isinstance(a, torch.Tensor) and value.name not in kernel.mutates and not torch.equal(a.nan_to_num(), b.nan_to_num()):
+            return value.name
+    return ""
 
 
 def seeded(call: Callable[[], Any]) -> Any:

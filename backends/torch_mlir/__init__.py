@@ -4,7 +4,7 @@
     compiler.py   that process as seen from here
     mlir.py       the text around blocks
     flags.py      what IREE is told
-    limits.py     what torch-mlir or IREE would compute wrongly, by ONNX operator
+    legal.py      ONNX in the words that torch-mlir and IREE compute right
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ class TorchMlir:
 
     def _translation(self, kernel: Kernel) -> Translation | Declined:
         from dync.backends.onnx.translate import translate
-        from dync.backends.torch_mlir.limits import limit
+        from dync.backends.torch_mlir.legal import legal
 
         if self._last is None or self._last[0] is not kernel:
             found = translate(kernel)
-            self._last = (kernel, found if isinstance(found, Declined) else limit(found) or found)
+            self._last = (kernel, found if isinstance(found, Declined) else legal(found))
         return self._last[1]
 
 

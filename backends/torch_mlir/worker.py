@@ -67,6 +67,7 @@ def serve(read: BinaryIO, write: BinaryIO, run: Callable[[Job], Answer]) -> None
 
 def run(job: Job) -> Answer:
     os.ftruncate(2, 0)
+    os.lseek(2, 0, os.SEEK_SET)
     try:
         made = _joined(job, {name: _lowered(name, model) for name, model in job.blocks.items()})
         return Answer(made if job.text else _compiled(made, job.flags))

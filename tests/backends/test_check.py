@@ -71,9 +71,9 @@ def test_examples_are_used():
     assert "where eager has" in refused(k, wrong, [(torch.tensor([1.0, 5000.0]),)])
 
 
-def test_code_may_not_spoil_the_inputs_of_the_next_run():
+def test_code_may_not_write_into_inputs_that_eager_leaves_alone():
     k = kernel(lambda x: x * 2, {"x": "float32[4]"})
-    check(k, CODE, run=lambda i: [i[0].mul_(2)])
+    assert "writes into its input x" in refused(k, lambda i: [i[0].mul_(2)])
 
 
 def test_integers_that_index_stay_in_range():

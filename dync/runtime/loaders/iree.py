@@ -65,6 +65,7 @@ class Module:
             rt = self.rt = import_module("iree.runtime")
         except ImportError as error:
             raise BackendError("the code needs IREE's runtime, which is not installed: pip install iree-base-runtime") from error
+        rt._binding.disable_leak_checker()  # devices live as long as the process, which it would report at the end
         self.instance, self.device = _device(rt, device, threads)
         index = rt.ParameterIndex()
         self.kept = [raw(name, tensor).data for name, tensor in parameters.items()]

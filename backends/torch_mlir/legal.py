@@ -1,0 +1,247 @@
+"""ONNX as torch-mlir and IREE read it: nodes that they refuse or compute otherwise than ONNX says are said in another way, or refused.
+
+Found by the conformance cases. Each rule is an operator's; what has no rule means here what ONNX says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dync.backends.base import Declined
+from dync.ir.types import UNKNOWN
+
+if TYPE_CHECKING:
+    from dync.backends.onnx.translate import Translation
+
+FLOATS, INTS = frozenset({1, 10, 11, 16}), frozenset({2, 3, 4, 5, 6, 7, 12, 13})
+BOOL, INT64, INT16 = 9, 7, 5
+LONGEST_SORT = 64
+"""Sorting by counting compares all with all."""
+
+
+class Refused(Exception):
+    """There is no way to say a node; the text is the reason."""
+
+
+@dataclass
+class Graph:
+    """A model's graph with the types that shape inference finds. made: the nodes in the place of the one at hand."""
+
+    types: Mapping[str, tuple[int, list[int | None] | None]]
+    constants: Mapping[str, Any]
+    made: list[Any] = field(default_factory=list[Any])
+    initializers: list[Any] = field(default_factory=list[Any])
+    count: int = 0
+
+    def dtype(self, name: str) -> int:
+        return self.types[name][0] if name in self.types else 0
+
+    def dims(self, name: str) -> list[int | None]:
+        found = self.types[name][1] if name in self.types else None
+        if found is None:
+            raise Refused("a value of unknown rank")
+        return found
+
+    def op(self, kind: str, *inputs: str, result: str = "", **attributes: Any) -> str:
+        from onnx import helper
+
+        self.count += 1
+        name = result or f"legal{self.count}"
+        self.made.append(helper.make_node(kind, inputs, [name], **attributes))
+        return name
+
+    def const(self, value: Any, dtype: int) -> str:
+        from onnx import helper, numpy_helper
+
+        self.count += 1
+        name = f"legal{self.count}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(value, helper.tensor_dtype_to_np_dtype(dtype)), name))
+        return name
+
+
+def legal(found: Translation) -> Translation | Declined:
+    """A translated kernel with every node in a form that is computed right; or the first that has none."""
+    import onnx
+
+    model = onnx.load_model_from_string(found.model)
+    graph, nodes = _facts(model), []
+    for node in model.graph.node:
+        graph.made = []
+        try:
+            _sizes(graph, node)
+            rule = RULES.get(node.op_type)
+            said = rule(graph, node) if rule else False
+            if node.domain:
+                raise Refused(f"{node.domain}'s {node.op_type}")
+        except Refused as reason:
+            origin = found.origin.get(node.name)
+            name, span = (str(origin.target), origin.meta.get("span", UNKNOWN)) if origin is not None else (node.op_type, UNKNOWN)
+            return Declined(f"{name}: {reason} is not computed right by torch-mlir and IREE", span)
+        for one in graph.made:
+            one.name = node.name
+        nodes += graph.made if said else [node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer.extend(graph.initializers)
+    return found._replace(model=model.SerializeToString())
+
+
+def _facts(model: Any) -> Graph:
+    import onnx
+    from onnx import numpy_helper
+
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    types: dict[str, tuple[int, list[int | None] | None]] = {}
+    for info in (*inferred.input, *inferred.value_info, *inferred.output):
+        held = info.type.tensor_type
+        shape = [d.dim_value if d.HasField("dim_value") else None for d in held.shape.dim] if held.HasField("shape") else None
+        types[info.name] = (held.elem_type, shape)
+    types |= {i.name: (i.data_type, list(i.dims)) for i in model.graph.initializer}
+    constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer if i.data_location != onnx.TensorProto.EXTERNAL}
+    return Graph(types, constants)
+
+
+def _sizes(graph: Graph, node: Any) -> None:
+    """torch-mlir divides by a size that is always zero."""
+    for name in (*node.input, *node.output):
+        shape = graph.types.get(name, (0, None))[1]
+        if shape and 0 in shape and node.op_type not in ("Constant", "Shape") and name not in graph.constants:
+            raise Refused("a tensor without elements")
+
+
+def _attribute(node: Any, name: str, default: Any = None) -> Any:
+    from onnx import helper
+
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+# -- said in another way: a rule gives True -----------------------------------------------------------------------------------
+
+
+def _clip(graph: Graph, node: Any) -> bool:
+    """Comparisons, which leave NaN as it is."""
+    x = node.input[0]
+    bounds = [(op, b) for op, b in zip(("Less", "Greater"), node.input[1:], strict=False) if b]
+    if not bounds:
+        return False
+    for i, (op, bound) in enumerate(bounds):
+        x = graph.op("Where", graph.op(op, x, bound), bound, x, result=node.output[0] if i == len(bounds) - 1 else "")
+    return True
+
+
+def _extreme(op: str) -> Callable[[Graph, Any], bool]:
+    """Max and Min of integers by comparison."""
+
+    def rule(graph: Graph, node: Any) -> bool:
+        if graph.dtype(node.input[0]) not in INTS or len(node.input) < 2:
+            return False
+        x = node.input[0]
+        for i, other in enumerate(node.input[1:]):
+            x = graph.op("Where", graph.op(op, x, other), x, other, result=node.output[0] if i == len(node.input) - 2 else "")
+        return True
+
+    return rule
+
+
+def _topk(graph: Graph, node: Any) -> bool:
+    """By counting: an element's place is the number of those before it. IREE sorts its input in place, and not stably."""
+    x, k = node.input[0], graph.constants.get(node.input[1])
+    dims = graph.dims(x)
+    axis = _attribute(node, "axis", -1) % len(dims)
+    size = dims[axis]
+    if k is None or size is None or size > LONGEST_SORT:
+        raise Refused(f"a sort of {'any number of' if size is None else size} elements")
+    last = len(dims) - 1
+    turn = [*(i for i in range(len(dims)) if i != axis), axis]
+    row = graph.op("Transpose", x, perm=turn) if axis != last else x
+    mine, theirs = graph.op("Unsqueeze", row, graph.const([-1], INT64)), graph.op("Unsqueeze", row, graph.const([-2], INT64))
+    before = graph.op("Greater" if _attribute(node, "largest", 1) else "Less", theirs, mine)
+    tie = graph.op("And", graph.op("Equal", theirs, mine), graph.const(np.tri(size, size, -1, dtype=bool), BOOL))
+    counted = graph.op("Cast", graph.op("Or", before, tie), to=INT64)
+    place = graph.op("ReduceSum", counted, graph.const([-1], INT64), keepdims=0)
+    wanted = graph.const(np.arange(int(k.reshape(-1)[0]))[:, None], INT64)
+    here = graph.op("Equal", graph.op("Unsqueeze", place, graph.const([-2], INT64)), wanted)
+    at = graph.op("Where", here, graph.const(np.arange(size), INT64), graph.const(0, INT64))
+    index = graph.op("ReduceSum", at, graph.const([-1], INT64), keepdims=0)
+    back = [turn.index(i) for i in range(len(dims))]
+    values, indices = (n if axis == last else "" for n in node.output)
+    index = graph.op("Identity", index, result=indices) if indices else index
+    value = graph.op("GatherElements", row, index, axis=last, result=values)
+    if axis != last:
+        graph.op("Transpose", value, perm=back, result=node.output[0])
+        graph.op("Transpose", index, perm=back, result=node.output[1])
+    return True
+
+
+# -- refused ------------------------------------------------------------------------------------------------------------------
+
+
+def _pow(graph: Graph, node: Any) -> bool:
+    if graph.dtype(node.input[0]) in INTS:
+        raise Refused("a power of integers")
+    if node.input[1] not in graph.constants:
+        raise Refused("a power whose exponent is known only at run time")
+    return False
+
+
+def _pad(graph: Graph, node: Any) -> bool:
+    pads = graph.constants.get(node.input[1])
+    if pads is None or (pads < 0).any():
+        raise Refused("padding by a negative or unknown number")
+    if _attribute(node, "mode", b"constant") != b"constant":
+        raise Refused(f"{_attribute(node, 'mode').decode()} padding")
+    return False
+
+
+def _average(graph: Graph, node: Any) -> bool:
+    if _attribute(node, "ceil_mode", 0):
+        raise Refused("average pooling with ceil_mode")
+    return False
+
+
+def _resize(graph: Graph, node: Any) -> bool:
+    if len(graph.dims(node.input[0])) != 4:
+        raise Refused(f"interpolation of a tensor of rank {len(graph.dims(node.input[0]))}")
+    return False
+
+
+def _scatter(graph: Graph, node: Any) -> bool:
+    if _attribute(node, "reduction", b"none") in (b"max", b"min"):
+        raise Refused("scatter by maximum or minimum")
+    return False
+
+
+def _mod(graph: Graph, node: Any) -> bool:
+    if graph.dtype(node.input[0]) in FLOATS:
+        raise Refused("a remainder of floats")
+    return False
+
+
+def _cast(graph: Graph, node: Any) -> bool:
+    if _attribute(node, "to") == INT16:
+        raise Refused("a conversion to int16")
+    return False
+
+
+def _lstm(graph: Graph, node: Any) -> bool:
+    if _attribute(node, "direction", b"forward") != b"forward":
+        raise Refused("a recurrent network in two directions")
+    return False
+
+
+def _never(what: str) -> Callable[[Graph, Any], bool]:
+    def rule(graph: Graph, node: Any) -> bool:
+        raise Refused(what)
+
+    return rule
+
+
+RULES: Mapping[str, Callable[[Graph, Any], bool]] = {
+    "Clip": _clip, "Max": _extreme("Greater"), "Min": _extreme("Less"), "TopK": _topk, "Pow": _pow, "Pad": _pad,
+    "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter, "LSTM": _lstm,
+    "GridSample": _never("grid sampling"), "Unique": _never("unique"), "Cast": _cast, "Mod": _mod,
+}  # fmt: skip
