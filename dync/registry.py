@@ -24,8 +24,15 @@ BACKENDS: Mapping[str, str] = {
     "torch-mlir": "dync.backends.torch_mlir:TorchMlir",
     "eager": "dync.backends.eager:Eager",
 }
-HOSTS: Mapping[str, str] = {"python": "dync.host.python:generate", "onnx": "dync.host.onnx.model:export"}
-ENGINES: Mapping[str, tuple[str, str]] = {"onnx": ("onnxruntime", "dync.whole:with_engine")}
+HOSTS: Mapping[str, str] = {
+    "python": "dync.host.python:generate",
+    "onnx": "dync.host.onnx.model:export",
+    "torch-mlir": "dync.host.mlir.module:export",
+}
+ENGINES: Mapping[str, tuple[str, str]] = {
+    "onnx": ("onnxruntime", "dync.whole:with_engine"),
+    "torch-mlir": ("torch-mlir", "dync.whole_mlir:with_iree"),
+}
 """Host that keeps the control flow in an engine → the backend that must take every block, and the function that makes the package:
 (package of the Python host, program, kernels by block) → Package or Declined."""
 PASSES: Mapping[str, str] = {
@@ -41,7 +48,7 @@ REFERENCE = "eager"
 """It takes everything."""
 LAST: tuple[str, ...] = ("eager", "inductor")
 """Backends whose code needs torch at run time: "auto" asks them only about a block that no other takes."""
-SLOW: Mapping[str, float] = {"inductor": 200e-6}
+SLOW: Mapping[str, float] = {"inductor": 200e-6, "torch-mlir": 200e-6}
 """Backends that compile for many seconds → how long a call of a block must take, in seconds, for "auto" to try them on it."""
 TRUSTED = ("onnxruntime", "eager")
 """Backends that compile in this process; all others do so in a child, whose crash costs one block (docs/decisions/0005)."""

@@ -14,6 +14,7 @@ from dync.ir.types import Ref, ScalarType, Value
 
 if TYPE_CHECKING:
     from dync.host.onnx.model import WholeModel
+    from dync.backends.onnx.translate import Translation
     from dync.host.onnx.walk import BlockModel
     from dync.ir.program import Program
     from dync.runtime.package import Package
@@ -27,13 +28,18 @@ def onnx_model(program: Program, kernels: Mapping[str, Kernel], trace: bool = Fa
     """The program as one ONNX model, its weights outside; or why not. `kernels` are those of its blocks."""
     from dync.host.onnx.model import export
 
+    if refused := unfit_memory(program):
+        return refused
+    values = {v.name: v for v in values_of(program)}
+    return export(program.flow, lambda block: _translated(block, kernels.get(block.name), values), trace)
+
+
+def unfit_memory(program: Program) -> Declined | None:
+    """Writes that an engine cannot do."""
     if program.written_weights:
         name = program.written_weights[0]
         return Declined(f"calls write the weight {name}, and the engine keeps nothing from call to call", program.blocks[0].flow.span)
-    if shared := _written_and_shared(program):
-        return shared
-    values = {v.name: v for v in _values(program)}
-    return export(program.flow, lambda block: _translated(block, kernels.get(block.name), values), trace)
+    return _written_and_shared(program)
 
 
 def _written_and_shared(program: Program) -> Declined | None:
@@ -58,7 +64,7 @@ def _written_and_shared(program: Program) -> Declined | None:
     return None
 
 
-def _values(program: Program) -> list[Value]:
+def values_of(program: Program) -> list[Value]:
     signature = program.signature
     found = [i.value for i in signature.inputs] + [p.value for p in signature.params] + [s.value for s in program.slots]
     for block in program.blocks:
@@ -70,8 +76,21 @@ def _translated(block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Va
     """A block, its host operations behind its kernel, as an ONNX model."""
     import onnx
 
-    from dync.backends.onnx.translate import translate, without_writes
     from dync.host.onnx.walk import BlockModel
+
+    found = block_translation(block, kernel, values)
+    if found is None or isinstance(found, Declined):
+        return found
+    whole, made, written = found
+    model = onnx.load_model_from_string(made.model)
+    return BlockModel(model, tuple(v.name for v in whole.inputs), tuple(v.name for v in whole.results), made.weights, written)
+
+
+def block_translation(
+    block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]
+) -> tuple[Kernel, Translation, dict[str, int]] | Declined | None:
+    """A block with its host operations as one kernel, its translation, and what it writes: value → index of the output that it then is."""
+    from dync.backends.onnx.translate import translate, without_writes
 
     if kernel is None and not block.host:
         return None
@@ -86,9 +105,7 @@ def _translated(block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Va
         return Declined(made.reason, made.span)
     if made.feeds:
         return Declined(f"calls write the weight {next(iter(made.feeds.values()))}", block.span)
-    names = tuple(v.name for v in whole.results)
-    model = onnx.load_model_from_string(made.model)
-    return BlockModel(model, tuple(v.name for v in whole.inputs), names, made.weights, dict(copies))
+    return whole, made, dict(copies)
 
 
 def with_host_code(block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]) -> Kernel:

@@ -79,6 +79,8 @@ class TorchMlir:
         key = sha256(code).hexdigest()
         weights = {n: found.weights[n] for n in names}
         settings: dict[str, object] = {"parameters": weights, "device": target.kind, "outputs": outputs}
+        if copied := own(found, kernel):
+            settings["copied"] = copied
         if found.feeds:
             settings["feeds"] = list(found.feeds.values())
         if found.copies:
@@ -95,6 +97,16 @@ class TorchMlir:
             found = translate(kernel)
             self._last = (kernel, found if isinstance(found, Declined) else legal(found))
         return self._last[1]
+
+
+def own(found: Translation, kernel: Kernel) -> list[int]:
+    """Arguments that the code must be given copies of."""
+    import onnx
+
+    from dync.backends.torch_mlir.legal import scattered
+
+    written = scattered(onnx.load_model_from_string(found.model))
+    return [i for i, n in enumerate([*(f"i{i}" for i in range(len(kernel.inputs))), *found.feeds]) if n in written]
 
 
 def _there(module: str) -> bool:
@@ -124,8 +136,8 @@ def _job(found: Translation, target: Target) -> tuple[Any, list[str], list[str]]
     arguments = [*(f"%i{i}" for i in range(len(own))), *(f"%{n}" for n in names)]
     lines.append(mlir.call("block", "%r", arguments, inputs, results))
     lines.append(f"return {', '.join(mlir.values_of('%r', len(results)))} : {', '.join(results)}\n}}")
-    operators = [n.op_type for n in model.graph.node]
-    return Job("\n".join(lines), {"block": model.SerializeToString()}, flags(operators, target)), names, mlir.dtypes(model.graph.output)
+    ways = flags([n.op_type for n in model.graph.node], target)
+    return Job("\n".join(lines), {"block": model.SerializeToString()}, ways), names, mlir.dtypes(model.graph.output)
 
 
 def bare(model: Any, weights: Any) -> tuple[Any, list[str]]:

@@ -18,9 +18,17 @@ if TYPE_CHECKING:
     from dync.backends.onnx.translate import Translation
 
 FLOATS, INTS = frozenset({1, 10, 11, 16}), frozenset({2, 3, 4, 5, 6, 7, 12, 13})
-BOOL, INT64, INT16 = 9, 7, 5
+BOOL, INT64, INT16, FLOAT64 = 9, 7, 5, 11
 LONGEST_SORT = 64
 """Sorting by counting compares all with all."""
+
+
+SCATTERS = frozenset({"ScatterElements", "ScatterND"})
+SAME_MEMORY = frozenset({
+    "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Expand", "Transpose", "Cast", "Pad", "Concat", "Add", "Sub",
+    "Mul", "Div", "Gather", "Where",
+})  # fmt: skip
+"""What may come to nothing, so that its result lies where its input does."""
 
 
 class Refused(Exception):
@@ -84,10 +92,26 @@ def legal(found: Translation) -> Translation | Declined:
         for one in graph.made:
             one.name = node.name
         nodes += graph.made if said else [node]
+    written = scattered(model) & found.weights.keys()
+    if written:
+        return Declined(f"a scatter into the weight {found.weights[min(written)]}, which IREE does in place")
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(graph.initializers)
     return found._replace(model=model.SerializeToString())
+
+
+def scattered(model: Any) -> frozenset[str]:
+    """Inputs and weights whose memory IREE would write: it scatters in place, into its caller's memory too where that is all there is."""
+    behind: dict[str, frozenset[str]] = {i.name: frozenset({i.name}) for i in (*model.graph.input, *model.graph.initializer)}
+    found: frozenset[str] = frozenset()
+    for node in model.graph.node:
+        if node.op_type in SCATTERS:
+            found |= behind.get(node.input[0], frozenset())
+        elif node.op_type in SAME_MEMORY:
+            same = frozenset(n for i in node.input for n in behind.get(i, ()))
+            behind |= {o: same for o in node.output}
+    return found
 
 
 def _facts(model: Any) -> Graph:
@@ -194,6 +218,15 @@ def _pad(graph: Graph, node: Any) -> bool:
         raise Refused("padding by a negative or unknown number")
     if _attribute(node, "mode", b"constant") != b"constant":
         raise Refused(f"{_attribute(node, 'mode').decode()} padding")
+    axes = graph.constants.get(node.input[3]) if len(node.input) > 3 and node.input[3] else None
+    if len(node.input) > 3 and node.input[3]:  # which torch-mlir does not read
+        if axes is None:
+            raise Refused("padding of dimensions that are known only at run time")
+        rank = len(graph.dims(node.input[0]))
+        whole = np.zeros((2, rank), np.int64)
+        whole[:, [int(a) % rank for a in axes]] = np.reshape(pads, (2, -1))
+        graph.op("Pad", node.input[0], graph.const(whole.reshape(-1), INT64), node.input[2], result=node.output[0])
+        return True
     return False
 
 
@@ -227,6 +260,18 @@ def _cast(graph: Graph, node: Any) -> bool:
     return False
 
 
+def _double(graph: Graph, node: Any) -> bool:
+    if graph.dtype(node.input[0]) == FLOAT64:
+        raise Refused(f"{node.op_type} of float64, for which there is no function to link,")
+    return False
+
+
+def _nonzero(graph: Graph, node: Any) -> bool:
+    if None in graph.dims(node.input[0]):
+        raise Refused("a size that data decides within a tensor of open size")
+    return False
+
+
 def _lstm(graph: Graph, node: Any) -> bool:
     if _attribute(node, "direction", b"forward") != b"forward":
         raise Refused("a recurrent network in two directions")
@@ -243,5 +288,6 @@ def _never(what: str) -> Callable[[Graph, Any], bool]:
 RULES: Mapping[str, Callable[[Graph, Any], bool]] = {
     "Clip": _clip, "Max": _extreme("Greater"), "Min": _extreme("Less"), "TopK": _topk, "Pow": _pow, "Pad": _pad,
     "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter, "LSTM": _lstm,
-    "GridSample": _never("grid sampling"), "Unique": _never("unique"), "Cast": _cast, "Mod": _mod,
+    **dict.fromkeys(("Tanh", "Sinh", "Cosh", "Tan", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "Erf"), _double),
+    "GridSample": _never("grid sampling"), "Unique": _never("unique"), "Cast": _cast, "Mod": _mod, "NonZero": _nonzero,
 }  # fmt: skip

@@ -31,7 +31,6 @@ TO_LINALG = (
 order in which IREE has them, tensors before linalg."""
 
 
-KEEP=[]
 LONGEST = 100_000
 """Bytes of complaints that are passed on."""
 
@@ -39,12 +38,12 @@ LONGEST = 100_000
 class Job(msgspec.Struct, frozen=True):
     """main: MLIR text that declares the functions of `blocks` (name → ONNX model, weights as its last inputs) and calls them.
 
-    flags: IREE's. constants: global of `main` → its bytes, for code that carries its weights. text: give back MLIR, not bytecode.
+    flags: IREE's, and those to try where it fails with them. constants: global of `main` → its bytes, for code that carries its weights. text: give back MLIR, not bytecode.
     """
 
     main: str
     blocks: dict[str, bytes]
-    flags: tuple[str, ...] = ()
+    flags: tuple[tuple[str, ...], ...] = ((),)
     constants: dict[str, bytes] = {}
     text: bool = False
 
@@ -105,35 +104,39 @@ def _joined(job: Job, lowered: dict[str, bytes]) -> bytes:
 
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.parse(job.main)
-        parts = [(name, ir.Module.parse(code)) for name, code in lowered.items()]
-        for name, part in parts:
-            _define(module, name, part)
+        parts = {name: ir.Module.parse(code) for name, code in lowered.items()}
+        kept = [_define(module, name, part) for name, part in parts.items()]  # moved operations hang on where they came from
         for name, data in job.constants.items():
             _fill(module, name, data)
         module.operation.verify()
-        if job.text:
-            return module.operation.get_asm(assume_verified=True).encode()
         found = io.BytesIO()
-        module.operation.write_bytecode(found)
+        if job.text:
+            found.write(module.operation.get_asm(assume_verified=True).encode())
+        else:
+            module.operation.write_bytecode(found)
+        del kept
         return found.getvalue()
 
 
-def _compiled(module: bytes, flags: tuple[str, ...]) -> bytes:
-    """IREE's bytecode."""
+def _compiled(module: bytes, ways: tuple[tuple[str, ...], ...]) -> bytes:
+    """IREE's bytecode, made with the first flags that it succeeds with."""
     from iree.compiler import api
 
+    flags, *others = ways
     session = api.Session()
     session.set_flags("--iree-input-type=tm_tensor", *flags)
     invocation = session.invocation()
     invocation.enable_console_diagnostics()
     if not invocation.parse_source(api.Source.wrap_buffer(session, module)) or not invocation.execute():
+        if others:
+            return _compiled(module, tuple(others))
         raise ValueError("IREE refuses the module")
     output = api.Output.open_membuffer()
     invocation.output_vm_bytecode(output)
     return bytes(output.map_memory())
 
 
-def _define(module: Any, name: str, code: Any) -> None:
+def _define(module: Any, name: str, code: Any) -> Any:
     """Puts the functions and globals of `code` in the place of the declaration of `name`, whose result types may say less."""
     from iree.compiler import ir
 
@@ -141,15 +144,16 @@ def _define(module: Any, name: str, code: Any) -> None:
     declared = next(op for op in body if _symbol(op) == name)
     wanted = ir.FunctionType(ir.TypeAttr(declared.attributes["function_type"]).value)
     declared.operation.erase()
+    shim = None
     for op in list(code.body):
         if _symbol(op) == name:
             found = ir.FunctionType(ir.TypeAttr(op.attributes["function_type"]).value)
             op.attributes["sym_name"] = ir.StringAttr.get(f"{name}.code")
             shim = ir.Module.parse(_cast(name, wanted, found))
-            KEEP.append(shim)
             body.append(list(shim.body)[1].detach_from_parent())
         op.attributes["sym_visibility"] = ir.StringAttr.get("private")
         body.append(op.detach_from_parent())
+    return shim
 
 
 def _cast(name: str, wanted: Any, found: Any) -> str:

@@ -73,8 +73,7 @@ class _Model:
         self._at = {n: i for i, n in enumerate(self._names)}
         places = {p.value: i for i, p in enumerate(said.inputs)}
         self._written = [(self._at[output], places[value]) for output, value in said.written]
-        self._endings = [_ending(e, self._at, places) for e in said.exits]
-        self._asked = {a.block: a for a in said.decisions}
+        self._endings = [ending(e, self._at, places) for e in said.exits]
 
     def outputs(self, given: Sequence[Any]) -> list[Any]:
         """The model's outputs in its order; inputs that the call writes are written."""
@@ -95,15 +94,20 @@ class _Model:
 
     def trace(self, found: Sequence[Any]) -> Trace:
         """The way that a call of the tracing model took."""
-        taken, values, margins = (found[self._at[n]].tolist() for n in (PATH, VALUES, MARGINS))
-        path = tuple(self.convention.blocks[i] for i in taken)
-        asked = [self._asked[b] for b in path if b in self._asked]
-        records: list[DecisionRecord] = []
-        for one, value, margin in zip(asked, values, margins, strict=True):
-            said = one.decision
-            gap = None if said.left is None or said.right is None else margin
-            records.append(DecisionRecord(one.block, said.text, said.span, value if one.switch else bool(value), gap))
-        return Trace(path, tuple(records))
+        return trace(self.convention, *(found[self._at[n]].tolist() for n in (PATH, VALUES, MARGINS)))
+
+
+def trace(said: Convention, taken: Sequence[int], values: Sequence[int], margins: Sequence[float]) -> Trace:
+    """The way of a call: the numbers of the blocks, and the value and margin of each decision met."""
+    by_block = {a.block: a for a in said.decisions}
+    path = tuple(said.blocks[i] for i in taken)
+    asked = [by_block[b] for b in path if b in by_block]
+    records: list[DecisionRecord] = []
+    for one, value, margin in zip(asked, values, margins, strict=True):
+        told = one.decision
+        gap = None if told.left is None or told.right is None else margin
+        records.append(DecisionRecord(one.block, told.text, told.span, value if one.switch else bool(value), gap))
+    return Trace(path, tuple(records))
 
 
 def read_convention(metadata: Mapping[str, str]) -> Convention:
@@ -119,7 +123,7 @@ def read_convention(metadata: Mapping[str, str]) -> Convention:
     return said
 
 
-def _ending(exit: ExitRecord, outputs: Mapping[str, int], inputs: Mapping[str, int]) -> Ending:
+def ending(exit: ExitRecord, outputs: Mapping[str, int], inputs: Mapping[str, int]) -> Ending:
     """What to make of the outputs at one exit."""
     makers = [_maker(tree, frozenset(exit.scalars), outputs, inputs) for tree in exit.trees]
     if exit.kind == "return":

@@ -6,6 +6,7 @@ import linecache
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from os import PathLike
 from typing import Any
 
@@ -26,6 +27,8 @@ from dync.runtime.store import Weights
 from dync.runtime.tensors import Form, numpy_dtype
 from dync.runtime.weights import WIDTHS
 
+ENGINES = {"onnxruntime": "dync.runtime.engine:Engine", "iree": "dync.runtime.engine_iree:IreeEngine"}
+"""Loader that an engine names → what opens it."""
 BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, print, IndexError)}
 """All that a host module may use of Python's own names."""
 
@@ -150,11 +153,10 @@ class Runtime:
         entry = self.package.engine
         if entry is None:
             return None
-        if entry.loader != "onnxruntime":
-            raise BackendError(f"there is no engine {entry.loader!r}; known: onnxruntime")
-        from dync.runtime.engine import Engine
-
-        return Engine(entry, self.package.members, self._weights, int(self.package.meta.get("threads", 0)))
+        if entry.loader not in ENGINES:
+            raise BackendError(f"there is no engine {entry.loader!r}; known: {', '.join(ENGINES)}")
+        module, _, name = ENGINES[entry.loader].partition(":")
+        return getattr(import_module(module), name)(entry, self.package.members, self._weights, int(self.package.meta.get("threads", 0)))
 
     def _bind(self, module: HostModule) -> Callable[..., Any]:
         """Executes the host module, made here from the flow, with its names bound."""

@@ -50,7 +50,7 @@ class WholeModel:
 
 def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel | Declined:
     """The whole flow as one ONNX model; or the first thing that ONNX cannot carry, with its place."""
-    refused = _unfit(flow)
+    refused = unfit(flow)
     if refused is not None:
         return refused
     models: dict[str, BlockModel] = {}
@@ -69,7 +69,7 @@ def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel 
     moved: set[str] = set()
     while True:
         try:
-            return _Export(flow, made_plan, models, frozenset(written), trace).run()
+            return Export(flow, made_plan, models, frozenset(written), trace).run()
         except TooDeep as deep:
             if deep.block in (*moved, deep.outward, ""):
                 return Declined(f"branches nest deeper than the {NESTING} levels that a model file may have", flow.blocks[0].span)
@@ -77,7 +77,7 @@ def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel 
             made_plan = moved_out(made_plan, deep.block, deep.outward)
 
 
-def _unfit(flow: Flow) -> Declined | None:
+def unfit(flow: Flow) -> Declined | None:
     """State, effects and types that an engine cannot carry."""
     if flow.slots:
         return Declined(f"keeps {flow.slots[0].name} from call to call, and the engine has no state", flow.blocks[0].span)
@@ -106,7 +106,7 @@ def _values(flow: Flow) -> Iterable[Value]:
         yield from (*block.params, *block.results, *(o.result for o in block.host))
 
 
-class _Export:
+class Export:
     def __init__(self, flow: Flow, plan: Plan, models: Mapping[str, BlockModel], variables: frozenset[str], trace: bool) -> None:
         self.flow, self.plan, self.models, self.variables, self.trace = flow, plan, models, variables, trace
         self.blocks = {b.name: b for b in flow.blocks}

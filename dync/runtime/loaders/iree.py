@@ -2,7 +2,8 @@
 
 members: module.vmfb, whose function `main` takes the block's inputs, then the weights that calls write. settings: "device", "cpu" or
 "cuda"; "parameters", the module's parameter → weight, read where it lies; "outputs", the dtypes of what `main` gives; "feeds", weights
-that calls write; "copies", (index of an output, index of an argument) pairs: what the block writes in place.
+that calls write; "copies", (index of an output, index of an argument) pairs: what the block writes in place; "copied", arguments that
+the code is given copies of, as it writes into them.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
         raise BackendError(f"weight {written[0]!r} is written by calls: the module must take it as an input")
     module = Module(bytes(members[MODULE]), {n: weights.raw(w) for n, w in parameters.items()}, settings["device"], threads)
     feeds = [weights.numpy(w) for w in settings.get("feeds", ())]
-    run = module.function(ENTRY, [*entry.inputs, *([None] * len(feeds))], settings["outputs"])
+    copied = frozenset(settings.get("copied", ()))
+    run = module.function(ENTRY, [*entry.inputs, *([None] * len(feeds))], settings["outputs"], copied=copied)
     copies = [(i, j) for i, j in settings.get("copies", ())]
     items = [i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
     count = len(entry.results)
@@ -60,7 +62,7 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
 class Module:
     """A loaded module and its device. Raises BackendError when IREE is missing or refuses it."""
 
-    def __init__(self, code: bytes, parameters: Mapping[str, Any], device: str, threads: int, more: Sequence[Any] = ()) -> None:
+    def __init__(self, code: bytes, parameters: Mapping[str, Any], device: str, threads: int, more: Callable[[Any], Any] | None = None) -> None:
         try:
             rt = self.rt = import_module("iree.runtime")
         except ImportError as error:
@@ -71,63 +73,91 @@ class Module:
         self.kept = [raw(name, tensor).data for name, tensor in parameters.items()]
         for name, data in zip(parameters, self.kept, strict=True):
             index.add_buffer(name, data)
+        self.sizes: dict[int, list[Array]] = {}
+        for data in self.kept:
+            self.sizes.setdefault(len(data), []).append(np.frombuffer(data, np.uint8))
         try:
             modules = [rt.create_hal_module(self.instance, self.device)]
             if parameters:
                 modules.append(rt.create_io_parameters_module(self.instance, index.create_provider(scope=SCOPE)))
             self.module = rt.VmModule.copy_buffer(self.instance, code)
-            self.context = rt.VmContext(self.instance, [*modules, *more, self.module])
+            if more is not None:
+                modules.append(more(self.instance))
+            self.context = rt.VmContext(self.instance, [*modules, self.module])
         except Exception as error:  # IREE's errors are Python's own, of many classes
             raise BackendError(f"IREE cannot load the code: {_first_line(error)}") from error
 
-    def function(self, name: str, inputs: Sequence[ValueType | None], outputs: Sequence[str]) -> Callable[[Sequence[Any]], list[Any]]:
-        """A function on arrays, with Python numbers where an input is one; outputs: their dtypes. Calls wait for each other."""
+    def function(
+        self, name: str, inputs: Sequence[ValueType | None], outputs: Sequence[str], wanted: Sequence[Sequence[int]] = (),
+        copied: frozenset[int] = frozenset(),
+    ) -> Callable[[Sequence[Any]], list[Any]]:
+        """A function on arrays, with Python numbers where an input is one; outputs: their dtypes. Calls wait for each other.
+
+        wanted: where the first output is a plain number, the other outputs that are read by it; the rest come as None.
+        """
         function = self.module.lookup_function(name)
         if function is None:
             raise BackendError(f"the code has no function {name!r}")
-        return _caller(self, function, inputs, [numpy_dtype(d) for d in outputs])
+        return _caller(self, function, inputs, outputs, wanted, copied)
+
+    def apart(self, made: Array, inputs: Sequence[Array]) -> Array:
+        """A result in memory of its own: IREE gives back an input or a weight where nothing is computed."""
+        for value in (*inputs, *self.sizes.get(made.nbytes, ())):
+            if np.may_share_memory(made, value):
+                return made.copy()
+        return made
 
 
-def _caller(module: Module, function: Any, types: Sequence[ValueType | None], dtypes: list[Any]) -> Callable[[Sequence[Any]], list[Any]]:
-    rt, device = module.rt, module.device
-    lists, view, invoke, take = rt.VmVariantList, rt.HalBufferView, module.context.invoke, device.from_dlpack_capsule
+def _caller(
+    module: Module, function: Any, types: Sequence[ValueType | None], outputs: Sequence[str], wanted: Sequence[Sequence[int]],
+    copied: frozenset[int],
+) -> Callable[[Sequence[Any]], list[Any]]:
+    rt, take = module.rt, module.device.from_dlpack_capsule
+    lists, view, invoke = rt.VmVariantList, rt.HalBufferView, module.context.invoke
     lock = threading.Lock()
     cells = {i: aligned((), numpy_dtype(NUMBERS[t.kind])) for i, t in enumerate(types) if isinstance(t, ScalarType)}
     ready = {i: take(cell.__dlpack__()) for i, cell in cells.items()}
-    count = len(dtypes)
+    dtypes, count = [numpy_dtype(d) if d else None for d in outputs], len(outputs)
+    everything = range(count)
+
+    def push(arguments: Any, value: Array, copy: bool) -> Array:
+        try:
+            if copy:
+                raise BufferError
+            arguments.push_ref(take(value.__dlpack__()))
+        except (BufferError, IndexError, ValueError):
+            made = aligned(value.shape, value.dtype)
+            np.copyto(made, value)
+            arguments.push_ref(take(made.__dlpack__()) if made.size else _nothing(module, made))
+            return made
+        return value
 
     def run(inputs: Sequence[Any]) -> list[Any]:
-        arguments, results = lists(len(inputs)), lists(count)
-        kept: list[Array] = []
+        arguments, results = lists(len(types)), lists(count)
         try:
             with lock:
+                kept: list[Array] = []
                 for i, value in enumerate(inputs):
                     if i in cells:
                         cells[i][()] = value
                         arguments.push_ref(ready[i])
+                        kept.append(cells[i])
                     else:
-                        try:
-                            arguments.push_ref(take(value.__dlpack__()))
-                        except (BufferError, IndexError, ValueError):
-                            value = _dense(value)
-                            arguments.push_ref(take(value.__dlpack__()) if value.size else _nothing(module, value))
-                        kept.append(value)
+                        kept.append(push(arguments, value, i in copied))
                 invoke(function, arguments, results)
-                found = [results.get_as_object(i, view) for i in range(count)]
-                made = [b.map().asarray(b.shape, d) for b, d in zip(found, dtypes, strict=True)]
-                return [_apart(a, kept) for a in made]
+                found: list[Any] = [None] * count
+                places = everything
+                if wanted:
+                    found[0] = results.get_variant(0)
+                    places = wanted[found[0]]
+                for i in places:
+                    buffer = results.get_as_object(i, view)
+                    found[i] = module.apart(buffer.map().asarray(buffer.shape, dtypes[i]), kept)
+                return found
         except Exception as error:  # IREE's errors are Python's own, of many classes
-            raise BackendError(f"IREE failed on a block: {_first_line(error)}") from error
+            raise BackendError(f"IREE failed: {_first_line(error)}") from error
 
     return run
-
-
-def _apart(made: Array, inputs: list[Array]) -> Array:
-    """A result in memory of its own: IREE gives back an input where nothing is computed."""
-    for value in inputs:
-        if np.may_share_memory(made, value):
-            return made.copy()
-    return made
 
 
 def aligned(shape: Sequence[int], dtype: Any) -> Array:
@@ -136,13 +166,6 @@ def aligned(shape: Sequence[int], dtype: Any) -> Array:
     memory = np.empty(size + ALIGNED, np.uint8)
     start = -memory.ctypes.data % ALIGNED
     return memory[start : start + size].view(dtype).reshape(shape)
-
-
-def _dense(value: Array) -> Array:
-    """The array in memory that IREE takes: aligned, in C order, writable."""
-    made = aligned(value.shape, value.dtype)
-    np.copyto(made, value)
-    return made
 
 
 def _nothing(module: Module, value: Array) -> Any:

@@ -1,0 +1,263 @@
+"""The flow of a Program as MLIR: each block an MLIR block, its code a call, its exit a branch; all ways out lead to one last block.
+
+    jump    →  cf.br, with the target's parameters
+    branch  →  the predicate read out of its tensor, cf.cond_br; a switch is a chain of these
+    loop    →  a branch backwards: no stack, no state besides the header's parameters
+    write in place → a further parameter of the blocks behind it, where the value is alive
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dync.host.base import Declined
+from dync.host.mlir import text
+from dync.host.onnx.convention import EXIT, Convention, Port, encode
+from dync.host.onnx.graph import Type
+from dync.host.onnx.model import Export, unfit
+from dync.host.onnx.plan import Plan, plan
+from dync.ir.flow import Branch, Decision, Edge, Flow, FlowBlock, Jump, Raise, Return, Switch
+from dync.ir.types import Lit, Operand, Ref
+
+MAIN, TRACED, TELL = "main", "traced", "dync"
+"""The function, the one that tells its way, and the module of those that it tells."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A block's code as a function on tensors.
+
+    inputs: values, then `weights` (global, its type). outputs: values. types: MLIR types of all inputs, and of the outputs.
+    written: value that is written in place → index of the output that it then is.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    types: tuple[tuple[str, ...], tuple[str, ...]]
+    weights: tuple[tuple[str, str], ...]
+    written: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class WholeModule:
+    """text: the module without the bodies of the blocks' functions and without the globals. outputs: dtypes of what `main` gives."""
+
+    text: str
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    convention: Convention
+
+
+Translate = Callable[[FlowBlock], "Function | Declined | None"]
+
+
+def export(flow: Flow, translate: Translate, traced: bool = True) -> WholeModule | Declined:
+    """The whole flow as one module; or the first thing that it cannot carry, with its place."""
+    refused = unfit(flow)
+    if refused is not None:
+        return refused
+    functions: dict[str, Function] = {}
+    for block in flow.blocks:
+        made = translate(block)
+        if isinstance(made, Declined):
+            return made
+        if made is not None:
+            functions[block.name] = made
+    inputs = {i.value.name for i in flow.signature.inputs}
+    written = {v for f in functions.values() for v in f.written}
+    made_plan = plan(flow, frozenset(written & inputs))
+    return _Module(flow, made_plan, functions, frozenset(written)).run(traced)
+
+
+class _Module(Export):
+    """The exits, outputs and convention are those of the ONNX host."""
+
+    def __init__(self, flow: Flow, plan: Plan, functions: Mapping[str, Function], variables: frozenset[str]) -> None:
+        super().__init__(flow, plan, {}, variables, False)
+        self.functions = functions
+        values = [*self.inputs, *(v for b in flow.blocks for v in (*b.params, *b.results, *(o.result for o in b.host)))]
+        self.texts = {v.name: text.type_text(v.type) for v in values}
+        self.local = {v.name: f"%v{i}" for i, v in enumerate(values)}
+        self.label = {b.name: f"^b{i}" for i, b in enumerate(flow.blocks)}
+        self.number = {b.name: i for i, b in enumerate(flow.blocks)}
+
+    def run(self, traced: bool) -> WholeModule:  # type: ignore[override]
+        names = self._input_names()
+        ports = [Port(p, *t) for p, t in ((EXIT, Type("int64", 0)), *self._outputs())]
+        said = self._convention(names, ports)
+        lines = [f"func.func private @{TELL}.enter(i64)", f"func.func private @{TELL}.decide(i64, f64)"] if traced else []
+        lines += _Function(self, "").lines(said)
+        if traced:
+            lines += _Function(self, TELL).lines(said)
+        return WholeModule("\n".join(lines), said.inputs, tuple(ports), said)
+
+    def _outputs(self) -> list[tuple[str, Type]]:
+        return [*self.outputs.items(), *((f"{n}_after", self.types[n]) for n in self.written)]
+
+    def carried(self, block: str) -> list[str]:
+        """The variables that come to a block as further parameters."""
+        return sorted(self.variables & self.plan.live[block]) if block != self.plan.order[0] else []
+
+
+class _Function:
+    """One function being written."""
+
+    def __init__(self, module: _Module, tell: str) -> None:
+        self.m, self.tell = module, tell
+        self.names = text.Names()
+        self.out: list[str] = []
+        self.now: dict[str, str] = {}
+        """What a variable is at this point."""
+        self.chains = 0
+
+    def lines(self, said: Convention) -> list[str]:
+        m = self.m
+        arguments = ", ".join(f"{m.local[v.name]}: {m.texts[v.name]}" for v in m.inputs)
+        outputs = [text.open_text(t) for _, t in m._outputs()]
+        results = ", ".join(["i64", *outputs])
+        name = TRACED if self.tell else MAIN
+        json = encode(said).replace("\\", "\\\\").replace('"', '\\"')
+        self.out.append(f'func.func @{name}({arguments}) -> ({results}) attributes {{iree.reflection = {{dync = "{json}"}}}} {{')
+        self.empty = {t: self.nothing(t) for t in dict.fromkeys(t for _, t in m._outputs())}
+        self.out.append(f"cf.br {m.label[m.plan.order[0]]}")
+        for block in m.plan.order:
+            self.block(m.blocks[block])
+        ends = ", ".join(f"%end{i}: {t}" for i, t in enumerate(["i64", *outputs]))
+        self.out.append(f"^end({ends}):\nreturn {', '.join(f'%end{i}' for i in range(len(outputs) + 1))} : {results}\n}}")
+        return self.out
+
+    def add(self, line: str) -> str:
+        """The line, and what it defines."""
+        self.out.append(line)
+        return line.partition(" = ")[0]
+
+    def op(self, code: str) -> str:
+        return self.add(f"{self.names.fresh()} = {code}")
+
+    def nothing(self, type: Type) -> str:
+        zeros = text.tensor(type.dtype, [0] * type.rank)
+        value = text.number(0, "bool") if type.dtype == "bool" else "0.0" if "float" in type.dtype else "0"
+        return self.cast(self.op(f"arith.constant dense<{value}> : {zeros}"), zeros, text.open_text(type))
+
+    def cast(self, value: str, have: str, want: str) -> str:
+        return value if have == want else self.op(f"tensor.cast {value} : {have} to {want}")
+
+    # blocks
+
+    def block(self, block: FlowBlock) -> None:
+        m = self.m
+        carried = m.carried(block.name)
+        self.now = {v: m.local[v] for v in m.variables} | {v: f"{m.local[v]}_{m.number[block.name]}" for v in carried}
+        params = [(m.local[p.name], m.texts[p.name]) for p in block.params] + [(self.now[v], m.texts[v]) for v in carried]
+        self.out.append(f"{m.label[block.name]}" + (f"({', '.join(f'{n}: {t}' for n, t in params)})" if params else "") + ":")
+        if self.tell:
+            self.out.append(f"func.call @{TELL}.enter({self.op(f'arith.constant {m.number[block.name]} : i64')}) : (i64) -> ()")
+        if block.name in m.functions:
+            self.call(m.functions[block.name])
+        self.exit(block)
+
+    def call(self, function: Function) -> None:
+        m = self.m
+        types, results = function.types
+        weights = [self.op(f"util.global.load immutable @{w} : {t}") for w, t in function.weights]
+        given = [self.cast(self.value(n), m.texts[n], t) for n, t in zip(function.inputs, types, strict=False)]
+        found = self.names.fresh()
+        many = len(results) > 1
+        self.out.append(f"{found}{f':{len(results)}' if many else ''} = func.call @{function.name}({', '.join([*given, *weights])}) : "
+                        f"({', '.join(types)}) -> ({', '.join(results)})")
+        outputs = [f"{found}#{i}" if many else found for i in range(len(results))]
+        for name, value, type in zip(function.outputs, outputs, results, strict=False):
+            self.out.append(f"{m.local[name]} = tensor.cast {value} : {type} to {m.texts[name]}")
+        for name, i in function.written.items():
+            self.now[name] = self.cast(outputs[i], results[i], m.texts[name])
+
+    def value(self, name: str) -> str:
+        return self.now.get(name, self.m.local[name])
+
+    # exits
+
+    def exit(self, block: FlowBlock) -> None:
+        exit = block.exit
+        match exit:
+            case Jump():
+                self.out.append(f"cf.br {self.edge(exit.edge)}")
+            case Branch():
+                predicate = self.read(exit.predicate, "bool")
+                self.decided(exit.decision, predicate, "bool")
+                self.out.append(f"cf.cond_br {predicate}, {self.edge(exit.then)}, {self.edge(exit.orelse)}")
+            case Switch():
+                self.switch(block, exit)
+            case Return() | Raise():
+                self.out.append(f"cf.br {self.end('return' if isinstance(exit, Return) else 'raise', block)}")
+
+    def switch(self, block: FlowBlock, exit: Switch) -> None:
+        index = self.read(exit.index, "int64")
+        self.decided(exit.decision, index, "int64")
+        for number, edge in exit.cases:
+            hit = self.op(f"arith.cmpi eq, {index}, {self.op(f'arith.constant {number} : i64')} : i64")
+            self.chains += 1
+            self.out.append(f"cf.cond_br {hit}, {self.edge(edge)}, ^else{self.chains}\n^else{self.chains}:")
+        self.out.append(f"cf.br {self.end('index', block) if exit.default is None else self.edge(exit.default)}")
+
+    def edge(self, edge: Edge) -> str:
+        """The target with what it is given."""
+        m = self.m
+        params = m.blocks[edge.target].params
+        given = [(self.operand(a, p.name), m.texts[p.name]) for p, a in zip(params, edge.args, strict=True)]
+        given += [(self.now[v], m.texts[v]) for v in m.carried(edge.target)]
+        return self.target(m.label[edge.target], given)
+
+    def target(self, label: str, given: Sequence[tuple[str, str]]) -> str:
+        return label + (f"({', '.join(n for n, _ in given)} : {', '.join(t for _, t in given)})" if given else "")
+
+    def end(self, kind: str, block: FlowBlock) -> str:
+        m = self.m
+        number, taken = m.leaving[kind, block.name]
+        brings = {output: value for value, output in taken.items()} | {f"{n}_after": n for n in m.written}
+        given = [(self.op(f"arith.constant {number} : i64"), "i64")]
+        for name, type in m._outputs():
+            value = brings.get(name)
+            open = text.open_text(type)
+            given.append((self.empty[type] if value is None else self.cast(self.value(value), m.texts[value], open), open))
+        return self.target("^end", given)
+
+    # operands
+
+    def operand(self, operand: Operand, param: str) -> str:
+        """An operand as the tensor that a parameter takes."""
+        m = self.m
+        want = m.types[param]
+        if isinstance(operand, Ref) and m.types[operand.name].dtype == want.dtype:
+            return self.cast(self.value(operand.name), m.texts[operand.name], m.texts[param])
+        if isinstance(operand, Lit):
+            return self.op(f"arith.constant dense<{text.number(operand.python, want.dtype)}> : {m.texts[param]}")  # type: ignore[arg-type]
+        return self.op(f"tensor.from_elements {self.read(operand, want.dtype)} : {m.texts[param]}")
+
+    def read(self, operand: Operand, dtype: str) -> str:
+        """An operand as a number of that dtype."""
+        if not isinstance(operand, Ref):
+            return self.op(f"arith.constant {text.number(operand.python, dtype)} : {text.ELEMENTS[dtype]}")  # type: ignore[arg-type]
+        have = self.m.types[operand.name].dtype
+        value = self.add(text.element(self.names, self.value(operand.name), have))
+        for line in text.converted(self.names, value, have, dtype):
+            value = self.add(line)
+        return value
+
+    def decided(self, decision: Decision, value: str, dtype: str) -> None:
+        """Tells what a decision came to, and how near it was."""
+        if not self.tell:
+            return
+        for line in text.converted(self.names, value, dtype, "int64"):
+            value = self.add(line)
+        margin = self.op(f"arith.constant {text.number(-1.0, 'float64')} : f64")
+        if decision.left is not None and decision.right is not None:
+            left, right = self.read(decision.left, "float64"), self.read(decision.right, "float64")
+            gap = self.op(f"math.absf {self.op(f'arith.subf {left}, {right} : f64')} : f64")
+            same = self.op(f"arith.cmpf oeq, {left}, {right} : f64")
+            zero = self.op(f"arith.constant {text.number(0.0, 'float64')} : f64")
+            margin = self.op(f"arith.select {same}, {zero}, {gap} : f64")
+        self.out.append(f"func.call @{TELL}.decide({value}, {margin}) : (i64, f64) -> ()")
+
+
