@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "no Python >= 3.11 with venv found; give one: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install -q torch==2.13.0
-	$(PY) -m pip install -q -e ".[capture,onnx,tvm,models,dev]"
+	$(PY) -m pip install -q -e ".[capture,onnx,tvm,mlir,models,dev]"
 	touch $@
 
 # pyright cannot see that passes/ backends/ models/ are dync.passes, dync.backends, dync.models: a tree of links shows it.

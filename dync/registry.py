@@ -48,7 +48,7 @@ REFERENCE = "eager"
 """It takes everything."""
 LAST: tuple[str, ...] = ("eager", "inductor")
 """Backends whose code needs torch at run time: "auto" asks them only about a block that no other takes."""
-SLOW: Mapping[str, float] = {"inductor": 200e-6, "torch-mlir": 200e-6}
+SLOW: Mapping[str, float] = {"inductor": 200e-6, "torch-mlir": 1e-3}
 """Backends that compile for many seconds → how long a call of a block must take, in seconds, for "auto" to try them on it."""
 TRUSTED = ("onnxruntime", "eager")
 """Backends that compile in this process; all others do so in a child, whose crash costs one block (docs/decisions/0005)."""

@@ -13,8 +13,8 @@ from dync.ir.flow import FlowBlock
 from dync.ir.types import Ref, ScalarType, Value
 
 if TYPE_CHECKING:
-    from dync.host.onnx.model import WholeModel
     from dync.backends.onnx.translate import Translation
+    from dync.host.onnx.model import WholeModel
     from dync.host.onnx.walk import BlockModel
     from dync.ir.program import Program
     from dync.runtime.package import Package

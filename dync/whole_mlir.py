@@ -84,7 +84,8 @@ class _Blocks:
         if isinstance(made, Refused):
             return Declined(made.reason, made.span)
         if spoiled := scattered(onnx.load_model_from_string(made.model)):
-            return Declined(f"scatters into {whole.inputs[int(min(spoiled)[1:])].name}, a value of another block, which IREE does in place", block.span)
+            value = whole.inputs[int(min(spoiled)[1:])].name
+            return Declined(f"scatters into {value}, a value of another block, which IREE does in place", block.span)
         model, initializers = bare(onnx.load_model_from_string(made.model), made.weights)
         inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(model.graph.output)
         self.operators |= {n.op_type for n in model.graph.node}

@@ -7,6 +7,7 @@ import selectors
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from typing import IO
 
 import msgspec
@@ -17,6 +18,10 @@ SECONDS = 600.0
 """After this long a job is given up."""
 
 
+KEPT = 32 << 20
+"""Bytes of code that are remembered, for jobs that come again: other graphs often have the same ONNX form."""
+
+
 class CompilerError(Exception):
     """What the compiler said, died of, or took too long for; the callers make a BackendError of it."""
 
@@ -25,34 +30,41 @@ class Compiler:
     """One child process. Several threads may ask; they wait for each other."""
 
     def __init__(self) -> None:
+        self._made: dict[bytes, bytes] = {}
         self._lock = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._owner = 0
 
     def compile(self, job: Job, seconds: float = SECONDS) -> bytes:
         """Bytecode. Raises CompilerError."""
+        data = msgspec.msgpack.encode(job)
+        key = sha256(data).digest()
         with self._lock:
+            if key in self._made:
+                return self._made[key]
             child = self._running()
             assert child.stdin and child.stdout
-            data = msgspec.msgpack.encode(job)
             try:
                 child.stdin.write(len(data).to_bytes(8, "big") + data)
                 child.stdin.flush()
                 head = _read(child.stdout, 8, seconds)
                 answer = msgspec.msgpack.decode(_read(child.stdout, int.from_bytes(head, "big"), seconds), type=Answer)
+            except TimeoutError as error:
+                self._stop()
+                raise CompilerError(f"the compiler took longer than {seconds:.0f} s") from error
             except (OSError, EOFError) as error:
                 death = _death(child)
                 self._stop()
                 raise CompilerError(f"the compiler died ({death})") from error
-            except TimeoutError as error:
-                self._stop()
-                raise CompilerError(f"the compiler took longer than {seconds:.0f} s") from error
             except BaseException:
                 self._stop()  # an answer may still come, and would be taken for the next job's
                 raise
-        if answer.error:
-            raise CompilerError(answer.error)
-        return answer.code
+            if answer.error:
+                raise CompilerError(answer.error)
+            while self._made and sum(map(len, self._made.values())) + len(answer.code) > KEPT:
+                self._made.pop(next(iter(self._made)))
+            self._made[key] = answer.code
+            return answer.code
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:

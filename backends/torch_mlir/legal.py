@@ -25,8 +25,8 @@ LONGEST_SORT = 64
 
 SCATTERS = frozenset({"ScatterElements", "ScatterND"})
 SAME_MEMORY = frozenset({
-    "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Expand", "Transpose", "Cast", "Pad", "Concat", "Add", "Sub",
-    "Mul", "Div", "Gather", "Where",
+    "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Slice", "Split", "Expand", "Transpose", "Cast", "Pad", "Concat", "Add",
+    "Sub", "Mul", "Div", "Gather", "Where",
 })  # fmt: skip
 """What may come to nothing, so that its result lies where its input does."""
 
@@ -37,10 +37,14 @@ class Refused(Exception):
 
 @dataclass
 class Graph:
-    """A model's graph with the types that shape inference finds. made: the nodes in the place of the one at hand."""
+    """A model's graph with the types that shape inference finds. convolved: what goes into convolutions.
+
+    made: the nodes in the place of the one at hand.
+    """
 
     types: Mapping[str, tuple[int, list[int | None] | None]]
     constants: Mapping[str, Any]
+    convolved: frozenset[str] = frozenset()
     made: list[Any] = field(default_factory=list[Any])
     initializers: list[Any] = field(default_factory=list[Any])
     count: int = 0
@@ -126,7 +130,8 @@ def _facts(model: Any) -> Graph:
         types[info.name] = (held.elem_type, shape)
     types |= {i.name: (i.data_type, list(i.dims)) for i in model.graph.initializer}
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer if i.data_location != onnx.TensorProto.EXTERNAL}
-    return Graph(types, constants)
+    convolved = frozenset(n.input[0] for n in model.graph.node if n.op_type == "Conv")
+    return Graph(types, constants, convolved)
 
 
 def _sizes(graph: Graph, node: Any) -> None:
@@ -218,6 +223,8 @@ def _pad(graph: Graph, node: Any) -> bool:
         raise Refused("padding by a negative or unknown number")
     if _attribute(node, "mode", b"constant") != b"constant":
         raise Refused(f"{_attribute(node, 'mode').decode()} padding")
+    if node.output[0] in graph.convolved:
+        raise Refused("padding before a convolution")
     axes = graph.constants.get(node.input[3]) if len(node.input) > 3 and node.input[3] else None
     if len(node.input) > 3 and node.input[3]:  # which torch-mlir does not read
         if axes is None:

@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-LEGAL = ("aten.flatten.using_ints", "aten.unflatten.int", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d", "aten.argmax", "aten.argmin")
+LEGAL = (
+    "aten.flatten.using_ints", "aten.unflatten.int", "aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d", "aten.argmax", "aten.argmin",
+)  # fmt: skip
 """Operators that are lowered better whole than in parts."""
 FUNCTION = (
     "torch-recompose-complex-ops", "torch-reduce-op-variants", f"torch-decompose-complex-ops{{legal-ops={','.join(LEGAL)}}}",
@@ -38,7 +40,8 @@ LONGEST = 100_000
 class Job(msgspec.Struct, frozen=True):
     """main: MLIR text that declares the functions of `blocks` (name → ONNX model, weights as its last inputs) and calls them.
 
-    flags: IREE's, and those to try where it fails with them. constants: global of `main` → its bytes, for code that carries its weights. text: give back MLIR, not bytecode.
+    flags: IREE's, and those to try where it fails with them. constants: global of `main` → its bytes, for code that carries its
+    weights. text: give back MLIR, not bytecode.
     """
 
     main: str
@@ -164,7 +167,8 @@ def _cast(name: str, wanted: Any, found: Any) -> str:
              for i, (g, t, f) in enumerate(zip(given, wanted.inputs, found.inputs, strict=True)) if t != f]
     count = len(found.results)
     results = [f"%r#{i}" for i in range(count)] if count > 1 else ["%r"] * count
-    lines.append(f"{'%r' + (f':{count}' if count > 1 else '') + ' = ' if count else ''}func.call @{name}.code({', '.join(given)}) : {found}")
+    left = f"%r{f':{count}' if count > 1 else ''} = " if count else ""
+    lines.append(f"{left}func.call @{name}.code({', '.join(given)}) : {found}")
     ends = [f"%o{i}" if t != f else r for i, (t, f, r) in enumerate(zip(wanted.results, found.results, results, strict=True))]
     lines += [f"{e} = tensor.cast {r} : {f} to {t}"
               for e, r, t, f in zip(ends, results, wanted.results, found.results, strict=True) if t != f]

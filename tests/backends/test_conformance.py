@@ -28,11 +28,28 @@ ATEN = {
     **RANDOM,
 }
 """What the shared translations of ATen decline."""
-DECLINED = {
-    "eager": {},
-    "tvm": ATEN,
-    "onnxruntime": ATEN | {"float64-conv": "no CPU kernel of Conv for float64", "float64-gelu": "no CPU kernel of Gelu for float64"},
+ORT = ATEN | {"float64-conv": "no CPU kernel of Conv for float64", "float64-gelu": "no CPU kernel of Gelu for float64"}
+IREE = {
+    "maximum-int": "int16",
+    "float-floor-div": "a remainder of floats",
+    "float-floor-div-zero": "a remainder of floats",
+    "pow-tensor": "exponent",
+    "int-pow": "a power of integers",
+    "pad": "padding by a negative",
+    "pad-modes": "reflect padding",
+    "zero-size": "without elements",
+    "conv2d-same": "padding before a convolution",
+    "avg-pool-ceil": "ceil_mode",
+    "interpolate-linear1d": "rank 3",
+    "grid-sample": "grid sampling",
+    **{f"scatter-reduce-{n}{a}": "scatter by maximum or minimum" for n in ("amax", "amin") for a in ("", "-alone")},
+    "unique": "unique",
+    "unique-counts": "unique",
+    "moe": "a size that data decides",
+    "lstm-bidirectional": "in two directions",
+    "float64-mlp": "Tanh of float64",
 }
+DECLINED = {"eager": {}, "tvm": ATEN, "onnxruntime": ORT, "torch-mlir": ORT | IREE}
 """backend → case → part of the reason. What is not here must compile. In-place writes that are left in a graph are declined as well."""
 FEW = {"inductor": ("mlp", "conv-bn-relu", "layer-norm", "topk", "item-bool")}
 """Backends that take seven seconds and more a case: one case a family (matrix products and dynamic sizes, convolutions, norms and

@@ -30,7 +30,7 @@ ALIGNED = 64
 """IREE takes no memory that begins elsewhere."""
 NUMBERS = {"int": "int64", "float": "float64", "bool": "bool"}
 _lock = threading.Lock()
-_opened: dict[tuple[str, int], tuple[Any, Any]] = {}
+_opened: dict[tuple[int, str, int], tuple[Any, Any]] = {}
 
 
 def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
@@ -62,7 +62,9 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
 class Module:
     """A loaded module and its device. Raises BackendError when IREE is missing or refuses it."""
 
-    def __init__(self, code: bytes, parameters: Mapping[str, Any], device: str, threads: int, more: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self, code: bytes, parameters: Mapping[str, Any], device: str, threads: int, more: Callable[[Any], Any] | None = None
+    ) -> None:
         try:
             rt = self.rt = import_module("iree.runtime")
         except ImportError as error:
@@ -180,10 +182,10 @@ def _nothing(module: Module, value: Array) -> Any:
 
 def _device(rt: Any, kind: str, threads: int) -> tuple[Any, Any]:
     """(instance, device), one for the process. One thread: work is done in the call; more: by that many workers, 0 for IREE's choice."""
-    key = (kind, 0 if kind != "cpu" else threads)
+    key = (os.getpid(), kind, 0 if kind != "cpu" else threads)  # a fork has none of its parent's workers
     with _lock:
         if key not in _opened:
-            instance = next((i for i, _ in _opened.values()), None) or rt.VmInstance()
+            instance = next((i for k, (i, _) in _opened.items() if k[0] == key[0]), None) or rt.VmInstance()
             try:
                 _opened[key] = (instance, _open(rt, kind, threads))
             except Exception as error:  # IREE's errors are Python's own, of many classes

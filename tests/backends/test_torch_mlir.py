@@ -1,0 +1,144 @@
+"""The torch-mlir backend's own promises: a crash costs a block, weights are read where they lie, inputs stay as they are, CUDA code."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+
+import numpy as np
+import pytest
+import torch
+from support.kernels import kernel
+
+from dync.backends.base import Declined, Target
+from dync.backends.check import check, open_code
+from dync.errors import BackendError
+
+pytest.importorskip("torch_mlir")
+pytest.importorskip("iree.compiler")
+pytest.importorskip("iree.runtime")
+
+from dync.backends.torch_mlir import TorchMlir  # noqa: E402
+from dync.backends.torch_mlir.compiler import Compiler, CompilerError  # noqa: E402
+from dync.backends.torch_mlir.worker import Job  # noqa: E402
+
+IDENTITY = Job("func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {\n return %x : tensor<4xf32>\n}", {})
+
+
+CPU = Target()
+
+
+def compiled(k, target: Target = CPU):
+    return TorchMlir().compile(k, target, 1)
+
+
+def test_a_compiler_that_dies_takes_nothing_with_it():
+    compiler = Compiler()
+    child = compiler._running()
+    os.kill(child.pid, signal.SIGSEGV)
+    child.wait()
+    assert compiler.compile(Job(IDENTITY.main, {}, flags=(("--iree-hal-target-device=local",
+                                                           "--iree-hal-local-target-device-backends=llvm-cpu"),)))
+    os.kill(compiler._running().pid, signal.SIGSTOP)
+    with pytest.raises(CompilerError, match="longer than"):
+        compiler.compile(Job("module {}", {}), seconds=0.2)
+
+
+def test_what_the_compiler_says_is_passed_on():
+    with pytest.raises(CompilerError, match="expected"):
+        Compiler().compile(Job("func.func @main(", {}))
+
+
+def test_code_that_scatters_leaves_its_inputs_alone():
+    k = kernel(lambda x, i, y: x.index_add(0, i, y), {"x": "float32[4, 3]", "i": "int64[5]", "y": "float32[5, 3]"})
+    code = compiled(k)
+    assert code.settings["copied"] == [0]
+    check(k, code)
+
+
+def test_a_scatter_into_a_weight_is_declined():
+    k = kernel(lambda i, y, a: a.index_add(0, i, y), {"i": "int64[5]", "y": "float32[5, 3]"}, {"a": torch.zeros(4, 3)})
+    declined = TorchMlir().supports(k, Target())
+    assert isinstance(declined, Declined) and "weight a" in declined.reason
+
+
+def test_results_have_memory_of_their_own():
+    weight = torch.randn(64)
+    k = kernel(lambda x, a: (x.clone(), a.reshape(8, 8), x + 1), {"x": "float32[64]"}, {"a": weight})
+    x = torch.randn(64)
+    same, shaped, more = open_code(k, compiled(k))([x])
+    kept = x.clone(), weight.clone()
+    for result in (same, shaped, more):
+        result.fill_(7)
+    assert torch.equal(x, kept[0]) and torch.equal(weight, kept[1])
+
+
+def test_arrays_that_iree_cannot_read_in_place_are_copied():
+    k = kernel(lambda x: x * 2, {"x": "float32[3, 4]"})
+    run = open_code(k, compiled(k))
+    wide = torch.arange(48.0).reshape(4, 12)
+    for x in (wide[:3, 1:5], wide.t()[:3], torch.arange(13.0)[1:].reshape(3, 4)):
+        assert torch.equal(run([x])[0], x * 2)
+    frozen = np.arange(12, dtype=np.float32).reshape(3, 4)
+    frozen.setflags(write=False)
+    from dync.runtime.loaders.iree import load
+    from dync.runtime.package import KernelEntry
+    from dync.runtime.store import Weights
+
+    code = compiled(k)
+    types = [tuple(v.type for v in values) for values in (k.inputs, k.results)]
+    entry = KernelEntry("iree", ("module.vmfb",), code.settings, (), (), (), *types)
+    assert np.array_equal(load(entry, code.members, Weights({}, "numpy"), code.settings, 1)(frozen)[0], frozen * 2)
+
+
+def test_calls_from_many_threads_give_what_one_gives():
+    k = kernel(lambda x, s: (x * s).sum().item(), {"x": "float32[1000]", "s": "float"})
+    run = open_code(k, compiled(k))
+    wrong = []
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            found = run([torch.ones(1000), float(number)])[0]
+            if found != 1000.0 * number:
+                wrong.append(found)
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_workers():
+    k = kernel(lambda x, a: x @ a, {"x": "float32[64, 64]"}, {"a": torch.randn(64, 64)})
+    code = TorchMlir().compile(k, Target(), 2)
+    x = torch.randn(64, 64)
+    for threads in (0, 2, 3):
+        assert torch.allclose(open_code(k, code, threads)([x])[0], x @ k.weights["a"], atol=1e-4)
+
+
+@pytest.mark.parametrize("arch", ("sm_80", "sm_89", "sm_90"))
+def test_cuda_code_is_code_for_the_assembler(arch: str, tmp_path):
+    if shutil.which("ptxas") is None:
+        pytest.skip("ptxas is not here: the CUDA toolkit has it")
+    k = kernel(lambda x, a: (x @ a).relu(), {"x": "float32[8, 64]"}, {"a": torch.randn(64, 32)})
+    code = compiled(k, Target("cuda", arch))
+    text = code.members["module.vmfb"]
+    start = text.index(b"//\n// Generated by LLVM NVPTX")
+    ptx = text[start : text.index(b"\0", start)]
+    (tmp_path / "a.ptx").write_bytes(ptx)
+    subprocess.run(["ptxas", f"-arch={arch}", "-o", tmp_path / "a.cubin", tmp_path / "a.ptx"], check=True, capture_output=True)
+    assert (tmp_path / "a.cubin").stat().st_size
+    if not os.path.exists("/dev/nvidia0"):
+        with pytest.raises(BackendError, match="no CUDA device"):
+            open_code(k, code)
+
+
+def test_cuda_names_what_it_has_code_for():
+    k = kernel(lambda x: x * 2, {"x": "float32[4]"})
+    declined = TorchMlir().supports(k, Target("cuda", "sm_20"))
+    assert isinstance(declined, Declined) and "sm_80" in declined.reason
