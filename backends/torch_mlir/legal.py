@@ -212,7 +212,8 @@ def _topk(graph: Graph, node: Any) -> bool:
 def _pow(graph: Graph, node: Any) -> bool:
     if graph.dtype(node.input[0]) in INTS:
         raise Refused("a power of integers")
-    if node.input[1] not in graph.constants:
+    base = graph.constants.get(node.input[0])
+    if node.input[1] not in graph.constants and (base is None or (base <= 0).any()):  # 0 ** 0 comes out as nan
         raise Refused("a power whose exponent is known only at run time")
     return False
 
