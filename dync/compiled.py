@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from dync.runtime.package import Package
 
 
+BARE = {".onnx": "onnx", ".vmfb": "torch-mlir", ".mlir": "torch-mlir"}
+"""Files that hold a whole program without dync → the host that makes them."""
+
+
 class Compiled(Runtime):
     """A compiled program in memory: call it, `.traced`, `.params`, `.save` as any Runtime; `.program` is what it was made from."""
 
@@ -31,18 +35,25 @@ class Compiled(Runtime):
         return Compiled(replace(self.package, **facts), self.program)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the artifact; with host "onnx" and a name that ends in .onnx, the bare model, for processes without dync.
+        """Writes the artifact; with host "onnx" and a name that ends in .onnx, or host "torch-mlir" and .vmfb or .mlir, the bare
+        model, for processes without dync.
 
         Raises ArtifactError when the file cannot be written, HostError when there is no such model; an old file then stays.
         """
-        if Path(path).suffix != ".onnx":
+        suffix = Path(path).suffix
+        if suffix not in BARE:
             return super().save(path)
-        if self.package.engine is None:
-            host = self.package.meta["host"]
-            raise HostError(f"cannot write {Path(path).name}: compiled with the {host} host; compile with host \"onnx\"")
-        from dync.whole import plain_model
+        host = self.package.meta["host"]
+        if host != BARE[suffix]:
+            raise HostError(f"cannot write {Path(path).name}: compiled with the {host} host; compile with host \"{BARE[suffix]}\"")
+        if suffix == ".onnx":
+            from dync.whole import plain_model
 
-        write_file(Path(path), plain_model(self.package))
+            return write_file(Path(path), plain_model(self.package))
+        from dync.options import parse_target
+        from dync.whole_mlir import plain_module
+
+        write_file(Path(path), plain_module(self.program, parse_target(str(self.package.meta["target"])), suffix == ".mlir"))
 
     @property
     def report(self) -> CompileReport:

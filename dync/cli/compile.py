@@ -14,9 +14,10 @@ from dync.cli.words import Archive, Backend, Init, Inputs, Json, Level, Params, 
 from dync.compiled import Compiled
 from dync.errors import UsageError
 from dync.examples import examples
-from dync.options import BUDGET, TIMEOUT, CompileOptions
+from dync.options import AUTO, BUDGET, TIMEOUT, CompileOptions
 from dync.origin import Origin
 from dync.progress import stage
+from dync.registry import host_names
 from dync.report import size
 from dync.source import open_model
 
@@ -25,7 +26,7 @@ QUICK = 40
 QUICK_SECONDS = 8.0
 """Time after which `--verify quick` begins nothing new."""
 THOROUGH = 200
-ENGINE_FILES = {".onnx": "onnx", ".vmfb": "torch-mlir", ".so": "tvm"}
+ENGINE_FILES = {".onnx": "onnx", ".vmfb": "torch-mlir", ".mlir": "torch-mlir", ".so": "tvm"}
 
 
 def compile(
@@ -52,6 +53,8 @@ def compile(
 
     Writes the file only when everything before succeeded.
     """
+    if backend == AUTO and ENGINE_FILES.get(output.suffix) == "torch-mlir":
+        backend = "torch-mlir"
     options = CompileOptions.parse(
         target, backend, _host(host, output), passes, batching, strict, atol, rtol, seed, threads, budget, timeout, cache
     )
@@ -77,9 +80,9 @@ def compile(
 def _host(host: str, output: Path) -> str:
     """The host for this kind of file; measured where nothing says another."""
     engine = ENGINE_FILES.get(output.suffix)
-    if engine == "onnx":
+    if engine in host_names():
         if host not in ("", "auto", engine):
-            raise UsageError(f"{output.name} holds the control flow as ONNX: leave out --host {host}, or write a .dync file")
+            raise UsageError(f"{output.name} holds the control flow for {engine}: leave out --host {host}, or write a .dync file")
         return engine
     if engine is not None:
         raise UsageError(

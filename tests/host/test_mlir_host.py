@@ -1,0 +1,117 @@
+"""The MLIR host: the same as `interpret` on all paths, long loops, declines, and files for processes without dync."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from host.test_onnx_conformance import difference, mismatch
+from torch import nn
+
+import dync
+from dync.api import compile_with
+from dync.errors import HostError
+from dync.options import CompileOptions
+
+pytest.importorskip("torch_mlir")
+pytest.importorskip("iree.compiler")
+
+
+def compiled(model, args, **options):
+    return compile_with(CompileOptions.parse(backend="torch-mlir", host="torch-mlir", threads=1, strict=True), model, args, **options)
+
+
+class Paths(nn.Module):
+    """Returns of other structure and rank, a loop, a parameter, a number."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.limit = nn.Linear(4, 3), nn.Linear(4, 2), 0.5
+
+    def forward(self, x):
+        if x.mean() > self.limit:
+            return self.one(x)
+        while x.sum() > -3:
+            x = x - 1
+        return {"y": self.two(x).sum(0), "n": int((x > -1).sum())}
+
+
+@pytest.fixture(scope="module")
+def paths():
+    torch.manual_seed(0)
+    model = Paths().eval()
+    return compiled(model, (torch.randn(2, 4),), params={"limit": (0.5, -5.0, 5.0)})
+
+
+def test_all_paths(paths):
+    for x in (torch.ones(2, 4), torch.zeros(2, 4), -torch.ones(2, 4)):
+        assert not mismatch(paths, paths.program, (x,), {})
+
+
+def test_parameters_stay_inputs(paths):
+    x = torch.ones(2, 4)
+    try:
+        paths.params["limit"] = 2.0
+        assert set(paths(x)) == {"y", "n"}
+    finally:
+        paths.params["limit"] = 0.5
+    assert paths(x).shape == (2, 3)
+
+
+def test_the_artifact_runs_without_the_compiler(paths, tmp_path):
+    paths.save(tmp_path / "m.dync")
+    loaded = dync.load(tmp_path / "m.dync")
+    x = torch.ones(2, 4)
+    assert not difference(paths(x), loaded(x))
+
+
+def test_a_bare_module_runs_where_dync_is_not(paths, tmp_path):
+    paths.save(tmp_path / "m.vmfb")
+    paths.save(tmp_path / "m.mlir")
+    assert "cf.cond_br" in (tmp_path / "m.mlir").read_text()
+    x = np.ones((2, 4), np.float32)
+    np.save(tmp_path / "x.npy", x)
+    code = (
+        "import sys, numpy as np, iree.runtime as rt\n"
+        "config = rt.Config('local-sync')\n"
+        "module = rt.load_vm_flatbuffer_file('m.vmfb', driver='local-sync')\n"
+        "found = module.main(np.load('x.npy'), np.array(0.5))\n"
+        "assert 'dync' not in sys.modules and 'torch' not in sys.modules\n"
+        "exit = found[0]\n"
+        "np.save('y.npy', next(f.to_host() for f in found[1:] if f.shape == (2, 3) or list(f.shape) == [2, 3]))\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, check=True, capture_output=True)
+    assert np.allclose(np.load(tmp_path / "y.npy"), paths(torch.from_numpy(x)), atol=1e-5)
+
+
+def test_a_long_loop_neither_leaks_nor_overflows():
+    class Count(nn.Module):
+        def forward(self, x):
+            while x.sum() < 20000:
+                x = x + 1
+            return x
+
+    import resource
+
+    run = compiled(Count(), (torch.zeros(1),))
+    assert float(run(torch.zeros(1))) == 20000
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert float(run(torch.zeros(1))) == 20000
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000
+
+
+def test_state_is_declined():
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seen = 0
+
+        def forward(self, x):
+            self.seen += 1
+            return x * self.seen
+
+    with pytest.raises(HostError, match="seen"):
+        compiled(Keeps(), (torch.ones(2),))
