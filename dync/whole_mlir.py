@@ -86,6 +86,8 @@ class _Blocks:
         if spoiled := scattered(onnx.load_model_from_string(made.model)):
             value = whole.inputs[int(min(spoiled)[1:])].name
             return Declined(f"scatters into {value}, a value of another block, which IREE does in place", block.span)
+        if "NonZero" in self.operators and any(n.op_type == "NonZero" for n in onnx.load_model_from_string(made.model).graph.node):
+            return Declined("data decides about sizes in several blocks, which IREE confuses", block.span)
         model, initializers = bare(onnx.load_model_from_string(made.model), made.weights)
         inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(model.graph.output)
         self.operators |= {n.op_type for n in model.graph.node}

@@ -37,7 +37,7 @@ class Refused(Exception):
 
 @dataclass
 class Graph:
-    """A model's graph with the types that shape inference finds. convolved: what goes into convolutions.
+    """A model's graph with the types that shape inference finds. convolved: what goes into convolutions. decided: how many sizes are data's.
 
     made: the nodes in the place of the one at hand.
     """
@@ -45,6 +45,7 @@ class Graph:
     types: Mapping[str, tuple[int, list[int | None] | None]]
     constants: Mapping[str, Any]
     convolved: frozenset[str] = frozenset()
+    decided: int = 0
     made: list[Any] = field(default_factory=list[Any])
     initializers: list[Any] = field(default_factory=list[Any])
     count: int = 0
@@ -131,14 +132,14 @@ def _facts(model: Any) -> Graph:
     types |= {i.name: (i.data_type, list(i.dims)) for i in model.graph.initializer}
     constants = {i.name: numpy_helper.to_array(i) for i in model.graph.initializer if i.data_location != onnx.TensorProto.EXTERNAL}
     convolved = frozenset(n.input[0] for n in model.graph.node if n.op_type == "Conv")
-    return Graph(types, constants, convolved)
+    return Graph(types, constants, convolved, sum(n.op_type == "NonZero" for n in model.graph.node))
 
 
 def _sizes(graph: Graph, node: Any) -> None:
-    """torch-mlir divides by a size that is always zero."""
-    for name in (*node.input, *node.output):
+    """torch-mlir drops, and divides by, a size that is always zero."""
+    for name in (*node.input, *node.output) if node.op_type in ("Concat", "Reshape") else ():
         shape = graph.types.get(name, (0, None))[1]
-        if shape and 0 in shape and node.op_type not in ("Constant", "Shape") and name not in graph.constants:
+        if shape and 0 in shape and name not in graph.constants:
             raise Refused("a tensor without elements")
 
 
@@ -275,8 +276,8 @@ def _double(graph: Graph, node: Any) -> bool:
 
 
 def _nonzero(graph: Graph, node: Any) -> bool:
-    if None in graph.dims(node.input[0]):
-        raise Refused("a size that data decides within a tensor of open size")
+    if None in graph.dims(node.input[0]) and graph.decided > 1:
+        raise Refused("one of several sizes that data decides within tensors of open size")
     return False
 
 
