@@ -37,7 +37,7 @@ class Refused(Exception):
 
 @dataclass
 class Graph:
-    """A model's graph with the types that shape inference finds. convolved: what goes into convolutions. decided: how many sizes are data's.
+    """A model's graph with the types that shape inference finds. convolved: into convolutions. decided: how many sizes are data's.
 
     made: the nodes in the place of the one at hand.
     """

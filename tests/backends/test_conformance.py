@@ -50,7 +50,7 @@ IREE = {
     "float64-mlp": "Tanh of float64",
 }
 DECLINED = {"eager": {}, "tvm": ATEN, "onnxruntime": ORT, "torch-mlir": ORT | IREE}
-"""backend → case, or case and form → part of the reason. What is not here must compile. In-place writes that are left in a graph are declined as well."""
+"""backend → case, or case and form → part of the reason. What is not here must compile. Writes left in a graph are declined too."""
 FEW = {"inductor": ("mlp", "conv-bn-relu", "layer-norm", "topk", "item-bool")}
 """Backends that take seven seconds and more a case: one case a family (matrix products and dynamic sizes, convolutions, norms and
 reductions, sorting, numbers), in one form. The numeric check stands behind all the others when a block is compiled."""
