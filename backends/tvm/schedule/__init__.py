@@ -26,8 +26,8 @@ def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> 
     after = [
         t.DecomposeOpsForInference(), t.CanonicalizeBindings(), t.DeadCodeElimination(),
         *([t.LiftTransformParams()] if has_parameters else []),
-        backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps(), t.FuseTIR(),
-        t.DeadCodeElimination(),
+        backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps(),
+        t.FuseTIR(), t.DeadCodeElimination(),
     ]  # fmt: skip
     with target:
         mod = tvm.transform.Sequential(before)(mod)
