@@ -67,7 +67,7 @@ def _round(engine: Any, x: Any, ndigits: Any = None) -> Any:
 
 def _len(engine: Any, x: Any) -> Any:
     if is_grown(x):
-        return x.length
+        return engine.length(x)
     if isinstance(x, torch.Tensor) and x.dim() > 0:
         return x.shape[0]
     return len(x)
@@ -84,6 +84,25 @@ def _range(engine: Any, *args: Any) -> Any:
         engine.refuse("DY210", "a range whose step is known only at run time", "its direction must be fixed",
                       "walk upwards and compute the value")
     return SymRange(start, stop, step)
+
+
+def is_walk(engine: Any, x: Any) -> bool:
+    """Whether a loop over `x` has a number of turns known only at run time."""
+    if isinstance(x, torch.Tensor):
+        return x.dim() > 0 and isinstance(x.shape[0], torch.SymInt) and engine.known_int(x.shape[0]) is None
+    return is_grown(x)
+
+
+def _typed(dtype: torch.dtype) -> Callable[..., Any]:
+    """torch.LongTensor and the like, of a list of numbers."""
+    def make(engine: Any, *args: Any) -> Any:
+        symbolic = len(args) == 1 and isinstance(args[0], (list, tuple)) and any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in args[0])
+        return torch.tensor(args[0], dtype=dtype) if symbolic else getattr(torch, _OLD[dtype])(*args)
+
+    return make
+
+
+_OLD = {torch.int64: "LongTensor", torch.float32: "FloatTensor"}
 
 
 def _divmod(engine: Any, a: Any, b: Any) -> Any:
@@ -189,16 +208,19 @@ def _copied(kind: type) -> Callable[..., Any]:
 
 
 def _enumerate(engine: Any, items: Any, start: Any = 0) -> Any:
-    return Paired((items,), start) if is_grown(items) else enumerate(items, start)
+    return Paired((items,), start) if is_walk(engine, items) else enumerate(items, start)
 
 
 def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
-    if any(map(is_grown, parts)) and not kwargs and all(is_grown(p) or isinstance(p, (list, tuple, torch.Tensor)) for p in parts):
+    fit = not kwargs and all(is_grown(p) or isinstance(p, (list, tuple, torch.Tensor)) for p in parts)
+    if fit and any(is_walk(engine, p) for p in parts):
         return Paired(parts)
     return zip(*parts, **kwargs)
 
 
 def _reversed(engine: Any, items: Any) -> Any:
+    if isinstance(items, SymRange) and items.step in (1, -1):
+        return SymRange(items.stop - items.step, items.start - items.step, -items.step)
     return items.reversed() if isinstance(items, Grown) else reversed(items)
 
 
@@ -206,4 +228,5 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in,
+    torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
     min: _extreme("min"), max: _extreme("max")}

@@ -73,8 +73,13 @@ def scalar_tree(rec: Rec, s: Any) -> Any:
 
 
 def _sympy_tree(rec: Rec, s: Any) -> Any:
-    args = [scalar_tree(rec, a) for a in s.args]
     kind = kind_of(s)
+    if isinstance(s, sympy.Piecewise):
+        out: Any = scalar_tree(rec, s.args[-1][0])
+        for value, condition in reversed(s.args[:-1]):
+            out = Expr("select", (scalar_tree(rec, condition), scalar_tree(rec, value), out), kind)
+        return out
+    args = [scalar_tree(rec, a) for a in s.args]
     relation = _RELATIONS.get(type(s))
     if relation:
         return Expr(relation, tuple(args), "bool")
@@ -101,13 +106,8 @@ def _sympy_tree(rec: Rec, s: Any) -> Any:
         return Expr("not_", (args[0],), "bool")
     if name == "Abs":
         return Expr("abs", (args[0],), kind)
-    if name in ("Where", "Piecewise"):
-        if name == "Where":
-            return Expr("select", tuple(args), kind)
-        out: Any = scalar_tree(rec, s.args[-1][0])
-        for value, condition in reversed(s.args[:-1]):
-            out = Expr("select", (scalar_tree(rec, condition), scalar_tree(rec, value), out), kind)
-        return out
+    if name == "Where":
+        return Expr("select", tuple(args), kind)
     raise AssertionError(f"no scalar operation for {name}: {s}")
 
 

@@ -58,6 +58,7 @@ class Engine(Expressions):
         self.integers = {}
         self.mutated, self.held, self.owners = set(), set(), {}
         self.splits = collections.Counter()
+        self.lengths = {}
         self.constant_joins = {}
         self.made_by = {}
         self.folded = {}

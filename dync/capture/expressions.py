@@ -31,6 +31,8 @@ class Expressions(Rolling):
         if isinstance(container, torch.Tensor):
             return container[index]
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
+        if sequence and isinstance(index, slice):
+            return container[slice(*(self.slice_end(e, len(container)) for e in (index.start, index.stop)), index.step)]
         if sequence and isinstance(index, torch.Tensor):
             index = index.item()
         if sequence and isinstance(index, torch.SymInt):
@@ -44,6 +46,28 @@ class Expressions(Rolling):
             n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
             return self.of_model(lambda: container[fitting[n][0] if n < len(fitting) else "a number known only at run time"])
         return container[index]
+
+    def place(self, container: Any, index: Any) -> Any:
+        """The index at which a Python container is written, the same one or one of those it may be."""
+        if isinstance(container, list) and isinstance(index, torch.Tensor):
+            index = index.item()
+        if isinstance(container, list) and isinstance(index, torch.SymInt):
+            found = self.choose(index, len(container))
+            self.of_model(lambda: container[found])
+            return found
+        return index
+
+    def slice_end(self, end: Any, length: int) -> Any:
+        """Where a slice of a Python sequence begins or ends, as a number known on this path."""
+        if isinstance(end, torch.Tensor):
+            end = end.item()
+        if not isinstance(end, torch.SymInt):
+            return end
+        groups: list[tuple[int, ...]] = [(i, i - length) if i < length else (i,) for i in range(length + 1)]
+        found = self.pick(end, groups)
+        return found if found <= length else length if end > 0 else 0
+
+    slice = staticmethod(slice)
 
     def text(self, *parts: Any) -> Any:
         """An f-string: (value, conversion, format) or literal text a part."""

@@ -9,7 +9,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.image import Image
-from dync.capture.lists import KINDS, Form, Grown, NotUniform, common, form_of, is_grown
+from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, form_of, is_grown
 from dync.capture.loops import skeleton
 from dync.capture.running import Running
 from dync.capture.stack import Restart
@@ -32,6 +32,8 @@ class Growing(Running):
     splits: collections.Counter[Any]
     loose: set[Any]
     """Joins of tensors of several sizes."""
+    lengths: dict[Any, str]
+    """Symbol of a length that the code asked for → the list's place of birth."""
     held: set[int]
     """Storages that a list holds."""
 
@@ -64,8 +66,21 @@ class Growing(Running):
         made.extend(items)
         return made
 
+    def numbers(self, x: Any) -> Grown:
+        """`x.tolist()` of a vector whose length is known only at run time."""
+        kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
+        form, key = Form("list", LEAF, (Column(kind, NUMBERS[kind]),)), f"the list made at {self.span()}"
+        if self.grown.setdefault(key, form) != form or x.dim() != 1:
+            self.refuse("DY206", "`tolist` of a tensor whose length depends on data", "a Python list's length must be fixed at capture",
+                        "keep it a tensor, or loop over it with for")
+        self.needed.add(key)
+        return Grown(self, key, form, [self.do(torch.Tensor.to, x, NUMBERS[kind])])
+
     def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item."""
+        rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
+        if rows:
+            return comprehend.collect(self.listed(key, []), items, one)
         if not is_grown(items):
             return self.listed(key, plain(items))
         if self.known_int(items.length) is not None:
@@ -141,6 +156,19 @@ class Growing(Running):
     def written_item(self) -> NoReturn:
         self.refuse("DY314", "a tensor in a list whose length is known only at run time is written in place",
                     "such a list holds its items' values", "append a copy (`x.clone()`), or write `x = x + y` for `x += y`")
+
+    def length(self, grown: Any) -> Any:
+        """`len` of a list, remembered for who needs to know it now."""
+        n = grown.length
+        if isinstance(n, torch.SymInt) and isinstance(grown, Grown):
+            self.lengths[n.node.expr] = grown.key
+        return n
+
+    def split_constants(self, scalar: Any) -> None:
+        key = self.lengths.get(scalar)
+        if key is not None:
+            self.without(key, "its length is asked for as a plain number")
+        super().split_constants(scalar)
 
     def at_least(self, number: Any, low: int) -> Any:
         """A number that is known to be no less than `low`."""

@@ -470,8 +470,7 @@ class Paired:
         return items if self.start is None else (index + self.start, *items)
 
     def __iter__(self) -> Iterator[Any]:
-        part = next(filter(is_grown, self.parts))
-        return part.__iter__()
+        return iter(next(filter(is_grown, self.parts), self.parts[0]))
 
 
 def length_of(x: Any) -> Any:

@@ -9,6 +9,7 @@
     resume(s)           at the start of a loop's else
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
+    place(x, i)         around the index of `x[i] = v`, `x[i] += v` and `del x[i]`
     is_, builtin        around `is True`, and calls of int, float, len, range, math.* ...: Python's own refuse symbolic numbers
 
 Rewriting is on Python's own syntax tree: positions survive, so tracebacks and spans name the user's lines.
@@ -92,6 +93,8 @@ class _Inserter(ast.NodeTransformer):
         self.near = self._near(tree.body)[0]
         """Names that code from here to the next marker, or after it, may read or bind."""
         self.depth = 0
+        self.inner = 0
+        """How many lambdas and comprehensions are around an expression: they have frames of their own, where nothing joins."""
         self.loops: list[int] = []
         self.args = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
         self.args += [a.arg for a in (tree.args.vararg, tree.args.kwarg) if a]
@@ -259,6 +262,8 @@ class _Inserter(ast.NodeTransformer):
                 return self.put_expr(node, call)
             case ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
+            case ast.Attribute(value=ast.Name(id="torch"), attr="LongTensor" | "FloatTensor"):
+                node.func = self.put_expr(node.func, _call("builtin", node.func))
         return node
 
     def born(self, node: ast.expr) -> ast.expr:
@@ -275,6 +280,11 @@ class _Inserter(ast.NodeTransformer):
     def visit_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr:
         """`[e for x in xs if c]` → comprehend(place, xs, lambda them: [e for x in them if c], lambda it: [e for x in (it,) if c])."""
         first = node.generators[0]
+        first.iter = self.visit(first.iter)
+        self.inner += 1
+        node.elt, first.ifs = self.visit(node.elt), [self.visit(c) for c in first.ifs]
+        node.generators[1:] = [self.visit(g) for g in node.generators[1:]]
+        self.inner -= 1
         if first.is_async or any(isinstance(n, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)) for n in ast.walk(node)):
             return node
 
@@ -285,7 +295,7 @@ class _Inserter(ast.NodeTransformer):
 
         name = ast.Name("dync_x", ast.Load())
         ways = [over(type(node), name), over(ast.ListComp, ast.Tuple([name], ast.Load()))]
-        return self.put_expr(node, _call("comprehend", self.place(node), self.visit(first.iter), *ways))
+        return self.put_expr(node, _call("comprehend", self.place(node), first.iter, *ways))
 
     visit_GeneratorExp = visit_ListComp
 
@@ -306,6 +316,8 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.expr:
         self.generic_visit(node)
+        if self.inner:
+            return node
         site = self.site("value", frozenset(), frozenset(), node)
         return self.put_expr(node, _call("either", site, _call("begin"), node))
 
@@ -321,15 +333,46 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         self.generic_visit(node)
-        if isinstance(node.ctx, ast.Load) and not isinstance(node.slice, (ast.Constant, ast.Slice, ast.Tuple)):
+        if isinstance(node.slice, (ast.Constant, ast.Tuple)):
+            return node
+        if isinstance(node.slice, ast.Slice):
+            ends = [e or ast.Constant(None) for e in (node.slice.lower, node.slice.upper, node.slice.step)]
+            if isinstance(node.ctx, ast.Load) and not all(map(_is_number, ends)):
+                return self.put_expr(node, _call("getitem", node.value, _call("slice", *ends)))
+        elif isinstance(node.ctx, ast.Load):
             return self.put_expr(node, _call("getitem", node.value, node.slice))
+        elif _is_path(node.value):
+            node.slice = self.put_expr(node, _call("place", _read(node.value), node.slice))
         return node
 
     def _opaque(self, node: ast.AST) -> ast.AST:
         return node
 
-    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = visit_Lambda = _opaque
-    visit_SetComp = visit_DictComp = _opaque
+    def _inside(self, node: ast.AST) -> ast.AST:
+        self.inner += 1
+        self.generic_visit(node)
+        self.inner -= 1
+        return node
+
+    visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _opaque
+    visit_Lambda = visit_SetComp = visit_DictComp = _inside
+
+
+def _is_number(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) or isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
+
+
+def _is_path(node: ast.expr) -> bool:
+    """Whether an expression is a name or an attribute of one: reading it again changes nothing."""
+    return isinstance(node, ast.Name) or isinstance(node, ast.Attribute) and _is_path(node.value)
+
+
+def _read(node: ast.expr) -> ast.expr:
+    """The same path to be read, where `node` is the target of an assignment."""
+    if isinstance(node, ast.Attribute):
+        return ast.Attribute(_read(node.value), node.attr, ast.Load())
+    assert isinstance(node, ast.Name)
+    return ast.Name(node.id, ast.Load())
 
 
 def _insert(markers: Markers, tree: ast.FunctionDef) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
+from dync.capture.places import is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
 
@@ -91,7 +94,7 @@ class Recorder:
             return func(*args, **kwargs)
         engine.check_alive()
         if name in ("__repr__", "__str__", "__format__"):
-            return engine.text_of(None)
+            return engine.text_of(None) if is_user(outside_torch_tensor().f_code) else "a tensor"  # a message of torch's own
         if name in OUTSIDE:
             engine.problem("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
                            "stay in torch, or do this outside the model")
@@ -111,6 +114,8 @@ class Recorder:
             engine.problem("DY203", "a backward pass inside forward", "programs are compiled for inference",
                            "compute it outside the compiled model")
             return None
+        if name in SIZED and any(map(_is_number_tensor, sizes_in(args))):
+            args = (*args[:1], *(tree_map(self.size, a) for a in args[1:])) if name in SIZED_METHODS else tree_map(self.size, args)
         special = SPECIAL.get(name)
         if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, Grown) for a in args):
             next(a for a in args if isinstance(a, Grown)).refuse(f"`torch.{name}`")
@@ -135,6 +140,7 @@ class Recorder:
         given = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
         self.in_event = []
+        began = engine.rec
         error: Exception | None = None
         result: Any = None
         try:
@@ -152,7 +158,11 @@ class Recorder:
                               "use a tensor operation that takes it as a tensor, or make it a fixed argument")
             error = e
         finally:
-            self.in_event = None
+            made, self.in_event = self.in_event, None
+        asked = (args, kwargs) if engine.rec is began else (args, kwargs, made)
+        for t in tree_flatten(asked)[0]:
+            if isinstance(t, FakeTensor) and engine.has_symbols(t) and (engine.rec is not began or not self.is_new(t)):
+                engine.forget_layout(t)
         if isinstance(result, torch.Tensor):  # `weight.to(its own dtype)` is the weight itself
             result = next((g for g in given if engine.weights.fake(g) is result), result)
         event = Event(name, key, result, error)
@@ -173,6 +183,15 @@ class Recorder:
             self.in_event = []
             with enable_python_dispatcher():
                 return func(*args, **kwargs)
+
+    def is_new(self, fake: Any) -> bool:
+        """Whether a tensor was made on this very stretch of the path."""
+        val = self.engine.vals.get(id(fake))
+        return val is not None and val.rec is self.engine.rec
+
+    def size(self, x: Any) -> Any:
+        """A size that is given as a one-number tensor, as a number; anything else unchanged."""
+        return self.item(x) if _is_number_tensor(x) else x
 
     def item(self, x: torch.Tensor) -> Any:
         """The number in a one-element tensor, as an event."""
@@ -362,6 +381,9 @@ class Recorder:
         return x
 
 
+SIZED_METHODS = frozenset({"view", "reshape", "expand", "repeat", "new_zeros", "new_ones", "new_empty", "narrow"})
+SIZED = SIZED_METHODS | {"zeros", "ones", "empty", "rand", "randn"}
+"""Functions that take sizes: one-number tensors stand for numbers there."""
 REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})
 """Operations that make their argument a view of itself."""
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
@@ -382,6 +404,19 @@ def function_name(func: Any) -> str:
 
 def is_operand(x: Any) -> bool:
     return isinstance(x, (Val, Use, Weight))
+
+
+def sizes_in(args: Any) -> Iterator[Any]:
+    for a in args:
+        yield from sizes_in(a) if isinstance(a, (tuple, list)) else (a,)
+
+
+def outside_torch_tensor() -> Any:
+    """The frame that asked for a tensor's text."""
+    frame = sys._getframe(1)
+    while not is_user(frame.f_code) and frame.f_code.co_filename.endswith(("_tensor.py", "overrides.py", "recorder.py", "engine.py")):
+        frame = frame.f_back
+    return frame
 
 
 def argument_types(op: Any) -> list[str]:
@@ -421,14 +456,22 @@ def _tolist(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     x = args[0]
     if x.dim() == 0:
         return recorder.item(x)
-    n = x.shape[0]
-    if isinstance(n, torch.SymInt):
-        n = recorder.engine.known_int(n)
-        if n is None:
-            return recorder.engine.refuse("DY206", "`tolist` of a tensor whose length depends on data",
-                                          "a Python list's length must be fixed at capture",
-                                          "keep it a tensor, or loop over `range(x.shape[0])`")
+    n = recorder.engine.known_int(x.shape[0])
+    if n is None:
+        n = recorder.engine.least(x.shape[0])
+        if n < 1:
+            return recorder.engine.numbers(x)
+        if recorder.engine.pick(x.shape[0], [(n,)]):  # torch.bincount(i, minlength=n), as a rule: i has no larger number
+            raise RuntimeError(f"`tolist` of more than {n} numbers")
     return [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
+
+
+def _unbind(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    x, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    if x.dim() and isinstance(x.shape[dim], torch.SymInt) and recorder.engine.known_int(x.shape[dim]) is None:
+        recorder.engine.refuse("DY206", "a list or tuple of the rows of a tensor whose number depends on data",
+                               "a Python list's length must be fixed at capture", "keep it a tensor, or loop over it with for")
+    return NotImplemented
 
 
 def _equal(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
@@ -496,6 +539,10 @@ def _data(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return recorder.call(torch.Tensor.detach, (args[0],), {})
 
 
+def _new_tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return _tensor(recorder, func, args[1:], {"dtype": kwargs.get("dtype") or args[0].dtype})
+
+
 def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     """torch.tensor over symbolic numbers: stacked 0-d tensors."""
     if is_grown(args[0]):
@@ -545,7 +592,7 @@ def _stack(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
            "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
-           "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack}
+           "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

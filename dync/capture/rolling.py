@@ -40,10 +40,12 @@ class Rolling(Joins):
     """Loops that were met with a length known at capture."""
 
     def loop_over(self, site_uid: int, iterable: Any) -> Any:
+        site, frame = self.markers.sites[site_uid], sys._getframe(1)
+        act = self._here(site, frame)
+        act.symbolic.discard(site_uid)
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0
         listed = is_grown(iterable) and not isinstance(iterable, SymRange)
         rows = iterable if listed or tensor and isinstance(iterable.shape[0], torch.SymInt) else None
-        site = self.markers.sites[site_uid]
         key = self.loop_key(site)
         if rows is not None:
             n = length_of(rows)
@@ -63,8 +65,6 @@ class Rolling(Joins):
         if plan is None or (not plan.rolled and isinstance(iterable, range)):
             self.passed.add(key)
             return iterable
-        frame = sys._getframe(1)
-        act = self._here(site, frame)
         act.symbolic.add(site_uid)
         return LoopIter(Turn(lambda it: self.turn(site, frame, it)), iterable, rows)
 
@@ -108,7 +108,8 @@ class Rolling(Joins):
         position = act.position(site.uid, loops)
         new: dict[str, Any] = {}
         plan = self.plans.get(self.loop_key(self.markers.sites[loop])) if self.joins else None
-        if plan is not None and plan.rolled and turn == plan.peel + 2:
+        rolled = plan is not None and plan.rolled and (site.kind == "while" or loop in act.symbolic)  # others hide their position
+        if plan is not None and rolled and turn == plan.peel + 2:
             self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
             new.update(self.join(position, act.heads[loop], site, act, extra) or {})
@@ -120,7 +121,7 @@ class Rolling(Joins):
             self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
                         "keep the loop's variables of one type and shape, tensors or numbers",
                         line_span(act.frame.f_code.co_filename, site.line))
-        if plan is not None and plan.rolled and turn == plan.peel + 1:
+        if plan is not None and rolled and turn == plan.peel + 1:
             new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
         return new or None

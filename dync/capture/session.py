@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.sym_node import SymNode
 
 from dync.capture.dims import Size
@@ -212,7 +213,7 @@ class Session:
                           "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", self.last_line() or span)
         self.end(ReturnExit(tree, self.forms.writes(self.leaf), span))
 
-    def end(self, exit: Any) -> None:
+    def end(self, exit: Any, why: str = "") -> None:
         engine = self.engine
         for name, x, before in self.given:
             if held(x) != before:
@@ -220,7 +221,7 @@ class Session:
                               "a program writes the tensors of its caller, not their containers", "copy it, and return what is new",
                               where_named(self.heap, self.model, name))
         if not engine.live:
-            raise Diverged(f"replay diverged: the model ended before {engine.rec} did")
+            raise Diverged(f"replay diverged: the model ended before {engine.rec} did{why}")
         engine.rec.exit = exit
 
     def leaf(self, x: Any, where: str) -> Any:
@@ -277,7 +278,7 @@ class Session:
             self.trapped.append(Diagnostic("DY302", span, f"{type(error).__name__}: {text}",
                                            "the model's code fails when it is captured, on every path",
                                            "check that the model runs in eager on such inputs"))
-            self.end(RaiseExit("dync.errors:GuardError", (message,), (), span))
+            self.end(RaiseExit("dync.errors:GuardError", (message,), (), span), f", with {type(error).__name__}: {text}")
             return
         try:
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
@@ -383,10 +384,23 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
             missing(module, name)
             raise
 
+    def hashed(cls: type) -> Any:
+        original = cls.__hash__
+
+        def hash_(self: Any) -> int:
+            if not is_user(sys._getframe(1).f_code):
+                return original(self)
+            number = scalar_of(self) if not isinstance(self, torch.SymInt) else engine.known_int(self)
+            return hash(number) if isinstance(number, (bool, int, float)) else engine.concretise(self.node, "hash")
+
+        return hash_
+
     patch(nn.Module, "__getattr__", getattr_)
+    patch(FakeTensor, "tolist", torch.Tensor.tolist)
     for cls in SYMBOLIC:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))
+        patch(cls, "__hash__", hashed(cls))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
     original_float = SymNode.sym_float

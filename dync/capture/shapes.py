@@ -78,6 +78,13 @@ class PathShapeEnv(ShapeEnv):
             kept = self.kept[rec] = (len(rec.facts) if rec else 0, learn(facts, self.var_to_range))
             self.in_facts.update(s for fact, _ in facts if isinstance(fact, sympy.Basic) for s in fact.free_symbols)
         return kept[1]
+    def least(self, expr: Any) -> int:
+        """A number that a size is never below on this path."""
+        known = self.learnt()
+        ranges = {s: known.ranges.get(s, self.var_to_range[s]) for s in expr.free_symbols}
+        low = bound_sympy(cast(Any, expr.xreplace(known.substitution)), ranges).lower
+        return int(low) if low.is_finite else 0
+
 
     def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
                       fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:

@@ -194,6 +194,19 @@ class Values(Replay):
         found = scalar if isinstance(scalar, int) else self.shape_env.known(scalar)
         return None if found is None else int(found)
 
+    def forget_layout(self, fake: Any) -> None:
+        """Makes torch ask again whether a tensor is contiguous: it remembers the answer, which holds on one path only."""
+        self.making = True
+        try:
+            with torch._C.DisableTorchFunction(), _disable_current_modes(), self.fake_mode:
+                torch.ops.aten.as_strided_(fake, fake.shape, fake.stride(), fake.storage_offset())
+        finally:
+            self.making = False
+
+    def least(self, size: Any) -> int:
+        """A number that a size is never below on this path."""
+        return self.shape_env.least(scalar_of(size))
+
     def concretise_int(self, expr: Any) -> int:
         found = self.shape_env.known(expr)
         if found is not None:

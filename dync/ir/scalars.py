@@ -44,3 +44,5 @@ SCALAR_OPS: dict[str, ScalarOp] = {
 }
 """Comparisons whose margin |a - b| says how near a decision was to flipping."""
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+EFFECTS = frozenset({"print"})
+"""Operations that do something: they run where they stand, also where every operand is a constant."""

@@ -24,7 +24,7 @@ from dync.ir.effects import is_pure, roots, written
 from dync.ir.flow import Branch, Jump, Switch
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import copy_graph, drop_results, replace_values
-from dync.ir.scalars import SCALAR_OPS
+from dync.ir.scalars import EFFECTS, SCALAR_OPS
 from dync.ir.text import digest
 from dync.ir.types import Lit, Operand, lit
 from dync.passes.base import Pass, PassResult
@@ -137,7 +137,7 @@ def _known_values(program: Program) -> dict[str, Operand]:
     for block in program.blocks:
         for op in block.flow.host:
             args = [known.get(getattr(a, "name", ""), a) for a in op.args]
-            if all(isinstance(a, Lit) for a in args):
+            if op.op not in EFFECTS and all(isinstance(a, Lit) for a in args):
                 try:
                     known[op.result.name] = lit(SCALAR_OPS[op.op].function(*(a.python for a in args)))  # type: ignore[union-attr]
                 except (ArithmeticError, ValueError, TypeError):

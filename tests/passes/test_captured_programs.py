@@ -1,6 +1,8 @@
 """Passes and functionalize on captured programs: legal, and to the last bit what the captured program gives."""
 
+import contextlib
 import importlib
+import io
 from functools import cache
 
 import pytest
@@ -28,6 +30,7 @@ NAMES = (
     "state:Codebook",
     "state:RaiseAfterWrite",
     "shapes_:Unique",
+    "contexts:Prints",
 )
 
 
@@ -39,13 +42,14 @@ def captured(name):
 
 
 def outcome(program, cls, seed):
-    """Everything that a run shows: result, error, decisions, arguments and state after it, the next random draw."""
+    """Everything that a run shows: result, error, decisions, arguments and state after it, the next random draw, what it prints."""
     args, kwargs = harness.call_of(cls, seed)
     torch.manual_seed(seed)
-    state = {}
-    end = interpret.run(program, args, kwargs, state=state)
+    state, text = {}, io.StringIO()
+    with contextlib.redirect_stdout(text):
+        end = interpret.run(program, args, kwargs, state=state)
     decisions = tuple(d.value for d in end.trace.decisions)
-    return list(harness.leaves((end.result, repr(end.error), decisions, args, kwargs, dict(state), torch.rand(1))))
+    return list(harness.leaves((end.result, repr(end.error), decisions, args, kwargs, dict(state), torch.rand(1), text.getvalue())))
 
 
 def assert_same(given, expected):

@@ -4,7 +4,7 @@
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from programs.data import whole
+from programs.data import rand, whole
 
 
 class TinyAttention(nn.Module):
@@ -254,3 +254,56 @@ class CacheInDict(TinyDecoder):
         if logits.max() > 1:
             logits, past["layer0"] = self.step(logits.argmax(-1, keepdim=True), past["layer0"])
         return logits, past
+
+
+class ConditionalField(nn.Module):
+    """Viterbi with a mask: a list is cut where the length of a row says."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.step = nn.Parameter(torch.randn(3, 3))
+
+    def forward(self, scores, lengths):
+        score, history = scores[0], []
+        for row in scores[1:]:
+            best, back = (score.unsqueeze(2) + self.step + row.unsqueeze(1)).max(1)
+            score = best
+            history.append(back)
+        paths = []
+        for b in range(2):
+            tags = [score[b].argmax().item()]
+            for back in reversed(history[: lengths[b] - 1]):
+                tags.append(back[b][tags[-1]].item())
+            paths.append(tags[::-1])
+        return paths
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 3, 2, 3), whole(seed, 1, 4, 2))
+
+
+class BeamsThatEnd(nn.Module):
+    """Sets of Python numbers that paths leave different."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.next = nn.Linear(4, 4)
+
+    def forward(self, h):
+        k, kept = 3, []
+        for _ in range(2):
+            words = self.next(h).sum(0).topk(k)[1]
+            going = [i for i, w in enumerate(words) if w != 1]
+            ended = sorted(set(range(len(words))) - set(going))
+            kept.extend(words[ended])
+            k -= len(ended)
+            h = torch.tanh(self.next(h))
+        return torch.stack(kept) if kept else None, k
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 2, 4),)

@@ -129,7 +129,7 @@ class ListInObject(nn.Module):
     inputs = staticmethod(lambda seed: (rand(seed, 3), torch.tensor(seed % 4)))
 
 
-class ShiftReduce(nn.Module):
+class ShiftReduceInLoop(nn.Module):
     """A stack in a loop whose length the data decides."""
 
     PATHS = 3
@@ -318,3 +318,18 @@ class LocalHelper(nn.Module):
         return x
 
     inputs = staticmethod(lambda seed: (rand(seed, 3),))
+
+
+class RangeComprehension(nn.Module):
+    """Comprehensions over a range, and over rows, whose number the data decides."""
+
+    PATHS = 1
+
+    def forward(self, x):
+        n = int((x > 0).sum())
+        rows = x[x < 0.5]
+        return torch.stack([x[i] * i for i in range(n)] + [x.sum()]), sum(r * r for r in rows), n
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 4),)

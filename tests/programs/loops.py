@@ -370,3 +370,65 @@ class GrowingList(nn.Module):
         return torch.stack(states, dim=1)
 
     inputs = staticmethod(lambda seed: (rand(seed, 1, 3),))
+
+
+class EnumerateHits(nn.Module):
+    """enumerate and zip over rows whose number the data decides."""
+
+    PATHS = 1
+
+    def forward(self, x):
+        total = torch.zeros(())
+        for n, i in enumerate((x > 0).nonzero(as_tuple=True)[0], start=1):
+            total = total + x[i] / n
+        low, order = (x < 0).nonzero(as_tuple=True)[0], x.argsort()
+        for i, j in zip(low, order):
+            total = total * 0.5 + x[i] - x[j]
+        for i, j in zip(low.tolist(), low.flip(0).tolist()):
+            total = total + x[i] * x[j]
+        return total
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 5),)
+
+
+class TransformerUntilHalt(nn.Module):
+    """Long chains of operations from constants alone and from data meet in the test."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True)
+        self.halt = nn.Linear(4, 1)
+
+    def forward(self, x):
+        p = torch.zeros(x.shape[:2])
+        n = torch.zeros(x.shape[:2])
+        while ((p < 0.9) & (n < 4)).any():
+            q = torch.sigmoid(self.halt(x)).squeeze(-1)
+            going = (p < 1.0).float()
+            stops = (p + q * going > 0.9).float() * going
+            going = (p + q * going <= 0.9).float() * going
+            p = p + q * going
+            p = p + stops * (1 - p)
+            n = n + going + stops
+            x = self.layer(x)
+        return x, n
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 1, 3, 4),)
+
+
+class LongList(nn.Module):
+    """A loop over a list hides where it stands: it is never rolled, however long."""
+
+    def forward(self, x):
+        for _ in [None] * 50:
+            if x.sum() > 0:
+                x = x - 0.2
+        return x
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 3),)

@@ -3,7 +3,7 @@
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
-from programs.data import rand
+from programs.data import rand, whole
 
 
 class Expert(nn.Module):
@@ -313,3 +313,103 @@ class TwoLevelMoE(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 3, 6) * 2,)
+
+
+class RunningLoad(nn.Module):
+    """How full each expert is, counted in a Python list at an index that the data decides."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.router = nn.Linear(3, 2)
+        self.experts = nn.ModuleList(nn.Linear(3, 3) for _ in range(2))
+
+    def forward(self, tokens):
+        load = [0, 0]
+        choice = self.router(tokens).argmax(-1)
+        out = []
+        for t in range(tokens.size(0)):
+            e = int(choice[t])
+            if load[e] < 2:
+                load[e] += 1
+                out.append(self.experts[e](tokens[t]))
+            else:
+                out.append(tokens[t])
+        return torch.stack(out), load
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 4, 3),)
+
+
+class CountsSplit(nn.Module):
+    """bincount with a least length, as a Python list, for split."""
+
+    PATHS = 1
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(3, 3) for _ in range(3))
+
+    def forward(self, x, expert):
+        counts = torch.bincount(expert, minlength=3).tolist()
+        return torch.cat([f(part) for f, part in zip(self.experts, torch.split(x, counts))])
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 6, 3), whole(seed, 0, 3, 6).sort().values)
+
+
+class CapacityDropsLists(nn.Module):
+    """Lengths of index sets inside comprehensions, in new_tensor, and in a slice."""
+
+    PATHS = 2
+
+    def __init__(self):
+        super().__init__()
+        self.switch = nn.Linear(4, 2)
+        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x):
+        routes = self.switch(x).argmax(-1)
+        rows = [torch.eq(routes, i).nonzero(as_tuple=True)[0] for i in range(2)]
+        counts = x.new_tensor([len(r) for r in rows])
+        dropped = []
+        for i in range(2):
+            if len(rows[i]) > 2:
+                dropped.append(rows[i][2:])
+                rows[i] = rows[i][:2]
+        out = torch.zeros_like(x)
+        for i, expert in enumerate(self.experts):
+            out[rows[i]] = expert(x[rows[i]])
+        if dropped:
+            d = torch.cat(dropped)
+            out[d] = x[d]
+        return out, counts, len(dropped)
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 4, 4),)
+
+
+class DepthPerRow(nn.Module):
+    """Chosen tokens of each row go through a whole layer; the input is written."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(4, 2, 8, 0.0, batch_first=True)
+
+    def forward(self, x):
+        chosen = x.mean(-1) > 0
+        for i in range(2):
+            if chosen[i].sum() < 2:
+                continue
+            x[i, chosen[i]] = self.layer(x[i, chosen[i]].unsqueeze(0))[0]
+        return x
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 2, 4, 4),)

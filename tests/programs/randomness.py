@@ -107,3 +107,28 @@ class NoisyTopK(Small):
         return self.layers[3](x)
 
     TRAIN = True
+
+
+class PolicyGate(nn.Module):
+    """torch.distributions checks its arguments; what a failing check would say is torch's own."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+        self.policy = nn.Linear(4, 2)
+
+    def forward(self, x):
+        said = []
+        for layer in self.layers:
+            choice = torch.distributions.Categorical(torch.softmax(self.policy(x.mean(0)), -1))
+            action = choice.sample()
+            said.append(choice.log_prob(action))
+            if action == 1:
+                x = torch.tanh(layer(x))
+        return x, torch.stack(said).sum()
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 2, 4),)

@@ -4,7 +4,6 @@ EXPECTED = {
     "UnboundedRecursion": "DY320",  # only the data ends the recursion
     "NumpyRoundTrip": "DY201",  # a tensor's contents leave torch
     "ListAttribute": "DY401",  # a list of the model grows from call to call
-    "CountsToList": "DY208",  # tolist of a tensor whose length torch does not tell
 }
 
 KNOWN_WRONG: dict[str, str] = {}

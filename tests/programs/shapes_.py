@@ -241,3 +241,33 @@ class EmptyBatch(nn.Module):
         return pooled, kept.shape[0]
 
     inputs = staticmethod(lambda seed: (rand(seed, 3, 2),))
+
+
+class CropByBox(nn.Module):
+    """A box of tensors as slice ends; torch asks for the layout of a crop on every path anew."""
+
+    PATHS = 1
+
+    def forward(self, x, box):
+        x1, y1, x2, y2 = [int(v) for v in box]
+        crop = x[:, :, y1 : y2 + 1, x1 : x2 + 1]
+        return nn.functional.adaptive_avg_pool2d(crop, 1).flatten(1), crop.shape[-1]
+
+    @staticmethod
+    def inputs(seed):
+        corner = whole(seed, 0, 3, 2)
+        return (rand(seed, 1, 2, 6, 6), torch.cat([corner, corner + whole(seed, 0, 3, 2, salt=1)]))
+
+
+class SelectBack(nn.Module):
+    """roll, narrow and select at a number from a tensor, which may count from the end."""
+
+    PATHS = 1
+
+    def forward(self, x, n):
+        k = n.item()
+        return torch.roll(x, k, 0).flip(0), torch.narrow(x, 0, k, 2), x.select(0, k), torch.zeros(n, 2), x.new_ones((n, n))
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 6, 2), torch.tensor(seed % 4))
