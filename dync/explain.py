@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from dync.ir.flow import Branch, Decision, Flow, FlowBlock, Raise, Return, Switch, edges
+from dync.ir.state import text_of
 from dync.ir.types import UNKNOWN, Span
 from dync.report import Refusal, size, table
 
@@ -47,11 +48,17 @@ class Explanation(msgspec.Struct, frozen=True):
     name: str
     constructs: tuple[Construct, ...]
     blocks: tuple[BlockFacts, ...]
+    states: tuple[str, ...] = ()
+    """The structures that the model's written attributes may have when a call begins, where there is more than one."""
+    traps: tuple[str, ...] = ()
+    """Paths without code, each with its place and why: a call that takes one is refused."""
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {len(self.constructs)} data-dependent decisions in the source, {len(self.blocks)} blocks", ""]
         for one in self.constructs:
             lines += [f"{one.span}: {one.became}: {one.text}", *_caret(one), f"  asked by {', '.join(one.blocks)}", ""]
+        lines += [f"a call begins with state {n}: {text}" for n, text in enumerate(self.states)] + [""] * bool(self.states)
+        lines += [*self.traps, *[""] * bool(self.traps)]
         rows = [
             (
                 b.block,
@@ -75,7 +82,11 @@ def _caret(one: Construct) -> list[str]:
 
 def explain(program: Program, claims: Mapping[str, tuple[str, tuple[Refusal, ...]]]) -> Explanation:
     """The explanation of `program`; `claims` says for each block with code which backend claims it and which ones refused it."""
-    return Explanation(program.name, constructs(program.flow, program.sources), tuple(_facts(b, program, claims) for b in program.blocks))
+    types = {s.name: s.value.type for s in program.slots}
+    states = tuple(text_of(f, types) for f in program.forms) if len(program.forms) > 1 else ()
+    traps = tuple(h.removeprefix("trap ") for h in program.history if h.startswith("trap "))
+    blocks = tuple(_facts(b, program, claims) for b in program.blocks)
+    return Explanation(program.name, constructs(program.flow, program.sources), blocks, states, traps)
 
 
 def constructs(flow: Flow, sources: Mapping[str, str]) -> tuple[Construct, ...]:

@@ -79,7 +79,7 @@ class Session:
         self.traps: list[str] = []
         """What history says of paths that have no code."""
         self.trapped: list[Diagnostic] = []
-        self.forms = Forms(self.engine)
+        self.forms = Forms(self.engine, model)
         for param in self.spec.params:
             if param.place == "attribute":
                 self.engine.given.add((self.heap.index[id(self.owner(param.name))], ("a", param.name.rpartition(".")[2])))

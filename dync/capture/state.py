@@ -100,8 +100,8 @@ class Entry:
 class Forms:
     """All forms of one capture. They outlive its attempts, and start again when a new place is found to be written."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.heap = engine, engine.heap
+    def __init__(self, engine: Engine, model: Any) -> None:
+        self.engine, self.heap, self.model = engine, engine.heap, model
         self.places: list[Place] = []
         self.forms: list[Form] = []
         self.first: Found | None = None
@@ -142,7 +142,7 @@ class Forms:
 
     def where(self) -> Span:
         """The line of forward's `def`."""
-        code = getattr(getattr(self.heap.objects[0], "forward", None), "__code__", None)
+        code = getattr(getattr(self.model, "forward", self.model), "__code__", None)
         return line_span(code.co_filename, code.co_firstlineno) if code else Span()
 
     def begin(self) -> None:

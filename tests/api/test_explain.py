@@ -62,3 +62,19 @@ def test_a_whole_explanation_is_text_with_carets():
     first = program.blocks[0].name
     text = str(explain(program, {first: ("eager", (Refusal("onnxruntime", "no kernel for aten.foo", SPAN),))}))
     assert "early return" in text and "onnxruntime: no kernel for aten.foo (m.py:2:5)" in text
+
+
+def test_states_and_paths_without_code_are_listed():
+    from programs.forms import CacheGrows
+    from programs.harness import call_of, load
+    from programs.shapes_ import NmsLike
+
+    import dync
+
+    found = dync.explain(load(CacheGrows), *call_of(CacheGrows, 0), backend="eager")
+    assert found.states == ("cache = None", "cache = float32[size_cache_0, 4]")
+    (state,) = (c for c in found.constructs if c.became == "switch")
+    assert state.text == "the state that the last call left" and state.line.strip() == "def forward(self, x):"
+    assert "a call begins with state 1: cache = float32[size_cache_0, 4]" in str(found)
+    (trap,) = dync.explain(load(NmsLike), *call_of(NmsLike, 0), backend="eager").traps
+    assert ": no code for this path: AssertionError when it was captured: stack expects a non-empty TensorList" in trap
