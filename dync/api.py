@@ -56,7 +56,8 @@ def compile(
     backend: a name, several ("tvm,onnxruntime"), or "auto": a block that several take is timed on each, and the fastest has it, as far
     as `budget` seconds of compiling go (None: a minute; 0: the first that takes it has it). "b3=tvm" among them gives one block to one
     backend. cache: reuse compiled code on disk.
-    host: "python", "onnx" (HostError where it cannot carry the program), or "auto", which measures both on the example.
+    host: "python", "onnx" (HostError where it cannot carry the program), "mixed" (parts in the engine, the rest in Python), or "auto",
+    which measures on the example.
     """
     options = CompileOptions.parse(target, backend, host, passes, batching, strict, budget=budget, cache=cache)
     return compile_with(options, model_or_program, args, kwargs, dynamic_shapes, params)

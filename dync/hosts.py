@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from dync.package import Built
     from dync.runtime.package import Package
 
-PYTHON = "python"
+ONNX = "onnxruntime"
+"""The backend whose engine runs the regions of a mixed host."""
+PYTHON, MIXED = "python", "mixed"
 SECONDS, ROUNDS, LEAST = 0.4, 100, 5
 """Time for a measurement, and the most and the least calls of each host."""
 ENOUGH, ALONE = 0.9, 0.97
@@ -63,7 +65,7 @@ def _offers(built: Built, seconds: Mapping[str, float], engines: bool) -> dict[s
             why = f"measured: the program is fastest with {name} alone on this path"
             offers[f"{PYTHON} with {name}"] = lambda instead=instead, why=why: built.package(seconds, instead, why)
     if engines:
-        for name in registry.ENGINES:
+        for name in (*registry.ENGINES, MIXED):
             offers[name] = lambda name=name: in_engine(built, name, built.package(seconds))
     return offers
 
@@ -78,7 +80,10 @@ def _about(built: Built, offers: Sequence[str]) -> tuple[Any, ...]:
 
 def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Package, str, str]:
     """Package, name and reason of the fastest offer; the Python host's mix unless another is better by a margin."""
-    made = {n: make() for n, make in offers.items()}
+    made: dict[str, Package | Declined] = {}
+    for name, make in offers.items():
+        if name != MIXED or all(isinstance(made[n], Declined) for n in registry.ENGINES):  # parts, where no engine takes the whole
+            made[name] = make()
     packages = {n: p for n, p in made.items() if not isinstance(p, Declined)}
     declined = "".join(f"; the {n} host declines: {p}" for n, p in made.items() if isinstance(p, Declined))
     mix = packages[PYTHON]
@@ -98,15 +103,20 @@ def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwar
 
 
 def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
-    """The program in an engine, if every block passed its numeric check there; or why not."""
+    """The program in an engine, if every block passed its numeric check there, or such parts of it; or why not."""
     from dync.runtime.program import Runtime
 
-    backend, place = registry.ENGINES[host]
-    for block, one in built.blocks.items():
-        if backend not in one.made:
-            why = next((r for r in reversed(one.refused) if r.backend == backend), None)
-            return Declined(f"block {block} runs on {one.chosen}" + (f": {why.reason}" if why else ""), *([why.span] if why else []))
-    made = registry.load(place)(package, built.program, built.kernels)
+    if host == MIXED:
+        from dync.whole import with_regions
+
+        made = with_regions(package, built.program, built.kernels, {b for b, one in built.blocks.items() if ONNX not in one.made})
+    else:
+        backend, place = registry.ENGINES[host]
+        for block, one in built.blocks.items():
+            if backend not in one.made:
+                why = next((r for r in reversed(one.refused) if r.backend == backend), None)
+                return Declined(f"block {block} runs on {one.chosen}" + (f": {why.reason}" if why else ""), *([why.span] if why else []))
+        made = registry.load(place)(package, built.program, built.kernels)
     if isinstance(made, Declined):
         return made
     try:
@@ -118,7 +128,7 @@ def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
 
 def _said(package: Package, host: str, reason: str) -> Package:
     report = {**package.report, "host": host, "host_reason": reason}
-    if package.engine is not None:
+    if package.engine is not None or package.regions:
         report["code_bytes"] = sum(len(m) for m in package.members.values())
     return replace(package, report=report, meta={**package.meta, "host": host})
 

@@ -28,6 +28,7 @@ HOSTS: Mapping[str, str] = {
     "python": "dync.host.python:generate",
     "onnx": "dync.host.onnx.model:export",
     "torch-mlir": "dync.host.mlir.module:export",
+    "mixed": "dync.host.regions:collapse",
 }
 ENGINES: Mapping[str, tuple[str, str]] = {
     "onnx": ("onnxruntime", "dync.whole:with_engine"),

@@ -1,23 +1,26 @@
-"""Programs as whole models: what joins the ONNX host, which knows control flow, to the ONNX translation of blocks."""
+"""Programs, and regions of them, as whole models: what joins the ONNX host, which knows control flow, to the ONNX translation of blocks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Declined as Refused
 from dync.backends.base import Kernel
 from dync.host.base import Declined
-from dync.ir.flow import FlowBlock
+from dync.host.onnx.plan import reads
+from dync.ir.flow import FlowBlock, Switch, leaves
 from dync.ir.types import Ref, ScalarType, Value
 
 if TYPE_CHECKING:
     from dync.backends.onnx.translate import Translation
     from dync.host.onnx.model import WholeModel
     from dync.host.onnx.walk import BlockModel
+    from dync.host.regions import Part
     from dync.ir.program import Program
-    from dync.runtime.package import Package
+    from dync.runtime.package import KernelEntry, Package
 
 SAMPLES = {"int": 0, "float": 0.0, "bool": False}
 LARGEST = 2**31 - 2**26
@@ -161,6 +164,65 @@ def with_engine(package: Package, program: Program, kernels: Mapping[str, Kernel
     entry = KernelEntry("onnxruntime", tuple(members), settings, tuple(weights), needs=("onnxruntime",))
     kept = {n: program.weights[n] for n in weights}
     return replace(package, kernels={}, members=members, weights=kept, engine=entry)
+
+
+def with_regions(package: Package, program: Program, kernels: Mapping[str, Kernel], elsewhere: Collection[str]) -> Package | Declined:
+    """The package with parts of its control flow as ONNX models, each with what blocks compute there; or why that brings nothing.
+
+    elsewhere: blocks whose code runs on another backend than ONNX Runtime.
+    """
+    from dync.host.onnx.model import unfit_block, unfit_value
+    from dync.host.regions import choose, collapse
+
+    values = {v.name: v for v in values_of(program)}
+    inputs = {i.value.name for i in program.signature.inputs}
+    models: dict[str, BlockModel | None] = {}
+    for block in program.flow.blocks:
+        if any(n in inputs or n not in program.weights for n in block.mutates):
+            return Declined(f"writes {block.mutates[0]} in place, which may show in other values", block.span)
+        read = {n for n in (*reads(block), *block.inputs)}
+        refused = unfit_block(block) or next((r for n in sorted(read) if (r := unfit_value(values[n]))), None)
+        if refused or block.name in elsewhere or isinstance(block.exit, Switch) and block.exit.default is None:
+            continue
+        made = _translated(block, kernels.get(block.name), values)
+        if not isinstance(made, Declined) and not (made is not None and made.written):
+            models[block.name] = made
+    entries, members, regions = dict(package.kernels), dict(package.members), []
+    for first, part in collapse(program.flow, choose(program.flow, models)).parts.items():
+        entry = _region(part, models, members)
+        if entry is not None:
+            regions.append(part.blocks)
+            entries = {n: k for n, k in entries.items() if n not in part.blocks} | {first: entry}
+    if not regions:
+        return Declined("no part of it is worth a model of its own", program.blocks[0].flow.span)
+    used = {m for k in entries.values() for m in k.members}
+    first_values = {o.name for slot in program.slots for o in leaves(slot.initial) if isinstance(o, Ref)}
+    needed = {w for k in entries.values() for w in (*k.weights, *k.mutates)} | first_values
+    weights = {n: w for n, w in program.weights.items() if n in needed}
+    return replace(
+        package, kernels=entries, members={n: m for n, m in members.items() if n in used}, weights=weights, regions=tuple(regions)
+    )
+
+
+def _region(part: Part, models: Mapping[str, BlockModel | None], members: dict[str, bytes]) -> KernelEntry | None:
+    """How a region's kernel is loaded, its models added to `members`; None where control flow nests too deep for a model."""
+    from dync.host.onnx.convention import EXIT
+    from dync.host.onnx.model import export
+    from dync.runtime.package import KernelEntry
+
+    plain, traced = (export(part.flow, lambda b: models.get(b.name), trace, by_value=True) for trace in (False, True))
+    if isinstance(plain, Declined) or isinstance(traced, Declined):
+        return None
+    files = [m.model.SerializeToString(deterministic=True) for m in (plain, traced)]
+    names = [f"blocks/{sha256(files[0]).hexdigest()[:32]}/{n}" for n in ("model.onnx", "trace.onnx")]
+    members.update(zip(names, files, strict=True))
+    several = len(plain.convention.exits) > 1
+    outputs = [f"{v.name}.out" for v in (part.results[:-1] if several else part.results)] + [EXIT] * several
+    settings = {
+        "inputs": [p.name for p in plain.convention.inputs], "outputs": outputs, "initializers": dict(plain.weights),
+        "trace": {"file": "trace.onnx", "initializers": dict(traced.weights)},
+    }  # fmt: skip
+    return KernelEntry("onnxruntime", tuple(names), settings, tuple(dict.fromkeys(plain.weights.values())), (), ("onnxruntime",))
 
 
 def plain_model(package: Package) -> bytes:

@@ -15,7 +15,8 @@ class HostModule:
     """Python text that defines `run`, and the names that its runner must bind before executing it.
 
     arguments: run's parameters, in order: dynamic leaves, then run-time parameters, as named in the Signature; then "state" where
-    there are slots; then "give", which turns a tensor into the caller's kind; then "enter" and "decide" in the tracing variant.
+    there are slots; then "give", which turns a tensor into the caller's kind; then "enter" and "decide" in the tracing variant, and
+    "note" where there are regions.
     kernels: block name → global that is its kernel, called with the block's inputs, returning a tuple of its results.
     builders: global → structure over leaves named "0", "1", ...; called with these leaves.
     raises: global → the exit whose exception it makes; called with the arguments' values.

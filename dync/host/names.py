@@ -16,8 +16,8 @@ from dync.ir.flow import Flow, FlowBlock, Jump, edges, exit_operands
 from dync.ir.types import Operand, Ref, TensorType, ValueType
 
 RESERVED = frozenset({
-    "int", "float", "bool", "abs", "round", "min", "max", "math", "inf", "nan", "run", "give", "state", "enter", "decide", "IndexError",
-    "pc"})
+    "int", "float", "bool", "str", "repr", "format", "print", "abs", "round", "min", "max", "math", "inf", "nan", "run", "give", "state",
+    "enter", "decide", "note", "IndexError", "pc"})
 
 
 @dataclass

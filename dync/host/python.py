@@ -51,10 +51,11 @@ class TooDeep(Exception):
     """The structured form would pass Python's limits; the caller takes the dispatching form."""
 
 
-def generate(flow: Flow, trace: bool = False, kernels: Collection[str] | None = None) -> HostModule:
+def generate(flow: Flow, trace: bool = False, kernels: Collection[str] | None = None, quiet: Collection[str] = ()) -> HostModule:
     """The host module of `flow`; with `trace` its `run` also reports blocks and decisions.
 
-    kernels: the blocks that have a kernel to call; by default those that read, give or write anything.
+    kernels: the blocks that have a kernel to call; by default those that read, give or write anything. quiet: blocks that are not
+    reported; where one has a kernel, that is a region, which is given `note` first and reports what it did by itself.
 
     Raises ValueError, one line, on a flow that no host can walk (see `check`).
     """
@@ -63,9 +64,9 @@ def generate(flow: Flow, trace: bool = False, kernels: Collection[str] | None = 
     names = assign(flow, form)
     called = frozenset(b.name for b in flow.blocks if has_kernel(b)) if kernels is None else frozenset(kernels)
     try:
-        return _Writer(flow, form, names, trace, called).structured()
+        return _Writer(flow, form, names, trace, called, frozenset(quiet)).structured()
     except TooDeep:
-        return _Writer(flow, form, names, trace, called).dispatched()
+        return _Writer(flow, form, names, trace, called, frozenset(quiet)).dispatched()
 
 
 @dataclass(slots=True)
@@ -103,6 +104,7 @@ class _Writer:
     names: Names
     trace: bool
     called: frozenset[str]
+    quiet: frozenset[str]
     lines: list[Line] = field(default_factory=list)
     pending: dict[str, Expression] = field(default_factory=dict)
     kernels: dict[str, str] = field(default_factory=dict)
@@ -153,7 +155,8 @@ class _Writer:
     def module(self) -> HostModule:
         signature = self.flow.signature
         inputs = [self.names.local(v.name) for v in (*(i.value for i in signature.inputs), *(p.value for p in signature.params))]
-        arguments = (*inputs, *(["state"] if self.flow.slots else []), "give", *(["enter", "decide"] if self.trace else []))
+        arguments = (*inputs, *(["state"] if self.flow.slots else []), "give", *(["enter", "decide"] if self.trace else []),
+                     *(["note"] if self.trace and self.quiet else []))
         head = [f"# The control flow of {_comment(self.flow.name)} as Python, made by dync{', tracing' if self.trace else ''}.",
                 f"# Kernels, bound when it is loaded: {', '.join(self.kernels.values()) or 'none'}.", "", "",
                 f"def run({', '.join(arguments)}):"]
@@ -209,8 +212,10 @@ class _Writer:
             frame = opened.pop()
             frames = frame.below
             if frame.skip:
-                self.put(depth, f"if not {frame.skip}:")
-                self.behind(frame, frames, depth + 1)
+                lines, _ = self.apart(partial(self.behind, frame, frames, depth + 1))
+                if lines:
+                    self.put(depth, f"if not {frame.skip}:")
+                    self.lines += lines
                 falls = True
             elif frame.pc:
                 falls = self.dispatch(frame, frames, depth)
@@ -228,11 +233,10 @@ class _Writer:
             opened.append(frames)
         return frames
 
-    def behind(self, frame: Frame, frames: Frame | None, depth: int) -> None:
+    def behind(self, frame: Frame, frames: Frame | None, depth: int) -> bool:
         if frame.pc:
-            self.dispatch(frame, frames, depth)
-        else:
-            self.sequence(next(iter(frame.targets)), frames, depth)
+            return self.dispatch(frame, frames, depth)
+        return self.sequence(next(iter(frame.targets)), frames, depth)
 
     def loop(self, header: str, frames: Frame | None, depth: int) -> bool:
         self.begun.add(header)
@@ -337,13 +341,14 @@ class _Writer:
 
     def code(self, block: FlowBlock, frames: Frame | None, depth: int) -> tuple[bool, str | None]:
         """Writes one block; then either whether control falls, or the block to go on with at this level."""
-        if self.trace:
+        if self.trace and block.name not in self.quiet:
             self.put(depth, f"enter({block.name!r})", block.span)
         ends, called = isinstance(block.exit, (Return, Raise)), block.name in self.kernels
         if called or not ends:
             self.free(self.names.free_at_start[block.name], depth)
         if called:
-            call = f"{self.kernels[block.name]}({', '.join(self.text(Ref(n)) for n in block.inputs)})"
+            first = ["note"] if self.trace and block.name in self.quiet else []
+            call = f"{self.kernels[block.name]}({', '.join([*first, *(self.text(Ref(n)) for n in block.inputs)])})"
             results = [self.names.local(r.name) for r in block.results]
             self.put(depth, f"{', '.join(results)}{',' if len(results) == 1 else ''} = {call}" if results else call, block.span)
         if not ends:
@@ -427,7 +432,7 @@ class _Writer:
 
     def decide(self, block: FlowBlock, value: str, depth: int) -> None:
         decision = decides(block)
-        if self.trace and decision is not None:
+        if self.trace and decision is not None and block.name not in self.quiet:
             sides = [self.text(o) if o is not None else "None" for o in (decision.left, decision.right)]
             self.put(depth, f"decide({len(self.decisions)}, {value}, {sides[0]}, {sides[1]})", decision.span)
             self.decisions.append((block.name, decision))

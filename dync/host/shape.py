@@ -20,6 +20,7 @@ class Shape:
     """order: reachable blocks in reverse postorder. arrivals: sources of each block's incoming edges, one entry an edge.
 
     inner: blocks that stand behind a block's own code, in order. outer: blocks behind the loop that a header opens.
+    loops: the blocks of each header's loop.
     tangled: targets of edges that enter a cycle sideways (irreducible). chained: joins reached from many depths.
     """
 
@@ -32,6 +33,7 @@ class Shape:
     tangled: set[str] = field(default_factory=set)
     chained: set[str] = field(default_factory=set)
     size: dict[str, int] = field(default_factory=dict)
+    loops: dict[str, set[str]] = field(default_factory=dict)
 
 
 def shape(flow: Flow) -> Shape:
@@ -52,7 +54,7 @@ def shape(flow: Flow) -> Shape:
         return span[a][0] <= span[b][0] < span[a][1]
 
     loops = _loops(order, arrivals, dominates)
-    made.headers = set(loops)
+    made.headers, made.loops = set(loops), loops
     around: dict[str, list[str]] = {n: [] for n in order}  # headers of the loops around a block, outermost first
     for header in order:
         for name in loops.get(header, ()):

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, Union
 
 import msgspec
@@ -261,6 +262,21 @@ def edges(exit: Exit) -> tuple[Edge, ...]:
             return tuple(e for _, e in exit.cases) + ((exit.default,) if exit.default else ())
         case _:
             return ()
+
+
+def map_edges(exit: Exit, new: Callable[[Edge], Edge]) -> Exit:
+    """The exit with every edge replaced."""
+    match exit:
+        case Jump():
+            return Jump(new(exit.edge))
+        case Branch():
+            return msgspec.structs.replace(exit, then=new(exit.then), orelse=new(exit.orelse))
+        case Switch():
+            return msgspec.structs.replace(
+                exit, cases=tuple((n, new(e)) for n, e in exit.cases), default=exit.default and new(exit.default)
+            )
+        case _:
+            return exit
 
 
 def leaves(tree: Tree) -> tuple[Operand, ...]:

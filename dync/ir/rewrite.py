@@ -149,21 +149,6 @@ def replace_in_exit(exit: Exit, new: Replace) -> Exit:
             return change(exit, args=tuple(_tree(t, new) for t in exit.args), writes=_writes(exit.writes, new))
 
 
-def map_edges(exit: Exit, new: Callable[[Edge], Edge]) -> Exit:
-    """The exit with every edge replaced."""
-    match exit:
-        case Jump():
-            return Jump(new(exit.edge))
-        case Branch():
-            return msgspec.structs.replace(exit, then=new(exit.then), orelse=new(exit.orelse))
-        case Switch():
-            return msgspec.structs.replace(
-                exit, cases=tuple((n, new(e)) for n, e in exit.cases), default=exit.default and new(exit.default)
-            )
-        case _:
-            return exit
-
-
 def _edge(edge: Edge, new: Replace) -> Edge:
     return Edge(edge.target, tuple(map(new, edge.args)))
 

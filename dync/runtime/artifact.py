@@ -23,6 +23,7 @@ import msgspec
 from dync.errors import ArtifactError
 from dync.host.base import check, has_kernel
 from dync.host.python import generate
+from dync.host.regions import collapse
 from dync.ir.flow import Flow, Signature, leaves
 from dync.ir.types import Ref
 from dync.runtime.container import MANIFEST, Container, safe_name
@@ -66,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True):
     report: Any = None
     meta: dict[str, Any] = {}
     engine: Kernel | None = None
+    regions: tuple[tuple[str, ...], ...] = ()
     size: int = 0
 
 
@@ -88,7 +90,7 @@ def write(package: Package, path: str | PathLike[str]) -> None:
         manifest = Manifest(
             SCHEMA, package.flow.name, package.flow.signature, tuple(b.name for b in package.flow.blocks),
             {n: _stored(k) for n, k in package.kernels.items()}, facts, package.report, dict(package.meta),
-            package.engine and _stored(package.engine))
+            package.engine and _stored(package.engine), package.regions)
         write_container(target, [(MANIFEST, [msgspec.json.format(msgspec.json.encode(manifest), indent=1)]), *members.items()])
     except OSError as error:
         raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from error
@@ -99,7 +101,8 @@ def write(package: Package, path: str | PathLike[str]) -> None:
 def _members(package: Package) -> Iterator[tuple[str, list[Any]]]:
     encode = msgspec.json.encode
     yield FLOW, [encode(package.flow)]
-    yield MAIN, [generate(package.flow, kernels=None if package.engine else package.kernels).source.encode()]
+    walked = collapse(package.flow, package.regions).flow
+    yield MAIN, [generate(walked, kernels=None if package.engine else package.kernels).source.encode()]
     yield SOURCES, [encode(dict(package.sources))]
     yield COVERAGE, [encode(package.coverage)]
     for name in sorted(package.members):
@@ -147,7 +150,7 @@ def read(path: str | PathLike[str]) -> Package:
         raise ArtifactError(f"{path} is damaged: {error}") from error
     kernels = {n: _entry(k) for n, k in manifest.kernels.items()}
     package = Package(flow, kernels, {n: container[n] for n in container if n not in OWN and n != MANIFEST}, weights, manifest.report,
-                      manifest.meta, sources, coverage, manifest.engine and _entry(manifest.engine))
+                      manifest.meta, sources, coverage, manifest.regions, manifest.engine and _entry(manifest.engine))
     problem = misfit(package)
     if problem:
         raise ArtifactError(f"{path} is damaged: {problem}")
@@ -156,10 +159,16 @@ def read(path: str | PathLike[str]) -> Package:
 
 def misfit(package: Package) -> str:
     """What does not fit together in a package, "" when all does."""
-    for block in package.flow.blocks:
+    try:
+        walked = collapse(package.flow, package.regions).flow
+        check(walked)
+    except ValueError as error:
+        return str(error)
+    blocks = walked.blocks
+    for block in blocks:
         if package.engine is None and has_kernel(block) and block.name not in package.kernels:
             return f"block {block.name!r} has no kernel"
-    if strange := package.kernels.keys() - {b.name for b in package.flow.blocks}:
+    if strange := package.kernels.keys() - {b.name for b in blocks}:
         return f"kernel {min(strange)!r} belongs to no block"
     if package.engine is not None and package.kernels:
         return "it has both an engine and kernels"

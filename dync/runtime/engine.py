@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from dync.errors import ArtifactError, BackendError
-from dync.host.onnx.convention import EXIT, KEY, MARGINS, PATH, VALUES, VERSION, Convention, ExitRecord, decode
+from dync.host.onnx.convention import EXIT, KEY, MARGINS, PATH, VALUES, VERSION, Asked, Convention, ExitRecord, decode
 from dync.ir.classes import exception_class
 from dync.ir.flow import Leaf, ListTree, Tree, TupleTree, leaves
 from dync.ir.trace import DecisionRecord, Trace
@@ -99,11 +99,15 @@ class _Model:
 
 def trace(said: Convention, taken: Sequence[int], values: Sequence[int], margins: Sequence[float]) -> Trace:
     """The way of a call: the numbers of the blocks, and the value and margin of each decision met."""
-    by_block = {a.block: a for a in said.decisions}
-    path = tuple(said.blocks[i] for i in taken)
-    asked = [by_block[b] for b in path if b in by_block]
+    return way(said.blocks, {a.block: a for a in said.decisions}, taken, values, margins)
+
+
+def way(blocks: Sequence[str], asked: Mapping[str, Asked], taken: Sequence[int], values: Sequence[int], margins: Sequence[float]) -> Trace:
+    """The same from the names of blocks and their decisions."""
+    path = tuple(blocks[i] for i in taken)
+    met = [asked[b] for b in path if b in asked]
     records: list[DecisionRecord] = []
-    for one, value, margin in zip(asked, values, margins, strict=True):
+    for one, value, margin in zip(met, values, margins, strict=True):
         told = one.decision
         gap = None if told.left is None or told.right is None else margin
         records.append(DecisionRecord(one.block, told.text, told.span, value if one.switch else bool(value), gap))

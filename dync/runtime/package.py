@@ -50,5 +50,7 @@ class Package:
     meta: Mapping[str, Any] = field(default_factory=_empty)
     sources: Mapping[str, str] = field(default_factory=_empty)
     coverage: Any = None
+    regions: tuple[tuple[str, ...], ...] = ()
+    """Blocks that are one kernel together, that of the first of them (see dync.host.regions)."""
     engine: KernelEntry | None = None
     """The whole flow as one piece of code, for hosts that keep the control flow in an engine; there are no `kernels` then."""

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import linecache
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from os import PathLike
+from traceback import walk_tb
 from typing import Any
 
 from dync.errors import ArtifactError, BackendError
 from dync.host.base import HostModule
 from dync.host.python import generate
+from dync.host.regions import collapse
 from dync.ir.classes import exception_class
-from dync.ir.flow import Flow, Raise, Tree
+from dync.ir.flow import Flow, FlowBlock, Raise, Tree
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
-from dync.ir.types import TensorType, ValueType
+from dync.ir.types import UNKNOWN, Span, TensorType, ValueType
 from dync.runtime import artifact, loaders
 from dync.runtime.binding import Binder
-from dync.runtime.package import Package
+from dync.runtime.package import KernelEntry, Package
 from dync.runtime.params import Params
 from dync.runtime.state import State
 from dync.runtime.store import Weights
@@ -56,12 +59,14 @@ class Runtime:
         if problem := artifact.misfit(package):
             raise ArtifactError(problem)
         self._form: Form = home_form(package)
-        self._types = _types(package.flow)
+        self._walked = collapse(package.flow, package.regions)
+        self._types = _types(self._walked.flow)
+        self._lines: dict[str, Mapping[int, Span]] = {}
         self._weights = Weights(package.weights, self._form, _written(package))
         self._binder = Binder(package.flow, self._form)
         self._kernels = self._load_kernels()
         self._engine = self._open_engine()
-        self._run = self._bind(generate(package.flow, kernels=package.kernels)) if self._engine is None else _never
+        self._run = self._bind(generate(self._walked.flow, kernels=package.kernels), self._kernels) if self._engine is None else _never
         self._traced: tuple[HostModule, Callable[..., Any]] | None = None
         self.params = Params(package.flow.signature.params)
         self.state = State(package.flow, self._weights)
@@ -81,13 +86,17 @@ class Runtime:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the program. Raises GuardError for a call that does not fit, and what the model itself raises."""
         values, params, give = self._binder(args, kwargs, self.params.values_in_order)
-        if self._engine is not None:
-            return self._engine.run(values, params, give)
-        if not self._stateful:
-            return self._run(*values, *params, give)
-        with self.state.lock:
-            self.state.check()
-            return self._run(*values, *params, *self._slots, give)
+        try:
+            if self._engine is not None:
+                return self._engine.run(values, params, give)
+            if not self._stateful:
+                return self._run(*values, *params, give)
+            with self.state.lock:
+                self.state.check()
+                return self._run(*values, *params, *self._slots, give)
+        except Exception as error:
+            self._place(error)
+            raise
 
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
         """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
@@ -103,12 +112,18 @@ class Runtime:
             gap = None if asked.left is None or asked.right is None else margin(left, right)
             decisions.append(DecisionRecord(block, asked.text, asked.span, value, gap))
 
+        def note(blocks: Iterable[str], asked: Iterable[DecisionRecord]) -> None:
+            path.extend(blocks)
+            decisions.extend(asked)
+
+        notes = (note,) if self._walked.quiet else ()
         try:
             with self.state.lock:
                 self.state.check()
-                result = run(*values, *params, *self._slots, give, path.append, decide)
+                result = run(*values, *params, *self._slots, give, path.append, decide, *notes)
         except Exception as error:  # raised on, with the way that led to it
             error.__dict__["trace"] = Trace(tuple(path), tuple(decisions))
+            self._place(error)
             raise
         return result, Trace(tuple(path), tuple(decisions))
 
@@ -119,6 +134,7 @@ class Runtime:
             return result(), trace
         except Exception as error:  # raised on, with the way that led to it
             error.__dict__["trace"] = trace
+            self._place(error)
             raise
 
     def reset_state(self) -> None:
@@ -130,22 +146,38 @@ class Runtime:
         artifact.write(self.package, path)
 
     def _trace(self) -> tuple[HostModule, Callable[..., Any]]:
-        module = generate(self.flow, trace=True, kernels=self.package.kernels)
-        self._traced = (module, self._bind(module))
+        module = generate(self._walked.flow, True, self.package.kernels, self._walked.quiet)
+        self._traced = (module, self._bind(module, self._kernels | self._tracing_regions()))
         return self._traced
 
+    def _tracing_regions(self) -> dict[str, Callable[..., Any]]:
+        if not self._walked.parts:
+            return {}
+        from dync.runtime.region import tracing
+
+        parts, blocks = self._walked.parts, {b.name: b for b in self._walked.flow.blocks}
+        return {n: tracing(n, self._entry(blocks[n]), p, self.package.members, self._weights, self._threads, self._form)
+                for n, p in parts.items()}  # fmt: skip
+
+    def _entry(self, block: FlowBlock) -> KernelEntry:
+        """How a block's kernel is loaded, with the types that the flow says."""
+        return replace(self.package.kernels[block.name], inputs=tuple(self._types[n] for n in block.inputs),
+                       results=tuple(r.type for r in block.results))  # fmt: skip
+
+    @property
+    def _threads(self) -> int:
+        return int(self.package.meta.get("threads", 0))
+
     def _load_kernels(self) -> dict[str, Callable[..., Any]]:
-        threads = int(self.package.meta.get("threads", 0))
         made: dict[Any, Callable[..., Any]] = {}
         found: dict[str, Callable[..., Any]] = {}
-        for block in self.flow.blocks:
+        for block in self._walked.flow.blocks:
             if block.name not in self.package.kernels:
                 continue
-            entry = replace(self.package.kernels[block.name], inputs=tuple(self._types[n] for n in block.inputs),
-                            results=tuple(r.type for r in block.results))
+            entry = self._entry(block)
             key: Any = (entry.loader, entry.members, repr(entry.settings), _kinds(entry.inputs), _kinds(entry.results))
             if key not in made or not entry.members:
-                made[key] = loaders.load(block.name, entry, self.package.members, self._weights, threads, self._form)
+                made[key] = loaders.load(block.name, entry, self.package.members, self._weights, self._threads, self._form)
             found[block.name] = made[key]
         return found
 
@@ -156,17 +188,30 @@ class Runtime:
         if entry.loader not in ENGINES:
             raise BackendError(f"there is no engine {entry.loader!r}; known: {', '.join(ENGINES)}")
         module, _, name = ENGINES[entry.loader].partition(":")
-        return getattr(import_module(module), name)(entry, self.package.members, self._weights, int(self.package.meta.get("threads", 0)))
+        return getattr(import_module(module), name)(entry, self.package.members, self._weights, self._threads)
 
-    def _bind(self, module: HostModule) -> Callable[..., Any]:
+    def _place(self, error: Exception) -> None:
+        """Notes the user's line at an exception that came out of a host module, where it does not say so itself."""
+        if getattr(error, "__notes__", None):
+            return
+        spans = {b.name: b.span for b in self.flow.blocks}
+        named = re.findall(r"Name:'([^'/]+)/", str(error.__cause__))  # ONNX Runtime names the node, which is named after its block
+        found = [spans[n] for n in named if n in spans]
+        found = found or [self._lines.get(f.f_code.co_filename, {}).get(n, UNKNOWN) for f, n in walk_tb(error.__traceback__)]
+        for span in found[:1] if named else found:
+            if span.line:
+                error.add_note(f"in code of the model at {span.file}:{span.line}")
+
+    def _bind(self, module: HostModule, kernels: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         """Executes the host module, made here from the flow, with its names bound."""
         space: dict[str, Any] = {"__builtins__": BUILTINS, "math": math, "inf": math.inf, "nan": math.nan}
-        space |= {name: self._kernels[block] for block, name in module.kernels.items()}
+        space |= {name: kernels[block] for block, name in module.kernels.items()}
         space |= {name: _builder(tree) for name, tree in module.builders.items()}
         space |= {name: _raiser(exit) for name, exit in module.raises.items()}
         tracing = ", tracing" if module.decisions else ""
         file = f"<dync host of {self.flow.name}{tracing}, {id(module):x}>"
         exec(compile(module.source, file, "exec"), space)
+        self._lines[file] = module.lines
         linecache.cache[file] = (len(module.source), None, module.source.splitlines(True), file)
         return space["run"]
 

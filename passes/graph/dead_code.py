@@ -19,9 +19,9 @@ import msgspec
 from torch.fx import Graph, Node
 
 from dync.ir.effects import is_pure
-from dync.ir.flow import Branch, Edge, FlowBlock, HostOp, Raise, Return, Switch, edges, exit_operands, leaves
+from dync.ir.flow import Branch, Edge, FlowBlock, HostOp, Raise, Return, Switch, edges, exit_operands, leaves, map_edges
 from dync.ir.program import Block, Program
-from dync.ir.rewrite import copy_graph, map_edges
+from dync.ir.rewrite import copy_graph
 from dync.ir.scope import Scope
 from dync.ir.text import digest
 from dync.ir.types import Operand, Ref

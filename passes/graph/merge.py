@@ -20,9 +20,9 @@ import msgspec
 from torch.fx import Node
 
 from dync.ir.effects import is_pure
-from dync.ir.flow import Edge, Jump, edges, exit_operands
+from dync.ir.flow import Edge, Jump, edges, exit_operands, map_edges
 from dync.ir.program import Block, Program
-from dync.ir.rewrite import append_graph, copy_graph, map_edges, replace_values
+from dync.ir.rewrite import append_graph, copy_graph, replace_values
 from dync.ir.types import Operand, Ref
 from dync.passes.base import Pass, PassResult
 from dync.passes.graph.dead_code import NEVER_RAISE

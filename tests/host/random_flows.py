@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from dync.host.base import has_kernel
 from dync.ir.flow import (
     Branch,
     Decision,
@@ -57,8 +58,11 @@ def dominators(targets: dict[str, list[str]], entry: str) -> dict[str, set[str]]
     return found
 
 
-def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
-    """A flow of `size` blocks. wild: share of edges that go anywhere, backwards or into loops, rather than a little forward."""
+def random_flow(seed: int, size: int = 12, wild: float = 0.3, bare: float = 0.0) -> Flow:
+    """A flow of `size` blocks. wild: share of edges that go anywhere, backwards or into loops, rather than a little forward.
+
+    bare: share of the blocks with one way out or none that do nothing else.
+    """
     rng = random.Random(seed)
     names = [f"b{i}" for i in range(size)]
     shapes: dict[str, list[str]] = {}
@@ -76,7 +80,11 @@ def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
     own: dict[str, list[Value]] = {}
     results: dict[str, tuple[Value, ...]] = {}
     predicates: dict[str, Value] = {}
+    idle = {n for n in names if bare and len(shapes[n]) < 2 and rng.random() < bare}
     for n in names:
+        if n in idle:
+            results[n], own[n] = (), [*params[n]]
+            continue
         results[n] = tuple(Value(f"r{n}_{k}", rng.choice([INT, TENSOR])) for k in range(rng.choice([0, 1, 1, 2]))) + (
             Value(f"q{n}", BOOL),
             Value(f"k{n}", INT),
@@ -97,9 +105,9 @@ def random_flow(seed: int, size: int = 12, wild: float = 0.3) -> Flow:
 
     blocks = []
     for n in names:
-        inputs = tuple(v.name for v in rng.sample(known(n, True), min(len(known(n, True)), rng.randrange(4))))
+        inputs = () if n in idle else tuple(v.name for v in rng.sample(known(n, True), min(len(known(n, True)), rng.randrange(4))))
         host = []
-        for k in range(rng.randrange(4)):
+        for k in range(0 if n in idle else rng.randrange(4)):
             op = rng.choice(["add", "sub", "mul", "neg", "max", "lt", "eq", "select"])
             args = {"select": (Ref(predicates[n].name), pick(n, INT), pick(n, INT))}.get(op) or tuple(
                 pick(n, INT) for _ in range(op not in ("neg",) and 2 or 1)
@@ -155,6 +163,8 @@ class Kernels:
 
     def make(self, block: FlowBlock) -> Callable[..., tuple[Any, ...]]:
         def call(*inputs: Any) -> tuple[Any, ...]:
+            if not has_kernel(block):
+                return ()
             self.log.append((block.name, inputs))
             if len(self.log) > self.fuel:
                 raise OutOfFuel

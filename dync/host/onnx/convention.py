@@ -3,8 +3,8 @@
 A call ends at one exit. The output "exit" (int64, 0-d) is its number in `exits`; the other outputs are typed by dtype and rank,
 shared by exits that return the like, and empty (tensors of size 0, numbers 0) where the exit taken does not use them.
 Python numbers go in and out as 0-d tensors: int64, float64, bool. A run-time parameter is an input with a default.
-In the variant for traces there are three more outputs: "path" (int64 [n], indices into `blocks`), "values" (int64 [m]) and
-"margins" (float64 [m]) of the branches and switches met; a branch that compares nothing gives margin -1.
+In the variant for traces there are three more outputs: "trace.path" (int64 [n], indices into `blocks`), "trace.values" (int64 [m])
+and "trace.margins" (float64 [m]) of the branches and switches met; a branch that compares nothing gives margin -1.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Literal
 
 import msgspec
 
-from dync.ir.flow import Decision, Signature, Tree
+from dync.ir.flow import Branch, Decision, Flow, Signature, Switch, Tree
 from dync.ir.types import UNKNOWN, Span
 
 KEY = "dync"
 VERSION = 1
-EXIT, PATH, VALUES, MARGINS = "exit", "path", "values", "margins"
+EXIT, PATH, VALUES, MARGINS = "exit", "trace.path", "trace.values", "trace.margins"
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -69,6 +69,11 @@ class Convention(msgspec.Struct, frozen=True):
     written: tuple[tuple[str, str], ...] = ()
     """(output, input) pairs: what a call writes in place into an input."""
     version: int = VERSION
+
+
+def asked(flow: Flow) -> dict[str, Asked]:
+    """The decisions of a flow, by block."""
+    return {b.name: Asked(b.name, b.exit.decision, isinstance(b.exit, Switch)) for b in flow.blocks if isinstance(b.exit, (Branch, Switch))}
 
 
 def encode(convention: Convention) -> str:

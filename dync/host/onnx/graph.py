@@ -39,12 +39,15 @@ class Whole:
     domains: dict[str, int] = field(default_factory=lambda: {"": OPSET})
     outside: set[str] = field(default_factory=set)
     weights: dict[str, str] = field(default_factory=dict)
+    reserved: set[str] = field(default_factory=set)
     _constants: dict[tuple[Any, ...], str] = field(default_factory=dict)
     _count: int = 0
 
     def fresh(self, hint: str = "v") -> str:
         self._count += 1
-        return f"{hint}_{self._count}"
+        while (name := f"{hint}_{self._count}") in self.reserved:
+            self._count += 1
+        return name
 
     def const(self, value: Any, dtype: str) -> str:
         """The name of a constant; equal ones stand once."""

@@ -11,12 +11,11 @@ import msgspec
 
 from dync.host.base import Declined
 from dync.host.onnx import convention
-from dync.host.onnx.convention import Asked, Convention, ExitRecord, Port
+from dync.host.onnx.convention import EXIT, Convention, ExitRecord, Port, asked
 from dync.host.onnx.graph import ENUM, IR_VERSION, NESTING, Scope, TooDeep, Type, Whole
 from dync.host.onnx.plan import Plan, moved_out, plan
 from dync.host.onnx.walk import TRACE, BlockModel, Walk, type_of
 from dync.ir.flow import (
-    Branch,
     DictTree,
     Flow,
     FlowBlock,
@@ -35,6 +34,8 @@ from dync.ir.flow import (
 from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
 
 TEXT_OPS = {"print": "prints", "format": "makes text of numbers", "str": "makes text of numbers", "repr": "makes text of numbers"}
+WAY = "<exit>"
+"""What stands for the number of the exit among values, whose names are identifiers."""
 Translate = Callable[[FlowBlock], "BlockModel | Declined | None"]
 """A block's ONNX form; None where it has neither kernel nor host code."""
 
@@ -48,8 +49,11 @@ class WholeModel:
     convention: Convention
 
 
-def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel | Declined:
-    """The whole flow as one ONNX model; or the first thing that ONNX cannot carry, with its place."""
+def export(flow: Flow, translate: Translate, trace: bool = False, by_value: bool = False) -> WholeModel | Declined:
+    """The whole flow as one ONNX model; or the first thing that ONNX cannot carry, with its place.
+
+    by_value: each value that an exit returns has an output of its own, "<value>.out", instead of one of its type.
+    """
     refused = unfit(flow)
     if refused is not None:
         return refused
@@ -69,7 +73,7 @@ def export(flow: Flow, translate: Translate, trace: bool = False) -> WholeModel 
     moved: set[str] = set()
     while True:
         try:
-            return Export(flow, made_plan, models, frozenset(written), trace).run()
+            return Export(flow, made_plan, models, frozenset(written), trace, by_value).run()
         except TooDeep as deep:
             if deep.block in (*moved, deep.outward, ""):
                 return Declined(f"branches nest deeper than the {NESTING} levels that a model file may have", flow.blocks[0].span)
@@ -81,21 +85,36 @@ def unfit(flow: Flow) -> Declined | None:
     """State, effects and types that an engine cannot carry."""
     if flow.slots:
         return Declined(f"keeps {flow.slots[0].name} from call to call, and the engine has no state", flow.blocks[0].span)
-    for value in _values(flow):
-        if isinstance(value.type, ObjectType):
-            return Declined(f"{value.name} is a Python object ({value.type.kind})", value.span)
-        if isinstance(value.type, TensorType) and value.type.dtype not in ENUM:
-            return Declined(f"{value.name} has element type {value.type.dtype}, which cannot go in or out of a model", value.span)
-        if isinstance(value.type, TensorType) and not value.type.device.startswith("cpu"):
-            return Declined(f"{value.name} is on {value.type.device}", value.span)
-    for block in flow.blocks:
-        for op in block.host:
-            if op.op in TEXT_OPS:
-                return Declined(f"{op.op} {TEXT_OPS[op.op]}, which only Python does", op.span)
-        for operand in exit_operands(block.exit):
-            strange = isinstance(operand, Lit) and not isinstance(operand.python, (bool, int, float))
-            if strange and not isinstance(block.exit, (Return, Raise)):
-                return Declined(f"passes {operand} on to another block", block.span)
+    signature = flow.signature
+    for value in (*(i.value for i in signature.inputs), *(p.value for p in signature.params)):
+        if refused := unfit_value(value):
+            return refused
+    return next((refused for block in flow.blocks if (refused := unfit_block(block))), None)
+
+
+def unfit_block(block: FlowBlock) -> Declined | None:
+    """Effects and types in a block that an engine cannot carry."""
+    for value in (*block.params, *block.results, *(o.result for o in block.host)):
+        if refused := unfit_value(value):
+            return refused
+    for op in block.host:
+        if op.op in TEXT_OPS:
+            return Declined(f"{op.op} {TEXT_OPS[op.op]}, which only Python does", op.span)
+    for operand in exit_operands(block.exit):
+        strange = isinstance(operand, Lit) and not isinstance(operand.python, (bool, int, float))
+        if strange and not isinstance(block.exit, (Return, Raise)):
+            return Declined(f"passes {operand} on to another block", block.span)
+    return None
+
+
+def unfit_value(value: Value) -> Declined | None:
+    """Why a value cannot go in or out of a model."""
+    if isinstance(value.type, ObjectType):
+        return Declined(f"{value.name} is a Python object ({value.type.kind})", value.span)
+    if isinstance(value.type, TensorType) and value.type.dtype not in ENUM:
+        return Declined(f"{value.name} has element type {value.type.dtype}, which cannot go in or out of a model", value.span)
+    if isinstance(value.type, TensorType) and not value.type.device.startswith("cpu"):
+        return Declined(f"{value.name} is on {value.type.device}", value.span)
     return None
 
 
@@ -107,7 +126,9 @@ def _values(flow: Flow) -> Iterable[Value]:
 
 
 class Export:
-    def __init__(self, flow: Flow, plan: Plan, models: Mapping[str, BlockModel], variables: frozenset[str], trace: bool) -> None:
+    def __init__(self, flow: Flow, plan: Plan, models: Mapping[str, BlockModel], variables: frozenset[str], trace: bool,
+                 by_value: bool = False) -> None:  # fmt: skip
+        self.by_value = by_value
         self.flow, self.plan, self.models, self.variables, self.trace = flow, plan, models, variables, trace
         self.blocks = {b.name: b for b in flow.blocks}
         self.types = {v.name: type_of(v.type) for v in _values(flow)}
@@ -141,7 +162,8 @@ class Export:
         taken: dict[str, str] = {}
         for ref in refs:
             type = self.types[ref]
-            name = next(n for i in count() if (n := f"{type.dtype}_{type.rank}d_{i}") not in taken.values())
+            free = (n for i in count() if (n := f"{type.dtype}_{type.rank}d_{i}") not in taken.values())
+            name = f"{ref}.out" if self.by_value else next(free)
             self.outputs.setdefault(name, type)
             taken[ref] = name
         named = {r: r if r in inputs else n for r, n in taken.items()}
@@ -159,7 +181,7 @@ class Export:
         number, taken = self.leaving[kind, block.name]
         brings = {output: scope.env[value] for value, output in taken.items()}
         brings |= {f"{name}_after": scope.env[name] for name in self.written}
-        return brings | ({convention.EXIT: scope.whole.const(number, "int64")} if len(self.exits) > 1 else {})
+        return brings | ({WAY: scope.whole.const(number, "int64")} if len(self.exits) > 1 else {})
 
     # the model
 
@@ -170,22 +192,24 @@ class Export:
         names = self._input_names()
         scope = Scope(whole, dict(names))
         whole.outside.update(names.values())
-        types = {**self.types, **self.outputs, **{f"{n}_after": self.types[n] for n in self.written}, convention.EXIT: Type("int64", 0)}
+        whole.reserved = {EXIT, *names.values(), *self.outputs}
+        types = {**self.types, **self.outputs, **{f"{n}_after": self.types[n] for n in self.written}, WAY: Type("int64", 0)}
         numbers = {b.name: i for i, b in enumerate(self.flow.blocks)}
         walk = Walk(self.plan, self.blocks, self.models, types, self.ends, self.missing, self.variables, numbers, self.trace)
         brought = dict(walk.program(scope))
-        brought.setdefault(convention.EXIT, whole.const(0, "int64"))
-        ports = [convention.EXIT, *self.outputs, *(f"{n}_after" for n in self.written), *(TRACE if self.trace else ())]
+        brought.setdefault(WAY, whole.const(0, "int64"))
+        ports = [WAY, *self.outputs, *(f"{n}_after" for n in self.written), *(TRACE if self.trace else ())]
         all_types = {**types, **TRACE}
         infos = []
         for port in ports:
             type = all_types[port]
-            scope.nodes.append(helper.make_node("Identity", [brought.get(port) or whole.nothing(type)], [port], name=f"output/{port}"))
-            infos.append(helper.make_tensor_value_info(port, ENUM[type.dtype], [None] * type.rank))
+            output = EXIT if port == WAY else port
+            scope.nodes.append(helper.make_node("Identity", [brought.get(port) or whole.nothing(type)], [output], name=f"output/{port}"))
+            infos.append(helper.make_tensor_value_info(output, ENUM[type.dtype], [None] * type.rank))
         graph = helper.make_graph(scope.nodes, self.flow.name, self._input_infos(names), infos, self._defaults(names) + whole.initializers)
         imports = [helper.make_opsetid(d, v) for d, v in whole.domains.items()]
         model = helper.make_model(graph, ir_version=IR_VERSION, opset_imports=imports, producer_name="dync")
-        said = self._convention(names, [Port(p, *all_types[p]) for p in ports])
+        said = self._convention(names, [Port(EXIT if p == WAY else p, *all_types[p]) for p in ports])
         entry = model.metadata_props.add()
         entry.key, entry.value = convention.KEY, convention.encode(said)
         return WholeModel(model, {initializer: weight for weight, initializer in whole.weights.items()}, said)
@@ -193,7 +217,8 @@ class Export:
     def _input_names(self) -> dict[str, str]:
         """Value → name of the model's input: a run-time parameter is called as users call it."""
         params = {p.value.name: p.name for p in self.flow.signature.params}
-        return {v.name: params.get(v.name, v.name) for v in self.inputs}
+        names = {v.name: params.get(v.name, v.name) for v in self.inputs}
+        return {value: f"{name}.in" if name == EXIT or name in self.outputs else name for value, name in names.items()}
 
     def _input_infos(self, names: Mapping[str, str]) -> list[Any]:
         from onnx import helper
@@ -217,9 +242,7 @@ class Export:
 
     def _convention(self, names: Mapping[str, str], outputs: list[Port]) -> Convention:
         inputs = tuple(Port(names[v.name], *self.types[v.name], v.name) for v in self.inputs)
-        decisions = tuple(
-            Asked(b.name, b.exit.decision, isinstance(b.exit, Switch)) for b in self.flow.blocks if isinstance(b.exit, (Branch, Switch))
-        )
+        decisions = tuple(asked(self.flow).values())
         written = tuple((f"{n}_after", n) for n in self.written)
         blocks = tuple(b.name for b in self.flow.blocks)
         return Convention(self.flow.name, self.flow.signature, inputs, tuple(outputs), tuple(self.exits), blocks, decisions, written)

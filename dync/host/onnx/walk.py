@@ -13,7 +13,7 @@ What a way does not bring is filled with empty values, which nobody reads. A val
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dync.host.onnx.convention import MARGINS, PATH, VALUES
@@ -50,11 +50,13 @@ class BlockModel:
 class Ways:
     """Where control goes on to from some piece of code: block names, or END, each with the values that it brings.
 
-    selector: the number of the way taken, where there are several.
+    selector: the number of the way taken, where there are several. condition: instead of it, where there are two that one bool tells
+    apart: (the bool, the way if it is true, the other way).
     """
 
     brings: Mapping[str, Mapping[str, str]]
     selector: str | None = None
+    condition: tuple[str, str, str] | None = None
 
 
 def type_of(type: ValueType) -> Type:
@@ -82,6 +84,8 @@ class Walk:
     variables: frozenset[str]
     numbers: Mapping[str, int]
     trace: bool = False
+    around: dict[str, Scope] = field(default_factory=dict)
+    """Of each loop that is being written: the scope in which it stands."""
 
     def program(self, scope: Scope) -> Mapping[str, str]:
         """Writes everything; what the program's end brings."""
@@ -126,12 +130,11 @@ class Walk:
 
     def dispatch(self, scope: Scope, target: str, ways: Ways, open: tuple[str, ...]) -> Ways:
         """`target` inside an If that asks whether it is gone on to; the other ways pass by."""
-        assert ways.selector is not None
         rest = {n: v for n, v in ways.brings.items() if n != target}
-        chosen = scope.op("Equal", ways.selector, scope.whole.const(self.numbers[target], "int64"))
+        chosen = self.goes_to(scope, target, ways)
         return self.fork(
             scope, chosen, lambda inner: self.sequence(inner, target, ways.brings[target], open),
-            lambda inner: Ways(rest, ways.selector if len(rest) > 1 else None),
+            lambda inner: Ways(rest, ways.selector if len(rest) > 1 else None), open,
         )  # fmt: skip
 
     # blocks and exits
@@ -155,7 +158,7 @@ class Walk:
                 self.decide(scope, exit.decision, scope.op("Cast", predicate, to=7) if self.trace else "")
                 sides = (exit.then, exit.orelse)
                 then, orelse = (lambda inner, edge=edge: self.side(inner, edge, open) for edge in sides)
-                return self.fork(scope, predicate, then, orelse)
+                return self.fork(scope, predicate, then, orelse, open)
             case Switch():
                 index = self.operand(scope, exit.index, Type("int64", 0))
                 self.decide(scope, exit.decision, index)
@@ -182,16 +185,16 @@ class Walk:
         if len(cases) == 1:
             number, edge = cases[0]
             hit = scope.op("Equal", index, scope.whole.const(number, "int64"))
-            return self.fork(scope, hit, lambda s: self.side(s, edge, open), lambda s: self.cases(s, index, (), block, open))
+            return self.fork(scope, hit, lambda s: self.side(s, edge, open), lambda s: self.cases(s, index, (), block, open), open)
         if default is not None:  # written once: its edge may stand inline
             number, edge = cases[0]
             hit = scope.op("Equal", index, scope.whole.const(number, "int64"))
-            return self.fork(scope, hit, lambda s: self.side(s, edge, open), lambda s: self.cases(s, index, cases[1:], block, open))
+            return self.fork(scope, hit, lambda s: self.side(s, edge, open), lambda s: self.cases(s, index, cases[1:], block, open), open)
         middle = len(cases) // 2
         below = scope.op("Less", index, scope.whole.const(cases[middle][0], "int64"))
         return self.fork(
             scope, below, lambda s: self.cases(s, index, cases[:middle], block, open),
-            lambda s: self.cases(s, index, cases[middle:], block, open),
+            lambda s: self.cases(s, index, cases[middle:], block, open), open,
         )  # fmt: skip
 
     def follow(self, scope: Scope, edge: Edge) -> Ways:
@@ -203,7 +206,9 @@ class Walk:
 
     # If and Loop
 
-    def fork(self, scope: Scope, condition: str, then: Callable[[Scope], Ways], orelse: Callable[[Scope], Ways]) -> Ways:
+    def fork(
+        self, scope: Scope, condition: str, then: Callable[[Scope], Ways], orelse: Callable[[Scope], Ways], open: tuple[str, ...]
+    ) -> Ways:  # fmt: skip
         """An If whose sides are written by `then` and `orelse`."""
         scopes = [scope.inner(), scope.inner()]
         sides = [then(scopes[0]), orelse(scopes[1])]
@@ -219,19 +224,43 @@ class Walk:
                 elif all(key in b for b in having) or label == END:
                     passed.append((label, key))
         columns = [[s.brings.get(label, {}).get(key) for s in sides] for label, key in passed]
+        apart = all(len(s.brings) == 1 for s in sides) and len(labels) == 2
+        kept = self.kept(labels, brings, passed, columns, open) if apart else []
         slots, places = _packed([(tuple(c), self.type(key)) for c, (_, key) in zip(columns, passed, strict=True)])
         outputs = [[(names[i] or scope.whole.nothing(type), type) for names, type in slots] for i in range(2)]
-        selects = len(labels) > 1
+        selects = len(labels) > 1 and not apart
         if selects:
             for i, side in enumerate(sides):
-                outputs[i].append((self.selector(scope, side), Type("int64", 0)))
+                outputs[i].append((self.selector(scopes[i], side), Type("int64", 0)))
         if not outputs[0]:
             outputs = [[(scope.whole.const(0, "int64"), Type("int64", 0))]] * 2
         branches = {n: s.graph(o, scope.whole.fresh(n)) for n, s, o in zip(("then_branch", "else_branch"), scopes, outputs, strict=True)}
         made = scope.ops("If", [condition], len(outputs[0]), **branches)
         for (label, key), place in zip(passed, places, strict=True):
             brings[label][key] = made[place]
-        return Ways(brings, made[-1] if selects else None)
+        for label, key, i in kept:
+            brings[label][key] = made[places[i]]
+        told = (condition, *(next(iter(s.brings)) for s in sides)) if apart else None
+        return Ways(brings, made[-1] if selects else None, told)
+
+    def kept(
+        self, labels: list[str], brings: Mapping[str, Mapping[str, str]], passed: list[tuple[str, str]], columns: list[list[str | None]],
+        open: tuple[str, ...],
+    ) -> list[tuple[str, str, int]]:  # fmt: skip
+        """Where one way leads to the next turn of a loop and one out of it: values that go out in the place of values that go on, which
+        changes `columns`. They are copied once, in the last turn, and not in every one. (way, value, number of the column)."""
+        found: list[tuple[str, str, int]] = []
+        if not open or open[-1] not in labels:
+            return found
+        onward, out = open[-1], next(n for n in labels if n != open[-1])
+        free = [(k, n) for k, n in brings[out].items() if not self.around[onward].sees(n)]
+        for i, (label, key) in enumerate(passed):
+            fit = next(((k, n) for k, n in free if label == onward and self.type(k) == self.type(key)), None)
+            if fit is not None:
+                free.remove(fit)
+                columns[i][columns[i].index(None)] = fit[1]
+                found.append((out, fit[0], i))
+        return found
 
     def loop(self, scope: Scope, header: str, given: Mapping[str, str], open: tuple[str, ...]) -> Ways:
         """A Loop: `given` are the values on entry."""
@@ -242,6 +271,7 @@ class Walk:
             if name not in params:
                 scope.env[name] = value
         body = scope.inner()
+        self.around[header] = scope
         body.input(whole.fresh("turn"), Type("int64", 0))
         body.input(whole.fresh("go"), Type("bool", 0))
         state = [body.input(whole.fresh("s"), self.type(n)) for n in params]
@@ -259,10 +289,10 @@ class Walk:
         after = [(ways.brings[header][n], self.type(n)) for n in params]
         ending = list(dict.fromkeys((name, self.type(key)) for _, key, name in passed if (name, self.type(key)) not in after))
         if len(out) > 1:
-            ending.append((str(ways.selector), Type("int64", 0)))
+            ending.append((self.selector(body, ways), Type("int64", 0)))
         for _, type in ending:
             body.input(whole.fresh("e"), type)
-        going = body.op("Equal", str(ways.selector), whole.const(self.numbers[header], "int64"))
+        going = self.goes_to(body, header, ways)
         graph = body.graph([(going, Type("bool", 0)), *after, *ending], whole.fresh("loop"))
         first = [given[n] for n in params] + [whole.nothing(type) for _, type in ending]
         made = scope.ops("Loop", ["", whole.const(True, "bool"), *first], len(first), body=graph)
@@ -271,7 +301,18 @@ class Walk:
         return Ways(brings, made[-1] if len(out) > 1 else None)
 
     def selector(self, scope: Scope, ways: Ways) -> str:
+        """The number of the way taken."""
+        if ways.condition is not None:
+            asked, *labels = ways.condition
+            return scope.op("Where", asked, *(scope.whole.const(self.number(n), "int64") for n in labels))
         return ways.selector or scope.whole.const(self.number(next(iter(ways.brings))), "int64")
+
+    def goes_to(self, scope: Scope, target: str, ways: Ways) -> str:
+        """Whether it is `target` that is gone on to, one of several."""
+        if ways.condition is not None:
+            asked, then, _ = ways.condition
+            return asked if then == target else scope.op("Not", asked)
+        return scope.op("Equal", str(ways.selector), scope.whole.const(self.numbers[target], "int64"))
 
     def number(self, label: str) -> int:
         return -1 if label == END else self.numbers[label]

@@ -1,8 +1,8 @@
 """Kernels as ONNX models, run by ONNX Runtime on numpy arrays.
 
-members: model.onnx. settings: "inputs" and "outputs", the model's names in the kernel's order; "initializers", external initialiser →
-weight, handed over without a copy; "feeds", model input → weight, for weights that calls write; "copies", (index of an output, model
-input) pairs: what the block writes in place, which the model gives as outputs after the results.
+members: model.onnx, or what settings call "file". settings: "inputs" and "outputs", the model's names in the kernel's order;
+"initializers", external initialiser → weight, handed over without a copy; "feeds", model input → weight, for weights that calls write;
+"copies", (index of an output, model input) pairs: what the block writes in place, which the model gives as outputs after the results.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     written = sorted(set(initializers.values()) & set(weights.written))
     if written:
         raise BackendError(f"weight {written[0]!r} is written by calls: the model must take it as an input")
-    opened, kept = session(ort, bytes(members["model.onnx"]), {n: weights.raw(w) for n, w in initializers.items()}, threads)
+    model = bytes(members[settings.get("file", "model.onnx")])
+    opened, kept = session(ort, model, {n: weights.raw(w) for n, w in initializers.items()}, threads)
     feeds = {n: weights.numpy(w) for n, w in settings.get("feeds", {}).items()}
     copies = [(i, name) for i, name in settings.get("copies", ())]
     return _caller(opened, kept, tuple(settings["inputs"]), list(settings["outputs"]), feeds, copies, entry)
