@@ -97,7 +97,7 @@ class Worker:
         """As `make`. Raises BackendError too when the child crashes or takes longer than `seconds`."""
         if self._process is None:
             self._start()
-        assert self._pipe is not None
+        assert self._pipe is not None and self._process is not None
         self._pipe.send((next(i for i, k in enumerate(self._kernels) if k is kernel), code))
         ready = wait([self._pipe, self._process.sentinel], seconds)
         if not ready:

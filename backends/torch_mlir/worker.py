@@ -4,6 +4,8 @@ Messages on stdin and stdout are msgpack behind 8 bytes of length. A message tha
 Lowering is torch-mlir's (ONNX → torch → linalg on tensors); from there on it is IREE's.
 """
 
+# pyright: reportAttributeAccessIssue=false
+# MLIR's Python modules are filled in by C++ when they are loaded: their stubs do not know all of it.
 from __future__ import annotations
 
 import io

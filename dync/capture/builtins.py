@@ -219,9 +219,10 @@ def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
 
 
 def _reversed(engine: Any, items: Any) -> Any:
+    turned: Any = items
     if isinstance(items, SymRange) and items.step in (1, -1):
         return SymRange(items.stop - items.step, items.start - items.step, -items.step)
-    return items.reversed() if isinstance(items, Grown) else reversed(items)
+    return turned.reversed() if isinstance(items, Grown) else reversed(turned)
 
 
 _TWINS: dict[Any, Callable[..., Any]] = {

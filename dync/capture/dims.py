@@ -69,7 +69,8 @@ class _Reader:
             for i, part in enumerate(shapes):
                 self.walk(x[i], part, f"{where}[{i}]")
         elif isinstance(x, dict) or hasattr(x, "__dict__") or hasattr(x, "_fields"):
-            inner = x if isinstance(x, dict) else x._asdict() if hasattr(x, "_fields") else vars(x)
+            named: Any = x
+            inner = x if isinstance(x, dict) else named._asdict() if hasattr(x, "_fields") else vars(x)
             parts = shapes if isinstance(shapes, dict) else dict(zip(inner, shapes)) if isinstance(shapes, (list, tuple)) else None
             if parts is None or not set(parts) <= set(inner):
                 raise UsageError(f"dynamic_shapes: {where} holds {', '.join(map(str, inner))} in the example, not {_short(shapes)}")

@@ -75,8 +75,9 @@ def scalar_tree(rec: Rec, s: Any) -> Any:
 def _sympy_tree(rec: Rec, s: Any) -> Any:
     kind = kind_of(s)
     if isinstance(s, sympy.Piecewise):
-        out: Any = scalar_tree(rec, s.args[-1][0])
-        for value, condition in reversed(s.args[:-1]):
+        pieces: Any = s.args
+        out: Any = scalar_tree(rec, pieces[-1][0])
+        for value, condition in reversed(pieces[:-1]):
             out = Expr("select", (scalar_tree(rec, condition), scalar_tree(rec, value), out), kind)
         return out
     args = [scalar_tree(rec, a) for a in s.args]

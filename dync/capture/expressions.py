@@ -32,7 +32,8 @@ class Expressions(Rolling):
             return container[index]
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
         if sequence and isinstance(index, slice):
-            return container[slice(*(self.slice_end(e, len(container)) for e in (index.start, index.stop)), index.step)]
+            start, stop = (self.slice_end(e, len(container)) for e in (index.start, index.stop))
+            return container[slice(start, stop, index.step)]
         if sequence and isinstance(index, torch.Tensor):
             index = index.item()
         if sequence and isinstance(index, torch.SymInt):

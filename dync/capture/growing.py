@@ -83,8 +83,9 @@ class Growing(Running):
             return comprehend.collect(self.listed(key, []), items, one)
         if not is_grown(items):
             return self.listed(key, plain(items))
-        if self.known_int(items.length) is not None:
-            return self.listed(key, plain([items.at(i) for i in range(self.known_int(items.length) or 0)]))
+        grown: Any = items
+        if (known := self.known_int(grown.length)) is not None:
+            return self.listed(key, plain([grown.at(i) for i in range(known)]))
         return comprehend.collect(self.listed(key, []), items, one)
 
     # ---- learning --------------------------------------------------------------------------------------------------

@@ -115,10 +115,11 @@ class _Walk:
                 return made
             return x
         if type(x).__qualname__ == "Grown" and type(x).__module__ == LISTS:
-            self.signature.append(("grown", x.form))
-            for i, column in enumerate(x.columns):  # the first size counts rows: any may join any
+            grown: Any = x
+            self.signature.append(("grown", grown.form))
+            for i, column in enumerate(grown.columns):  # the first size counts rows: any may join any
                 sign = ("T", False, column.dtype, str(column.device), (None, *tensor_signature(column)[2][1:]))
-                x.columns[i] = self.leaf("tensor", self.tensor(column), column, fixed, f"{where}<{i}>", sign)
+                grown.columns[i] = self.leaf("tensor", self.tensor(column), column, fixed, f"{where}<{i}>", sign)
             return x
         if id(x) in self.born:
             self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x)))

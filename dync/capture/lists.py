@@ -153,6 +153,7 @@ class Grown:
 
     def _row(self, item: Any) -> list[Any]:
         """An item as a stretch of one row. Starts the capture over where it has another form."""
+        form, fits = self.form, True
         try:
             form = form_of(self.engine, self.form.kind, (item,))
             fits = common(self.form, form) == self.form
@@ -368,9 +369,10 @@ class Grown:
 
     def refuse(self, what: str) -> NoReturn:
         self.engine.without(self.key, f"{what} is asked of it")
-        return self.engine.refuse("DY313", f"{what} on a {self.form.kind} whose length is known only at run time",
+        self.engine.refuse("DY313", f"{what} on a {self.form.kind} whose length is known only at run time",
                                   "it holds its items as the rows of tensors", "use append, extend, pop, indices, slices of step 1, for "
                                   "statements and comprehensions, torch.stack, torch.cat, torch.tensor, sum, or keep a tensor")
+        raise AssertionError("a refusal raises")
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or not hasattr({"list": list, "tuple": tuple}.get(self.form.kind, collections.deque), name):

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
-from dync.capture.places import is_user
+from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
 
@@ -413,8 +413,9 @@ def sizes_in(args: Any) -> Iterator[Any]:
 
 def outside_torch_tensor() -> Any:
     """The frame that asked for a tensor's text."""
-    frame = sys._getframe(1)
-    while not is_user(frame.f_code) and frame.f_code.co_filename.endswith(("_tensor.py", "overrides.py", "recorder.py", "engine.py")):
+    frame: Any = sys._getframe(1)
+    while not is_user(frame.f_code) and (
+            frame.f_code.co_filename.startswith(OURS) or frame.f_code.co_filename.endswith(("_tensor.py", "overrides.py"))):
         frame = frame.f_back
     return frame
 

@@ -43,9 +43,9 @@ class Rolling(Joins):
         site, frame = self.markers.sites[site_uid], sys._getframe(1)
         act = self._here(site, frame)
         act.symbolic.discard(site_uid)
-        tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0
+        tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt)
         listed = is_grown(iterable) and not isinstance(iterable, SymRange)
-        rows = iterable if listed or tensor and isinstance(iterable.shape[0], torch.SymInt) else None
+        rows: Any = iterable if listed or tensor else None
         key = self.loop_key(site)
         if rows is not None:
             n = length_of(rows)

@@ -385,7 +385,7 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
             raise
 
     def hashed(cls: type) -> Any:
-        original = cls.__hash__
+        original: Any = cls.__hash__
 
         def hash_(self: Any) -> int:
             if not is_user(sys._getframe(1).f_code):

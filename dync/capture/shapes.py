@@ -62,7 +62,7 @@ class PathShapeEnv(ShapeEnv):
         if reduced != expr and known.truths.get(reduced):
             return True
         try:
-            bounds = bound_sympy(cast(sympy.Expr, reduced), ranges)
+            bounds = bound_sympy(cast(sympy.Expr, reduced), cast(Any, ranges))
         except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
             return None
         if bounds.is_singleton():

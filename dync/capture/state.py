@@ -326,7 +326,8 @@ class Forms:
         if n != self.number():
             new[FORM] = lit(n)
             new |= {name: lit(None) for name in old if name not in new}
-        kept = [(name, Leaf(x)) for name, x in new.items() if name not in old or old[name] is not x and old[name] != x]
+        kept: list[tuple[str, Tree]] = [
+            (name, Leaf(x)) for name, x in new.items() if name not in old or old[name] is not x and old[name] != x]
         for place in self.loose:
             x = contents(self.heap.objects[place[0]], place[1])
             if x is not MISSING:
@@ -459,9 +460,8 @@ def renamed(tree: Tree, leaf: dict[str, Leaf]) -> Tree:
 
     if isinstance(tree, Leaf):
         return tree if isinstance(tree.operand, Lit) else leaf[tree.operand.name]
-    if not hasattr(tree, "items"):
-        return tree
-    return msgspec.structs.replace(tree, items=tuple(renamed(t, leaf) for t in tree.items))
+    items: Any = getattr(tree, "items", None)
+    return tree if items is None else msgspec.structs.replace(tree, items=tuple(renamed(t, leaf) for t in items))
 
 
 def same_constant(a: Any, b: Any) -> bool:

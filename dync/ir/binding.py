@@ -33,7 +33,7 @@ def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], d
     by_name = {str(k): _take(str(k), given, known) for k in keys}
     for name, value in given.items():
         if name not in known:
-            raise GuardError(f"argument {name!r} was not given at capture; it had {', '.join((*named, *keys)) or 'no arguments'}")
+            raise GuardError(f"argument {name!r} was not given at capture; it had {', '.join(map(str, (*named, *keys))) or 'no arguments'}")
         if type(value) is not type(known[name]) or value != known[name]:
             raise GuardError(f"argument {name!r}: {describe(value)} given, left out at capture, which fixed its default {known[name]!r}")
     found: dict[str, Any] = {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import numpy as np
@@ -158,8 +158,12 @@ def _maker(tree: Tree, scalars: frozenset[str], outputs: Mapping[str, int], inpu
             return lambda found, given, give: constant.python
         case TupleTree() | ListTree():
             makers = [_maker(t, scalars, outputs, inputs) for t in tree.items]
-            kind = tuple if isinstance(tree, TupleTree) else list
-            return lambda found, given, give: kind([make(found, given, give) for make in makers])
+            kind = cast("Callable[[list[Any]], Any]", tuple if isinstance(tree, TupleTree) else list)
+
+            def together(found: Any, given: Any, give: Any) -> Any:
+                return kind([make(found, given, give) for make in makers])
+
+            return together
         case _:
             made = {o.name: _maker(Leaf(o), scalars, outputs, inputs) for o in leaves(tree) if isinstance(o, Ref)}
             return lambda found, given, give: build(tree, lambda name: made[name](found, given, give))

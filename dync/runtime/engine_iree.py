@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -66,7 +66,8 @@ class IreeEngine:
         return found
 
     def _result(self, found: list[Any], given: list[Any], give: Give) -> Any:
-        return self._endings[found[0]](found, given, give)
+        endings = cast("Mapping[int, Callable[..., Any]]", self._endings)
+        return endings[found[0]](found, given, give)
 
 
 class _Way:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 from dync.errors import GuardError
 from dync.ir.flow import Flow
@@ -85,7 +85,9 @@ def in_form(value: Any, form: Form) -> Any:
         return to_home(value, form)
     if type(value) in (list, tuple):
         return type(value)(in_form(v, form) for v in value)
-    return {k: in_form(v, form) for k, v in value.items()} if type(value) is dict else value
+    if type(value) is dict:
+        return {k: in_form(v, form) for k, v in cast("dict[Any, Any]", value).items()}
+    return value
 
 
 __all__ = ["State", "fits"]

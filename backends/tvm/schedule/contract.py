@@ -5,6 +5,9 @@ A stage is a contraction when its notes say so: "dync.contraction" is JSON with 
 The stage that alone reads the product is computed from the registers.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 import json

@@ -1,5 +1,8 @@
 """Convolutions over one and two dimensions, transposed ones too: channels last, weights in panels of output channels."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -1,5 +1,8 @@
 """exp, erf, tanh and sigmoid of float32 as arithmetic that vectorises; LLVM would call libm once an element."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -6,6 +6,9 @@ after:   y = gelu(linear(reshape(x, [64, 256]), packed(w)) + b); z = reshape(y, 
 What depends on the parameters alone (from `num_input` of "main" on) is emitted as plain operators, for LiftTransformParams to take out.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence

@@ -1,5 +1,8 @@
 """Matrix products: [rows, K] by packed weights, and products of batches."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

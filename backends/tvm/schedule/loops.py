@@ -4,6 +4,9 @@ A stage is one loop nest of the tensor expression: axes, what is stored, and whe
 own schedule primitives are not used, so that a rule holds for any size, and nothing is analysed twice.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence

@@ -4,6 +4,9 @@ Softmax and layer norm keep a row in the cache from their first reduction to the
 of it; a reduction runs in vector accumulators, over its last axis or over the axis that it keeps.
 """
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportReturnType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# TVM's nodes get their fields from C++ when it is loaded: its annotations do not know them.
 from __future__ import annotations
 
 from collections.abc import Sequence

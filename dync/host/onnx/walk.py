@@ -240,7 +240,8 @@ class Walk:
             brings[label][key] = made[place]
         for label, key, i in kept:
             brings[label][key] = made[places[i]]
-        told = (condition, *(next(iter(s.brings)) for s in sides)) if apart else None
+        first, second = (next(iter(s.brings)) for s in sides) if apart else ("", "")
+        told = (condition, first, second) if apart else None
         return Ways(brings, made[-1] if selects else None, told)
 
     def kept(

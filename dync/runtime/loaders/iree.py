@@ -148,10 +148,10 @@ def _caller(
                         kept.append(push(arguments, value, i in copied))
                 invoke(function, arguments, results)
                 found: list[Any] = [None] * count
-                places = everything
+                places: Sequence[int] = everything
                 if wanted:
-                    found[0] = results.get_variant(0)
-                    places = wanted[found[0]]
+                    way: int = results.get_variant(0)
+                    found[0], places = way, wanted[way]
                 for i in places:
                     buffer = results.get_as_object(i, view)
                     found[i] = module.apart(buffer.map().asarray(buffer.shape, dtypes[i]), kept)
