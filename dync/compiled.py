@@ -6,12 +6,13 @@ import os
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import msgspec
 
-from dync.errors import ArtifactError, HostError
+from dync.errors import ArtifactError, DeviceError, HostError
 from dync.report import CompileReport
+from dync.runtime.params import Params
 from dync.runtime.program import Runtime
 
 if TYPE_CHECKING:
@@ -26,9 +27,21 @@ BARE = {".onnx": "onnx", ".vmfb": "torch-mlir", ".mlir": "torch-mlir"}
 class Compiled(Runtime):
     """A compiled program in memory: call it, `.traced`, `.params`, `.save` as any Runtime; `.program` is what it was made from."""
 
+    absent: DeviceError | None = None
+    """Why it cannot be called here: it was compiled for a device that this machine lacks. It can be saved."""
+
     def __init__(self, package: Package, program: Program, device: str | None = None) -> None:
-        super().__init__(package, device)
         self.program = program
+        try:
+            super().__init__(package, device)
+        except DeviceError as error:
+            self.absent, self._binder = error, self._refuse
+            self._engine = self._traced = None
+            self._trace, self.params = self._refuse, Params(package.flow.signature.params)
+
+    def _refuse(self, *arguments: Any) -> NoReturn:
+        assert self.absent is not None
+        raise self.absent
 
     def with_facts(self, **facts: Any) -> Compiled:
         """The same with other `meta` or `coverage` in its package."""

@@ -27,6 +27,10 @@ class BackendError(DyncError):
     exit_code = 5
 
 
+class DeviceError(BackendError):
+    """This machine has no device of the kind that the code was compiled for."""
+
+
 class HostError(DyncError):
     """The host that was asked for cannot carry the program's control flow: says what, and from which source line."""
 

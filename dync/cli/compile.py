@@ -68,7 +68,10 @@ def compile(
         compiled = compile_with(options, source.model, found.args, found.kwargs, found.dynamic_shapes, params)
         origin = Origin.of(source, built_with, weights, seed, input, inputs)
         compiled = compiled.with_facts(meta={**compiled.package.meta, "origin": msgspec.to_builtins(origin)})
-        if verify != "off":
+        if verify != "off" and compiled.absent is not None:
+            with stage("verify", "left out") as verifying:
+                verifying.note = f"not verified: {compiled.absent}"
+        elif verify != "off":
             compiled = _verified(compiled, source.model, (found.args, found.kwargs), verify, options)
         with stage("write", str(output)) as written:
             compiled.save(output)

@@ -9,7 +9,7 @@ from dync import registry
 from dync.backends.base import Available, Declined
 from dync.backends.eager import Eager
 from dync.build import kernels_of
-from dync.errors import BackendError, UsageError
+from dync.errors import BackendError, DeviceError, UsageError
 from dync.ir.types import Span
 from dync.options import CompileOptions
 from dync.place import place
@@ -157,5 +157,17 @@ def test_available_is_data():
 
 
 def test_a_target_that_nothing_was_captured_for(program):
-    with pytest.raises(BackendError, match="eager: captured on cpu: to run it on cuda|no CUDA device here"):
-        dync.compile(program, X, target="cuda")
+    with pytest.raises(BackendError, match="eager: captured on cpu: to run it on cuda"):
+        dync.compile(program, X, target="cuda", backend="eager")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
+def test_code_for_a_device_that_is_not_here_can_be_saved_and_says_so_when_called(program, tmp_path):
+    pytest.importorskip("iree.compiler")
+    compiled = dync.compile(program, X, target="cuda:sm_80", backend="torch-mlir")
+    compiled.save(tmp_path / "m.dync")
+    for call in (compiled, compiled.traced):
+        with pytest.raises(DeviceError, match="no CUDA device"):
+            call(*X)
+    with pytest.raises(DeviceError, match="no CUDA device"):
+        dync.load(tmp_path / "m.dync")

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from dync.errors import BackendError
+from dync.errors import BackendError, DeviceError
 from dync.ir.types import ScalarType, ValueType
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
@@ -189,8 +189,9 @@ def _device(rt: Any, kind: str, threads: int) -> tuple[Any, Any]:
             try:
                 _opened[key] = (instance, _open(rt, kind, threads))
             except Exception as error:  # IREE's errors are Python's own, of many classes
-                what = "no CUDA device here" if kind == "cuda" else f"IREE opens no device for {kind}"
-                raise BackendError(f"{what}: {_first_line(error)}") from error
+                if kind == "cuda":
+                    raise DeviceError("compiled for CUDA; this machine has no CUDA device: no libcuda.so, or no GPU behind it") from error
+                raise BackendError(f"IREE opens no device for {kind}: {_first_line(error)}") from error
         return _opened[key]
 
 
