@@ -281,7 +281,7 @@ def _nonzero(graph: Graph, node: Any) -> bool:
     return False
 
 
-def _lstm(graph: Graph, node: Any) -> bool:
+def _one_way(graph: Graph, node: Any) -> bool:
     if _attribute(node, "direction", b"forward") != b"forward":
         raise Refused("a recurrent network in two directions")
     return False
@@ -296,7 +296,8 @@ def _never(what: str) -> Callable[[Graph, Any], bool]:
 
 RULES: Mapping[str, Callable[[Graph, Any], bool]] = {
     "Clip": _clip, "Max": _extreme("Greater"), "Min": _extreme("Less"), "TopK": _topk, "Pow": _pow, "Pad": _pad,
-    "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter, "LSTM": _lstm,
+    "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter,
+    **dict.fromkeys(("LSTM", "GRU", "RNN"), _one_way),
     **dict.fromkeys(("Tanh", "Sinh", "Cosh", "Tan", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "Erf"), _double),
     "GridSample": _never("grid sampling"), "Unique": _never("unique"), "Cast": _cast, "Mod": _mod, "NonZero": _nonzero,
 }  # fmt: skip

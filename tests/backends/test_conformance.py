@@ -47,6 +47,7 @@ IREE = {
     "unique-counts": "unique",
     "moe": "sizes that data decides",
     "lstm-bidirectional": "in two directions",
+    "gru-bidirectional composite": "in two directions",
     "float64-mlp": "Tanh of float64",
 }
 DECLINED = {"eager": {}, "tvm": ATEN, "onnxruntime": ORT, "torch-mlir": ORT | IREE}

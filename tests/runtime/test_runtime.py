@@ -223,7 +223,7 @@ def test_missing_loader_and_wrong_device() -> None:
 
     made = package(early_exit())
     kernels = {n: replace(k, loader="tpu") for n, k in made.kernels.items()}
-    with pytest.raises(BackendError, match="there is no loader 'tpu'; known: eager, onnxruntime"):
+    with pytest.raises(BackendError, match="there is no loader 'tpu'; known: eager, "):
         Runtime(replace(made, kernels=kernels))
     kernels = {n: replace(k, needs=("notapackage",)) for n, k in made.kernels.items()}
     with pytest.raises(BackendError, match="block 'b0' needs notapackage, which is not installed: pip install notapackage"):
