@@ -87,7 +87,20 @@ def _settings(kernel: Kernel, found: Translation) -> dict[str, Any]:
     if found.copies:
         places = {v.name: i for i, v in enumerate(kernel.inputs)} | {n: len(kernel.inputs) + i for i, n in enumerate(parameters)}
         settings["copies"] = [[i, places[name]] for i, name in found.copies]
+    if shared := _made_once(kernel):
+        settings["shared"] = shared
     return settings
+
+
+def _made_once(kernel: Kernel) -> list[int]:
+    """Results that no input reaches: TVM folds them, or computes them when weights are packed, and gives the same memory at each call."""
+    graph = (kernel.functional or kernel).graph
+    reached: set[Any] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
+            reached.add(node)
+    results: Any = graph.output_node().args[0]
+    return [i for i, result in enumerate(results) if result not in reached]
 
 
 def last_line(error: BaseException) -> str:

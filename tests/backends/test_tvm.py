@@ -196,3 +196,21 @@ def test_sizes_read_halfway_are_read_before_they_are_used():
     made = kernel(count, {"x": "float32[8, 3]", "i": "int64[8]"})
     code = Tvm().compile(made, Target())
     check(made, code, run=open_code(made, code, threads=1))
+
+
+def test_a_result_that_no_input_reaches_is_new_memory_at_each_call():
+    import dync
+
+    class Counts(torch.nn.Module):
+        def forward(self, x):
+            total = torch.zeros(3)
+            if x.sum() > 0:
+                total += x
+            total[0] += 1
+            return total
+
+    compiled = dync.compile(Counts(), (torch.ones(3),), backend="tvm", host="python", passes="none")
+    assert any(b.backend == "tvm" for b in compiled.report.blocks)
+    for _ in range(3):
+        assert torch.equal(compiled(torch.ones(3)), torch.tensor([2.0, 1.0, 1.0]))
+        assert torch.equal(compiled(-torch.ones(3)), torch.tensor([1.0, 0.0, 0.0]))

@@ -107,7 +107,8 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     if settings.get("packs"):
         bound = list(machines.machine.get_function("main_transform_params")(bound))
     copies = [(i, place) for i, place in settings.get("copies", ())]
-    return _caller(ffi, machines, feeds, bound, copies, bool(settings.get("checked")), entry, threads)
+    shared = list(settings.get("shared", ()))
+    return _caller(ffi, machines, feeds, bound, copies, shared, bool(settings.get("checked")), entry, threads)
 
 
 def _opened(ffi: Any, code: Any) -> Any:
@@ -156,8 +157,8 @@ def _tensor(ffi: Any, array: Array) -> Any:
 
 
 def _caller(
-    ffi: Any, machines: _Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], checked: bool,
-    entry: KernelEntry, threads: int,
+    ffi: Any, machines: _Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], shared: list[int],
+    checked: bool, entry: KernelEntry, threads: int,
 ) -> Callable[..., Any]:
     from_dlpack, to_numpy, item = ffi.from_dlpack, np.from_dlpack, ffi.get_global_func("ffi.ArrayGetItem")
     configure = ffi.get_global_func("runtime.config_threadpool")
@@ -188,6 +189,9 @@ def _caller(
         if checked and to_numpy(item(made, len(made) - 1)).item():
             raise BackendError("an index is out of range in a block compiled by TVM")
         results: list[Any] = [to_numpy(item(made, i)) for i in outputs]
+        for i in shared:
+            if i < len(results):
+                results[i] = results[i].copy()  # others may write it
         for i, place in copies:
             np.copyto(given[place], results[i])
         for i in items:
