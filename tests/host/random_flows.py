@@ -39,6 +39,10 @@ class OutOfFuel(Exception):
     """The walk is long enough."""
 
 
+class Endless(Exception):
+    """A random flow that goes round for ever."""
+
+
 def dominators(targets: dict[str, list[str]], entry: str) -> dict[str, set[str]]:
     """Which blocks every path to a block goes through, by plain iteration over sets."""
     reached, work = {entry}, [entry]
@@ -209,6 +213,8 @@ def walk(flow: Flow, kernels: Kernels, args: list[Any], state: dict[str, Any]) -
         return ("given", value) if isinstance(operand, Ref) and types.get(operand.name) == TENSOR else value
 
     while True:
+        if len(path) == 20_000:
+            raise Endless
         path.append(block.name)
         made = kernels.calls[block.name](*(values[n] for n in block.inputs))
         values.update(zip([r.name for r in block.results], made, strict=True))
