@@ -449,7 +449,8 @@ class SymRange:
         return bool(self.length != 0)
 
     def __iter__(self) -> Any:
-        raise TypeError("a range known only at run time can only be walked by a for statement in a function whose source is at hand")
+        """For C code that walks it, as `set` does: its numbers must be known, so paths that differ in them are kept apart."""
+        return iter(range(int(self.start), int(self.stop), int(self.step)))
 
 
 class Paired:

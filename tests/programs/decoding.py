@@ -282,3 +282,28 @@ class ConditionalField(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 3, 2, 3), whole(seed, 1, 4, 2))
+
+
+class BeamsThatEnd(nn.Module):
+    """Sets of Python numbers that paths leave different."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.next = nn.Linear(4, 4)
+
+    def forward(self, h):
+        k, kept = 3, []
+        for _ in range(2):
+            words = self.next(h).sum(0).topk(k)[1]
+            going = [i for i, w in enumerate(words) if w != 1]
+            ended = sorted(set(range(len(words))) - set(going))
+            kept.extend(words[ended])
+            k -= len(ended)
+            h = torch.tanh(self.next(h))
+        return torch.stack(kept) if kept else None, k
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 2, 4),)
