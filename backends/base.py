@@ -79,6 +79,17 @@ class Kernel:
     """Results must be views where the graph makes views: another block writes memory that they share."""
 
 
+def unfit(kernel: Kernel) -> Declined | None:
+    """Why code whose results are memory of its own cannot stand for the kernel; None where it can."""
+    if kernel.keeps_views:
+        return Declined("its results are views of memory that another block writes, compiled code's are copies")
+    if kernel.mutates and kernel.functional is None:
+        return Declined(f"writes {', '.join(kernel.mutates)} in place")
+    if not kernel.results and not kernel.mutates:
+        return Declined("computes nothing")
+    return None
+
+
 @dataclass(frozen=True)
 class BlockCode:
     """Compiled code of one kernel.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.backends.base import Available, BlockCode, Declined, Kernel, Target, unfit
 from dync.backends.kernels import canonical_weights
 from dync.errors import BackendError
 from dync.ir.types import ScalarType, TensorType
@@ -42,12 +42,8 @@ class Inductor:
         """None, or what torch.export cannot be given; operators are not looked at."""
         if target != Target():
             return Declined(f"the inductor backend compiles for the CPU of this machine, not for {target}")
-        if kernel.keeps_views:
-            return Declined("its results are views of memory that another block writes, compiled code gives copies")
-        if kernel.mutates and kernel.functional is None:
-            return Declined(f"writes {', '.join(kernel.mutates)} in place")
-        if not kernel.results and not kernel.mutates:
-            return Declined("computes nothing")
+        if refused := unfit(kernel):
+            return refused
         if numbers := [v for v in kernel.inputs if isinstance(v.type, ScalarType)]:
             return Declined(f"takes the Python number {numbers[0].name}", numbers[0].span)
         return None

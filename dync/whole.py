@@ -27,14 +27,25 @@ LARGEST = 2**31 - 2**26
 """Bytes of weights in one protobuf file, with room for the graph."""
 
 
-def onnx_model(program: Program, kernels: Mapping[str, Kernel], trace: bool = False) -> WholeModel | Declined:
-    """The program as one ONNX model, its weights outside; or why not. `kernels` are those of its blocks."""
+def onnx_models(program: Program, kernels: Mapping[str, Kernel]) -> tuple[WholeModel, WholeModel] | Declined:
+    """The program as one ONNX model, its weights outside, and one that also tells the way; or why not. `kernels`: its blocks'."""
     from dync.host.onnx.model import export
 
     if refused := unfit_memory(program):
         return refused
     values = {v.name: v for v in values_of(program)}
-    return export(program.flow, lambda block: _translated(block, kernels.get(block.name), values), trace)
+    models: dict[str, BlockModel | Declined | None] = {}
+
+    def translated(block: FlowBlock) -> BlockModel | Declined | None:
+        if block.name not in models:
+            models[block.name] = _translated(block, kernels.get(block.name), values)
+        return models[block.name]
+
+    plain = export(program.flow, translated)
+    if isinstance(plain, Declined):
+        return plain
+    traced = export(program.flow, translated, trace=True)
+    return traced if isinstance(traced, Declined) else (plain, traced)
 
 
 def unfit_memory(program: Program) -> Declined | None:
@@ -153,14 +164,13 @@ def with_engine(package: Package, program: Program, kernels: Mapping[str, Kernel
     from dync.runtime.engine import MODEL, TRACING
     from dync.runtime.package import KernelEntry
 
-    members, settings = {}, {}
-    weights: dict[str, None] = {}
-    for name, trace in ((MODEL, False), (TRACING, True)):
-        made = onnx_model(program, kernels, trace)
-        if isinstance(made, Declined):
-            return made
-        members[name], settings[name] = made.model.SerializeToString(), dict(made.weights)
-        weights.update(dict.fromkeys(made.weights.values()))
+    made = onnx_models(program, kernels)
+    if isinstance(made, Declined):
+        return made
+    named = dict(zip((MODEL, TRACING), made, strict=True))
+    members = {name: one.model.SerializeToString() for name, one in named.items()}
+    settings = {name: dict(one.weights) for name, one in named.items()}
+    weights = dict.fromkeys(w for one in made for w in one.weights.values())
     entry = KernelEntry("onnxruntime", tuple(members), settings, tuple(weights), needs=("onnxruntime",))
     kept = {n: program.weights[n] for n in weights}
     return replace(package, kernels={}, members=members, weights=kept, engine=entry)

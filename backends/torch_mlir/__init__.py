@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.backends.base import Available, BlockCode, Declined, Kernel, Target, unfit
 from dync.errors import BackendError
 
 if TYPE_CHECKING:
@@ -52,12 +52,8 @@ class TorchMlir:
 
         if target.kind == "cuda" and target.arch and target.arch not in PTX:
             return Declined(f"no code for {target}: IREE makes it for {', '.join(PTX)}")
-        if kernel.keeps_views:
-            return Declined("its results are views of memory that another block writes, IREE's are copies")
-        if kernel.mutates and kernel.functional is None:
-            return Declined(f"writes {', '.join(kernel.mutates)} in place")
-        if not kernel.results and not kernel.mutates:
-            return Declined("computes nothing")
+        if refused := unfit(kernel):
+            return refused
         found = self._translation(kernel)
         return found if isinstance(found, Declined) else None
 

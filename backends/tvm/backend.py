@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.backends.base import Available, BlockCode, Declined, Kernel, Target, unfit
 from dync.errors import BackendError
 
 if TYPE_CHECKING:
@@ -38,12 +38,8 @@ class Tvm:
         """None, or the first operator without a Relax form and its source line."""
         if target.kind != "cpu":
             return Declined(f"the tvm backend compiles for the CPU, not for {target}")
-        if kernel.keeps_views:
-            return Declined("its results are views of memory that another block writes, compiled code's are copies")
-        if kernel.mutates and kernel.functional is None:
-            return Declined(f"writes {', '.join(kernel.mutates)} in place")
-        if not kernel.results and not kernel.mutates:
-            return Declined("computes nothing")
+        if refused := unfit(kernel):
+            return refused
         found = self._translation(kernel)
         return found if isinstance(found, Declined) else None
 
