@@ -6,6 +6,7 @@ and one that died is replaced. What it writes goes to a file, whose end is quote
 
 from __future__ import annotations
 
+import gc
 import math
 import multiprocessing
 import os
@@ -132,7 +133,13 @@ class Worker:
         self._log = tempfile.TemporaryFile(prefix="dync-")  # noqa: SIM115  closed with the child
         context = multiprocessing.get_context("fork")
         self._process = context.Process(target=self._serve, args=(other, self._pipe, self._log), daemon=True)
-        self._process.start()
+        collects = gc.isenabled()
+        gc.disable()  # nothing is collected in the child before it says that the parent's objects are none of its garbage
+        try:
+            self._process.start()
+        finally:
+            if collects:
+                gc.enable()
         other.close()
 
     def _last_words(self) -> str:
@@ -152,6 +159,8 @@ class Worker:
     def _serve(self, pipe: Connection, parents: Connection, log: IO[bytes]) -> None:
         import faulthandler
 
+        gc.freeze()  # destroying what the parent left, such as a session with threads, would wait for threads that are not here
+        gc.enable()
         parents.close()
         os.setsid()
         faulthandler.disable()

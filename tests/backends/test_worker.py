@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import time
@@ -48,6 +49,32 @@ def test_one_child_compiles_all_and_is_another_process(child, tmp_path):
     found = [one.make(k, 60) for k in KERNELS]
     assert all(isinstance(f, Made) and f.worst == 0 for f in found)
     assert len(set(processes(tmp_path / "log"))) == 1 and str(os.getpid()) not in processes(tmp_path / "log")
+
+
+class Cycle:
+    """Garbage for the collector that notes which process destroys it."""
+
+    def __init__(self, log):
+        self.itself, self.log = self, log
+
+    def __del__(self):
+        with self.log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+
+
+def test_what_the_parent_left_is_not_destroyed_in_the_child(child, tmp_path):
+    """A session of ONNX Runtime waits, when it is destroyed, for threads that only the parent has."""
+    one, freed = child("collects"), tmp_path / "freed"
+    gc.collect()
+    gc.disable()
+    try:
+        Cycle(freed)
+        assert one.make(BAD, 60).worst == 0
+    finally:
+        gc.enable()
+    assert not freed.exists()
+    gc.collect()
+    assert freed.read_text() == f"{os.getpid()}\n"
 
 
 @pytest.mark.parametrize("fault,said", [

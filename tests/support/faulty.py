@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -35,6 +36,10 @@ class Faulty(Eager):
         return code
 
     def works(self, code: BlockCode) -> BlockCode:
+        return code
+
+    def collects(self, code: BlockCode) -> BlockCode:
+        gc.collect()
         return code
 
     def crashes(self, code: BlockCode) -> BlockCode:
