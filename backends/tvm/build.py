@@ -47,14 +47,14 @@ def library(module: Any, target: Target, threads: int) -> tuple[bytes, bool]:
     from tvm import relax
 
     from dync.backends.tvm.legalize import install
-    from dync.backends.tvm.ordering import ordered
+    from dync.backends.tvm.ordering import ordered, steady
     from dync.backends.tvm.schedule import CONFIG, optimise
 
     install()
     aim = tvm_target(target)
     with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
         module = optimise(module, aim, threads)
-        module = tvm.transform.Sequential(lowering())(ordered(module))
+        module = steady(tvm.transform.Sequential(lowering())(ordered(module)))
         built = relax.build(module, aim, relax_pipeline=None)
     with tempfile.TemporaryDirectory(prefix="dync-tvm-") as folder:
         path = Path(folder) / "kernel.so"

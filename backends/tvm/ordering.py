@@ -1,4 +1,4 @@
-"""Bindings in an order in which each size symbol is read before it is used: TVM's fusion follows values only, and moves them apart."""
+"""Orders that TVM leaves open, settled: bindings with each size symbol read before it is used, and size computations by their slot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import tvm_ffi
 
-from dync.backends.tvm.door import relax, tvm
+from dync.backends.tvm.door import relax, tirx, tvm
 
 
 def ordered(module: Any) -> Any:
@@ -44,3 +44,16 @@ def _variables(tree: Any) -> list[Any]:
     found: list[Any] = []
     tvm_ffi.structural_walk(tree, (tvm.ir.Var, found.append), order="post")
     return found
+
+
+def steady(module: Any) -> Any:
+    """The lowered module with the size computations in order: VMShapeLower emits them in the order of addresses, another one in each process.
+
+    Each of its functions reads slots that hold given sizes and writes each of the others once, so that all orders are equal.
+    """
+    for name, function in module.functions.items():
+        if name.name_hint.startswith("shape_func") and isinstance(function.body, tirx.SeqStmt):
+            stores = list(function.body.seq)
+            if all(isinstance(s, tirx.BufferStore) for s in stores):
+                module[name] = function.with_body(tirx.SeqStmt(sorted(stores, key=lambda s: int(s.indices[0]))))
+    return module
