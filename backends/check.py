@@ -60,10 +60,11 @@ def check(
 
     A result that hangs on a comparison may differ on one draw by rounding alone, so a discrete difference counts when two
     draws show one. A kernel so large that a few runs take SECONDS is compared on fewer, at least one. Raises BackendError, with the
-    number, for a difference beyond tolerance.
+    number, for a difference beyond tolerance, and for a result whose memory is not its own where eager's is: others may write it.
     """
     run = run or open_code(kernel, code)
     worst, discrete, values = math.nan, [], compared(kernel)
+    before: tuple[Sequence[Any], Sequence[Any]] = ((), ())
     end = perf_counter() + SECONDS
     for inputs in itertools.chain(examples, draws(kernel, seed)):
         if perf_counter() > end and not math.isnan(worst) and not discrete:
@@ -80,6 +81,9 @@ def check(
             ) from error
         if touched := _touched(kernel, inputs, yours):
             raise BackendError(f"{kernel.name}: the compiled code writes into its input {touched}, which eager leaves alone")
+        if shared := _shared(kernel, (mine, expected, before[0]), (yours, found, before[1])):
+            raise BackendError(f"{kernel.name}: the compiled code gives {shared}")
+        before = (expected, found)
         expected, found = (*expected, *written(kernel, mine)), (*found, *written(kernel, yours))
         difference = compare(values, expected, settled(kernel, inputs, expected, found), tolerance)
         if difference.discrete:
@@ -101,6 +105,36 @@ def _touched(kernel: Kernel, before: Sequence[Any], after: Sequence[Any]) -> str
         if isinstance(a, torch.Tensor) and value.name not in kernel.mutates and not torch.equal(a.nan_to_num(), b.nan_to_num()):
             return value.name
     return ""
+
+
+def _shared(kernel: Kernel, eager: tuple[Sequence[Any], ...], code: tuple[Sequence[Any], ...]) -> str:
+    """A result of the code, in words, that shares memory in which eager's lies alone; (inputs, results, results of the call before)."""
+    names = [] if kernel.keeps_views else [v.name for v in kernel.results]
+    for i, name in enumerate(names):
+        for j, other in enumerate(v.name for v in kernel.inputs):
+            if _overlap(code[1][i], code[0][j]) and not _overlap(eager[1][i], eager[0][j]):
+                return f"{name} the memory of its input {other}"
+        for j, other in enumerate(names[:i]):
+            if _overlap(code[1][i], code[1][j]) and not _overlap(eager[1][i], eager[1][j]):
+                return f"{name} and {other} the same memory"
+        if code[2] and _overlap(code[1][i], code[2][i]) and not _overlap(eager[1][i], eager[2][i]):
+            return f"{name} the same memory at each call"
+    return ""
+
+
+def _overlap(a: Any, b: Any) -> bool:
+    """Whether two values are tensors with bytes in common, as far as their first and last bytes tell."""
+    import torch
+
+    if not (isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor)) or not a.numel() or not b.numel() or a.device != b.device:
+        return False
+    (low, high), (start, end) = (_bytes(t) for t in (a, b))
+    return low < end and start < high
+
+
+def _bytes(tensor: torch.Tensor) -> tuple[int, int]:
+    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return tensor.data_ptr(), tensor.data_ptr() + (last + 1) * tensor.element_size()
 
 
 def seeded(call: Callable[[], Any]) -> Any:

@@ -54,15 +54,15 @@ class Tvm:
         if isinstance(found, Declined):
             raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
         try:
-            code, packs = library(found.module, target, threads)
+            made = library(found.module, target, threads)
         except BackendError:
             raise
         except Exception as error:  # noqa: BLE001  TVM's exception classes share no root
             raise BackendError(f"{kernel.name}: TVM cannot compile the block: {last_line(error)}") from error
-        members = {"kernel.so": code}
-        key = sha256(code + repr(found.weights).encode()).hexdigest()
+        members = {"kernel.so": made.code}
+        key = sha256(made.code + repr(found.weights).encode()).hexdigest()
         weights = tuple(dict.fromkeys((*found.feeds, *found.weights)))
-        return BlockCode("tvm", key, members, weights, _settings(kernel, found) | ({"packs": True} if packs else {}))
+        return BlockCode("tvm", key, members, weights, _settings(kernel, found) | made.settings)
 
     def _translation(self, kernel: Kernel) -> Translation | Declined:
         from dync.backends.tvm.translate import translate
@@ -83,20 +83,7 @@ def _settings(kernel: Kernel, found: Translation) -> dict[str, Any]:
     if found.copies:
         places = {v.name: i for i, v in enumerate(kernel.inputs)} | {n: len(kernel.inputs) + i for i, n in enumerate(parameters)}
         settings["copies"] = [[i, places[name]] for i, name in found.copies]
-    if shared := _made_once(kernel):
-        settings["shared"] = shared
     return settings
-
-
-def _made_once(kernel: Kernel) -> list[int]:
-    """Results that no input reaches: TVM folds them, or computes them when weights are packed, and gives the same memory at each call."""
-    graph = (kernel.functional or kernel).graph
-    reached: set[Any] = set()
-    for node in graph.nodes:
-        if node.op == "placeholder" or reached.intersection(node.all_input_nodes):
-            reached.add(node)
-    results: Any = graph.output_node().args[0]
-    return [i for i, result in enumerate(results) if result not in reached]
 
 
 def last_line(error: BaseException) -> str:

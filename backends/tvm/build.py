@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,21 @@ PACKER = "main_transform_params"
 """The function by which parameters become what "main" takes in their place, if there is one; see dync.backends.tvm.schedule."""
 
 
-def library(module: Any, target: Target, threads: int) -> tuple[bytes, bool]:
-    """The library, and whether it packs its parameters. The same module gives the same bytes. Raises BackendError when linking fails."""
+@dataclass(frozen=True)
+class Library:
+    """The bytes of a shared library, and what its loader must know of it."""
+
+    code: bytes
+    settings: Mapping[str, object]
+
+
+def library(module: Any, target: Target, threads: int) -> Library:
+    """The library of a module: the same module gives the same bytes. Raises BackendError when linking fails."""
     import tvm
     from tvm import relax
 
     from dync.backends.tvm.legalize import install
-    from dync.backends.tvm.ordering import ordered, steady
+    from dync.backends.tvm.ordering import borrowed, ordered, steady
     from dync.backends.tvm.schedule import CONFIG, optimise
 
     install()
@@ -59,7 +68,10 @@ def library(module: Any, target: Target, threads: int) -> tuple[bytes, bool]:
     with tempfile.TemporaryDirectory(prefix="dync-tvm-") as folder:
         path = Path(folder) / "kernel.so"
         built.export_library(str(path), fcompile=link, workspace_dir=folder)
-        return path.read_bytes(), PACKER in {v.name_hint for v in module.get_global_vars()}
+        settings: dict[str, object] = {"packs": True} if PACKER in {v.name_hint for v in module.get_global_vars()} else {}
+        if shared := borrowed(module["main"]):
+            settings["shared"] = shared
+        return Library(path.read_bytes(), settings)
 
 
 def lowering() -> list[Any]:

@@ -52,6 +52,17 @@ def test_a_failing_run_is_refused():
     assert "engine broke" in refused(kernel(lambda x: x, {"x": "float32[4]"}), run)
 
 
+def test_results_have_memory_of_their_own():
+    constant = torch.zeros(4)
+    zeros = kernel(lambda x: torch.zeros_like(x), {"x": "float32[4]"})
+    assert "r0 the same memory at each call" in refused(zeros, lambda i: [constant])
+    assert check(zeros, CODE, run=lambda i: [torch.zeros(4)]) == 0
+    assert "memory of its input x" in refused(kernel(lambda x: x.clone(), {"x": "float32[4]"}), lambda i: [i[0]])
+    twice = kernel(lambda x: (x + 1, x + 1), {"x": "float32[4]"})
+    assert "the same memory" in refused(twice, lambda i: [i[0] + 1] * 2)
+    assert check(kernel(lambda x: (x, x.t()), {"x": "float32[2, 3]"}), CODE, run=lambda i: [i[0], i[0].t()]) == 0
+
+
 def test_one_discrete_difference_may_be_rounding_two_are_not():
     k = kernel(lambda x: (x > 0).sum(), {"x": "float32[N]"}, dims={"N": (1, None)})
     calls = []
@@ -102,7 +113,7 @@ def test_dims_are_expressions():
 def test_uninitialised_memory_may_hold_anything():
     k = kernel(lambda x: (torch.empty_like(x), torch.cat([x, torch.empty_like(x)])), {"x": "float32[4]"})
     check(k, CODE, run=lambda i: [i[0] * 7, torch.cat([i[0], i[0] * 9])])
-    assert "where eager has" in refused(k, lambda i: [i[0], torch.cat([i[0] + 1, i[0]])])
+    assert "where eager has" in refused(k, lambda i: [i[0].clone(), torch.cat([i[0] + 1, i[0]])])
 
 
 def test_a_large_block_is_compared_on_fewer_inputs(monkeypatch):

@@ -115,3 +115,38 @@ def test_state_is_declined():
 
     with pytest.raises(HostError, match="seen"):
         compiled(Keeps(), (torch.ones(2),))
+
+
+def test_constants_are_written_in_place():
+    class Counts(nn.Module):
+        def forward(self, x):
+            total = torch.zeros_like(x)
+            if x.sum() > 0:
+                total += x
+            total.mul_(2)
+            return total
+
+    run = compiled(Counts(), (torch.ones(3),))
+    for x in (torch.ones(3), -torch.ones(3)) * 2:
+        assert not mismatch(run, run.program, (x,), {})
+
+
+def test_results_outlive_the_device(tmp_path):
+    """When Python ends, modules and their devices may go before the last results."""
+    (tmp_path / "keeps.py").write_text(
+        "import gc, torch, dync\n"
+        "from dync.runtime.loaders import iree\n"
+        "class Model(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        return (x + 1, x * 2) if x.sum() > 0 else (x, x - 1)\n"
+        "for host in ('python', 'torch-mlir'):\n"
+        "    run = dync.compile(Model(), (torch.ones(3),), backend='torch-mlir', host=host)\n"
+        "    kept = [*run(torch.ones(3)), *run(-torch.ones(3))]\n"
+        "    del run\n"
+        "    iree._opened.clear()\n"
+        "    gc.collect()\n"
+        "    kept.clear()\n"
+        "print('ended')\n"
+    )
+    done = subprocess.run([sys.executable, "keeps.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr

@@ -453,3 +453,5 @@ case("multinomial", lambda x: torch.multinomial(x.softmax(-1), 1), "float32[3, 4
 case("dropout-training", lambda x: F.dropout(x, 0.5, training=True))
 case("many-outputs", lambda x: tuple(x + i for i in range(40)))
 case("conditional-path", lambda x: (x.mean((1, 2)).softmax(0).max().item(), x.argmax().item(), x.shape[0]))
+case("results-apart", lambda x, a: (torch.zeros_like(x), torch.full((3,), 2.0), a.mean(0), x.clone(), x * 2, x * 2, x.reshape(4).clone()),
+     "float32[2, 2]", {"a": w(3, 4)})

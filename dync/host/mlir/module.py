@@ -169,6 +169,8 @@ class _Function:
                         f"({', '.join(types)}) -> ({', '.join(results)})")
         outputs = [f"{found}#{i}" if many else found for i in range(len(results))]
         for name, value, type in zip(function.outputs, outputs, results, strict=False):
+            if name not in m.local:
+                continue  # what a value is after a write: below
             self.out.append(f"{m.local[name]} = tensor.cast {value} : {type} to {m.texts[name]}")
         for name, i in function.written.items():
             self.now[name] = self.cast(outputs[i], results[i], m.texts[name])

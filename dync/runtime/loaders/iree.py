@@ -8,6 +8,7 @@ the code is given copies of, as it writes into them.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -102,9 +103,9 @@ class Module:
             raise BackendError(f"the code has no function {name!r}")
         return _caller(self, function, inputs, outputs, wanted, copied)
 
-    def apart(self, made: Array, inputs: Sequence[Array]) -> Array:
-        """A result in memory of its own: IREE gives back an input or a weight where nothing is computed."""
-        for value in (*inputs, *self.sizes.get(made.nbytes, ())):
+    def apart(self, made: Array, others: Sequence[Array]) -> Array:
+        """A result in memory of its own: IREE gives back an input or a weight where nothing is computed, and equal results once."""
+        for value in (*others, *self.sizes.get(made.nbytes, ())):
             if np.may_share_memory(made, value):
                 return made.copy()
         return made
@@ -154,7 +155,8 @@ def _caller(
                     found[0], places = way, wanted[way]
                 for i in places:
                     buffer = results.get_as_object(i, view)
-                    found[i] = module.apart(buffer.map().asarray(buffer.shape, dtypes[i]), kept)
+                    found[i] = made = module.apart(buffer.map().asarray(buffer.shape, dtypes[i]), kept)
+                    kept.append(made)
                 return found
         except Exception as error:  # IREE's errors are Python's own, of many classes
             raise BackendError(f"IREE failed: {_first_line(error)}") from error
@@ -188,6 +190,8 @@ def _device(rt: Any, kind: str, threads: int) -> tuple[Any, Any]:
             instance = next((i for k, (i, _) in _opened.items() if k[0] == key[0]), None) or rt.VmInstance()
             try:
                 _opened[key] = (instance, _open(rt, kind, threads))
+                for one in _opened[key]:  # results that are freed while Python ends still call the device
+                    ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
             except Exception as error:  # IREE's errors are Python's own, of many classes
                 if kind == "cuda":
                     raise DeviceError("compiled for CUDA; this machine has no CUDA device: no libcuda.so, or no GPU behind it") from error
