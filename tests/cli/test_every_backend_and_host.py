@@ -66,7 +66,8 @@ def eager():
 
 def runs(capsys, *options):
     """The manifest's words of what compile was asked for, after verify and run agreed with eager."""
-    assert invoke(["compile", "refiner_model.py", "-o", "a.dync", "--param", "threshold=0.5:0..1", "--strict", "--verify", "off", *options]) == 0
+    given = ["-o", "a.dync", "--param", "threshold=0.5:0..1", "--strict", "--verify", "off", *options]
+    assert invoke(["compile", "refiner_model.py", *given]) == 0
     assert invoke(["verify", "a.dync", "--budget", "60", "--cover", "decisions", "--require-coverage"]) == 0
     assert invoke(["run", "a.dync", "--input", "x=@x.npy", "-o", "y.npz"]) == 0
     np.testing.assert_allclose(np.load("y.npz")["out"], eager(), rtol=1e-4, atol=1e-5)
