@@ -62,7 +62,7 @@ class Tvm:
         members = {"kernel.so": made.code}
         key = sha256(made.code + repr(found.weights).encode()).hexdigest()
         weights = tuple(dict.fromkeys((*found.feeds, *found.weights)))
-        return BlockCode("tvm", key, members, weights, _settings(kernel, found) | made.settings)
+        return BlockCode("tvm", key, members, weights, {**_settings(kernel, found), **made.settings})
 
     def _translation(self, kernel: Kernel) -> Translation | Declined:
         from dync.backends.tvm.translate import translate
