@@ -22,9 +22,9 @@ from typing import Any
 from dync.backends.base import BlockCode, Kernel, Target
 from dync.backends.kernels import canonical_weights
 
-SCHEMA = 3
-WEIGHT_MAPS = ("initializers", "feeds", "weights")
-"""Settings that map the code's own weight names to those of the package."""
+SCHEMA = 4
+WEIGHTS = ("initializers", "feeds", "weights", "parameters")
+"""Settings that name weights of the package: as the values of a map from the code's own names, or as a list in its order."""
 
 
 def default_folder() -> Path:
@@ -134,11 +134,22 @@ def machine() -> str:
     return key_of(platform.machine(), platform.system(), cpu, cores)
 
 
-def with_weights(code: BlockCode, names: Mapping) -> BlockCode:
-    """`code` reading other weights: names replaced in `weights` and in the settings' "initializers", "feeds" and "weights"."""
-    settings = {
-        k: {own: names[w] for own, w in v.items()} if k in WEIGHT_MAPS and isinstance(v, dict) else v for k, v in code.settings.items()
-    }
+def with_weights(code: BlockCode, names: Mapping[str, str]) -> BlockCode:
+    """`code` reading other weights: names replaced in `weights` and in the settings of WEIGHTS."""
+    settings = dict(code.settings)
+    read: set[str] = set()
+    for key in WEIGHTS:
+        match settings.get(key):
+            case dict() as map:
+                read.update(map.values())
+                settings[key] = {own: names[w] for own, w in map.items()}
+            case [*order]:
+                read.update(order)
+                settings[key] = [names[w] for w in order]
+            case _:
+                pass
+    if read != set(code.weights):
+        raise AssertionError(f"{code.loader} reads {sorted(set(code.weights) ^ read)} by settings outside of WEIGHTS")
     return replace(code, weights=tuple(names[w] for w in code.weights), settings=settings)
 
 

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from support import backend_cases
 from support.backend_cases import CASES
+from support.kernels import kernel as made
 
 from dync import registry
 from dync.backends.base import Backend, Declined, Kernel, Target
+from dync.backends.cache import with_weights
 from dync.backends.check import check, open_code
-from dync.backends.kernels import structure_key
+from dync.backends.kernels import renamed_weights, structure_key
 
 BFLOAT16 = {f"bfloat16-{n}": "bfloat16 value that goes in or out" for n in ("linear", "norm", "conv", "moves", "compare")}
 RANDOM = dict.fromkeys(("rand", "bernoulli", "multinomial", "dropout-training"), "random")
@@ -126,6 +129,19 @@ def test_equal_kernels_give_equal_code(backend: Backend):
         again = CASES[name].kernel()
         first, second = (backend.compile(k, Target()) for k in (kernel(name, False), again))
         assert first.key == second.key and dict(first.members) == dict(second.members)
+
+
+def test_code_reads_the_weights_of_another_kernel_of_its_structure(backend: Backend):
+    def layer(*names: str) -> Kernel:
+        scope: dict[str, Any] = {}
+        a, seen = names
+        exec(f"def layer(x, {a}, {seen}):\n    {seen}.add_(1)\n    return (x @ {a}.t()).relu() + {seen}.sum()", scope)
+        return made(scope["layer"], {"x": "float32[2, 4]"}, {a: torch.randn(3, 4), seen: torch.randn(3)}, mutates=(seen,))
+
+    first, second = layer("a", "b"), layer("c", "d")
+    assert structure_key(first) == structure_key(second)
+    code = with_weights(backend.compile(first, Target()), renamed_weights(first, second))
+    assert set(code.weights) == {"c", "d"} and check(second, code, run=open_code(second, code, threads=1)) < 1e-4
 
 
 def test_weights_stay_outside(backend: Backend):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from dync import registry
 from dync.errors import BackendError, CaptureError, DyncError, HostError, VerifyError
 from dync.verify.calls import Call, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Tolerances
@@ -26,12 +28,14 @@ class Finding(msgspec.Struct, frozen=True):
 
     kind: "same"; "declined" with a reason; "differs"; "crash" of dync; "invalid" when eager itself cannot run it; "hang"; "died".
     stage: "eager", "capture", "interpret", or "backend/host". key: equal for findings with the same cause, as far as can be told.
+    stages: what ran, each with "", or the reason for which it declined the network.
     """
 
     kind: Literal["same", "declined", "differs", "crash", "invalid", "hang", "died"]
     stage: str = ""
     key: str = ""
     detail: str = ""
+    stages: dict[str, str] = {}
 
     @property
     def is_failure(self) -> bool:
@@ -50,7 +54,10 @@ def load_file(path: Path) -> ModuleType:
 
 
 def check(path: Path, backends: Sequence[str], hosts: Sequence[str]) -> Finding:
-    """The first thing that is not the same as eager, over the interpreter and each backend on each host."""
+    """The first thing that is not the same as eager, over the interpreter and each backend on each host that takes its blocks.
+
+    "declined" when the network ran nowhere but in the interpreter.
+    """
     try:
         module = load_file(path)
         model, inputs = module.build(), module.inputs()
@@ -62,11 +69,21 @@ def check(path: Path, backends: Sequence[str], hosts: Sequence[str]) -> Finding:
     found = _captured(model, inputs)
     if isinstance(found, Finding):
         return found
+    ran: dict[str, str] = {}
+    declined: list[Finding] = []
     for stage, make in _stages(found, inputs[0], backends, hosts):
         one = _stage(stage, make, model, found, inputs)
-        if one.kind != "same":
-            return one
-    return Finding("same")
+        if one.is_failure:
+            return msgspec.structs.replace(one, stages=ran)
+        ran[stage] = one.key
+        declined += [one] if one.kind == "declined" else []
+    return msgspec.structs.replace(declined[0] if declined and len(declined) == len(ran) - 1 else Finding("same"), stages=ran)
+
+
+def pairs(backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, str]]:
+    """Each backend with each host that can run its blocks: an engine runs those of its own backend."""
+    engines = {host: backend for host, (backend, _) in registry.ENGINES.items()}
+    return [(b, h) for b in backends for h in hosts if engines.get(h, b) == b]
 
 
 def _eager_refusal(model: Any, inputs: Sequence[tuple[Any, ...]]) -> str:
@@ -97,7 +114,7 @@ def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts:
     def make(backend: str, host: str) -> Callable[[], Side]:
         return lambda: compiled(f"{backend}/{host}", program, args, {}, backend, host)[0]
 
-    return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", make(b, h)) for b in backends for h in hosts)]
+    return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", make(b, h)) for b, h in pairs(backends, hosts))]
 
 
 def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, inputs: Sequence[tuple[Any, ...]]) -> Finding:
@@ -112,13 +129,19 @@ def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, input
             if not harness.check(Call(args, origin=f"given, call {n + 1} in a row"), fresh=n == 0):
                 break
     except (BackendError, HostError, VerifyError) as error:
-        return Finding("declined", stage, type(error).__name__, str(error))
+        return Finding("declined", stage, _reason(error), str(error))
     except Exception as error:  # a crash of dync is what this looks for
         return _crash(stage, error)
     if harness.books.mismatches:
         wrong = harness.books.mismatches[0]
         return Finding("differs", stage, _shape(wrong.differences[0]), "\n".join((str(wrong), *wrong.differences)))
     return Finding("same", stage)
+
+
+def _reason(error: DyncError) -> str:
+    """A refusal without its names, numbers and places."""
+    text = str(error).splitlines()[0].partition(" (/")[0]
+    return f"{type(error).__name__}: {re.sub(r'[A-Za-z_]*[0-9][A-Za-z0-9_]*', '#', text)[:100]}"
 
 
 def _shape(difference: str) -> str:

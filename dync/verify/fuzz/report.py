@@ -20,19 +20,22 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class FuzzReport(msgspec.Struct, frozen=True):
-    """kinds: networks by what became of them. declined: reasons and how often. ok: no network failed, and some were compared."""
+    """kinds: networks by what became of them. same: stage → networks that gave there what eager gives; a stage is the interpreter, or
+    "backend/host". declined: stage and reason → networks. ok: no network failed, and every stage compared some.
+    """
 
     seed: int
     count: int
     backends: tuple[str, ...]
     hosts: tuple[str, ...]
     kinds: dict[str, int]
+    same: dict[str, int]
     declined: dict[str, int]
     failures: tuple[Failure, ...]
 
     @property
     def ok(self) -> bool:
-        return not self.failures and self.kinds.get("same", 0) > 0
+        return not self.failures and self.kinds.get("same", 0) > 0 and all(self.same.values())
 
     def to_json(self) -> str:
         """The report as one JSON object."""
@@ -42,6 +45,7 @@ class FuzzReport(msgspec.Struct, frozen=True):
         done = ", ".join(f"{n} {kind}" for kind, n in Counter(self.kinds).most_common())
         through = f"{', '.join(self.backends)} on {', '.join(self.hosts)}"
         lines = [f"{self.count} networks from seed {self.seed} through {through}: {done or 'none ran'}"]
+        lines += [f"  {stage}: {n} as eager" for stage, n in self.same.items()]
         lines += [f"  declined {n} times: {why}" for why, n in Counter(self.declined).most_common()]
         for f in self.failures:
             lines += [

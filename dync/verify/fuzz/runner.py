@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dync.errors import UsageError
-from dync.verify.fuzz.check import Finding
+from dync.verify.fuzz.check import Finding, pairs
 from dync.verify.fuzz.generate import FEATURES, Network, generate
 from dync.verify.fuzz.report import Failure, FuzzReport
 from dync.verify.fuzz.shrink import shrink
@@ -30,7 +30,11 @@ def run(
         raise UsageError(f"count is {count}; at least one network must be generated")
     if unknown := features - FEATURES:
         raise UsageError(f"unknown features: {', '.join(sorted(unknown))}; known: {', '.join(sorted(FEATURES))}")
+    stages = ["interpret", *(f"{b}/{h}" for b, h in pairs(backends, hosts))]
+    if len(stages) == 1:
+        raise UsageError(f"no host of {', '.join(hosts)} runs blocks of {', '.join(backends)}")
     kinds: Counter[str] = Counter()
+    same = dict.fromkeys(stages, 0)
     declined: Counter[str] = Counter()
     causes: dict[tuple[str, str, str], list[tuple[Network, Finding]]] = {}
     worker = Worker(timeout)
@@ -40,7 +44,10 @@ def run(
                 network = generate(seed + n, features)
                 found = worker.check(_written(Path(folder) / f"network_{network.seed}.py", network.source), backends, hosts)
                 kinds[found.kind] += 1
-                if found.kind == "declined":
+                for stage, why in found.stages.items():
+                    same[stage] += not why
+                declined.update(f"{stage}: {why}" for stage, why in found.stages.items() if why)
+                if found.kind == "declined" and found.stage not in same:
                     declined[f"{found.stage}: {found.key}"] += 1
                 if found.is_failure:
                     causes.setdefault((found.kind, found.stage, found.key), []).append((network, found))
@@ -49,7 +56,7 @@ def run(
             failures = tuple(_failure(worker, Path(folder), group, backends, hosts, out, shrinking) for group in causes.values())
         finally:
             worker.close()
-    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), dict(declined), failures)
+    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), same, dict(declined), failures)
 
 
 def _written(path: Path, source: str) -> Path:
