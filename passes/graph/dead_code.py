@@ -7,7 +7,7 @@ before                                          after
         unused = aten.sum(y)
         return y
 
-Kept always: what writes in place, draws random numbers, checks, or may raise in the host.
+Kept always: what writes memory that others may see, draws random numbers, checks, or may raise in the host.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import ClassVar
 import msgspec
 from torch.fx import Graph, Node
 
-from dync.ir.effects import is_pure
+from dync.ir.effects import is_pure, is_random, roots, written
 from dync.ir.flow import Branch, Edge, FlowBlock, HostOp, Raise, Return, Switch, edges, exit_operands, leaves, map_edges
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import copy_graph
@@ -78,7 +78,8 @@ class _Liveness:
     def __init__(self, program: Program) -> None:
         self.names: set[str] = set()
         self._users: dict[str, list[tuple[Operand, ...]]] = {}
-        self._nodes: dict[str, Node] = {}
+        self._nodes: dict[str, tuple[Node, Needs]] = {}
+        self._needs: dict[str, Needs] = {}
         self._inputs: dict[Node, str] = {}
         for block in program.blocks:
             self._index(block, program)
@@ -86,14 +87,16 @@ class _Liveness:
             self._need(_decided(block.flow))
             for op in block.flow.host:
                 self._need(() if op.op in NEVER_RAISE else (Ref(op.result.name), *op.args))
-            self._need(tuple(Ref(self._inputs[n]) for n in live_nodes(block.graph, ()) if n in self._inputs))
+            needs = self._needs[block.name]
+            self._need(tuple(Ref(self._inputs[n]) for n in needs.of(*needs.effects) if n in self._inputs))
 
     def _index(self, block: Block, program: Program) -> None:
         self._users.update({op.result.name: [op.args] for op in block.flow.host})
         self._inputs.update(block.names)
+        needs = self._needs[block.name] = Needs(block.graph)
         for result, node in zip(block.flow.results, block.outputs):
             if isinstance(node, Node):
-                self._nodes[result.name] = node
+                self._nodes[result.name] = (node, needs)
         into = [e for b in program.blocks for e in edges(b.flow.exit) if e.target == block.name]
         self._users.update({p.name: [(e.args[i],) for e in into] for i, p in enumerate(block.flow.params)})
 
@@ -106,7 +109,8 @@ class _Liveness:
             self.names.add(name)
             todo += [o.name for args in self._users.get(name, ()) for o in args if isinstance(o, Ref)]
             if name in self._nodes:
-                todo += [self._inputs[n] for n in ancestors(self._nodes[name]) if n in self._inputs]
+                node, needs = self._nodes[name]
+                todo += [self._inputs[n] for n in needs.of(node) if n in self._inputs]
 
 
 def _decided(flow: FlowBlock) -> tuple[Operand, ...]:
@@ -133,16 +137,39 @@ def ancestors(*nodes: Node) -> set[Node]:
     return found
 
 
-def live_nodes(graph: Graph, results: tuple[Node, ...]) -> set[Node]:
-    """The nodes that the given results and the graph's effects need."""
-    return ancestors(*results, *(n for n in graph.nodes if n.op == "call_function" and not is_pure(n)))
+class Needs:
+    """What a graph's effects, and any of its nodes, need."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.memory = roots(graph)
+        self.local: dict[Node, frozenset[Node]] = {}
+        """Writes that nobody sees who does not read the memory, which is made in this graph."""
+        for node in graph.nodes:
+            touched = frozenset[Node]().union(*(self.memory[t] for t in written(node)))
+            if touched and not is_random(node) and all(r.op == "call_function" for r in touched):
+                self.local[node] = touched
+        self.effects = [n for n in graph.nodes if n.op == "call_function" and not is_pure(n) and n not in self.local]
+
+    def of(self, *nodes: Node) -> set[Node]:
+        """The nodes with all that they are computed from, the writes into their memory too."""
+        found = ancestors(*nodes)
+        todo = list(self.local)
+        while todo:
+            read = frozenset[Node]().union(*(self.memory[n] for n in found if n in self.memory))
+            more = [n for n in todo if n not in found and self.local[n] & read]
+            if not more:
+                break
+            found |= ancestors(*more)
+            todo = [n for n in todo if n not in found]
+        return found
 
 
 def _without_dead(block: Block, live: set[str], params: dict[str, list[bool]]) -> Block:
     flow, graph = block.flow, copy_graph(block.graph)
     pairs = [(r, o) for r, o in zip(flow.results, graph.output_node().args[0]) if r.name in live]  # type: ignore[arg-type]
     graph.output_node().args = (tuple(o for _, o in pairs),)
-    needed = live_nodes(graph, tuple(o for _, o in pairs if isinstance(o, Node)))
+    needs = Needs(graph)
+    needed = needs.of(*needs.effects, *(o for _, o in pairs if isinstance(o, Node)))
     names = dict(zip(graph.find_nodes(op="placeholder"), flow.inputs))
     for node in reversed(list(graph.nodes)):
         if node.op != "output" and node not in needed:

@@ -89,6 +89,29 @@ def test_dead_code_keeps_writes_and_what_they_need():
     assert not run_pass(DeadCode(), stateful()).changed
 
 
+def test_dead_code_drops_writes_that_nobody_sees():
+    def unseen(x):
+        copy = x.clone()
+        copy[0].add_(1)
+        copy[x > 0] = 0.0
+        return (x + 1,)
+
+    def seen(x):
+        total = torch.zeros(3)
+        row = total[:2]
+        row.add_(x[:2].exp())
+        row.mul_(2)
+        return (total + 1,)
+
+    b = Builder("writes", {"x": "float32[3]"})
+    b.block("b0", unseen, ("y",), Jump(to("b1")))
+    b.block("b1", seen, ("z",), Jump(to("b2")))
+    b.block("b2", lambda y: (y.clone().relu_(),), ("unread",), Return(TupleTree((leaf("y"), leaf("z")))))
+    made = check(b.program(), DeadCode(), (torch.tensor([1.0, -1.0, 2.0]),)).program
+    writes = [str(n.target) for block in made.blocks for n in block.graph.nodes if "_." in str(n.target)]
+    assert writes == ["aten.add_.Tensor", "aten.mul_.Tensor"] and not made.block("b2").flow.inputs
+
+
 def test_dead_code_removes_blocks_that_nothing_reaches():
     program = diamond()
     first = program.blocks[0]
