@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dync.errors import CaptureError, VerifyError
 from dync.options import known
-from dync.registry import backend_names, host_names
+from dync.registry import ENGINES, backend_names, host_names
 from dync.verify.calls import Call, CompiledSide, Effect, ProgramSide, Side, attributes
 
 if TYPE_CHECKING:
@@ -72,6 +72,12 @@ def named(side: Any, name: str) -> Side:
     """The side under a name of its own."""
     side.name = name
     return side
+
+
+def pairs(backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, str]]:
+    """Each backend with each host that can run its blocks: an engine runs those of its own backend."""
+    engines = {host: backend for host, (backend, _) in ENGINES.items()}
+    return [(b, h) for b in backends for h in hosts if engines.get(h, b) == b]
 
 
 def compiled(

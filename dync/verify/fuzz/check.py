@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import msgspec
 
-from dync import registry
 from dync.errors import BackendError, CaptureError, DyncError, HostError, VerifyError
 from dync.verify.calls import Call, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Tolerances
@@ -80,12 +79,6 @@ def check(path: Path, backends: Sequence[str], hosts: Sequence[str]) -> Finding:
     return msgspec.structs.replace(declined[0] if declined and len(declined) == len(ran) - 1 else Finding("same"), stages=ran)
 
 
-def pairs(backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, str]]:
-    """Each backend with each host that can run its blocks: an engine runs those of its own backend."""
-    engines = {host: backend for host, (backend, _) in registry.ENGINES.items()}
-    return [(b, h) for b in backends for h in hosts if engines.get(h, b) == b]
-
-
 def _eager_refusal(model: Any, inputs: Sequence[tuple[Any, ...]]) -> str:
     """Why eager cannot run the network; its own planned exceptions are fine."""
     side = EagerSide(model)
@@ -109,7 +102,7 @@ def _captured(model: Any, inputs: Sequence[tuple[Any, ...]]) -> Any:
 
 
 def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, Callable[[], Side]]]:
-    from dync.sides import compiled
+    from dync.sides import compiled, pairs
 
     def make(backend: str, host: str) -> Callable[[], Side]:
         return lambda: compiled(f"{backend}/{host}", program, args, {}, backend, host)[0]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from dync.errors import UsageError
-from dync.verify.fuzz.check import Finding, pairs
+from dync.sides import pairs
+from dync.verify.fuzz.check import Finding
 from dync.verify.fuzz.generate import FEATURES, Network, generate
 from dync.verify.fuzz.report import Failure, FuzzReport
 from dync.verify.fuzz.shrink import shrink
