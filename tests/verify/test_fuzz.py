@@ -114,7 +114,24 @@ def test_a_run_counts_every_network(tmp_path):
 
 
 def test_nothing_compared_is_never_ok():
-    assert not FuzzReport(0, 2, ("eager",), ("python",), {"declined": 2}, {"capture: DY101": 2}, ()).ok
+    def report(kinds, same, declined):
+        return FuzzReport(0, 2, ("eager", "tvm"), ("python",), kinds, same, declined, ())
+
+    assert not report({"declined": 2}, {"interpret": 0, "eager/python": 0, "tvm/python": 0}, {"capture: DY101": 2}).ok
+    assert not report({"same": 2}, {"interpret": 2, "eager/python": 2, "tvm/python": 0}, {"tvm/python: BackendError": 2}).ok
+    assert report({"same": 2}, {"interpret": 2, "eager/python": 2, "tvm/python": 1}, {"tvm/python: BackendError": 1}).ok
+
+
+def test_a_host_that_declines_does_not_end_the_others(tmp_path):
+    (tmp_path / "fuzz_state.py").write_text(
+        WRONG.format(body="self.seen = getattr(self, 'seen', 0) + 1\n        return x * self.seen if x.sum() > 0 else x")
+    )
+    found = check(tmp_path / "fuzz_state.py", ["onnxruntime", "eager"], ["onnx", "python"])
+    assert found.kind == "same" and list(found.stages) == ["interpret", "onnxruntime/onnx", "onnxruntime/python", "eager/python"]
+    assert [stage for stage, why in found.stages.items() if why] == ["onnxruntime/onnx"]
+    assert found.stages["onnxruntime/onnx"].startswith("HostError: the onnx host cannot carry Net: keeps form of the state")
+    with pytest.raises(UsageError, match="no host of onnx runs blocks of eager"):
+        run(1, backends=["eager"], hosts=["onnx"])
 
 
 def test_a_reproducing_file_runs_by_itself(tmp_path):
