@@ -14,14 +14,17 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from time import perf_counter
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from dync.backends.base import Backend, BlockCode, Declined, Kernel, Target
 from dync.errors import BackendError
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,28 +93,58 @@ class Worker:
 
     def __init__(self, backend: Backend, kernels: Sequence[Kernel], target: Target, threads: int, runs: bool = True) -> None:
         self._backend, self._kernels, self._target, self._threads, self._runs = backend, list(kernels), target, threads, runs
+        self._child = Child(backend.name, lambda asked: self._made(*asked))
+
+    def make(self, kernel: Kernel, seconds: float, code: BlockCode | None = None) -> Made:
+        """As `make`. Raises BackendError too when the child crashes or takes longer than `seconds`."""
+        number = next(i for i, k in enumerate(self._kernels) if k is kernel)
+        return self._child.ask((number, code), seconds, kernel.name)
+
+    def close(self) -> None:
+        """Ends the child, with all that it started."""
+        self._child.close()
+
+    def _made(self, number: int, code: BlockCode | None) -> Made:
+        return make(self._backend, self._kernels[number], self._target, self._threads, self._runs, code)
+
+
+def apart(compiler: str, task: Callable[[], T], seconds: float, what: str) -> T:
+    """What `task` gives, in a child process where one can be forked. Raises BackendError, also when it crashes or takes too long."""
+    if not can_isolate():
+        return task()
+    child = Child(compiler, lambda _: task())
+    try:
+        return child.ask(None, seconds, what)
+    finally:
+        child.close()
+
+
+class Child:
+    """A forked process that answers questions by `answer`; one that died is replaced at the next question."""
+
+    def __init__(self, compiler: str, answer: Callable[[Any], Any]) -> None:
+        self._compiler, self._answer = compiler, answer
         self._process: Any = None
         self._pipe: Connection | None = None
         self._log: IO[bytes] | None = None
 
-    def make(self, kernel: Kernel, seconds: float, code: BlockCode | None = None) -> Made:
-        """As `make`. Raises BackendError too when the child crashes or takes longer than `seconds`."""
+    def ask(self, question: Any, seconds: float, what: str) -> Any:
+        """The answer. Raises the BackendError that answering raised, or one that says how the child ended, of `what`."""
         if self._process is None:
             self._start()
         assert self._pipe is not None and self._process is not None
-        self._pipe.send((next(i for i, k in enumerate(self._kernels) if k is kernel), code))
+        self._pipe.send((question, what))
         ready = wait([self._pipe, self._process.sentinel], seconds)
         if not ready:
             self.close()
-            raise BackendError(f"{kernel.name}: the {self._backend.name} compiler did not finish in {seconds:.3g} s and was stopped")
+            raise BackendError(f"{what}: the {self._compiler} compiler did not finish in {seconds:.3g} s and was stopped")
         try:
-            found = self._pipe.recv()
+            kind, found = self._pipe.recv()
         except (EOFError, OSError):
-            raise BackendError(f"{kernel.name}: the {self._backend.name} compiler crashed{self._last_words()}") from None
-        if isinstance(found, Made):
+            raise BackendError(f"{what}: the {self._compiler} compiler crashed{self._last_words()}") from None
+        if kind == "made":
             return found
-        kind, said = found
-        raise {"wrong": WrongNumber, "refused": Refused, "failed": Failed}.get(kind, BackendError)(said)
+        raise {"wrong": WrongNumber, "refused": Refused, "failed": Failed}.get(kind, BackendError)(found)
 
     def close(self) -> None:
         """Ends the child, with all that it started."""
@@ -175,12 +208,11 @@ class Worker:
     def _work(self, pipe: Connection) -> None:
         while True:
             try:
-                number, code = pipe.recv()
+                question, what = pipe.recv()
             except EOFError:
                 return
-            kernel = self._kernels[number]
             try:
-                answer: Any = make(self._backend, kernel, self._target, self._threads, self._runs, code)
+                answer: Any = ("made", self._answer(question))
             except Refused as error:
                 answer = ("refused", error.declined)
             except WrongNumber as error:
@@ -190,7 +222,7 @@ class Worker:
             except BackendError as error:
                 answer = ("broken", str(error))
             except BaseException as error:  # SystemExit of a compiler's command line too  # noqa: BLE001
-                answer = ("broken", f"{kernel.name}: the {self._backend.name} compiler failed: {_line(error)}")
+                answer = ("broken", f"{what}: the {self._compiler} compiler failed: {_line(error)}")
             sys.stdout.flush()
             pipe.send(answer)
 

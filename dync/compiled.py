@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dync.runtime.package import Package
 
 
-BARE = {".onnx": "onnx", ".vmfb": "torch-mlir", ".mlir": "torch-mlir"}
+BARE = {".onnx": "onnx", ".vmfb": "torch-mlir", ".mlir": "torch-mlir", ".so": "tvm"}
 """Files that hold a whole program without dync → the host that makes them."""
 
 
@@ -48,8 +48,8 @@ class Compiled(Runtime):
         return Compiled(replace(self.package, **facts), self.program)
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Writes the artifact; with host "onnx" and a name that ends in .onnx, or host "torch-mlir" and .vmfb or .mlir, the bare
-        model, for processes without dync.
+        """Writes the artifact; with host "onnx" and a name that ends in .onnx, or host "torch-mlir" and .vmfb or .mlir, or
+        host "tvm" and .so, the bare model, for processes without dync.
 
         Raises ArtifactError when the file cannot be written, HostError when there is no such model; an old file then stays.
         """
@@ -64,9 +64,15 @@ class Compiled(Runtime):
 
             return write_file(Path(path), plain_model(self.package))
         from dync.options import parse_target
+
+        target = parse_target(str(self.package.meta["target"]))
+        if suffix == ".so":
+            from dync.whole_tvm import plain_library
+
+            return write_file(Path(path), plain_library(self.program, target, int(self.package.meta["threads"])))
         from dync.whole_mlir import plain_module
 
-        write_file(Path(path), plain_module(self.program, parse_target(str(self.package.meta["target"])), suffix == ".mlir"))
+        write_file(Path(path), plain_module(self.program, target, suffix == ".mlir"))
 
     @property
     def report(self) -> CompileReport:

@@ -28,11 +28,13 @@ HOSTS: Mapping[str, str] = {
     "python": "dync.host.python:generate",
     "onnx": "dync.host.onnx.model:export",
     "torch-mlir": "dync.host.mlir.module:export",
+    "tvm": "dync.host.tvm.module:export",
     "mixed": "dync.host.regions:collapse",
 }
 ENGINES: Mapping[str, tuple[str, str]] = {
     "onnx": ("onnxruntime", "dync.whole:with_engine"),
     "torch-mlir": ("torch-mlir", "dync.whole_mlir:with_iree"),
+    "tvm": ("tvm", "dync.whole_tvm:with_tvm"),
 }
 """Host that keeps the control flow in an engine → the backend that must take every block, and the function that makes the package:
 (package of the Python host, program, kernels by block) → Package or Declined."""

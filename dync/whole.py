@@ -104,7 +104,23 @@ def block_translation(
     block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]
 ) -> tuple[Kernel, Translation, dict[str, int]] | Declined | None:
     """A block with its host operations as one kernel, its translation, and what it writes: value → index of the output that it then is."""
-    from dync.backends.onnx.translate import translate, without_writes
+    from dync.backends.onnx.translate import translate
+
+    found = block_kernel(block, kernel, values)
+    if found is None or isinstance(found, Declined):
+        return found
+    whole, written = found
+    made = translate(whole)
+    if isinstance(made, Refused):
+        return Declined(made.reason, made.span)
+    if made.feeds:
+        return Declined(f"calls write the weight {next(iter(made.feeds.values()))}", block.span)
+    return whole, made, written
+
+
+def block_kernel(block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]) -> tuple[Kernel, dict[str, int]] | Declined | None:
+    """A block with its host operations as one kernel that writes nothing, and value that it wrote → index of the output that it then is."""
+    from dync.backends.onnx.translate import without_writes
 
     if kernel is None and not block.host:
         return None
@@ -113,13 +129,7 @@ def block_translation(
     if kernel is not None and kernel.mutates and kernel.functional is None:
         return Declined(f"writes {', '.join(kernel.mutates)} in place", block.span)
     copies = kernel.functional.copies if kernel is not None and kernel.functional else ()
-    whole = with_host_code(block, without_writes(kernel) if kernel is not None else None, values)
-    made = translate(whole)
-    if isinstance(made, Refused):
-        return Declined(made.reason, made.span)
-    if made.feeds:
-        return Declined(f"calls write the weight {next(iter(made.feeds.values()))}", block.span)
-    return whole, made, dict(copies)
+    return with_host_code(block, without_writes(kernel) if kernel is not None else None, values), dict(copies)
 
 
 def with_host_code(block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]) -> Kernel:

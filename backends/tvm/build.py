@@ -55,23 +55,39 @@ def library(module: Any, target: Target, threads: int) -> Library:
     import tvm
     from tvm import relax
 
+    from dync.backends.tvm.ordering import borrowed
+    from dync.backends.tvm.schedule import CONFIG
+
+    aim = tvm_target(target)
+    module = lowered(module, aim, threads)
+    with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
+        built = relax.build(module, aim, relax_pipeline=None)
+    settings: dict[str, object] = {"packs": True} if PACKER in {v.name_hint for v in module.get_global_vars()} else {}
+    if shared := borrowed(module["main"]):
+        settings["shared"] = shared
+    return Library(exported(built), settings)
+
+
+def lowered(module: Any, aim: Any, threads: int) -> Any:
+    """The module with scheduled kernels, its functions as the virtual machine runs them."""
+    import tvm
+
     from dync.backends.tvm.legalize import install
-    from dync.backends.tvm.ordering import borrowed, ordered, steady
+    from dync.backends.tvm.ordering import ordered, steady
     from dync.backends.tvm.schedule import CONFIG, optimise
 
     install()
-    aim = tvm_target(target)
     with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
         module = optimise(module, aim, threads)
-        module = steady(tvm.transform.Sequential(lowering())(ordered(module)))
-        built = relax.build(module, aim, relax_pipeline=None)
+        return steady(tvm.transform.Sequential(lowering())(ordered(module)))
+
+
+def exported(built: Any) -> bytes:
+    """An executable as the bytes of a shared library. Raises BackendError when linking fails."""
     with tempfile.TemporaryDirectory(prefix="dync-tvm-") as folder:
         path = Path(folder) / "kernel.so"
         built.export_library(str(path), fcompile=link, workspace_dir=folder)
-        settings: dict[str, object] = {"packs": True} if PACKER in {v.name_hint for v in module.get_global_vars()} else {}
-        if shared := borrowed(module["main"]):
-            settings["shared"] = shared
-        return Library(path.read_bytes(), settings)
+        return path.read_bytes()
 
 
 def lowering() -> list[Any]:

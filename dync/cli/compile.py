@@ -11,13 +11,13 @@ from cyclopts import Parameter
 from dync.api import compile_with
 from dync.cli.console import constant, emit, pairs, run_params, steps
 from dync.cli.words import Archive, Backend, Init, Inputs, Json, Level, Params, Seed, Target, Weights
-from dync.compiled import Compiled
+from dync.compiled import BARE, Compiled
 from dync.errors import UsageError
 from dync.examples import examples
 from dync.options import AUTO, BUDGET, TIMEOUT, CompileOptions
 from dync.origin import Origin
 from dync.progress import stage
-from dync.registry import host_names
+from dync.registry import backend_names
 from dync.report import size
 from dync.source import open_model
 
@@ -26,14 +26,13 @@ QUICK = 40
 QUICK_SECONDS = 8.0
 """Time after which `--verify quick` begins nothing new."""
 THOROUGH = 200
-ENGINE_FILES = {".onnx": "onnx", ".vmfb": "torch-mlir", ".mlir": "torch-mlir", ".so": "tvm"}
 
 
 def compile(
     model: str, *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The artifact to write.")],
     target: Target = "cpu", backend: Backend = "auto",
-    host: Annotated[str, Parameter(help="What carries the control flow: python, onnx, mixed, or auto, which measures.")] = "",
+    host: Annotated[str, Parameter(help="What carries the control flow: python, onnx, torch-mlir, tvm, mixed, or auto, which measures.")] = "",
     passes: Annotated[str, Parameter(help="default, none, or a pipeline a,b{opt=1},c.")] = "default",
     input: Inputs = [], inputs: Archive = None, param: Params = [], init: Init = [], weights: Weights = None,  # noqa: B006
     batching: Annotated[str, Parameter(help="none (per-sample is not available yet).")] = "none",
@@ -53,8 +52,9 @@ def compile(
 
     Writes the file only when everything before succeeded.
     """
-    if backend == AUTO and ENGINE_FILES.get(output.suffix) == "torch-mlir":
-        backend = "torch-mlir"
+    engine = BARE.get(output.suffix)
+    if backend == AUTO and engine in backend_names():
+        backend = engine
     options = CompileOptions.parse(
         target, backend, _host(host, output), passes, batching, strict, atol, rtol, seed, threads, budget, timeout, cache
     )
@@ -82,16 +82,12 @@ def compile(
 
 def _host(host: str, output: Path) -> str:
     """The host for this kind of file; measured where nothing says another."""
-    engine = ENGINE_FILES.get(output.suffix)
-    if engine in host_names():
-        if host not in ("", "auto", engine):
-            raise UsageError(f"{output.name} holds the control flow for {engine}: leave out --host {host}, or write a .dync file")
-        return engine
-    if engine is not None:
-        raise UsageError(
-            f"cannot write {output.name}: the {engine} host, which puts control flow into the engine, is not built yet; write a .dync file"
-        )
-    return host or "auto"
+    engine = BARE.get(output.suffix)
+    if engine is None:
+        return host or "auto"
+    if host not in ("", "auto", engine):
+        raise UsageError(f"{output.name} holds the control flow for {engine}: leave out --host {host}, or write a .dync file")
+    return engine
 
 
 def _verified(compiled: Compiled, model: Any, example: Any, level: str, options: CompileOptions) -> Compiled:

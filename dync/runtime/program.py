@@ -30,7 +30,9 @@ from dync.runtime.store import Weights
 from dync.runtime.tensors import Form, numpy_dtype
 from dync.runtime.weights import WIDTHS
 
-ENGINES = {"onnxruntime": "dync.runtime.engine:Engine", "iree": "dync.runtime.engine_iree:IreeEngine"}
+ENGINES = {
+    "onnxruntime": "dync.runtime.engine:Engine", "iree": "dync.runtime.engine_iree:IreeEngine", "tvm": "dync.runtime.engine_tvm:TvmEngine",
+}  # fmt: skip
 """Loader that an engine names → what opens it."""
 BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, print, IndexError)}
 """All that a host module may use of Python's own names."""

@@ -13,7 +13,7 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dync.errors import BackendError
-from dync.ir.types import ScalarType
+from dync.ir.types import ScalarType, ValueType
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
 from dync.runtime.weights import Array
@@ -37,6 +37,8 @@ _DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
 _ALIGNMENT = 64
 """Bytes that TVM's code takes the memory of tensors to be aligned to."""
 _CPU, _POOLED = 1, 2
+PACKER = "main_transform_params"
+OUTSIDE = "an index is out of range in a block compiled by TVM"
 _pool = threading.local()
 
 
@@ -92,45 +94,61 @@ def _import_alone() -> Any:
 
 def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, settings: Mapping[str, Any], threads: int) -> Callable[..., Any]:
     """The library's "main" as a callable. Raises BackendError when TVM refuses it, or a call fails in it."""
-    ffi = runtime(bool(settings.get("extra")))
     names = list(settings.get("weights", {}).values())
     feeds = [weights.numpy(name) for name in names if name in weights.written]
     if set(names[: len(feeds)]) - set(weights.written):
         raise BackendError("a weight is written by calls: the library must take it as an input")
-    bound = [_tensor(ffi, _aligned(weights.numpy(name))) for name in names[len(feeds) :]]
-    try:
-        executable = _opened(ffi, members["kernel.so"])
-    except Exception as error:  # tvm_ffi's exception classes share no root
-        raise BackendError(f"TVM cannot load the block: {str(error).splitlines()[-1]}") from error
-    machines = _Machines(executable)
-    machines.main()
-    if settings.get("packs"):
-        bound = list(machines.machine.get_function("main_transform_params")(bound))
+    machines = opened(members["kernel.so"], bool(settings.get("extra")))
+    group = (PACKER if settings.get("packs") else "", names[len(feeds) :])
+    bound = packed(machines, [group], weights)[0]
     copies = [(i, place) for i, place in settings.get("copies", ())]
     shared = list(settings.get("shared", ()))
-    return _caller(ffi, machines, feeds, bound, copies, shared, bool(settings.get("checked")), entry, threads)
+    return _caller(machines, feeds, bound, copies, shared, bool(settings.get("checked")), entry, threads)
 
 
-def _opened(ffi: Any, code: Any) -> Any:
-    """The library loaded from a file that is gone again: the process keeps its memory."""
+def opened(code: Any, extra: bool) -> Machines:
+    """The library loaded from a file that is gone again: the process keeps its memory. Raises BackendError when TVM refuses it."""
+    ffi = runtime(extra)
     with tempfile.TemporaryDirectory(prefix="dync-") as folder:
         path = Path(folder) / "kernel.so"
         path.write_bytes(code)
-        return ffi.load_module(str(path))
+        try:
+            machines = Machines(ffi.load_module(str(path)))
+            machines.start()
+        except Exception as error:  # tvm_ffi's exception classes share no root
+            raise BackendError(f"TVM cannot load the code: {str(error).splitlines()[-1]}") from error
+        return machines
 
 
-class _Machines(threading.local):
+def packed(machines: Machines, groups: Iterable[tuple[str, Sequence[str]]], weights: Weights) -> list[list[Any]]:
+    """Each group's weights as its code takes them; a group is the function that makes them so, or "", and their names."""
+    ffi = runtime()
+    made: list[list[Any]] = []
+    for packer, names in groups:
+        tensors = [_tensor(ffi, _aligned(weights.numpy(n))) for n in names]
+        made.append(list(machines.function(packer)(tensors)) if packer else tensors)
+    return made
+
+
+class Machines(threading.local):
     """A virtual machine for each thread that calls: one machine is not safe to call from two."""
 
     def __init__(self, executable: Any) -> None:
-        self.executable, self.function = executable, None
+        self.executable = executable
+        self.functions: dict[str, Callable[..., Any]] = {}
 
-    def main(self) -> Callable[..., Any]:
-        if self.function is None:
-            self.machine = self.executable.get_function("vm_load_executable")()
-            self.machine.get_function("vm_initialization")(_CPU, 0, _POOLED)
-            self.function = self.machine.get_function("main")
-        return self.function
+    def start(self) -> None:
+        self.machine = self.executable.get_function("vm_load_executable")()
+        self.machine.get_function("vm_initialization")(_CPU, 0, _POOLED)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """This thread's function `name`."""
+        found = self.functions.get(name)
+        if found is None:
+            if not hasattr(self, "machine"):
+                self.start()
+            found = self.functions[name] = self.machine.get_function(name)
+        return found
 
 
 def _aligned(array: Array) -> Array:
@@ -156,16 +174,14 @@ def _tensor(ffi: Any, array: Array) -> Any:
     return ffi.from_dlpack(array if array.flags.writeable else array.__dlpack__(max_version=(1, 0)))
 
 
-def _caller(
-    ffi: Any, machines: _Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], shared: list[int],
-    checked: bool, entry: KernelEntry, threads: int,
-) -> Callable[..., Any]:
-    from_dlpack, to_numpy, item = ffi.from_dlpack, np.from_dlpack, ffi.get_global_func("ffi.ArrayGetItem")
-    configure = ffi.get_global_func("runtime.config_threadpool")
-    dtypes = {i: _DTYPES[t.kind] for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
-    items = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
-    count = len(entry.results)
-    outputs = range(max([count, *(i + 1 for i, _ in copies)]))
+def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bound: Sequence[Any], threads: int) -> Callable[..., Any]:
+    """A function of the library on numpy arrays, and Python numbers where `inputs` says so, with `bound` behind them; what it gives.
+
+    Raises TVM's own exceptions.
+    """
+    ffi = runtime()
+    from_dlpack, configure = ffi.from_dlpack, ffi.get_global_func("runtime.config_threadpool")
+    dtypes = {i: _DTYPES[t.kind] for i, t in enumerate(inputs) if isinstance(t, ScalarType)}
 
     def tensor(array: Any) -> Any:
         try:
@@ -173,21 +189,41 @@ def _caller(
         except (RuntimeError, BufferError, ValueError):
             return _tensor(ffi, _aligned(array))
 
-    def call(*inputs: Any) -> Any:
+    def call(given: Sequence[Any]) -> Any:
         if getattr(_pool, "threads", None) != threads:
             configure(1, threads)
             _pool.threads = threads
-        function = machines.function or machines.main()
-        given = [np.array(v, dtypes[i]) if i in dtypes else v for i, v in enumerate(inputs)] if dtypes else list(inputs)
-        given += feeds
+        function = machines.functions.get(name) or machines.function(name)
+        if dtypes:
+            given = [np.array(v, dtypes[i]) if i in dtypes else v for i, v in enumerate(given)]
         try:
-            made = function(*[tensor(v) for v in given], *bound)
+            return function(*[tensor(v) for v in given], *bound)
         except Exception as error:  # tvm_ffi's exception classes share no root
             if "compact" not in str(error):
-                raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
-            made = function(*[tensor(_compact(v)) for v in given], *bound)
+                raise
+            return function(*[tensor(_compact(v)) for v in given], *bound)
+
+    return call
+
+
+def _caller(
+    machines: Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], shared: list[int], checked: bool,
+    entry: KernelEntry, threads: int,
+) -> Callable[..., Any]:
+    to_numpy, item = np.from_dlpack, runtime().get_global_func("ffi.ArrayGetItem")
+    run = caller(machines, "main", [*entry.inputs, *([None] * len(feeds))], bound, threads)
+    items = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
+    count = len(entry.results)
+    outputs = range(max([count, *(i + 1 for i, _ in copies)]))
+
+    def call(*inputs: Any) -> Any:
+        given = [*inputs, *feeds]
+        try:
+            made = run(given)
+        except Exception as error:  # tvm_ffi's exception classes share no root
+            raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
         if checked and to_numpy(item(made, len(made) - 1)).item():
-            raise BackendError("an index is out of range in a block compiled by TVM")
+            raise BackendError(OUTSIDE)
         results: list[Any] = [to_numpy(item(made, i)) for i in outputs]
         for i in shared:
             if i < len(results):

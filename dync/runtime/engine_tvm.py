@@ -1,0 +1,108 @@
+"""A whole program as one library for TVM's virtual machine: calls it, and makes of its outputs what the Python function gave.
+
+members: host/model.so, with the functions `main` and `traced`, which take the inputs and a tuple of groups of weights, and `dync`,
+which gives the convention (dync.host.onnx.convention). settings: "groups", of each group what makes it, or "", and its weights;
+"extra" as for blocks. `traced` tells its way to two functions of the process, which keep it for the thread that calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dync.errors import BackendError
+from dync.host.onnx.convention import KEY, ExitRecord
+from dync.host.tvm.code import DECIDE, ENTER, FAILED, MAIN, SAYS, TRACED
+from dync.ir.flow import leaves
+from dync.ir.trace import Trace, margin
+from dync.ir.types import Ref
+from dync.runtime.engine import Give, ending, read_convention, trace
+from dync.runtime.loaders.tvm import OUTSIDE, caller, opened, packed, runtime
+from dync.runtime.package import KernelEntry
+from dync.runtime.store import Weights
+
+LIBRARY = "host/model.so"
+
+
+class TvmEngine:
+    """The control flow and all blocks in one library.
+
+    Raises BackendError when TVM is missing or refuses the library, ArtifactError when it says not what it is.
+    """
+
+    def __init__(self, entry: KernelEntry, members: Mapping[str, Any], weights: Weights, threads: int) -> None:
+        ffi = runtime(bool(entry.settings.get("extra")))
+        for name, function in ((ENTER, _way.enter), (DECIDE, _way.decide)):
+            ffi.register_global_func(name, function, override=True)
+        machines = opened(members[LIBRARY], bool(entry.settings.get("extra")))
+        self.convention = said = read_convention({KEY: str(machines.function(SAYS)())})
+        groups = packed(machines, [(packer, names) for packer, names in entry.settings["groups"]], weights)
+        bound = [ffi.convert(groups)]
+        types = [i.value.type for i in said.signature.inputs] + [p.value.type for p in said.signature.params]
+        self._main, self._traced = (caller(machines, name, types, bound, threads) for name in (MAIN, TRACED))
+        names = [p.name for p in said.outputs]
+        at, places = {n: i for i, n in enumerate(names)}, {p.value: i for i, p in enumerate(said.inputs)}
+        self._endings = [ending(e, at, places) for e in said.exits]
+        self._written = [(at[output], places[value]) for output, value in said.written]
+        self._wanted = [sorted({*_outputs(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
+        self._count, self._item = len(names), ffi.get_global_func("ffi.ArrayGetItem")
+
+    def run(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> Any:
+        """The result of a call, `give` applied to its tensors. Raises what the model raises."""
+        given = [*values, *params]
+        exit, found = self._call(self._main, given)
+        return self._endings[exit](found, given, give)
+
+    def traced(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> tuple[Callable[[], Any], Trace]:
+        """What gives the result or raises, and the way to it."""
+        given = [*values, *params]
+        _way.clear()
+        exit, found = self._call(self._traced, given)
+        told = trace(self.convention, _way.blocks, _way.values, _way.margins)
+        return lambda: self._endings[exit](found, given, give), told
+
+    def _call(self, function: Callable[[Sequence[Any]], Any], given: Sequence[Any]) -> tuple[int, list[Any]]:
+        try:
+            made = function(given)
+        except Exception as error:  # tvm_ffi's exception classes share no root
+            raise BackendError(f"TVM failed in the program: {str(error).splitlines()[-1]}") from error
+        exit = self._item(made, 0)
+        if exit == FAILED:
+            raise BackendError(OUTSIDE)
+        found: list[Any] = [None] * self._count
+        for i in self._wanted[exit]:
+            found[i] = np.from_dlpack(self._item(made, i))
+        for output, i in self._written:
+            np.copyto(given[i], found[output])
+        return exit, found
+
+
+class _Way(threading.local):
+    """What `traced` tells in a thread, until its next call."""
+
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.blocks: list[int] = []
+        self.values: list[int] = []
+        self.margins: list[float] = []
+
+    def enter(self, block: int) -> None:
+        self.blocks.append(block)
+
+    def decide(self, value: Any, *compared: Any) -> None:
+        self.values.append(int(np.from_dlpack(value).item()))
+        self.margins.append(margin(*(np.from_dlpack(v).item() for v in compared)) if compared else -1.0)
+
+
+_way = _Way()
+
+
+def _outputs(exit: ExitRecord, at: Mapping[str, int], inputs: Mapping[str, int]) -> list[int]:
+    """The outputs that an exit reads."""
+    names = {o.name for t in exit.trees for o in leaves(t) if isinstance(o, Ref)}
+    return [at[n] for n in names if n not in inputs]

@@ -1,0 +1,253 @@
+"""Programs as one library for TVM's virtual machine: what joins the TVM host, which knows control flow, to the compiled blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dync.backends.base import Declined as Refused
+from dync.backends.base import Kernel, Target
+from dync.errors import BackendError
+from dync.host.base import Declined
+from dync.host.tvm.code import ITEM, Call, Give, Goto, Instruction, Int, Label, Nothing, Number, Operand, Routine, Text, Unless, Weight
+from dync.ir.flow import FlowBlock
+from dync.whole import block_kernel, unfit_memory, values_of
+
+if TYPE_CHECKING:
+    from dync.backends.tvm.parts import Part
+    from dync.host.tvm.module import Function
+    from dync.ir.program import Program
+    from dync.ir.types import Value
+    from dync.runtime.package import Package
+
+SECONDS = 600.0
+"""After this long the compiler is given up."""
+Group = tuple[str, tuple[str, ...]]
+"""What makes of some weights the tensors that code takes, "" if it takes them as they are; and their names."""
+
+
+@dataclass(frozen=True)
+class Code:
+    """library: the bytes. groups: the weights. extra: it calls into TVM's second runtime library."""
+
+    library: bytes
+    groups: tuple[Group, ...]
+    extra: bool
+
+
+def compiled(program: Program, kernels: Mapping[str, Kernel], target: Target, threads: int, alone: bool = False) -> Code | Declined:
+    """The program as one library; or why not. alone: for others, with its weights inside and without what tells the way.
+
+    Compiles in this process. Raises BackendError when TVM or the linker fails.
+    """
+    from dync.backends.tvm.build import tvm_target
+    from dync.host.tvm.module import export
+
+    if refused := unfit_memory(program):
+        return refused
+    aim = tvm_target(target)
+    blocks = _Blocks({v.name: v for v in values_of(program)}, kernels, aim, threads)
+    made = export(program.flow, blocks.function, traced=not alone, given=not alone)
+    if isinstance(made, Declined):
+        return made
+    parts = list(blocks.parts.values())
+    parts += _helpers(made.helpers, aim, threads)
+    groups = tuple(blocks.groups)
+    tensors: Sequence[Sequence[Any]] | None = None
+    if alone:
+        tensors = _tensors(program, groups, parts, aim, blocks.extra)
+        parts = [p.only(p.name) for p in parts]
+    return Code(_library(made.routines, parts, tensors, aim), groups, blocks.extra)
+
+
+class _Blocks:
+    """The compiled blocks: each distinct one once, weights being arguments."""
+
+    def __init__(self, values: Mapping[str, Value], kernels: Mapping[str, Kernel], aim: Any, threads: int) -> None:
+        self.values, self.kernels, self.aim, self.threads = values, kernels, aim, threads
+        self.parts: dict[str, Part] = {}
+        self.made: dict[str, tuple[Part, Kernel, Any]] = {}
+        self.groups: dict[Group, int] = {}
+        self.extra = False
+
+    def function(self, block: FlowBlock) -> Function | Declined | None:
+        from dync.backends.kernels import renamed_weights, structure_key
+        from dync.backends.tvm.parts import part
+        from dync.backends.tvm.translate import translate
+        from dync.host.tvm.module import Function
+
+        found = block_kernel(block, self.kernels.get(block.name), self.values)
+        if found is None or isinstance(found, Declined):
+            return found
+        whole, written = found
+        key = structure_key(whole)
+        if key not in self.made:
+            module = translate(whole)
+            if isinstance(module, Refused):
+                return Declined(module.reason, module.span)
+            if module.feeds:
+                return Declined(f"calls write the weight {module.feeds[0]}", block.span)
+            code = part(f"block{len(self.made)}", module.module, self.aim, self.threads)
+            self.parts[code.name] = code
+            self.made[key] = code, whole, module
+            self.extra |= module.extra
+        code, first, module = self.made[key]
+        names = renamed_weights(first, whole)
+        group = (code.packer, tuple(names.get(w, w) for w in module.weights))
+        number = self.groups.setdefault(group, len(self.groups))
+        outputs = tuple(v.name for v in whole.results)
+        inputs = tuple(v.name for v in whole.inputs)
+        return Function(code.name, inputs, outputs, number, code.weights, written, module.checked, frozenset(code.shared))
+
+
+def _helpers(wanted: Sequence[Any], aim: Any, threads: int) -> list[Part]:
+    from dync.backends.tvm.parts import helper, part
+
+    return [part(h.name, helper(h.kind, h.dtype, h.rank, h.to), aim, threads) for h in wanted]
+
+
+def _tensors(program: Program, groups: Sequence[Group], parts: Sequence[Part], aim: Any, extra: bool) -> list[list[Any]]:
+    """The weights as code takes them, group by group."""
+    from dync.runtime.loaders.tvm import opened, packed
+    from dync.runtime.store import Weights
+
+    packers = [p.only(p.packer) for p in parts if p.packer]
+    machines = opened(_library((), packers, None, aim), extra) if packers else None
+    weights = Weights({n: program.weights[n] for _, names in groups for n in names}, "numpy")
+    return [list(g) for g in packed(machines, groups, weights)]
+
+
+def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequence[Sequence[Any]] | None, aim: Any) -> bytes:
+    """All parts and routines in one executable."""
+    import tvm
+    from tvm import relax
+    from tvm.relax import vm_build
+
+    from dync.backends.tvm.build import exported
+    from dync.backends.tvm.schedule import CONFIG
+
+    functions = {v: f for p in parts for v, f in p.functions.items()}
+    builder = relax.ExecBuilder()
+    with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
+        rest = vm_build._vmcodegen(builder, tvm.IRModule(functions))
+        for routine in routines:
+            _Assembler(builder, routine, tensors).emit()
+        return exported(vm_build._vmlink(builder, aim, vm_build._filter_tir(rest)))
+
+
+class _Assembler:
+    """One routine as instructions of the machine."""
+
+    def __init__(self, builder: Any, routine: Routine, tensors: Sequence[Sequence[Any]] | None) -> None:
+        self.b, self.routine, self.tensors = builder, routine, tensors
+        used = (a for i in routine.code if isinstance(i, Call) for a in (*i.args, i.to) if isinstance(a, int))
+        self.free = 1 + max([routine.weights or 0, *used])
+
+    def emit(self) -> None:
+        b = self.b
+        code = [i for one in self.routine.code for i in self.loaded(one)]
+        places: dict[str, int] = {}
+        lines: list[Instruction] = []
+        for one in code:
+            if isinstance(one, Label):
+                places[one.name] = len(lines)
+            else:
+                lines.append(one)
+        with b.function(self.routine.name, len(self.routine.params), list(self.routine.params)):
+            for at, one in enumerate(lines):
+                match one:
+                    case Call():
+                        b.emit_call(one.function, [self.operand(a) for a in one.args], one.to)
+                    case Unless():
+                        b.emit_if(b.r(one.condition), places[one.label] - at)
+                    case Goto():
+                        b.emit_goto(places[one.label] - at)
+                    case Give():
+                        b.emit_ret(b.r(one.register))
+                    case _:
+                        raise AssertionError(one)
+
+    def loaded(self, one: Instruction) -> list[Instruction]:
+        """The instruction behind those that bring the weights that it reads to registers, where they are no constants."""
+        if self.tensors is not None or not isinstance(one, Call) or not any(isinstance(a, Weight) for a in one.args):
+            return [one]
+        assert self.routine.weights is not None
+        free = self.free
+        before: list[Instruction] = []
+        args: list[Operand] = []
+        for arg in one.args:
+            if not isinstance(arg, Weight):
+                args.append(arg)
+                continue
+            if not before:
+                before.append(Call(ITEM, (self.routine.weights, Int(arg.group)), free))
+            before.append(Call(ITEM, (free, Int(arg.index)), free + 1 + arg.index))
+            args.append(free + 1 + arg.index)
+        return [*before, Call(one.function, tuple(args), one.to)]
+
+    def operand(self, operand: Operand) -> int:
+        import numpy as np
+        import tvm
+
+        b = self.b
+        match operand:
+            case int():
+                return b.r(operand)
+            case Int():
+                return b.imm(operand.value)
+            case Number():
+                return b.convert_constant(tvm.runtime.tensor(np.array(operand.value, operand.dtype)))
+            case Nothing():
+                return b.convert_constant(tvm.runtime.tensor(np.zeros([0] * operand.type.rank, operand.type.dtype)))
+            case Text():
+                return b.convert_constant(operand.text)
+            case Weight():
+                assert self.tensors is not None
+                return b.convert_constant(self.tensors[operand.group][operand.index])
+
+
+def isolated(program: Program, kernels: Mapping[str, Kernel], target: Target, threads: int, alone: bool = False) -> Code | Declined:
+    """`compiled`, in a child process that may crash. Raises BackendError."""
+    from dync.backends.tvm.backend import last_line
+    from dync.backends.worker import apart
+
+    def task() -> Code | Declined:
+        try:
+            return compiled(program, kernels, target, threads, alone)
+        except BackendError:
+            raise
+        except Exception as error:  # noqa: BLE001  TVM's exception classes share no root
+            raise BackendError(f"TVM cannot compile the whole program: {last_line(error)}") from error
+
+    return apart("tvm", task, SECONDS, program.name)
+
+
+def with_tvm(package: Package, program: Program, kernels: Mapping[str, Kernel]) -> Package | Declined:
+    """The package with all of its control flow and code as one library for TVM's virtual machine; or why not."""
+    from dync.options import parse_target
+    from dync.runtime.engine_tvm import LIBRARY
+    from dync.runtime.package import KernelEntry
+
+    target, threads = parse_target(str(package.meta["target"])), int(package.meta["threads"])
+    try:
+        made = isolated(program, kernels, target, threads)
+    except BackendError as error:
+        return Declined(str(error))
+    if isinstance(made, Declined):
+        return made
+    settings: dict[str, Any] = {"groups": [[packer, list(names)] for packer, names in made.groups]}
+    if made.extra:
+        settings["extra"] = True
+    weights = tuple(dict.fromkeys(n for _, names in made.groups for n in names))
+    entry = KernelEntry("tvm", (LIBRARY,), settings, weights)
+    return replace(package, kernels={}, members={LIBRARY: made.library}, weights={n: program.weights[n] for n in weights}, engine=entry)
+
+
+def plain_library(program: Program, target: Target, threads: int) -> bytes:
+    """The program as one library for anyone, with its weights inside. Raises BackendError."""
+    from dync.build import kernels_of
+
+    made = isolated(program, kernels_of(program), target, threads, alone=True)
+    assert not isinstance(made, Declined), "it was compiled before"
+    return made.library
