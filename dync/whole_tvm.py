@@ -10,12 +10,12 @@ from dync.backends.base import Declined as Refused
 from dync.backends.base import Kernel, Target
 from dync.errors import BackendError
 from dync.host.base import Declined
-from dync.host.tvm.code import ITEM, Call, Give, Goto, Instruction, Int, Label, Nothing, Number, Operand, Routine, Text, Unless, Weight
 from dync.ir.flow import FlowBlock
 from dync.whole import block_kernel, unfit_memory, values_of
 
 if TYPE_CHECKING:
     from dync.backends.tvm.parts import Part
+    from dync.host.tvm.code import Helper, Routine
     from dync.host.tvm.module import Function
     from dync.ir.program import Program
     from dync.ir.types import Value
@@ -101,7 +101,7 @@ class _Blocks:
         return Function(code.name, inputs, outputs, number, code.weights, written, module.checked, frozenset(code.shared))
 
 
-def _helpers(wanted: Sequence[Any], aim: Any, threads: int) -> list[Part]:
+def _helpers(wanted: Sequence[Helper], aim: Any, threads: int) -> list[Part]:
     from dync.backends.tvm.parts import helper, part
 
     return [part(h.name, helper(h.kind, h.dtype, h.rank, h.to), aim, threads) for h in wanted]
@@ -124,6 +124,7 @@ def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequen
     from tvm import relax
     from tvm.relax import vm_build
 
+    from dync.assemble import Assembler, bodies
     from dync.backends.tvm.build import exported
     from dync.backends.tvm.schedule import CONFIG
 
@@ -131,80 +132,10 @@ def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequen
     builder = relax.ExecBuilder()
     with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
         rest = vm_build._vmcodegen(builder, tvm.IRModule(functions))
+        blocks = bodies(builder.get().as_text()) if routines else {}
         for routine in routines:
-            _Assembler(builder, routine, tensors).emit()
+            Assembler(builder, routine, tensors, blocks).emit()
         return exported(vm_build._vmlink(builder, aim, vm_build._filter_tir(rest)))
-
-
-class _Assembler:
-    """One routine as instructions of the machine."""
-
-    def __init__(self, builder: Any, routine: Routine, tensors: Sequence[Sequence[Any]] | None) -> None:
-        self.b, self.routine, self.tensors = builder, routine, tensors
-        used = (a for i in routine.code if isinstance(i, Call) for a in (*i.args, i.to) if isinstance(a, int))
-        self.free = 1 + max([routine.weights or 0, *used])
-
-    def emit(self) -> None:
-        b = self.b
-        code = [i for one in self.routine.code for i in self.loaded(one)]
-        places: dict[str, int] = {}
-        lines: list[Instruction] = []
-        for one in code:
-            if isinstance(one, Label):
-                places[one.name] = len(lines)
-            else:
-                lines.append(one)
-        with b.function(self.routine.name, len(self.routine.params), list(self.routine.params)):
-            for at, one in enumerate(lines):
-                match one:
-                    case Call():
-                        b.emit_call(one.function, [self.operand(a) for a in one.args], one.to)
-                    case Unless():
-                        b.emit_if(b.r(one.condition), places[one.label] - at)
-                    case Goto():
-                        b.emit_goto(places[one.label] - at)
-                    case Give():
-                        b.emit_ret(b.r(one.register))
-                    case _:
-                        raise AssertionError(one)
-
-    def loaded(self, one: Instruction) -> list[Instruction]:
-        """The instruction behind those that bring the weights that it reads to registers, where they are no constants."""
-        if self.tensors is not None or not isinstance(one, Call) or not any(isinstance(a, Weight) for a in one.args):
-            return [one]
-        assert self.routine.weights is not None
-        free = self.free
-        before: list[Instruction] = []
-        args: list[Operand] = []
-        for arg in one.args:
-            if not isinstance(arg, Weight):
-                args.append(arg)
-                continue
-            if not before:
-                before.append(Call(ITEM, (self.routine.weights, Int(arg.group)), free))
-            before.append(Call(ITEM, (free, Int(arg.index)), free + 1 + arg.index))
-            args.append(free + 1 + arg.index)
-        return [*before, Call(one.function, tuple(args), one.to)]
-
-    def operand(self, operand: Operand) -> int:
-        import numpy as np
-        import tvm
-
-        b = self.b
-        match operand:
-            case int():
-                return b.r(operand)
-            case Int():
-                return b.imm(operand.value)
-            case Number():
-                return b.convert_constant(tvm.runtime.tensor(np.array(operand.value, operand.dtype)))
-            case Nothing():
-                return b.convert_constant(tvm.runtime.tensor(np.zeros([0] * operand.type.rank, operand.type.dtype)))
-            case Text():
-                return b.convert_constant(operand.text)
-            case Weight():
-                assert self.tensors is not None
-                return b.convert_constant(self.tensors[operand.group][operand.index])
 
 
 def isolated(program: Program, kernels: Mapping[str, Kernel], target: Target, threads: int, alone: bool = False) -> Code | Declined:

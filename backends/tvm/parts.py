@@ -58,18 +58,18 @@ def part(name: str, module: Any, aim: Any, threads: int) -> Part:
 
 
 def _unchecked(function: Any) -> Any:
-    """The function without checks of its parameters' types: only blocks call it, and kernels check what they are given once more."""
+    """The function without checks of its parameters: only blocks call it, and kernels check what they are given once more.
+
+    A check that reads sizes into the function's heap stays.
+    """
     parameters = list(function.params)
+    bound = {b.var: b.value for block in function.body.blocks for b in block.bindings}
 
     def idle(value: Any) -> bool:
         if not isinstance(value, relax.Call) or getattr(value.op, "global_symbol", "") not in CHECKS or value.args[0] not in parameters:
             return False
-        return value.op.global_symbol == CHECKS[0] or not isinstance(value.args[1], relax.Var) or value.args[1] not in heaps
+        return value.op.global_symbol == CHECKS[0] or getattr(getattr(bound.get(value.args[1]), "op", None), "name", "") == "relax.null_value"
 
-    heaps = {
-        b.var for block in function.body.blocks for b in block.bindings
-        if isinstance(b.value, relax.Call) and getattr(b.value.op, "global_symbol", "") == "vm.builtin.alloc_shape_heap"
-    }  # fmt: skip
     blocks = [relax.BindingBlock([b for b in block.bindings if not idle(b.value)]) for block in function.body.blocks]
     body = relax.SeqExpr(blocks, function.body.body)
     return relax.Function(function.params, body, function.ret_ty, function.is_pure, function.attrs)

@@ -1,8 +1,9 @@
 """Code of TVM's virtual machine as data. Imports no TVM.
 
     operand      ::= register (int) | Int | Number | Nothing | Text | Weight
-    instruction  ::= Call(function, operands, register) | Unless(register, label) | Goto(label) | Give(register) | Label(name)
-A function's parameters are its first registers. Functions are routines, compiled blocks, helpers, or what TVM's runtime has by name.
+    instruction  ::= Run(block, operands, takes) | Call(builtin, operands, register)
+                   | Unless(register, label) | Goto(label) | Give(register) | Label(name)
+A routine's parameters are its first registers. A block is compiled code or a helper; a builtin is what the process has by that name.
 """
 
 from __future__ import annotations
@@ -62,6 +63,15 @@ Operand = Union[int, Int, Number, Nothing, Text, Weight]
 
 
 @dataclass(frozen=True)
+class Run:
+    """Runs a block's code. takes: (index of an output, register) pairs."""
+
+    block: str
+    args: tuple[Operand, ...]
+    takes: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Call:
     function: str
     args: tuple[Operand, ...] = ()
@@ -93,7 +103,7 @@ class Label:
     name: str
 
 
-Instruction = Union[Call, Unless, Goto, Give, Label]
+Instruction = Union[Run, Call, Unless, Goto, Give, Label]
 
 
 @dataclass(frozen=True)

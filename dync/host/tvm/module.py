@@ -24,7 +24,6 @@ from dync.host.tvm.code import (
     DECIDE,
     ENTER,
     FAILED,
-    ITEM,
     MAIN,
     NULL,
     SAYS,
@@ -42,6 +41,7 @@ from dync.host.tvm.code import (
     Number,
     Operand,
     Routine,
+    Run,
     Text,
     Unless,
     Weight,
@@ -204,6 +204,9 @@ class _Writer:
     def call(self, function: str, *args: Operand, to: int | None = None) -> None:
         self.out.append(Call(function, args, to))
 
+    def help(self, helper: str, *args: Operand, to: int) -> None:
+        self.out.append(Run(helper, args, ((0, to),)))
+
     def block(self, block: FlowBlock) -> None:
         self.out.append(Label(block.name))
         if self.tell:
@@ -224,18 +227,17 @@ class _Writer:
     def run(self, block: FlowBlock, function: Function) -> None:
         registers, wanted = self.p.register, self.p.wanted(block)
         weights = [Weight(function.group, i) for i in range(function.count)]
-        self.call(function.name, *(registers[n] for n in function.inputs), *weights, to=self.results)
+        taken = {n: i for i, n in enumerate(function.outputs) if n in registers and n in wanted} | dict(function.written)
+        takes = [(i, registers[n]) for n, i in taken.items()]
         if function.checked:
-            self.call(ITEM, self.results, Int(len(function.outputs)), to=self.condition)
+            takes.append((len(function.outputs), self.condition))
+        self.out.append(Run(function.name, (*(registers[n] for n in function.inputs), *weights), tuple(takes)))
+        if function.checked:
             self.call(TEST, self.condition, to=self.condition)
             right = self.label("right")
             self.out.append(Unless(self.condition, right))
             self.call(TUPLE, Int(FAILED), to=self.results)
             self.out += [Give(self.results), Label(right)]
-        taken = {n: i for i, n in enumerate(function.outputs) if n in registers and n in wanted} | dict(function.written)
-        for name, i in taken.items():
-            self.call(ITEM, self.results, Int(i), to=registers[name])
-        self.call(NULL, to=self.results)
 
     def label(self, what: str) -> str:
         self.labels += 1
@@ -271,8 +273,7 @@ class _Writer:
             return
         half = len(cases) // 2
         kind = "less" if half else "equal"
-        self.call(self.p.helper(kind, "int64"), index, Number(cases[half][0], "int64"), to=self.condition)
-        self.call(ITEM, self.condition, Int(0), to=self.condition)
+        self.help(self.p.helper(kind, "int64"), index, Number(cases[half][0], "int64"), to=self.condition)
         self.call(TEST, self.condition, to=self.condition)
         other = self.label("case") if half else missing
         self.out.append(Unless(self.condition, other))
@@ -316,8 +317,7 @@ class _Writer:
             if value not in p.scalars and name in p.outputs and value not in {v.name for v in p.inputs}:
                 if "" in place or place & seen:
                     copy = self.spare + len(given)
-                    self.call(p.helper("copy", *type), register, to=copy)
-                    self.call(ITEM, copy, Int(0), to=copy)
+                    self.help(p.helper("copy", *type), register, to=copy)
                     register = copy
                 seen |= place
             given.append(register)
@@ -336,8 +336,7 @@ class _Writer:
         register = self.p.register[operand.name]
         if have == dtype:
             return register
-        self.call(self.p.helper("cast", have, 0, dtype), register, to=spare)
-        self.call(ITEM, spare, Int(0), to=spare)
+        self.help(self.p.helper("cast", have, 0, dtype), register, to=spare)
         return spare
 
     def decided(self, decision: Decision, value: Operand) -> None:
