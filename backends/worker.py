@@ -23,7 +23,6 @@ from typing import IO, Any, TypeVar
 from dync.backends.base import Backend, BlockCode, Declined, Kernel, Target
 from dync.errors import BackendError
 
-
 T = TypeVar("T")
 
 

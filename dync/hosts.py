@@ -65,7 +65,7 @@ def _offers(built: Built, seconds: Mapping[str, float], engines: bool) -> dict[s
             why = f"measured: the program is fastest with {name} alone on this path"
             offers[f"{PYTHON} with {name}"] = lambda instead=instead, why=why: built.package(seconds, instead, why)
     if engines:
-        for name in (*registry.ENGINES, MIXED):
+        for name in (*(e for e in registry.ENGINES if e not in registry.ASKED), MIXED):
             offers[name] = lambda name=name: in_engine(built, name, built.package(seconds))
     return offers
 
@@ -82,7 +82,7 @@ def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwar
     """Package, name and reason of the fastest offer; the Python host's mix unless another is better by a margin."""
     made: dict[str, Package | Declined] = {}
     for name, make in offers.items():
-        if name != MIXED or all(isinstance(made[n], Declined) for n in registry.ENGINES):  # parts, where no engine takes the whole
+        if name != MIXED or all(isinstance(made[n], Declined) for n in registry.ENGINES if n in offers):  # else an engine takes the whole
             made[name] = make()
     packages = {n: p for n, p in made.items() if not isinstance(p, Declined)}
     declined = "".join(f"; the {n} host declines: {p}" for n, p in made.items() if isinstance(p, Declined))

@@ -38,6 +38,8 @@ ENGINES: Mapping[str, tuple[str, str]] = {
 }
 """Host that keeps the control flow in an engine → the backend that must take every block, and the function that makes the package:
 (package of the Python host, program, kernels by block) → Package or Declined."""
+ASKED = ("tvm",)
+"""Hosts that host="auto" does not try: they compile all blocks once more."""
 PASSES: Mapping[str, str] = {
     "fold": "dync.passes.graph.fold:Fold",
     "common-subexpression": "dync.passes.graph.common_subexpression:CommonSubexpression",

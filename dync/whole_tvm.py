@@ -124,9 +124,9 @@ def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequen
     from tvm import relax
     from tvm.relax import vm_build
 
-    from dync.assemble import Assembler, bodies
     from dync.backends.tvm.build import exported
     from dync.backends.tvm.schedule import CONFIG
+    from dync.host.tvm.assemble import Assembler, bodies
 
     functions = {v: f for p in parts for v, f in p.functions.items()}
     builder = relax.ExecBuilder()

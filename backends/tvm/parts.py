@@ -68,7 +68,8 @@ def _unchecked(function: Any) -> Any:
     def idle(value: Any) -> bool:
         if not isinstance(value, relax.Call) or getattr(value.op, "global_symbol", "") not in CHECKS or value.args[0] not in parameters:
             return False
-        return value.op.global_symbol == CHECKS[0] or getattr(getattr(bound.get(value.args[1]), "op", None), "name", "") == "relax.null_value"
+        heap = getattr(bound.get(value.args[1]), "op", None)
+        return value.op.global_symbol == CHECKS[0] or getattr(heap, "name", "") == "relax.null_value"
 
     blocks = [relax.BindingBlock([b for b in block.bindings if not idle(b.value)]) for block in function.body.blocks]
     body = relax.SeqExpr(blocks, function.body.body)

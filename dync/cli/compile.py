@@ -32,7 +32,7 @@ def compile(
     model: str, *,
     output: Annotated[Path, Parameter(name=["--output", "-o"], help="The artifact to write.")],
     target: Target = "cpu", backend: Backend = "auto",
-    host: Annotated[str, Parameter(help="What carries the control flow: python, onnx, torch-mlir, tvm, mixed, or auto, which measures.")] = "",
+    host: Annotated[str, Parameter(help="What carries the control flow: python, onnx, tvm, torch-mlir, mixed, or auto: measured.")] = "",
     passes: Annotated[str, Parameter(help="default, none, or a pipeline a,b{opt=1},c.")] = "default",
     input: Inputs = [], inputs: Archive = None, param: Params = [], init: Init = [], weights: Weights = None,  # noqa: B006
     batching: Annotated[str, Parameter(help="none (per-sample is not available yet).")] = "none",

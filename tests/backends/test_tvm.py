@@ -214,3 +214,9 @@ def test_a_result_that_no_input_reaches_is_new_memory_at_each_call():
     for _ in range(3):
         assert torch.equal(compiled(torch.ones(3)), torch.tensor([2.0, 1.0, 1.0]))
         assert torch.equal(compiled(-torch.ones(3)), torch.tensor([1.0, 0.0, 0.0]))
+
+
+def test_a_block_that_reads_weights_alone():
+    made = kernel(lambda a: (a * 2, a + 1), {}, {"a": w(3)})
+    check(made, Tvm().compile(made, Target()))
+    assert torch.equal(opened(made)([])[0], made.weights["a"] * 2)

@@ -85,14 +85,15 @@ def test_every_backend(backend, capsys):
 
 @pytest.mark.parametrize("host", registry.HOSTS)
 def test_every_host(host, capsys):
-    needs("torch-mlir" if host == "torch-mlir" else "onnxruntime")
-    found = runs(capsys, "--backend", "torch-mlir" if host == "torch-mlir" else "onnxruntime", "--host", host)
+    backend = registry.ENGINES[host][0] if host in registry.ENGINES else "onnxruntime"
+    needs(backend)
+    found = runs(capsys, "--backend", backend, "--host", host)
     assert found["meta"]["host"] == host
 
 
-@pytest.mark.parametrize("name", ["m.onnx", "m.vmfb", "m.mlir"])
+@pytest.mark.parametrize("name", ["m.onnx", "m.vmfb", "m.mlir", "m.so"])
 def test_every_file_for_others(name, tmp_path):
-    needs("onnxruntime" if name == "m.onnx" else "torch-mlir")
+    needs({"m.onnx": "onnxruntime", "m.so": "tvm"}.get(name, "torch-mlir"))
     assert invoke(["compile", "refiner_model.py", "-o", name, "--strict"]) == 0
     assert (tmp_path / name).stat().st_size > 1000
 

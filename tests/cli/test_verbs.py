@@ -180,12 +180,6 @@ def test_wrong_usage_is_exit_2_and_one_line(argv, said, capsys, home):
     assert said in shown[-1] and shown[-1].startswith("usage error: ") and not (home / "c.dync").exists()
 
 
-@pytest.mark.parametrize("output", ["m.so"])
-def test_engine_files_are_refused_clearly(output, capsys, home):
-    assert invoke(["compile", "exits_model.py", "-o", output]) == 2
-    assert "not built yet" in capsys.readouterr().err and not (home / output).exists()
-
-
 def test_an_onnx_file_runs_where_dync_is_not(home, capsys):
     import subprocess
     import sys

@@ -23,14 +23,24 @@ def optimise(mod: tvm.IRModule, target: tvm.target.Target, threads: int = 1) -> 
     machine = machine.of(target, threads)
     has_parameters = "num_input" in (mod["main"].attrs or {}) and int(mod["main"].attrs["num_input"]) < len(mod["main"].params)
     before = [t.CanonicalizeBindings(), t.DeadCodeElimination()]
+    ready = [t.DecomposeOpsForInference(), t.CanonicalizeBindings(), t.DeadCodeElimination()]
     after = [
-        t.DecomposeOpsForInference(), t.CanonicalizeBindings(), t.DeadCodeElimination(),
-        *([t.LiftTransformParams()] if has_parameters else []),
         backend.DispatchSortScan(), t.LegalizeOps(normalisation.FORMS), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps(),
         t.FuseTIR(), t.DeadCodeElimination(),
     ]  # fmt: skip
     with target:
         mod = tvm.transform.Sequential(before)(mod)
         mod = graph.rewritten(mod, machine)
-        mod = tvm.transform.Sequential(after)(mod)
+        mod = tvm.transform.Sequential(ready)(mod)
+        mod = tvm.transform.Sequential(after)(_lifted(mod) if has_parameters else mod)
         return kernels.schedule(mod, machine)
+
+
+def _lifted(mod: tvm.IRModule) -> tvm.IRModule:
+    """`mod` with what depends on parameters alone moved out of "main"; as it is where that is all there is, which TVM gets wrong."""
+    from dync.backends.tvm.door import relax
+
+    made = relax.transform.LiftTransformParams()(mod)
+    body = made["main"].body
+    bound = {b.var for block in body.blocks for b in block.bindings}
+    return made if body.body in bound or not isinstance(body.body, relax.Var) else mod

@@ -51,7 +51,6 @@ from dync.ir.types import Lit, Ref, TensorType
 from dync.ir.types import Operand as Source
 
 
-
 @dataclass(frozen=True)
 class Function:
     """A block's compiled code.

@@ -1,4 +1,4 @@
-"""The TVM host's code as instructions of TVM's virtual machine, blocks in line where that can be: a call of one costs half of a small block.
+"""The TVM host's code as instructions of TVM's virtual machine, blocks in line where that can be: a call is half of a small block's cost.
 
 A block's lines are read out of what the machine's builder says of the block that it has made; its last lines make a tuple of its
 outputs. In line there is no tuple: an output is made in the register that takes it.
@@ -52,7 +52,7 @@ def bodies(text: str) -> dict[str, Body]:
     found: dict[str, Body] = {}
     for one in text.split("\n@"):
         head, _, rest = one.lstrip("@").partition(":\n")
-        lines = [line for line in rest.splitlines() if line.strip()]
+        lines = [line.rstrip() for line in rest.splitlines() if line.strip()]
         if len(lines) < 2 or not (last := re.fullmatch(r"  ret\s+(%\d+)", lines[-1])):
             continue
         calls = [LINE.match(line) for line in lines[:-1]]
