@@ -1,4 +1,6 @@
-"""Python's own loops over lists, written out: marked as the user's code is, so that they can turn over lists of unknown length."""
+"""Python's own loops over lists, and torch's control flow operators, written out: marked as the user's code is, so that they can turn
+over lists of unknown length, and branches join.
+"""
 
 from __future__ import annotations
 
@@ -38,3 +40,17 @@ def holds(items: Any, for_any: bool) -> bool:
         if bool(item) is for_any:
             return for_any
     return not for_any
+
+
+def cond(pred: Any, true_fn: Any, false_fn: Any, operands: Any = ()) -> Any:
+    """torch.cond, of the same signature."""
+    if pred:
+        return true_fn(*operands)
+    return false_fn(*operands)
+
+
+def while_loop(cond_fn: Any, body_fn: Any, carried_inputs: Any) -> Any:
+    """torch.while_loop, of the same signature."""
+    while cond_fn(*carried_inputs):
+        carried_inputs = body_fn(*carried_inputs)
+    return carried_inputs

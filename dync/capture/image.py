@@ -18,6 +18,7 @@ import torch
 
 from dync.capture.heap import MISSING, WHOLE, StaticHeap, contents, entries, is_atom, put
 from dync.capture.scalars import scalar_of
+from dync.capture.text import SymText
 
 SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 OWN = ("dync.capture.engine", "dync.capture.session")
@@ -89,6 +90,8 @@ class _Walk:
         if id(x) in self.heap.index:
             self.signature.append(("S", self.heap.index[id(x)]))
             return x
+        if isinstance(x, SymText):
+            return self.leaf("str", x.expression(), x, True, where, ("N", "str", x.vague))
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
         if is_atom(x) or turn or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
             if isinstance(x, types.FunctionType) and "<locals>" in x.__qualname__:  # each run makes its own

@@ -20,6 +20,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.sym_node import SymNode
 
+from dync.capture import comprehend
 from dync.capture.dims import Size
 from dync.capture.emit import emit
 from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
@@ -343,7 +344,9 @@ def _is_raise(frame: Any, lasti: int) -> bool:
 
 @contextlib.contextmanager
 def patches(engine: Engine, missing: Any) -> Iterator[None]:
-    """torch's integers hand float results to our exact nodes; random draws outside torch are refused. Undone at the end."""
+    """torch's integers hand float results to our exact nodes, its control flow operators are what they stand for in Python; random
+    draws outside torch are refused. Undone at the end.
+    """
     saved: list[tuple[Any, str, Any]] = []
 
     def patch(owner: Any, name: str, new: Any) -> None:
@@ -411,9 +414,16 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     for owner, names in ((random, draws), (torch, ("manual_seed", "seed"))):
         for name in names:
             patch(owner, name, _refused(engine, f"{owner.__name__}.{name}"))
+    operators = ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop))
+    codes = [(operator, operator.__code__) for operator, _ in operators]
+    for operator, written_out in operators:
+        operator.__code__ = written_out.__code__
     try:
         yield
     finally:
+        engine.unmark()
+        for operator, code in codes:
+            operator.__code__ = code
         for owner, name, old in reversed(saved):
             if old is MISSING:
                 delattr(owner, name)

@@ -64,7 +64,7 @@ def session_options(ort: Any, threads: int, alone: bool = False) -> Any:
     alone: the only session of a program. The threads of others do not spin when idle: they would take the cores from one another.
     """
     options = ort.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     options.intra_op_num_threads, options.inter_op_num_threads = threads or _cores(), 1
     if not alone:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
