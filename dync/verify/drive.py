@@ -13,12 +13,15 @@ from dync.ir.program import Program
 from dync.ir.trace import Trace
 from dync.verify.boundary import between, close
 from dync.verify.calls import Call, Side
+from dync.verify.evolve import evolve
 from dync.verify.flips import NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
-from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, route
+from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, steps
+from dync.verify.lookups import exchange
 from dync.verify.report import DecisionCover, PathRecord, Report, Uncovered
-from dync.verify.search import Found, descend, evolve, prefix
+from dync.verify.routes import Routes, asked_sizes
+from dync.verify.search import Found, descend
 
 BOUND = 256
 """Most paths that are enumerated; beyond, only decisions and loops are asked for."""
@@ -26,6 +29,9 @@ TARGETS = 64
 """Most paths that are searched for one by one."""
 STARTS = 24
 """Random calls that a search begins from, beside those that came near."""
+WAYS = 8
+"""Most paths to one outcome that are tried in one round, where there are too many to list."""
+TURNS = 2
 CHAIN = 8
 """Calls in a row on one state, where the model keeps state."""
 
@@ -46,29 +52,32 @@ class Driver:
     patience: int = 20
     seconds: float | None = None
     """After this long no further call and no further search is begun; what is missing is reported as uncovered."""
-    forced: int = 0
-    """Runs along forced paths that the search may still make: more for small programs."""
+    work: int = 0
+    """Graph nodes that runs along forced paths may still cost: more runs for small programs."""
     found: dict[Path, Found] = field(default_factory=dict)
+    impossible: dict[tuple[str, str], str] = field(default_factory=dict)
+    """Outcomes that no call takes, and why."""
 
     def __post_init__(self) -> None:
         self.flow: Flow = self.harness.flow
         self.program: Program | None = self.harness.program
         self.books = self.harness.books
         self.known, self.complete = paths(self.flow, BOUND)
+        self.routes = Routes(self.flow, asked_sizes(self.program) if self.program is not None else {})
         self.backs = back_edges(self.flow)
-        nodes = sum(len(b.graph.nodes) for b in self.program.blocks) if self.program else 1
+        self.nodes = {b.name: len(b.graph.nodes) + len(b.flow.host) for b in self.program.blocks} if self.program else {}
         self.deadline = math.inf if self.seconds is None else time.monotonic() + self.seconds
-        self.forced = self.budget * min(50, max(5, 20_000 // max(1, nodes)))
+        nodes = sum(self.nodes.values())
+        self.work = self.budget * min(50 * nodes, max(5 * nodes, 20_000))
 
     def run(self, given: tuple[Call, ...]) -> None:
         """All phases; at most `budget` compared calls beside the given ones."""
         for call in given:
             self.harness.check(call)
         self.sample()
-        for target in self.targets():
-            if self.left() <= 0:
-                break
-            self.search(target)
+        self.outcomes_first()
+        if self.cover != "decisions":
+            self.paths_then()
         self.near_thresholds()
         if len(self.books.mismatches) < self.patience:
             self.chain()
@@ -121,71 +130,119 @@ class Driver:
     def missing_paths(self) -> list[Path]:
         return [p for p in self.known if not self.books.paths[p]] if self.complete else []
 
-    def targets(self) -> Iterator[tuple[Path, ...]]:
-        """What to search for, each as the paths that would do; looked up late, since one find may cover several."""
-        for missing in self.missing_outcomes():
-            if not self.books.outcomes[missing]:
-                yield self.ways_to(*missing)
-        if self.cover == "decisions":
-            return
+    def outcomes_first(self) -> None:
+        """Searches for each missing outcome: in rounds, since a find brings others nearer, with what is left of the work and the time."""
+        self.scan(itertools.islice(self.sampler, self.budget))
+        for turn in range(TURNS):
+            missing = [o for o in self.missing_outcomes() if o not in self.impossible]
+            for n, target in enumerate(missing):
+                if self.left() > 0 and not self.books.outcomes[target]:
+                    self.search_outcome(*target, 1 / (len(missing) - n) / (TURNS - turn), turn)
+            if turn == 0:
+                self.scan(self.odd_calls())
+            if len(self.missing_outcomes()) <= len(self.impossible):
+                return
+
+    def odd_calls(self) -> Iterator[Call]:
+        """Calls with numbers that are not finite, or huge."""
+        calls = [c for taken in self.books.takers.values() for c in taken[:1]][:2]
+        return itertools.chain.from_iterable(self.sampler.odd(c) for c in calls)
+
+    def scan(self, calls: Iterator[Call]) -> None:
+        """Runs calls on the guiding side only; those that reach something new are compared."""
+        for call in calls:
+            if self.left() <= 0 or not (missing := set(self.missing_outcomes())):
+                return
+            trace = self.runner.run(call).trace
+            if trace is not None and missing & set(steps(self.flow, trace)):
+                self.harness.check(call)
+
+    def paths_then(self) -> None:
+        """Searches for what else is missing: numbers of rounds, then paths one by one."""
         for kind in self.missing_loops():
-            if not self.books.loops[kind]:
-                yield tuple(p for p in self.known if kind in loop_counts(self.backs, p))[:4]
+            if self.left() > 0 and not self.books.loops[kind]:
+                self.search_paths(tuple(p for p in self.known if kind in loop_counts(self.backs, p))[:4])
         for path in self.missing_paths()[:TARGETS]:
-            if not self.books.paths[path] and path not in self.found:
-                yield (path,)
+            if self.left() > 0 and not self.books.paths[path] and path not in self.found:
+                self.search_paths((path,))
 
     def ways_to(self, block: str, label: str) -> tuple[Path, ...]:
-        """Paths that leave `block` by `label`: taken ones turned there, enumerated ones, a shortest one."""
-        turned = [(*prefix(p, block)[:-1], (block, label)) for p in self.books.takers if any(name == block for name, _ in p)]
+        """Paths that leave `block` by `label`, as far as the flow's own numbers allow: taken ones turned there, enumerated ones, a shortest."""
+        shortest, certain = self.routes.shortest(self.routes.start, block, label)
+        if shortest is None and certain:
+            return ()
+        near = sorted(self.books.takers, key=lambda p: -max((n for n, (name, _) in enumerate(p) if name == block), default=-1))
+        turned = [t for p in near[: 2 * WAYS] if (t := self.routes.turned(p, block, label)) is not None]
         listed = [p[: p.index((block, label)) + 1] for p in self.known if (block, label) in p]
-        return tuple(dict.fromkeys(p for p in (*turned[:4], *listed, route(self.flow, block, label)) if p))[
-            : 8 if not self.complete else None
-        ]
+        allowed = [p for p in listed if len(self.routes.along(p)) > len(p)]
+        return tuple(dict.fromkeys([*turned[:WAYS], *([shortest] if shortest else []), *allowed]))[: WAYS if not self.complete else None]
 
     # -- search --------------------------------------------------------------------------------------------------------
-    def search(self, ways: tuple[Path, ...]) -> None:
+    def search_outcome(self, block: str, label: str, share: float, turn: int) -> None:
+        """Looks for a call that leaves `block` by `label`, whatever way it comes there, with a share of the work and time left."""
+        shortest, certain = self.routes.shortest(self.routes.start, block, label)
+        if shortest is None and certain:
+            self.impossible[block, label] = "on every way that leads here, numbers that the program itself counts or knows decide it"
+            return
+        ways, work, now = self.ways_to(block, label), int(self.work * share), time.monotonic()
+        until = now + (self.deadline - now) * share
+        for n, path in enumerate(ways):
+            work -= self._descend(path, work // (len(ways) - n), turn, until)
+            if self.books.outcomes[block, label] or self.left() <= 0:
+                return
+        for path in [p for p in ways if not self.found[p].impossible][:1]:
+            self._evolve(path, turn, until, anyhow=True)
+
+    def search_paths(self, ways: tuple[Path, ...]) -> None:
         """Looks for a call on one of the paths; what it finds is compared like any other call."""
         for path in ways:
-            found = self._descend(path) if self.program is not None else Found()
-            self._note(path, found)
-            if found.call is not None and self._reached(found.call, path):
+            self._descend(path, max(250 * sum(self.nodes.values()), self.work // 4), 0, self.deadline)
+            if self._taken(path):
                 return
         for path in ways[:2]:
             if self.left() > 0 and not self.found[path].impossible:
-                limit = min(60, max(10, self.budget // 4))
-                found = evolve(
-                    self.flow, lambda c: self.runner.run(c).trace, path, self._starts(path)[:4], self.sampler, limit, self.program
-                )
-                self._note(path, found)
-                if found.call is not None and self._reached(found.call, path):
+                self._evolve(path, 0, self.deadline)
+                if self._taken(path):
                     return
 
-    def _reached(self, call: Call, path: Path) -> bool:
-        before = self.books.runs
-        self.harness.check(call)
-        return self.books.runs > before and any(p[: len(path)] == path for p in (*self.books.paths,))
+    def _taken(self, path: Path) -> bool:
+        return any(p[: len(path)] == path for p in (*self.books.paths,))
 
-    def _descend(self, path: Path) -> Found:
-        assert self.program is not None
-        best, quota = Found(), max(250, self.forced // 4)
-        for start in self._starts(path):
-            if self.forced <= 0 or quota <= 0 or time.monotonic() > self.deadline:
-                break
-            found = descend(self.program, path, start, min(250, self.forced))
-            self.forced, quota = self.forced - found.runs, quota - found.runs
-            if found.call is not None or found.impossible:
-                return found
-            best = found if best.closest is None or found.closest is not None and found.closest < best.closest else best
-        return best
+    def _descend(self, path: Path, share: int, turn: int, until: float) -> int:
+        """Descends from several calls; the work spent. What it finds is compared."""
+        best, before, cost = Found(), self.work, sum(self.nodes.get(name, 0) for name, _ in path) + len(path)
+        for start in self._starts(path, turn) if self.program is not None else ():
+            for search in (descend, exchange):
+                limit = min(250, (share - before + self.work) // cost, self.work // cost)
+                if limit <= 0 or time.monotonic() > until:
+                    break
+                found = search(self.program, path, start, limit)
+                self.work -= found.runs * cost
+                best = found if best.closest is None or found.closest is not None and found.closest < best.closest else best
+                if found.call is not None or found.impossible:
+                    self._note(path, found)
+                    if found.call is not None:
+                        self.harness.check(found.call)
+                    return before - self.work
+        self._note(path, best)
+        return before - self.work
 
-    def _starts(self, path: Path) -> list[Call]:
+    def _evolve(self, path: Path, turn: int, until: float, anyhow: bool = False) -> None:
+        limit = min(60, max(10, self.budget // 4))
+        starts = self._starts(path, turn)[:4]
+        found = evolve(self.flow, lambda c: self.runner.run(c).trace, path, starts, self.sampler, limit, self.program, anyhow, until)
+        self._note(path, found)
+        if found.call is not None:
+            self.harness.check(found.call)
+
+    def _starts(self, path: Path, turn: int) -> list[Call]:
         """Calls to start from: those whose paths agree longest with this one, and random ones."""
         ranked = sorted(
             self.books.takers, key=lambda p: -next((i for i, (a, b) in enumerate(zip(p, path)) if a != b), min(len(p), len(path)))
         )
         near = [c for p in ranked[:2] for c in self.books.takers[p][:2]]
-        return [*near[:2], self.sampler.random(0), *near[2:], *(self.sampler.random(n) for n in range(1, STARTS))]
+        new = [self.sampler.random(turn * STARTS + n) for n in range(STARTS)]
+        return [*near[:2], new[0], *near[2:], *new[1:]] if turn == 0 else [new[0], *near, *new[1:]]
 
     def _note(self, path: Path, found: Found) -> None:
         old = self.found.get(path, Found())
@@ -295,6 +352,8 @@ class Driver:
 
     def _impossible_outcome(self, block: str, label: str) -> str:
         """Why no call reaches the outcome: every path to it was shown impossible; empty otherwise."""
+        if (block, label) in self.impossible:
+            return self.impossible[block, label]
         ways = {p[: p.index((block, label)) + 1] for p in self.known if (block, label) in p}
         if not self.complete or self.backs or not ways:
             return ""

@@ -1,7 +1,7 @@
 """Calls to try: the given ones, variations of them, and random ones from the signature's types. Seeded, without end.
 
 leaf ::= float tensor: normal at several scales and offsets, uniform, constant, sparse
-       | int tensor: within the range seen in given calls, else small ranges
+       | int tensor: within the range seen in given calls, else small ranges; all different, or a few repeated
        | bool tensor: at several densities | Python number
 run-time parameter ::= default, low, high, a value between, a value beside one that a decision was seen to compare with
 """
@@ -9,6 +9,7 @@ run-time parameter ::= default, low, high, a value between, a value beside one t
 from __future__ import annotations
 
 import ast
+import math
 import operator
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ from dync.ir.trees import build
 from dync.ir.types import Dim, ScalarType, TensorType
 from dync.verify.calls import Call
 
+ODD = (math.nan, math.inf, -math.inf, 1e30)
+ODD_PLACES = 16
 _SIGNS: Mapping[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -148,6 +151,19 @@ class Sampler:
         far = {p: v * 1e9 for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
         return call_of(self.signature, values | far, "random far")
 
+    def odd(self, call: Call) -> Iterator[Call]:
+        """The call with numbers in it that a model may ask about and no random one holds: all of an input, then one at a time."""
+        values = leaf_values(self.signature, call)
+        floats = {p: v.detach() for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point() and v.numel()}
+        for number in ODD:
+            for path, value in floats.items():
+                yield call_of(self.signature, values | {path: torch.full_like(value, number)}, f"{call.origin} with all of {path} {number}")
+        for path, value in floats.items():
+            for at in range(0, value.numel(), max(1, value.numel() // ODD_PLACES)):
+                new = value.clone().contiguous()
+                new.view(-1)[at] = ODD[0]
+                yield call_of(self.signature, values | {path: new}, f"{call.origin} with {ODD[0]} in {path}")
+
     def vary(self, call: Call) -> Call:
         """A given call, scaled, shifted, blurred or shuffled, with other run-time parameters."""
         values = leaf_values(self.signature, call)
@@ -213,7 +229,11 @@ class Sampler:
             return (torch.rand(shape, generator=self.generator) < self.rng.choice([0.0, 0.2, 0.5, 0.8, 1.0])).to(kind.device)
         if not dtype.is_floating_point and not dtype.is_complex:
             low, high = self.ranges.get(path) or (0, self.rng.choice([1, 2, 9, 99]))
-            return torch.randint(int(low), int(high) + 1, shape, generator=self.generator).to(dtype).to(kind.device)
+            numbers = torch.randint(int(low), int(high) + 1, shape, generator=self.generator)
+            if style in FEW and numbers.numel():
+                among = numbers.flatten()[: FEW[style]]
+                numbers = among[torch.randint(0, len(among), shape, generator=self.generator)]
+            return numbers.to(dtype).to(kind.device)
         return _STYLE_FUNCTIONS[style](shape, self.generator).to(dtype).to(kind.device)
 
 
@@ -236,6 +256,8 @@ _STYLE_FUNCTIONS: Mapping[str, Callable[[list[int], torch.Generator], torch.Tens
     "minus one": lambda s, g: -torch.ones(s),
 }
 _STYLES = tuple(_STYLE_FUNCTIONS)
+FEW = {"zero": 1, "one": 1, "minus one": 1, "sparse": 2, "small": 3, "tiny": 5}
+"""How many different whole numbers a tensor holds in some styles."""
 
 
 def fits(signature: Signature, call: Call) -> str:

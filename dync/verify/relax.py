@@ -34,7 +34,7 @@ SHARP = 8.0
 class Soft:
     """A value with its shadow. shadow: a tensor that carries the gradient; robustness where the value is bool.
 
-    picks: the scores that an argmax chose among. ranks: the robustnesses of the booleans that it counts, or
+    picks: the scores that an argmax chose among. places: for whole numbers of an input, its name and where in it each stands. ranks: the robustnesses of the booleans that it counts, or
     by which its rows were picked. varies: whether the value depends on the call.
     """
 
@@ -43,11 +43,22 @@ class Soft:
     picks: torch.Tensor | None = None
     ranks: torch.Tensor | None = None
     varies: bool = False
+    places: tuple[str, torch.Tensor] | None = None
 
     @property
     def soft(self) -> Any:
         """The number to compute with: the shadow where there is one."""
         return self.value if self.shadow is None else self.shadow
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Rows of a table, picked by whole numbers of an input. rows: [..., d], a leaf of autograd; places: [...], where in the input they stand."""
+
+    input: str
+    places: torch.Tensor
+    table: torch.Tensor
+    rows: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -67,22 +78,24 @@ class Step:
     right: Any = None
 
 
-def force(program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor]) -> tuple[Step, ...]:
+def force(
+    program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor], lookups: list[Lookup] | None = None
+) -> tuple[Step, ...]:
     """Runs `program` along `path`, whatever its decisions say.
 
     values: inputs and run parameters by value name; tensors that want a gradient require it. handles: 0-d tensors that stand
-    for scalars among them. Raises what torch raises when a block cannot run on values that would not have come to it.
+    for scalars among them. lookups: gets what inputs pick out of tables. Raises what torch raises when a block cannot run on values that would not have come to it.
     """
     state: dict[str, Any] = {}
     initial_state(program, state)
     weights = {**{n: w.detach() for n, w in program.weights.items()}, **{n: state[n] for n in program.written_weights}}
-    env = {n: Soft(v, handles.get(n), varies=True) for n, v in values.items()}
+    env = {n: Soft(v, handles.get(n), varies=True, places=_places(n, v)) for n, v in values.items()}
     held = held_slots(program, state)
     env |= {s.value.name: Soft(held[s.name], varies=True) for s in program.slots}
     blocks = {b.name: b for b in program.blocks}
     steps: list[Step] = []
     for name, wanted in path:
-        _run_block(blocks[name], env, weights)
+        _run_block(blocks[name], env, weights, lookups if lookups is not None else [])
         edge = _leave(blocks[name], wanted, env, steps)
         if edge is not None:
             bound = [_operand(a, env) for a in edge.args]
@@ -119,7 +132,12 @@ def _robustness(soft: Soft) -> torch.Tensor | None:
     return None if soft.shadow is None else soft.shadow.reshape(-1).min() if soft.shadow.numel() else None
 
 
-def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.Tensor]) -> None:
+def _places(name: str, value: Any) -> tuple[str, torch.Tensor] | None:
+    whole = isinstance(value, torch.Tensor) and value.dtype in (torch.int64, torch.int32)
+    return (name, torch.arange(value.numel()).reshape(value.shape)) if whole else None
+
+
+def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.Tensor], lookups: list[Lookup]) -> None:
     inputs, known = iter(block.flow.inputs), {}
     for node in block.graph.nodes:
         match node.op:
@@ -128,7 +146,7 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
             case "get_attr":
                 known[node] = Soft(weights[str(node.target)])
             case "call_function":
-                known[node] = _call(node, known)
+                known[node] = _call(node, known, lookups)
             case "output":
                 env |= zip(
                     (r.name for r in block.flow.results), (known[n] if isinstance(n, Node) else Soft(n) for n in node.args[0]), strict=True
@@ -140,7 +158,7 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
         env[op.result.name] = Soft(value, _scalar_shadow(op.op, args), ranks=ranks, varies=any(a.varies for a in args))
 
 
-def _call(node: Node, known: Mapping[Node, Any]) -> Any:
+def _call(node: Node, known: Mapping[Node, Any], lookups: list[Lookup]) -> Any:
     """One operation, on values and on shadows; a list of Softs where it has several results."""
     args: tuple[Any, ...] = tuple(node.args)
     if _op_name(node) in ("detach", "alias", "lift_fresh_copy") and node.args:
@@ -150,8 +168,40 @@ def _call(node: Node, known: Mapping[Node, Any]) -> Any:
     varies = any(_varies(known[n]) for n in node.all_input_nodes)
     value = _function(node)(*map_arg(node.args, lambda n: _plain(known[n])), **map_arg(node.kwargs, lambda n: _plain(known[n])))
     if isinstance(value, (list, tuple)):
-        return [Soft(v, varies=varies) for v in value]
-    return Soft(value, _tensor_shadow(node, known, value), _picks(node, known), _ranks(node, known), varies)
+        return [Soft(v, varies=varies, picks=_picks(node, known) if i == 1 else None) for i, v in enumerate(value)]
+    if (found := _lookup(node, known, value)) is not None:
+        lookups.append(found)
+        return Soft(found.rows, varies=varies)
+    return Soft(value, _tensor_shadow(node, known, value), _picks(node, known), _ranks(node, known), varies, _moved_places(node, known))
+
+
+def _lookup(node: Node, known: Mapping[Node, Any], value: Any) -> Lookup | None:
+    """The lookup that a node is: an embedding, or rows of a table by index."""
+    name, args = _op_name(node), node.args
+    if name == "embedding" and all(isinstance(a, Node) for a in args[:2]):
+        table, index = known[args[0]], known[args[1]]  # type: ignore[index]
+    elif name in ("index", "index_select") and isinstance(args[0], Node):
+        listed = args[1] if name == "index" else args[2] if args[1] == 0 else None
+        at = listed[0] if isinstance(listed, (list, tuple)) and len(listed) == 1 else listed
+        table, index = known[args[0]], known[at] if isinstance(at, Node) else None  # type: ignore[index]
+    else:
+        return None
+    if index is None or index.places is None or table.varies or not _is_real(value) or value.requires_grad:
+        return None
+    rows = value.detach().clone().requires_grad_(torch.is_grad_enabled())
+    return Lookup(index.places[0], index.places[1], table.value.detach(), rows)
+
+
+def _moved_places(node: Node, known: Mapping[Node, Any]) -> tuple[str, torch.Tensor] | None:
+    """Where the numbers stand after a node that only shapes or copies them."""
+    first = known.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None
+    if not isinstance(first, Soft) or first.places is None:
+        return None
+    name = _op_name(node)
+    if name in ("_to_copy", "clone", "contiguous"):
+        return first.places
+    plain = not any(isinstance(a, Node) for a in node.args[1:])
+    return (first.places[0], _function(node)(first.places[1], *node.args[1:], **node.kwargs)) if name in _SHAPING and plain else None
 
 
 def _function(node: Node) -> Callable[..., Any]:
@@ -234,6 +284,10 @@ def _compared(name: str, a: Soft, b: Soft) -> torch.Tensor | None:
         if x.picks is not None and isinstance(y.value, int) and name in ("eq", "ne"):
             equal = _chosen(x.picks, y.value)
             return equal if name == "eq" else None if equal is None else -equal
+    if a.picks is not None and b.picks is not None and a.picks.shape == b.picks.shape and name in ("eq", "ne"):
+        both = [torch.minimum(x, y) for k in range(len(a.picks)) if (x := _chosen(a.picks, k)) is not None and (y := _chosen(b.picks, k)) is not None]
+        same = torch.stack(both).max()
+        return same if name == "eq" else -same
     if a.ranks is not None and isinstance(b.value, int) and not isinstance(a.value, torch.Tensor):
         return _ranked(name, a.ranks, b.value)
     if _is_bool(a.value) or _is_bool(b.value) or not (_is_number(a.soft) and _is_number(b.soft)):
@@ -286,15 +340,16 @@ def _picks(node: Node, known: Mapping[Node, Any]) -> torch.Tensor | None:
     first = known.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None
     if not isinstance(first, Soft):
         return None
-    if name == "argmax":
-        return first.soft.reshape(-1) if _one_row(first.value, node) else None
+    if name in ("argmax", "argmin") or name in ("max", "min") and len(node.args) > 1:
+        scores = first.soft.reshape(-1) if _one_row(first.value, node) else None
+        return -scores if scores is not None and name in ("argmin", "min") else scores
     kept = name in ("_local_scalar_dense", "item", "view", "select", "squeeze", "reshape", "clone", "detach", "int")
     return first.picks if kept else None
 
 
 def _one_row(value: torch.Tensor, node: Node) -> bool:
     dim = node.args[1] if len(node.args) > 1 else None
-    return dim is None or isinstance(dim, int) and value.shape[dim] == value.numel()
+    return dim is None or isinstance(dim, int) and value.dim() > 0 and value.shape[dim] == value.numel()
 
 
 def _chosen(scores: torch.Tensor, index: int) -> torch.Tensor | None:

@@ -9,7 +9,8 @@ from dync.ir.interpret import interpret, run
 from dync.verify.calls import Call
 from dync.verify.inputs import Sampler
 from dync.verify.paths import paths, steps
-from dync.verify.search import descend, evolve
+from dync.verify.evolve import evolve
+from dync.verify.search import descend
 
 
 @pytest.mark.parametrize("name", ["early_exit", "diamond", "raising", "hits"])

@@ -1,0 +1,95 @@
+"""Decisions that random calls do not reach: token ids, agreeing argmaxes, numbers that are not finite, narrow bands."""
+
+import pytest
+import torch
+from torch import nn
+
+from dync.api import capture
+from dync.verify.lookups import exchange
+from dync.verify.calls import Call
+from dync.verify.paths import steps
+from dync.verify.run import verify
+from dync.verify.walked import Walked
+
+
+class Tokens(nn.Module):
+    """Two exits on the mean of 8 embedded words of 500; chance comes to neither."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(5)
+        self.words, self.head = nn.Embedding(500, 16), nn.Linear(16, 1)
+
+    def forward(self, ids):
+        y = self.head(torch.tanh(self.words(ids.view(2, 4)).mean((0, 1))))
+        if y.item() > 0.9:
+            return y
+        if y.item() < -0.9:
+            return -y
+        return y + 1
+
+
+class Agreeing(nn.Module):
+    """Goes on while two heads choose the same of 12."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.layers = nn.ModuleList(nn.Linear(16, 16) for _ in range(3))
+        self.heads = nn.ModuleList(nn.Linear(16, 12) for _ in range(4))
+
+    def forward(self, x):
+        last = self.heads[3](x).argmax(dim=1)
+        for layer, head in zip(self.layers, self.heads):
+            x = torch.tanh(layer(x))
+            now = head(x).argmax(dim=1)
+            if not torch.all(now.eq(last)):
+                return now
+            last = now
+        return x
+
+
+class Guarded(nn.Module):
+    def forward(self, x):
+        if torch.isnan(x[3]):
+            raise ValueError("not a number")
+        if torch.isinf(x).any():
+            return -x
+        return x + 1
+
+
+class Band(nn.Module):
+    """The sum must lie between two near numbers, far from zero."""
+
+    def forward(self, x):
+        s = (x * torch.arange(1.0, 9.0)).sum().item()
+        if s > 40.0 and s < 40.001:
+            return x
+        return -x
+
+
+@pytest.mark.parametrize(
+    "model, example",
+    [
+        (Tokens(), torch.arange(8)),
+        (Agreeing(), torch.zeros(1, 16)),
+        (Guarded(), torch.zeros(8)),
+        (Band(), torch.zeros(8)),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_every_outcome_is_reached(model, example):
+    report = verify(model, Walked(capture(model, (example,))), [(example,)], budget=60, cover="decisions")
+    assert report.ok and report.covered and not report.unreachable, str(report)
+
+
+def test_tokens_are_exchanged_by_their_gradient():
+    """A few exchanges are enough, where 500 ** 8 sentences exist."""
+    program = capture(Tokens(), (torch.arange(8),))
+    walked = Walked(program)
+    start = torch.arange(8)
+    path = (("b0", "true"),)
+    found = exchange(program, path, Call((start,)), 100)
+    assert found.call is not None and 0 <= int(found.call.args[0].min()) and int(found.call.args[0].max()) < 500
+    assert steps(program.flow, walked.traced(*found.call.args)[1])[:1] == path
+    assert torch.equal(start, torch.arange(8))
