@@ -12,7 +12,10 @@ from benchmarks.zoo import OutOfTime, limited
 
 CAPTURE_LIMIT = 90
 """Seconds that the capture of a model may take."""
-PER_MODEL = 12
+PER_MODEL = 30
+"""Most faults a model."""
+SECONDS = 90.0
+"""After this no further fault is planted in a model."""
 BUDGET = 60
 """Calls a mutant. The search is told nothing of where the fault is."""
 
@@ -53,6 +56,12 @@ def one(where: str) -> tuple[int, list[str], float]:
             program = rewrite(dync.capture(model, inputs[0]), CompileOptions.parse())
     except dync.DyncError as error:
         raise Refused(reason(error)) from error
-    chosen = mutants(program, seed=0, limit=PER_MODEL)
-    survivors = [str(m) for m in chosen if verify(model, Walked(m.program, shown=program), inputs, budget=BUDGET, patience=1).ok]
-    return len(chosen), survivors, time.perf_counter() - start
+    chosen, tried, survivors = mutants(program, seed=0, limit=PER_MODEL), 0, []
+    planting = time.perf_counter()
+    for mutant in chosen:
+        if time.perf_counter() - planting > SECONDS:
+            break
+        tried += 1
+        if verify(model, Walked(mutant.program, shown=program), inputs, budget=BUDGET, patience=1).ok:
+            survivors.append(str(mutant))
+    return tried, survivors, time.perf_counter() - start

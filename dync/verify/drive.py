@@ -17,8 +17,8 @@ from dync.verify.evolve import evolve
 from dync.verify.flips import NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
-from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, steps
 from dync.verify.lookups import exchange
+from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, steps
 from dync.verify.report import DecisionCover, PathRecord, Report, Uncovered
 from dync.verify.routes import Routes, asked_sizes
 from dync.verify.search import Found, descend
@@ -167,7 +167,7 @@ class Driver:
                 self.search_paths((path,))
 
     def ways_to(self, block: str, label: str) -> tuple[Path, ...]:
-        """Paths that leave `block` by `label`, as far as the flow's own numbers allow: taken ones turned there, enumerated ones, a shortest."""
+        """Paths that leave `block` by `label` and that the flow's own numbers allow: taken ones turned there, enumerated, a shortest."""
         shortest, certain = self.routes.shortest(self.routes.start, block, label)
         if shortest is None and certain:
             return ()
@@ -175,7 +175,8 @@ class Driver:
         turned = [t for p in near[: 2 * WAYS] if (t := self.routes.turned(p, block, label)) is not None]
         listed = [p[: p.index((block, label)) + 1] for p in self.known if (block, label) in p]
         allowed = [p for p in listed if len(self.routes.along(p)) > len(p)]
-        return tuple(dict.fromkeys([*turned[:WAYS], *([shortest] if shortest else []), *allowed]))[: WAYS if not self.complete else None]
+        found: list[Path] = [*turned[:WAYS], *([shortest] if shortest else []), *allowed]
+        return tuple(dict.fromkeys(found))[: WAYS if not self.complete else None]
 
     # -- search --------------------------------------------------------------------------------------------------------
     def search_outcome(self, block: str, label: str, share: float, turn: int) -> None:
@@ -210,13 +211,13 @@ class Driver:
 
     def _descend(self, path: Path, share: int, turn: int, until: float) -> int:
         """Descends from several calls; the work spent. What it finds is compared."""
-        best, before, cost = Found(), self.work, sum(self.nodes.get(name, 0) for name, _ in path) + len(path)
-        for start in self._starts(path, turn) if self.program is not None else ():
-            for search in (descend, exchange):
+        best, before, program, cost = Found(), self.work, self.program, sum(self.nodes.get(name, 0) for name, _ in path) + len(path)
+        for start in self._starts(path, turn):
+            for search in (descend, exchange) if program is not None else ():
                 limit = min(250, (share - before + self.work) // cost, self.work // cost)
                 if limit <= 0 or time.monotonic() > until:
                     break
-                found = search(self.program, path, start, limit)
+                found = search(program, path, start, limit)
                 self.work -= found.runs * cost
                 best = found if best.closest is None or found.closest is not None and found.closest < best.closest else best
                 if found.call is not None or found.impossible:

@@ -34,8 +34,8 @@ SHARP = 8.0
 class Soft:
     """A value with its shadow. shadow: a tensor that carries the gradient; robustness where the value is bool.
 
-    picks: the scores that an argmax chose among. places: for whole numbers of an input, its name and where in it each stands. ranks: the robustnesses of the booleans that it counts, or
-    by which its rows were picked. varies: whether the value depends on the call.
+    picks: the scores that an argmax chose among. ranks: the robustnesses of the booleans that it counts, or by which its rows
+    were picked. varies: whether the value depends on the call. places: for whole numbers of an input, its name and where each stands.
     """
 
     value: Any
@@ -53,7 +53,7 @@ class Soft:
 
 @dataclass(frozen=True)
 class Lookup:
-    """Rows of a table, picked by whole numbers of an input. rows: [..., d], a leaf of autograd; places: [...], where in the input they stand."""
+    """Rows of a table, picked by whole numbers of an input. places: [...], where those stand in it; rows: [..., d], autograd's leaf."""
 
     input: str
     places: torch.Tensor
@@ -84,7 +84,8 @@ def force(
     """Runs `program` along `path`, whatever its decisions say.
 
     values: inputs and run parameters by value name; tensors that want a gradient require it. handles: 0-d tensors that stand
-    for scalars among them. lookups: gets what inputs pick out of tables. Raises what torch raises when a block cannot run on values that would not have come to it.
+    for scalars among them. lookups: gets what inputs pick out of tables.
+    Raises what torch raises when a block cannot run on values that would not have come to it.
     """
     state: dict[str, Any] = {}
     initial_state(program, state)
@@ -285,8 +286,7 @@ def _compared(name: str, a: Soft, b: Soft) -> torch.Tensor | None:
             equal = _chosen(x.picks, y.value)
             return equal if name == "eq" else None if equal is None else -equal
     if a.picks is not None and b.picks is not None and a.picks.shape == b.picks.shape and name in ("eq", "ne"):
-        both = [torch.minimum(x, y) for k in range(len(a.picks)) if (x := _chosen(a.picks, k)) is not None and (y := _chosen(b.picks, k)) is not None]
-        same = torch.stack(both).max()
+        same = torch.minimum(_margins(a.picks), _margins(b.picks)).max()
         return same if name == "eq" else -same
     if a.ranks is not None and isinstance(b.value, int) and not isinstance(a.value, torch.Tensor):
         return _ranked(name, a.ranks, b.value)
@@ -358,6 +358,16 @@ def _chosen(scores: torch.Tensor, index: int) -> torch.Tensor | None:
         return None
     others = torch.cat([scores[:index], scores[index + 1 :]])
     return scores[index] - others.max() if others.numel() else scores[index] * 0 + 1
+
+
+def _margins(scores: torch.Tensor) -> torch.Tensor:
+    """By how much each of the scores is larger than all others."""
+    if len(scores) < 2:
+        return scores * 0 + 1
+    top = scores.topk(2)
+    others = top.values[0].expand(len(scores)).clone()
+    others[top.indices[0]] = top.values[1]
+    return scores - others
 
 
 def _smooth(ranks: torch.Tensor | None) -> torch.Tensor | None:

@@ -108,3 +108,34 @@ def test_the_junit_file_has_a_case_for_each_outcome(capsys):
     cases = ElementTree.parse("report.xml").getroot().findall("testcase")
     decisions = [c for c in cases if c.get("classname") == "decision"]
     assert len(decisions) == len(found["decisions"]) == 4
+
+
+def test_without_its_backend_nothing_is_ok(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    assert invoke(["verify", "a.dync", "--budget", "12"]) not in (0, 3)
+    said = capsys.readouterr()
+    assert "onnxruntime" in said.err and "same as eager" not in said.out
+
+
+def test_a_side_whose_backend_is_missing_is_not_left_out(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tvm", None)
+    assert invoke(["verify", "a.dync", "--budget", "12", "--also", "tvm"]) not in (0, 3)
+    said = capsys.readouterr()
+    assert "tvm" in said.err and "same as eager" not in said.out
+
+
+def test_a_path_that_no_call_took_is_named_and_fails_where_coverage_is_required(capsys):
+    assert invoke(["verify", "a.dync", "--budget", "1", "--require-coverage", "--junit", "few.xml"]) == 3
+    assert "not reached: decision" in capsys.readouterr().out
+    cases = ElementTree.parse("few.xml").getroot().findall("testcase")
+    never = [c for c in cases if c.find("skipped") is not None]
+    assert never and len(never) < len(cases)
+
+
+def test_a_program_that_lost_a_path_is_not_ok(home, capsys):
+    """The branch to one exit is gone from the compiled program: calls that take it in eager differ."""
+    (home / "one_exit.py").write_text(MODEL.format(seed=0, limit=float("inf")).replace("inf", "1e30"))
+    assert invoke(["compile", "one_exit.py", "-o", "one.dync", "--backend", "onnxruntime", "--strict", "--verify", "off"]) == 0
+    capsys.readouterr()
+    assert invoke(["verify", "one.dync", "--against", "recorded_model.py", "--budget", "12"]) == 1
+    assert "same as eager" not in capsys.readouterr().out

@@ -109,7 +109,7 @@ def test_the_search_reaches_exits_that_random_data_never_takes():
     model = Confident().eval()
     taken = {model(torch.randn(1, 16, generator=torch.Generator().manual_seed(n)))[1] for n in range(300)}
     assert taken == {3}
-    report = verify(model, Walked(capture(model, (torch.randn(1, 16),))), budget=60)
+    report = verify(model, Walked(capture(model, (torch.randn(1, 16),))), budget=60, seconds=60)
     assert report.ok and report.covered, str(report)
 
 

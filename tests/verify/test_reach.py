@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from dync.api import capture
-from dync.verify.lookups import exchange
 from dync.verify.calls import Call
+from dync.verify.lookups import exchange
 from dync.verify.paths import steps
 from dync.verify.run import verify
 from dync.verify.walked import Walked

@@ -20,8 +20,16 @@ def counting():
     b = Builder("counting", {"x": "float32[2]", "y": "float32[2]"})
     start = Edge("b1", (lit(1),)), Edge("b1", (lit(0),))
     b.block("b0", lambda x: (x.sum().item(),), ("s",), branch("p", *start, "s", 0), host=(_bool("p", "gt", "s", 0),))
-    b.block("b1", lambda y: (y.sum().item(),), ("t",), branch("q", to("b2"), to("b3", "n"), "t", 0), {"n": "int"}, (_bool("q", "gt", "t", 0),))
-    b.block("b2", None, (), branch("q", to("b3", "m"), to("b6"), "t", 0), host=(HostOp(Value("m", ScalarType("int")), "add", (Ref("n"), lit(1))),))
+    b.block(
+        "b1", lambda y: (y.sum().item(),), ("t",), branch("q", to("b2"), to("b3", "n"), "t", 0), {"n": "int"}, (_bool("q", "gt", "t", 0),)
+    )
+    b.block(
+        "b2",
+        None,
+        (),
+        branch("q", to("b3", "m"), to("b6"), "t", 0),
+        host=(HostOp(Value("m", ScalarType("int")), "add", (Ref("n"), lit(1))),),
+    )
     b.block("b3", None, (), branch("two", to("b5"), to("b4"), "k", 2), {"k": "int"}, (_bool("two", "eq", "k", 2),))
     b.block("b4", None, (), branch("three", to("b5"), to("b6"), "k", 3), host=(_bool("three", "eq", "k", 3),))
     b.block("b5", None, (), Return(leaf("k")))

@@ -7,9 +7,9 @@ from support.programs import CASES, HostOp, Ref, Return, ScalarType, Value, bran
 
 from dync.ir.interpret import interpret, run
 from dync.verify.calls import Call
+from dync.verify.evolve import evolve
 from dync.verify.inputs import Sampler
 from dync.verify.paths import paths, steps
-from dync.verify.evolve import evolve
 from dync.verify.search import descend
 
 
