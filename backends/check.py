@@ -315,11 +315,11 @@ def draws(kernel: Kernel, seed: int = 0) -> Iterator[list[Any]]:
     rng = random.Random(seed)
     for number, sizes in enumerate(size_draws(kernel)):
         for bound in INDEX_BOUNDS:
-            inputs = [draw(v, sizes, rng, bound) for v in kernel.inputs]
+            inputs = drawn(kernel, sizes, rng, bound)
             if any(i is None for i in inputs) or eager(kernel, copies(inputs)) is None:
                 continue
             yield inputs
-            more = [[draw(v, sizes, rng, bound, spread) for v in kernel.inputs] for spread in (1.0, 0.0)] if number == 0 else []
+            more = [drawn(kernel, sizes, rng, bound, spread) for spread in (1.0, 0.0)] if number == 0 else []
             yield from (m for m in more if eager(kernel, copies(m)) is not None)
             break
 
@@ -328,7 +328,7 @@ def typical(kernel: Kernel, sizes: Mapping[str, int]) -> list[Any] | None:
     """Random inputs of given sizes, or of the first that are tried; None where eager takes none."""
     rng, own = random.Random(0), {**size_draws(kernel)[0], **sizes}
     for bound in INDEX_BOUNDS:
-        inputs = [draw(v, own, rng, bound) for v in kernel.inputs]
+        inputs = drawn(kernel, own, rng, bound)
         if all(i is not None for i in inputs) and eager(kernel, copies(inputs)) is not None:
             return inputs
     return None
@@ -356,6 +356,16 @@ def symbols(kernel: Kernel) -> list[str]:
     return list(dict.fromkeys(str(s) for d in dims for s in sorted(_expression(d).free_symbols, key=str)))
 
 
+def size_inputs(kernel: Kernel) -> dict[str, str]:
+    """Integer inputs that are sizes of other inputs, or lead to them: name → expression in the size symbols."""
+    known, found = set(symbols(kernel)), {}
+    for node in kernel.graph.find_nodes(op="placeholder"):
+        number = getattr(getattr(node.meta.get("val"), "node", None), "expr", None)
+        if number is not None and number.free_symbols and {str(s) for s in number.free_symbols} <= known:
+            found[str(node.target)] = str(number)
+    return found
+
+
 def _expression(dim: str) -> Any:
     import sympy
 
@@ -373,6 +383,12 @@ def _identifiers(text: str) -> list[str]:
     import re
 
     return [n for n in re.findall(r"[A-Za-z_]\w*", text) if n not in ("Max", "Min", "Mod", "floor", "ceiling", "FloorDiv")]
+
+
+def drawn(kernel: Kernel, sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0) -> list[Any]:
+    """A random value for each input; None where the sizes make a dim negative."""
+    tied = size_inputs(kernel)
+    return [evaluate(tied[v.name], sizes) if v.name in tied else draw(v, sizes, rng, bound, spread) for v in kernel.inputs]
 
 
 def draw(value: Value, sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0) -> Any:

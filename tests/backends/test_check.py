@@ -11,6 +11,7 @@ from support.kernels import kernel
 from dync.backends.base import BlockCode
 from dync.backends.check import check, draws, evaluate, size_draws
 from dync.errors import BackendError
+from dync.ir.types import ScalarType
 
 CODE = BlockCode("none", "none", {})
 
@@ -156,3 +157,22 @@ def test_drawing_survives_operators_that_end_the_process_on_empty_tensors():
     kernel = Case("flash", attend, {"q": "float32[1, 2, N, 2]"}, {}, dims={"N": (0, None)}).kernel()
     assert any("flash" in str(n.target) for n in kernel.graph.nodes)
     assert {i[0].shape[2] for i in draws(kernel)} and all(i[0].shape[2] for i in draws(kernel))
+
+
+def test_a_number_that_is_a_size_fits_the_size():
+    import dync
+    from dync.build import kernels_of
+
+    class Pads(torch.nn.Module):
+        def forward(self, x, n):
+            y = torch.nn.functional.pad(x, (0, int(n)))
+            if y.sum() > 0:
+                y = y * 2
+            return y.view(-1, y.shape[1]) @ torch.ones(y.shape[1], 2)
+
+    program = dync.capture(Pads(), (torch.randn(3, 4), torch.tensor([2])))
+    tied = [k for k in kernels_of(program).values() if len(k.inputs) == 2 and isinstance(k.inputs[1].type, ScalarType)]
+    assert tied
+    for k in tied:
+        drawn = list(draws(k))
+        assert drawn and all(x.shape[1] == n + 4 for x, n in drawn)
