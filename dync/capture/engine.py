@@ -16,6 +16,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from dync.capture.expressions import Expressions
 from dync.capture.heap import StaticHeap
 from dync.capture.markers import DOOR, Markers
+from dync.capture.memory import Memory
 from dync.capture.recorder import DispatchMode, FunctionMode, Recorder
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.scalars import Expr
@@ -56,17 +57,16 @@ class Engine(Expressions):
         self.weights.start(self.fake_mode)
         self.vals = {}
         self.integers = {}
-        self.mutated, self.held, self.owners = set(), set(), {}
         self.splits = collections.Counter()
         self.lengths = {}
         self.constant_joins = {}
         self.made_by = {}
-        self.folded = {}
         self.uids = 0
         self.records = []
         self.waiting, self.passed, self.paths_apart = {}, set(), 0
         self.headers = {}
         entry = self.new_rec(None)
+        self.memory = Memory(entry, self.start_over, self.written_item)
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0
         self.partial = []
         self.dead = self.doubtful = False

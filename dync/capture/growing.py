@@ -147,12 +147,11 @@ class Growing(Running):
     def keep(self, t: Any) -> None:
         """A list takes a tensor: whatever writes to its memory afterwards would change the item too, and does not."""
         with torch._C.DisableTorchFunction():
-            storage = self.weights.fake(t).untyped_storage()._cdata
-        owner = self.owners.get(storage, self.records[0])
-        around = any(r.header and r.depth >= owner.depth for r in self.rec.chain())
-        if around and storage in self.mutated:
+            memory = self.memory.of(self.weights.fake(t))
+        around = any(r.header and r.depth >= memory.owner.depth for r in self.rec.chain())
+        if around and memory.written:
             self.written_item()
-        self.held.add(storage)
+        memory.held = True
 
     def written_item(self) -> NoReturn:
         self.refuse("DY314", "a tensor in a list whose length is known only at run time is written in place",

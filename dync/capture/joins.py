@@ -230,7 +230,7 @@ class Joins(Growing):
             new.append(merged[column])
         join.state = (images[0].signature, new)
         for n, w in enumerate(group):
-            values = [self.in_layout(w.path[-1], leaves[n], fake) for leaves, fake in zip(columns, merged.values())]
+            values = [self.in_layout(w.path[-1], leaves[n], fake, w.image) for leaves, fake in zip(columns, merged.values())]
             w.path[-1].exit = JumpExit(To(join, values))
         for val in list(join.params):
             if val.kind == "tensor":
@@ -275,23 +275,33 @@ class Joins(Growing):
     def _where(self, leaves: tuple[Any, ...]) -> Span:
         return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)
 
-    def may_copy(self, leaf: Any) -> bool:
-        """Whether a tensor may be copied where paths join: nothing writes to its memory in place."""
-        fake = self.weights.fake(leaf.raw)
-        return fake.untyped_storage()._cdata not in self.mutated and getattr(leaf.value, "span", UNKNOWN) not in self.unfoldable
+    def may_copy(self, leaf: Any, image: Image) -> bool:
+        """Whether a tensor may be copied where paths join: nothing writes to its memory in place, or nothing else shows it."""
+        unwritten = not self.memory.of(self.weights.fake(leaf.raw)).written and getattr(leaf.value, "span", UNKNOWN) not in self.unfoldable
+        return unwritten or self.is_sole(leaf, image)
 
-    def in_layout(self, rec: Rec, leaf: Any, wanted: Any) -> Any:
+    def is_sole(self, leaf: Any, image: Image) -> bool:
+        """Whether a tensor's memory can be seen from here on in no other place."""
+        memory = self.memory.of(self.weights.fake(leaf.raw))
+        alike = [x for x in image.leaves if x.kind == "tensor" and self.memory.of(self.weights.fake(x.raw)) is memory]
+        return not memory.outside and len(alike) == 1
+
+    def in_layout(self, rec: Rec, leaf: Any, wanted: Any, image: Image, back: bool = False) -> Any:
         """The leaf's value as an argument to a parameter like `wanted`: a contiguous copy at the end of `rec` where layouts differ."""
-        if leaf.kind != "tensor" or layout(leaf.raw) == layout(wanted):
+        if leaf.kind != "tensor":
             return leaf.value
         fake = self.weights.fake(leaf.raw)
+        if layout(leaf.raw) == layout(wanted):
+            self.memory.unite(fake, wanted, back)
+            return leaf.value
         before, self.rec = self.rec, rec
         copy = self.new_tensor(self.made(list(fake.shape), fake, dense=True), "contiguous", getattr(leaf.value, "span", UNKNOWN))
         self.rec = before
         packed = {"memory_format": torch.contiguous_format}
         rec.ops.append(Op(torch.ops.aten.clone.default, (leaf.value,), packed, (copy,), True, copy.span, False))
-        for storage in (fake.untyped_storage()._cdata, wanted.untyped_storage()._cdata):
-            self.folded[storage] = copy.span
+        if not self.is_sole(leaf, image):
+            self.memory.fold(fake, copy.span)
+            self.memory.fold(wanted, copy.span)
         return copy
 
     def _write_back(self, state: Any, site: Site, act: Activation, extra: dict[str, Any], leaving: bool,
@@ -342,7 +352,7 @@ def compatible(a: Image, b: Image, loose: bool) -> bool:
 def layouts_fit(engine: Joins, a: Image, b: Image) -> bool:
     """Whether tensors that differ between two paths have one layout, or may be copied into one."""
     return all(x.kind != "tensor" or leaf_key(x) == leaf_key(y) or layout(x.raw) == layout(y.raw)
-               or (engine.may_copy(x) and engine.may_copy(y)) for x, y in zip(a.leaves, b.leaves))
+               or (engine.may_copy(x, a) and engine.may_copy(y, b)) for x, y in zip(a.leaves, b.leaves))
 
 
 def describe_difference(a: tuple[Any, ...], b: tuple[Any, ...]) -> str:

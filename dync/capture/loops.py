@@ -121,7 +121,7 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
         if group not in by_value:
             by_value[group] = engine.loop_param(leaf, dims, leaf.where in plan.dense)
             positions.append(n)
-            args.append(engine.in_layout(before, leaf, by_value[group]))
+            args.append(engine.in_layout(before, leaf, by_value[group], image))
         new[n] = by_value[group]
     for val in list(header.params):
         if val.kind == "tensor":
@@ -157,14 +157,14 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
                 dims |= changed
                 grown = True
             elif widened and layout(old.raw) != layout(new.raw):
-                if not engine.may_copy(new):
+                if not engine.may_copy(new, image):
                     return f"{new.where!r} changes its memory layout from turn to turn and is written in place"
                 if layout(old.raw) != "dense":
                     plan.dense.add(old.where)
                     grown = True
     if grown:
         return None
-    values = [engine.in_layout(engine.rec, image.leaves[n], header.image.leaves[n].raw) for n in header.positions]
+    values = [engine.in_layout(engine.rec, image.leaves[n], header.image.leaves[n].raw, image, True) for n in header.positions]
     engine.rec.exit = JumpExit(To(header.rec, values))
     return ""
 

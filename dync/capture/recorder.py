@@ -243,7 +243,7 @@ class Recorder:
         engine = self.engine
         if op.span in engine.unfoldable or engine.has_symbols(source.fake) or source.fake.numel() > 4096:
             return None
-        if source.fake.untyped_storage()._cdata in engine.mutated:
+        if engine.memory.of(source.fake).written:
             return None
         found: list[Any] = []
 
@@ -258,15 +258,17 @@ class Recorder:
             return None
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             out = op.target(*args, **kwargs)
-        engine.folded[source.fake.untyped_storage()._cdata] = op.span
+        engine.memory.fold(source.fake, op.span)
         return out if op.single else tree_flatten(out)[0][op.outs.index(source)]
 
     def remembered(self, source: Any, x: Any) -> Any:
         """The number that was read from the same tensor before, where no write can lie between."""
-        if x.untyped_storage()._cdata in self.engine.mutated:
+        memory, span = self.engine.memory.of(x), self.engine.span()
+        if memory.written or span in self.engine.unfoldable:
             return None
         for rec in self.engine.rec.chain():
             if source in rec.items:
+                memory.read = span
                 return rec.items[source]
             if rec.header:
                 return None
@@ -337,14 +339,12 @@ class Recorder:
                 continue
             vals.append(engine.new_tensor(o, label=func.overloadpacket.__name__))
         if func._schema.is_mutable:
-            for argument, value in zip(func._schema.arguments, args):
-                if argument.alias_info is not None and argument.alias_info.is_write and isinstance(value, torch.Tensor):
-                    storage = value.untyped_storage()._cdata
-                    engine.mutated.add(storage)
-                    if storage in engine.held:
-                        engine.written_item()
-                    if storage in engine.folded:
-                        engine.start_over(engine.folded[storage])
+            given = {a.name: kwargs.get(a.name, args[n] if n < len(args) else None) for n, a in enumerate(func._schema.arguments)}
+            for a in func._schema.arguments:
+                if a.alias_info is not None and a.alias_info.is_write:
+                    for written in tree_flatten(given[a.name])[0]:
+                        if isinstance(written, torch.Tensor):
+                            engine.memory.write(written)
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
         self.append(func, args, kwargs, vals, single, effect)
         for val in vals:

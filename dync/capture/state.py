@@ -105,7 +105,7 @@ class Forms:
         self.places: list[Place] = []
         self.forms: list[Form] = []
         self.first: Found | None = None
-        self.copied: list[tuple[int, str]] = []
+        self.copied: list[tuple[Any, str]] = []
         self.refused: dict[Place, Diagnostic] = {}
         self.loose: list[Place] = []
         self.read: set[Place] = set()
@@ -355,7 +355,7 @@ class Forms:
         copy = engine.new_tensor(engine.made(list(fake.shape), fake, dense=True), "contiguous", span)
         dense = {"memory_format": torch.contiguous_format}
         engine.rec.ops.append(Op(torch.ops.aten.clone.default, (value,), dense, (copy,), True, span, False))
-        self.copied.append((fake.untyped_storage()._cdata, name))
+        self.copied.append((fake, name))
         return copy
 
     def refuse(self, places: list[Place], code: str, found: str, why: str, remedy: str) -> NoReturn:
@@ -432,8 +432,8 @@ class Forms:
 
     def check_copies(self) -> None:
         """Refuses where a copy that a call left would not show a write to the tensor that it was made from."""
-        for storage, name in self.copied:
-            if storage in self.engine.mutated:
+        for fake, name in self.copied:
+            if self.engine.memory.of(fake).written:
                 span = next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
                 self.engine.problems[Diagnostic(
                     "DY406", span, f"`{name}` is left with a transposed or strided view of memory that is written in place",

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.image import SYMBOLIC
+from dync.capture.memory import Memory
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
@@ -32,17 +33,12 @@ class Values(Replay):
     fake_mode: FakeTensorMode
     vals: dict[int, Val]
     integers: dict[Any, torch.SymInt]
-    mutated: set[int]
-    """Storages that some operation writes in place."""
+    memory: Memory
     made_by: dict[Val, Op]
-    folded: dict[int, Span]
-    """Storages whose numbers were read at capture, and where they were made."""
     constant_joins: dict[Val, Any]
     apart: set[Any]
     """Leaves of joins whose constants are kept apart: torch must know them."""
     uids: int
-    owners: dict[int, Rec]
-    """Storage → the record that made it."""
     finished = False
     """Set when the program is out: its fakes may be asked about their sizes, but nothing forks any more."""
     making = False
@@ -76,7 +72,7 @@ class Values(Replay):
         self.uids += 1
         val = Val(self.uids, self.rec, fake, "tensor", span, label)
         self.vals[id(fake)] = val
-        self.owners.setdefault(fake.untyped_storage()._cdata, self.rec)
+        self.memory.made(fake, self.rec, label in ("input", "state"))
         return val
 
     def new_scalar(self, kind: str, label: str = "item") -> Val:
