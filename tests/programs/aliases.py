@@ -272,3 +272,44 @@ class Transposed(OneInput):
         square = x[:, :3]
         y = square.t() if x.sum() > 0 else square.contiguous()
         return y * 2, y.reshape(-1)
+
+
+class ViewThroughTwoJoins(OneInput):
+    """What a variable may be a view of is written after a second join, which would have to copy it."""
+
+    def forward(self, x):
+        k = x * 2
+        if x.sum() > 0:
+            f = k[:, :3].t()
+        else:
+            f = (x + 1)[:, :3].t()
+        g = f if x[0, 0] > 0 else (x * 3).reshape(4, 3)[:3]
+        k.add_(10)
+        return g, f
+
+
+class ReadTwice(OneInput):
+    """A number is read, written under another name, and read again."""
+
+    def forward(self, x):
+        total = x.sum() * 2
+        seen = total if x[0, 0] > 0 else x.mean()
+        before = seen.item()
+        total.add_(1)
+        return x * (seen.item() - before), before
+
+    inputs = staticmethod(OneInput.inputs)
+
+
+class OutArgument(OneInput):
+    """`out=` writes through a view."""
+
+    def forward(self, x):
+        y = x.clone()
+        total = y[0, 0].item()
+        torch.add(x[0], x[1], out=y[0])
+        if y[0, 0] > total:
+            y = y * 2
+        return y, y[0, 0].item() - total
+
+    inputs = staticmethod(OneInput.inputs)

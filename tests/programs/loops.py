@@ -432,3 +432,37 @@ class LongList(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 3),)
+
+
+class ColumnOfScratch(nn.Module):
+    """A solver's step: the derivatives stand in the columns of a scratch tensor, the last one begins the next step if it is accepted."""
+
+    PATHS = 3
+
+    def __init__(self):
+        super().__init__()
+        self.f = nn.Linear(3, 3)
+
+    def step(self, y, f, h):
+        k = torch.empty(*y.shape, 3)
+        k[..., 0] = f
+        for i in range(2):
+            k[..., i + 1] = torch.tanh(self.f(y + h * k[..., : i + 1].sum(-1)))
+        return y + h * k.mean(-1), k[..., -1], (k[..., 2] - k[..., 1]).abs().max()
+
+    def forward(self, y):
+        t, h = torch.zeros(()), torch.tensor(0.5)
+        f = torch.tanh(self.f(y))
+        steps = 0
+        while t < 4:
+            y_next, f_next, error = self.step(y, f, h)
+            accept = error <= 0.3
+            if h <= 0.05:
+                accept = True
+            if accept:
+                t, y, f = t + h, y_next, f_next
+            h = (h * torch.where(error < 0.1, 1.5, 0.7)).clamp(0.05, 1.0)
+            steps += 1
+        return y, f, steps
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 3) * 2,))
