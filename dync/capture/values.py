@@ -16,7 +16,7 @@ from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
 from dync.capture.stack import Restart
-from dync.capture.tape import Op, Rec, Val, Weight
+from dync.capture.tape import Op, Val, Weight
 from dync.capture.weights import Weights
 from dync.ir.types import UNKNOWN, Span
 
