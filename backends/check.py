@@ -358,11 +358,14 @@ def symbols(kernel: Kernel) -> list[str]:
 
 def size_inputs(kernel: Kernel) -> dict[str, str]:
     """Integer inputs that are sizes of other inputs, or lead to them: name → expression in the size symbols."""
-    known, found = set(symbols(kernel)), {}
+    import torch
+
+    known, found = set(symbols(kernel)), dict[str, str]()
     for node in kernel.graph.find_nodes(op="placeholder"):
-        number = getattr(getattr(node.meta.get("val"), "node", None), "expr", None)
-        if number is not None and number.free_symbols and {str(s) for s in number.free_symbols} <= known:
-            found[str(node.target)] = str(number)
+        if isinstance(number := node.meta.get("val"), torch.SymInt):
+            free = {str(s) for s in number.node.expr.free_symbols}
+            if free and free <= known:
+                found[str(node.target)] = str(number.node.expr)
     return found
 
 
