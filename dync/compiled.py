@@ -63,16 +63,14 @@ class Compiled(Runtime):
             from dync.whole import plain_model
 
             return write_file(Path(path), plain_model(self.package))
-        from dync.options import parse_target
-
-        target = parse_target(str(self.package.meta["target"]))
         if suffix == ".so":
             from dync.whole_tvm import plain_library
 
-            return write_file(Path(path), plain_library(self.program, target, int(self.package.meta["threads"])))
+            return write_file(Path(path), plain_library(self.package, self.program))
+        from dync.options import parse_target
         from dync.whole_mlir import plain_module
 
-        write_file(Path(path), plain_module(self.program, target, suffix == ".mlir"))
+        write_file(Path(path), plain_module(self.program, parse_target(str(self.package.meta["target"])), suffix == ".mlir"))
 
     @property
     def report(self) -> CompileReport:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Declined as Refused
 from dync.backends.base import Kernel, Target
-from dync.errors import BackendError
+from dync.errors import BackendError, UsageError
 from dync.host.base import Declined
 from dync.ir.flow import FlowBlock
-from dync.whole import block_kernel, unfit_memory, values_of
+from dync.whole import LARGEST, block_kernel, unfit_memory, values_of
 
 if TYPE_CHECKING:
     from dync.backends.tvm.parts import Part
@@ -107,15 +107,14 @@ def _helpers(wanted: Sequence[Helper], aim: Any, threads: int) -> list[Part]:
     return [part(h.name, helper(h.kind, h.dtype, h.rank, h.to), aim, threads) for h in wanted]
 
 
-def _tensors(program: Program, groups: Sequence[Group], parts: Sequence[Part], aim: Any, extra: bool) -> list[list[Any]]:
+def _tensors(program: Program, groups: Sequence[Group], parts: Sequence[Part], aim: Any, extra: bool) -> Sequence[Sequence[Any]]:
     """The weights as code takes them, group by group."""
     from dync.runtime.loaders.tvm import opened, packed
     from dync.runtime.store import Weights
 
     packers = [p.only(p.packer) for p in parts if p.packer]
     machines = opened(_library((), packers, None, aim), extra) if packers else None
-    weights = Weights({n: program.weights[n] for _, names in groups for n in names}, "numpy")
-    return [list(g) for g in packed(machines, groups, weights)]
+    return packed(machines, groups, Weights({n: program.weights[n] for _, names in groups for n in names}, "numpy"))
 
 
 def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequence[Sequence[Any]] | None, aim: Any) -> bytes:
@@ -175,10 +174,19 @@ def with_tvm(package: Package, program: Program, kernels: Mapping[str, Kernel]) 
     return replace(package, kernels={}, members={LIBRARY: made.library}, weights={n: program.weights[n] for n in weights}, engine=entry)
 
 
-def plain_library(program: Program, target: Target, threads: int) -> bytes:
-    """The program as one library for anyone, with its weights inside. Raises BackendError."""
-    from dync.build import kernels_of
+def plain_library(package: Package, program: Program) -> bytes:
+    """The program of a package whose host is tvm as one library for anyone, with its weights inside.
 
+    Raises UsageError when they are more than a library holds, BackendError.
+    """
+    from dync.build import kernels_of
+    from dync.options import parse_target
+    from dync.runtime.weights import raw
+
+    total = sum(raw(n, w).data.nbytes for n, w in package.weights.items())
+    if total > LARGEST:
+        raise UsageError(f"the model has {total / 2**30:.1f} GiB of weights; one .so file holds less than 2: write a .dync file")
+    target, threads = parse_target(str(package.meta["target"])), int(package.meta["threads"])
     made = isolated(program, kernels_of(program), target, threads, alone=True)
     assert not isinstance(made, Declined), "it was compiled before"
     return made.library

@@ -47,7 +47,7 @@ class TvmEngine:
         at, places = {n: i for i, n in enumerate(names)}, {p.value: i for i, p in enumerate(said.inputs)}
         self._endings = [ending(e, at, places) for e in said.exits]
         self._written = [(at[output], places[value]) for output, value in said.written]
-        self._wanted = [sorted({*_outputs(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
+        self._wanted: list[list[int]] = [sorted({*_outputs(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
         self._count, self._item = len(names), ffi.get_global_func("ffi.ArrayGetItem")
 
     def run(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> Any:
@@ -69,7 +69,7 @@ class TvmEngine:
             made = function(given)
         except Exception as error:  # tvm_ffi's exception classes share no root
             raise BackendError(f"TVM failed in the program: {str(error).splitlines()[-1]}") from error
-        exit = self._item(made, 0)
+        exit = int(self._item(made, 0))
         if exit == FAILED:
             raise BackendError(OUTSIDE)
         found: list[Any] = [None] * self._count
@@ -95,8 +95,13 @@ class _Way(threading.local):
         self.blocks.append(block)
 
     def decide(self, value: Any, *compared: Any) -> None:
-        self.values.append(int(np.from_dlpack(value).item()))
-        self.margins.append(margin(*(np.from_dlpack(v).item() for v in compared)) if compared else -1.0)
+        self.values.append(int(_number(value)))
+        gap = margin(*map(_number, compared)) if compared else None
+        self.margins.append(-1.0 if gap is None else gap)
+
+
+def _number(tensor: Any) -> Any:
+    return np.from_dlpack(tensor).item()
 
 
 _way = _Way()

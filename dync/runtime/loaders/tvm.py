@@ -120,13 +120,13 @@ def opened(code: Any, extra: bool) -> Machines:
         return machines
 
 
-def packed(machines: Machines, groups: Iterable[tuple[str, Sequence[str]]], weights: Weights) -> list[list[Any]]:
-    """Each group's weights as its code takes them; a group is the function that makes them so, or "", and their names."""
+def packed(machines: Machines | None, groups: Iterable[tuple[str, Sequence[str]]], weights: Weights) -> list[list[Any]]:
+    """Each group's weights as its code takes them; a group is the function of the library that makes them so, or "", and their names."""
     ffi = runtime()
     made: list[list[Any]] = []
     for packer, names in groups:
         tensors = [_tensor(ffi, _aligned(weights.numpy(n))) for n in names]
-        made.append(list(machines.function(packer)(tensors)) if packer else tensors)
+        made.append(list(machines.function(packer)(tensors)) if machines and packer else tensors)
     return made
 
 
