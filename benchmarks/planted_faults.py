@@ -12,7 +12,7 @@ from benchmarks.zoo import OutOfTime, limited
 
 CAPTURE_LIMIT = 90
 """Seconds that the capture of a model may take."""
-PER_MODEL = 30
+PER_MODEL = 15
 """Most faults a model."""
 SECONDS = 90.0
 """After this no further fault is planted in a model."""
