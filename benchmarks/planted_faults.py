@@ -19,6 +19,15 @@ SECONDS = 90.0
 BUDGET = 60
 """Calls a mutant. The search is told nothing of where the fault is."""
 
+DEAD = "equivalent: the last layer's rows of other tokens than the last are not read, only its routes are"
+EQUIVALENT = {
+    "pabee: shifted predicate at b6.eq_10 +1": "equivalent: after three layers the counter is 2 at most, neither 3 nor 4",
+    "window-cascade: shifted predicate at b6.gt_20 +1": "equivalent in all effects: after the last member both ways end alike",
+    "duo-llm: dropped block at b49.add_345": DEAD,
+    "duo-llm: wrong weight at layers.2.small.w3.weight.t1 and layers.2.small.w1.weight.t2 swapped": DEAD,
+}
+"""Survivors that were looked at by hand, and why no call can show them."""
+
 
 def run(options: Options) -> Result:
     from dync.models import ZOO
@@ -32,7 +41,7 @@ def run(options: Options) -> Result:
             continue
         planted, found = planted + tried, found + tried - len(survivors)
         rows.append((name, tried, tried - len(survivors), seconds))
-        notes += [f"{name}: survived: {s}" for s in survivors]
+        notes += [f"{name}: survived: {s}; {EQUIVALENT.get(f'{name}: {s}', 'NOT EXPLAINED')}" for s in survivors]
     share = 100 * found / planted if planted else 0.0
     notes.insert(0, f"{found} of {planted} planted faults found ({share:.1f} %), {BUDGET} calls a fault, seed 0")
     return Result("planted-faults", "Planted faults, found by verification", ("model", "planted", "found", "s"), tuple(rows), tuple(notes))

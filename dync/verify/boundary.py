@@ -17,6 +17,8 @@ from dync.verify.inputs import call_of, leaf_values
 from dync.verify.paths import steps
 
 ROUNDS = 12
+PARTS = (0.5, 0.25, 0.75)
+"""Where between two calls a third is tried; where none of them comes to the block, the search ends."""
 
 
 def between(signature: Signature, a: Call, b: Call, part: float) -> Call | None:
@@ -46,13 +48,18 @@ def close(flow: Flow, run: Callable[[Call], Trace | None], block: str, a: Call, 
 
     a, b: such calls to begin with. None where no mix of them comes to the block.
     """
+    middle: Call | None = None
+    decided: str | None = None
     first, last = _decided(flow, run(a), block), _decided(flow, run(b), block)
     if first is None or last is None or first == last:
         return None
     low, high, moved = a, b, False
     for _ in range(ROUNDS):
-        middle = between(flow.signature, low, high, 0.5)
-        decided = None if middle is None else _decided(flow, run(middle), block)
+        for part in PARTS:
+            middle = between(flow.signature, low, high, part)
+            decided = None if middle is None else _decided(flow, run(middle), block)
+            if middle is None or decided is not None:
+                break
         if middle is None or decided is None:
             break
         low, high, moved = (middle, high, True) if decided == first else (low, middle, True)

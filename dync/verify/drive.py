@@ -18,7 +18,7 @@ from dync.verify.flips import NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
 from dync.verify.lookups import exchange
-from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, steps
+from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, prefix, steps
 from dync.verify.report import DecisionCover, PathRecord, Report, Uncovered
 from dync.verify.routes import Routes, asked_sizes
 from dync.verify.search import Found, descend
@@ -32,6 +32,8 @@ STARTS = 24
 WAYS = 8
 """Most paths to one outcome that are tried in one round, where there are too many to list."""
 TURNS = 2
+PAIRS = 4
+"""Pairs of calls between which a decision's threshold is looked for."""
 CHAIN = 8
 """Calls in a row on one state, where the model keeps state."""
 
@@ -252,20 +254,43 @@ class Driver:
         self.found[path] = Found(found.call or old.call, min(near) if near else None, found.impossible or old.impossible)
 
     def near_thresholds(self) -> None:
-        """For each decision that went both ways, a call close to its threshold on each side."""
+        """For each decision that went both ways, calls close to its threshold on each side: in rounds, so that each has its turn.
+
+        Several pairs each, since a predicate may have more than one threshold.
+        """
+        pairs: dict[str, list[tuple[Call, Call]]] = {}
         for block in self.flow.blocks:
-            if not isinstance(block.exit, Branch) or not (
-                self.books.outcomes[block.name, "true"] and self.books.outcomes[block.name, "false"]
-            ):
-                continue
-            yes, no = self._takers(block.name, "true"), self._takers(block.name, "false")
-            pairs = [(a, b) for a in yes[:6] for b in no[:6] if between(self.flow.signature, a, b, 0.5) is not None]
-            for a, b in pairs[:3]:
-                pair = close(self.flow, lambda c: self.runner.run(c).trace, block.name, a, b) if self.left() > 0 else None
+            if isinstance(block.exit, Branch):
+                yes, no = self._takers(block.name, "true")[:6], self._takers(block.name, "false")[:6]
+                mixed = sorted(itertools.product(range(len(yes)), range(len(no))), key=lambda ij: (abs(ij[0] - ij[1]), ij))
+                fit = ((yes[i], no[j]) for i, j in mixed if between(self.flow.signature, yes[i], no[j], 0.5) is not None)
+                pairs[block.name] = list(itertools.islice(fit, PAIRS))
+        done: set[str] = set()
+        for turn in range(PAIRS):
+            for name, listed in pairs.items():
+                pair = (
+                    close(self.flow, lambda c: self.runner.run(c).trace, name, *listed[turn]) if listed[turn:] and self.left() > 0 else None
+                )
+                done |= {name} if pair else set()
                 for call in pair or ():
                     self.harness.check(call)
-                if pair:
-                    break
+        for name in [n for n in pairs if n not in done]:
+            for said, other in (("true", "false"), ("false", "true")):
+                self._step_over(name, said, other)
+
+    def _step_over(self, block: str, said: str, other: str) -> None:
+        """A call that only just leaves `block` by `other`, by gradient from one that leaves it by `said`."""
+        program = self.program
+        for start in self._takers(block, said)[:1]:
+            trace = self.runner.run(start).trace
+            path = prefix(steps(self.flow, trace), block)[:-1] if trace is not None else ()
+            cost = sum(self.nodes.get(name, 0) for name, _ in path) + self.nodes.get(block, 0) + 1
+            limit = min(60, self.work // cost)
+            if program is not None and self.left() > 0 and limit > 0:
+                found = descend(program, (*path, (block, other)), start, limit, 0.03)
+                self.work -= found.runs * cost
+                if found.call is not None:
+                    self.harness.check(found.call)
 
     def _takers(self, block: str, label: str) -> list[Call]:
         return [

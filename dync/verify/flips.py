@@ -8,7 +8,7 @@ differ by; or, where no margin can be told (counts, indices), when noise of a fe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ import torch
 from dync.ir.program import Program
 from dync.ir.trace import DecisionRecord, Trace
 from dync.ir.types import Span
-from dync.verify.calls import Call, Effect, Side, differences
+from dync.verify.calls import Call, Effect, ProgramSide, Side, differences
 from dync.verify.compare import EPS, Tolerances
 from dync.verify.inputs import call_of, leaf_values
 from dync.verify.paths import steps
@@ -24,6 +24,8 @@ from dync.verify.relax import force
 
 NUDGES = 12
 NUDGE_ULP = 8
+NOISE = 2.0
+"""How far beyond eager's own movement, sampled NUDGES times, a predicate may be off."""
 AMPLIFIED = 20.0
 """How far beyond the tolerance a predicate may be off where eager itself is unstable: deep networks amplify rounding."""
 
@@ -40,12 +42,14 @@ class Parting:
     error: float | None
     allowed: float
     unstable: bool = False
+    noise: float = 0.0
+    """By how much eager's own predicate moves under noise of a few ULP."""
 
     @property
     def is_flip(self) -> bool:
         return (
             self.error is not None
-            and self.error <= self.allowed * (AMPLIFIED if self.unstable else 1.0)
+            and self.error <= max(self.allowed * (AMPLIFIED if self.unstable else 1.0), NOISE * self.noise)
             or self.error is None
             and self.unstable
         )
@@ -64,6 +68,7 @@ def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trac
     if ours.margin == theirs.margin == 0:  # both sides compared two equal numbers, and must agree
         return Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), None, allowed)
     settled = error is not None and error <= allowed
+    unstable, noise = (False, 0.0) if settled else _noise(oracle, program, call, eager, at)
     return Parting(
         ours.block,
         ours.text,
@@ -72,7 +77,8 @@ def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trac
         str(theirs.value),
         error,
         allowed,
-        not settled and _unstable(oracle, program, call, eager, at),
+        unstable,
+        noise,
     )
 
 
@@ -116,18 +122,27 @@ def _allowed(size: float, tolerances: Tolerances) -> float:
     return absolute * max(1.0, size) + relative * size
 
 
-def _unstable(oracle: Side, program: Program, call: Call, eager: Trace, at: int) -> bool:
-    """Whether noise of a few ULP on the inputs changes the decision in eager itself."""
+def _noise(oracle: Side, program: Program, call: Call, eager: Trace, at: int) -> tuple[bool, float]:
+    """Whether noise of a few ULP on inputs and weights changes the decision in eager itself, and by how much it moves its predicate."""
     generator = torch.Generator().manual_seed(0)
-    ours = eager.decisions[at]
-    for _ in range(NUDGES):
-        trace = oracle.run(nudged(program, call, generator)).trace
+    ours, spread, changes = eager.decisions[at], 0.0, False
+    for n in range(NUDGES):
+        trace = _shaken(oracle, program, n, generator).run(nudged(program, call, generator)).trace
         if trace is None or len(trace.decisions) <= at:
             continue
         other = trace.decisions[at]
-        if other.block == ours.block and other.value != ours.value:
-            return True
-    return False
+        changes |= other.block == ours.block and other.value != ours.value
+        alike = all((a.block, a.value) == (b.block, b.value) for a, b in zip(trace.decisions[:at], eager.decisions))
+        if alike and ours.margin is not None and other.margin is not None and math.isfinite(ours.margin - other.margin):
+            spread = max(spread, abs(ours.margin - other.margin) if other.value == ours.value else ours.margin + other.margin)
+    return changes, spread
+
+
+def _shaken(oracle: Side, program: Program, n: int, generator: torch.Generator) -> Side:
+    """Every other time the Program with noise on its weights as well: where inputs saturate, rounding inside is all the noise there is."""
+    if n % 2 == 0 or not isinstance(oracle, ProgramSide):
+        return oracle
+    return ProgramSide(replace(program, weights={k: _shake(w, generator) for k, w in program.weights.items()}), oracle.seed, oracle.initial)
 
 
 def own_noise(oracle: Side, program: Program, call: Call, meaning: Effect, tolerances: Tolerances) -> float:
@@ -146,8 +161,15 @@ def nudged(program: Program, call: Call, generator: torch.Generator) -> Call:
     values = leaf_values(program.signature, call)
     for path, value in values.items():
         if isinstance(value, torch.Tensor) and value.is_floating_point():
-            step = EPS[str(value.dtype).removeprefix("torch.")] * NUDGE_ULP
             scale = float(value.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) if value.numel() else 0.0
-            relative, absolute = (torch.randn(value.shape, generator=generator).to(value) for _ in range(2))
-            values[path] = value.detach() * (1 + step * relative) + step * max(scale, 1.0) * absolute
+            values[path] = _shake(value, generator, max(scale, 1.0))
     return call_of(program.signature, values, call.origin)
+
+
+def _shake(value: torch.Tensor, generator: torch.Generator, scale: float = 0.0) -> torch.Tensor:
+    """Float numbers off by a few units in the last place, of their own size and of `scale`."""
+    if not value.is_floating_point():
+        return value
+    step = EPS[str(value.dtype).removeprefix("torch.")] * NUDGE_ULP
+    relative, absolute = (torch.randn(value.shape, generator=generator).to(value) for _ in range(2))
+    return value.detach() * (1 + step * relative) + step * scale * absolute

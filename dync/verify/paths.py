@@ -165,6 +165,12 @@ def route(flow: Flow, block: str, label: str) -> Path:
     return tuple(reversed(back))
 
 
+def prefix(path: Path, block: str) -> Path:
+    """The part of a path up to the first time that it leaves `block`."""
+    at = next((i for i, (name, _) in enumerate(path) if name == block), len(path) - 1)
+    return path[: at + 1]
+
+
 def describe(path: Path) -> str:
     """A path by its decisions, e.g. "b0 true, b2 false"; "straight" when it takes none."""
     return ", ".join(f"{name} {said}" for name, said in path if said) or "straight"
