@@ -6,7 +6,8 @@
 //   ./run_model model.so x.bin:float32:2x8 threshold.bin:float64:
 //
 // Each input is a file of plain numbers, its type, and its sizes (none for a number). What comes out is written to out1.bin, out2.bin, …
-// A program that sorts or draws needs -ltvm_runtime_extra too. Without arguments for inputs it prints what the library says of itself.
+// A program that sorts needs -ltvm_runtime_extra too. Without arguments for inputs it prints what the library says of itself.
+// TVM_BIND_THREADS=0 in the environment keeps its workers from waiting for cores on which other work runs.
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/extra/module.h>
