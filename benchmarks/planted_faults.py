@@ -26,7 +26,7 @@ EQUIVALENT = {
     "duo-llm: dropped block at b49.add_345": DEAD,
     "duo-llm: wrong weight at layers.2.small.w3.weight.t1 and layers.2.small.w1.weight.t2 swapped": DEAD,
 }
-"""Survivors that were looked at by hand, and why no call can show them."""
+"""Survivors that were looked at by hand, and why no call shows them in what it returns, raises or writes."""
 
 
 def run(options: Options) -> Result:
