@@ -85,13 +85,13 @@ class Engine(Expressions):
         self.rec = path[0]
         self.partial = []
         self.dead = self.doubtful = False
-        self.activations, self.born = [], {}
+        self.activations, self.generators, self.born = [], {}, {}
         try:
             root()
         except Suspended:
             pass
         finally:
-            self.activations, self.born = [], {}
+            self.activations, self.generators, self.born = [], {}, {}
             self.heap.restore()
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
             raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")

@@ -56,14 +56,16 @@ class Roots:
     """Locals of the frames that called it."""
     heap: list[tuple[int, Any]]
     """Places of the static heap that any run has written."""
+    generator: Callable[[types.GeneratorType[Any, Any, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+    """Where a generator stands, and the locals that it may still read."""
 
 
 class _Walk:
     """One pass over the roots, in a fixed order. `visit` returns the value to stand in a place."""
 
     def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None,
-                 born: dict[int, tuple[str, Any]] | None = None) -> None:
-        self.heap, self.tensor, self.new, self.born = heap, tensor, new, born or {}
+                 born: dict[int, tuple[str, Any]] | None = None, generator: Any = None) -> None:
+        self.heap, self.tensor, self.new, self.born, self.generator = heap, tensor, new, born or {}, generator
         self.lists: dict[str, tuple[str, str, tuple[Any, ...]]] = {}
         self.seen: dict[int, int] = {}
         self.alive: list[Any] = []
@@ -127,9 +129,9 @@ class _Walk:
         if id(x) in self.born:
             self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x)))
         if isinstance(x, types.GeneratorType):
-            frame = x.gi_frame
-            self.signature.append(("generator", x.gi_code, frame.f_lasti if frame else -1))
-            for k, v in (frame.f_locals.items() if frame else ()):
+            sign, local = self.generator(x)
+            self.signature.append(("generator", x.gi_code, *sign))
+            for k, v in sorted(local.items()):
                 self.signature.append(k)
                 self.visit(v, True, f"{where}.{k}")
             return x
@@ -235,7 +237,7 @@ def substitute(
 
 def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
           born: dict[int, tuple[str, Any]] | None = None) -> tuple[_Walk, dict[str, Any]]:
-    walk = _Walk(heap, tensor, new, born)
+    walk = _Walk(heap, tensor, new, born, roots.generator)
     walk.signature.append(modes())
     own: dict[str, Any] = {}
     for name in sorted(roots.own):

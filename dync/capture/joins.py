@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,12 +92,24 @@ class Joins(Growing):
         own.update({n: v for n, v in (pending or {}).items() if n in site.live})
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
         outer = [self.reachable(f) for f in around if has_state(f.f_code)]
-        return Roots(own, outer, self.written)
+        walked = {f"dync over {uid}": it for a in self.activations for uid, it in a.walked.items() if any(uid == p[0] for p in a.loops)}
+        return Roots(own, [*outer, walked], self.written, self.standing)
+
+    def standing(self, generator: types.GeneratorType[Any, Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Where a generator stands, and the locals that it may still read: none while it runs, its frame being on the stack."""
+        frame = generator.gi_frame
+        if frame is None:
+            return (-1,), {}
+        if not generator.gi_running:
+            self.mark_frames([frame])
+        act = self.generators.get(id(frame))
+        turns = [tuple(p) for p in act.loops] if act is not None else []
+        return (frame.f_lasti, *turns), {} if generator.gi_running else self.reachable(frame)
 
     def reachable(self, frame: Any) -> dict[str, Any]:
         """The locals of a frame that its code may still read."""
         names = {k: v for k, v in frame.f_locals.items() if not k.startswith("dync_")}
-        act = next((a for a in self.activations if a.frame is frame), None)
+        act = next((a for a in (*self.activations, *self.generators.values()) if a.frame is frame), None)
         site = self.markers.sites[act.last] if act is not None else None
         if act is None or site is None or site.function != act.function:
             return names

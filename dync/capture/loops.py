@@ -22,6 +22,8 @@ WHILE_TURNS = 8
 FOR_TURNS = 48
 MANY_CALLS = 600
 MAX_TURNS = 600
+MAX_YIELDS = 48
+"""Turns of a `while` that yields: they are written out one by one."""
 MAX_PEEL = 3
 
 

@@ -7,6 +7,7 @@
     loop_over(s, xs)    around what a for loop walks over
     head(s)             before a while test and at the start of a for body: where a loop may be rolled
     resume(s)           at the start of a loop's else
+    resumed(s, (yield x))   around a yield: another may have run meanwhile
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
     place(x, i)         around the index of `x[i] = v`, `x[i] += v` and `del x[i]`
@@ -18,6 +19,7 @@ Rewriting is on Python's own syntax tree: positions survive, so tracebacks and s
 from __future__ import annotations
 
 import ast
+import inspect
 import types
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,6 +54,8 @@ class Site:
     line: int
     targets: Names = frozenset()
     """For the head of a for loop: the names that the loop itself binds."""
+    yields: bool = False
+    """For a loop: whether it yields, so that its turns are spread over those of another."""
     reach: Names = frozenset()
     """Names that may be read from here on: whatever else stands in the frame is dead."""
 
@@ -76,7 +80,7 @@ def _can_fork(s: ast.stmt) -> bool:
                       ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
         return False
     forking = (ast.Call, ast.Compare, ast.BoolOp, ast.IfExp, ast.Subscript, ast.BinOp, ast.UnaryOp, ast.comprehension, ast.Attribute,
-               ast.AugAssign)
+               ast.AugAssign, ast.Yield, ast.YieldFrom)
     return any(isinstance(n, forking) for n in ast.walk(s))
 
 
@@ -101,7 +105,8 @@ class _Inserter(ast.NodeTransformer):
 
     def site(self, kind: str, names: Names, live: Names, node: ast.AST) -> ast.Constant:
         site = Site(len(self.markers.sites), self.function, self.depth, kind, tuple(sorted(names - self.declared)), live,
-                    tuple(self.loops), getattr(node, "lineno", 0), stores(node.target) if kind == "for" else frozenset(), live | self.near)  # type: ignore[attr-defined]
+                    tuple(self.loops), getattr(node, "lineno", 0), stores(node.target) if kind == "for" else frozenset(),  # type: ignore[attr-defined]
+                    kind == "loop" and any(isinstance(n, (ast.Yield, ast.YieldFrom)) for n in ast.walk(node)), live | self.near)
         self.markers.sites.append(site)
         return ast.Constant(site.uid)
 
@@ -345,6 +350,14 @@ class _Inserter(ast.NodeTransformer):
             node.slice = self.put_expr(node, _call("place", _read(node.value), node.slice))
         return node
 
+    def visit_Yield(self, node: ast.Yield | ast.YieldFrom) -> ast.expr:
+        self.generic_visit(node)
+        if self.inner:
+            return node
+        return self.put_expr(node, _call("resumed", self.site("yield", frozenset(), frozenset(), node), node))
+
+    visit_YieldFrom = visit_Yield
+
     def _opaque(self, node: ast.AST) -> ast.AST:
         return node
 
@@ -399,14 +412,14 @@ def _is_private(name: str) -> bool:
     return name.startswith("_") and "__" in name and not name.endswith("__")
 
 
-def is_generator(code: types.CodeType) -> bool:
-    return bool(code.co_flags & 0x2A0)
+def is_coroutine(code: types.CodeType) -> bool:
+    return bool(code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE))
 
 
 def instrument(markers: Markers, source: str, filename: str, codes: set[types.CodeType]) -> dict[types.CodeType, types.CodeType]:
     """Marked twins of `codes`, all from one file. A code that cannot be matched to its source is left out: its branches do not join."""
     tree = ast.parse(source, filename)
-    wanted = [c for c in codes if not is_generator(c)]
+    wanted = [c for c in codes if not is_coroutine(c)]
     found: dict[int, types.CodeType] = {}
     nodes = list(ast.walk(tree))
     for code in wanted:
@@ -452,4 +465,4 @@ def bind(code: types.CodeType, engine: object) -> types.CodeType:
     return code.replace(co_consts=constants)
 
 
-__all__ = ["DOOR", "Markers", "Site", "bind", "instrument", "is_generator"]
+__all__ = ["DOOR", "Markers", "Site", "bind", "instrument"]

@@ -98,6 +98,8 @@ class Activation:
     headers: dict[int, Any] = field(default_factory=dict)
     begun: dict[int, int] = field(default_factory=dict)
     """Loop → the step of the path at its first head."""
+    walked: dict[int, Any] = field(default_factory=dict)
+    """Loop → the generator that it walks, which Python keeps out of sight."""
     symbolic: set[int] = field(default_factory=set)
     """Loops walked by a LoopIter."""
     pending: dict[str, Any] = field(default_factory=dict)

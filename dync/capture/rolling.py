@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from dync.capture.loops import (
     MANY_CALLS,
     MAX_PEEL,
     MAX_TURNS,
+    MAX_YIELDS,
     WHILE_TURNS,
     Header,
     LoopIter,
@@ -31,6 +33,13 @@ from dync.capture.tape import JumpExit, Rec
 from dync.ir.types import UNKNOWN
 
 
+def hidden(iterable: Any) -> bool:
+    """Whether walking an object runs a generator."""
+    if isinstance(iterable, (zip, enumerate, map, filter)):
+        return any(hidden(x) for x in iterable.__reduce__()[1])
+    return isinstance(iterable, types.GeneratorType)
+
+
 class Rolling(Joins):
     """The markers of loops."""
 
@@ -43,6 +52,9 @@ class Rolling(Joins):
         site, frame = self.markers.sites[site_uid], sys._getframe(1)
         act = self._here(site, frame)
         act.symbolic.discard(site_uid)
+        act.walked.pop(site_uid, None)
+        if hidden(iterable):
+            act.walked[site_uid] = iterable
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt)
         listed = is_grown(iterable) and not isinstance(iterable, SymRange)
         rows: Any = iterable if listed or tensor else None
@@ -108,17 +120,21 @@ class Rolling(Joins):
         position = act.position(site.uid, loops)
         new: dict[str, Any] = {}
         plan = self.plans.get(self.loop_key(self.markers.sites[loop])) if self.joins else None
-        rolled = plan is not None and plan.rolled and (site.kind == "while" or loop in act.symbolic)  # others hide their position
+        yields = self.markers.sites[loop].yields
+        rolled = plan is not None and plan.rolled and (site.kind == "while" or loop in act.symbolic) and not yields  # others hide their position
         if plan is not None and rolled and turn == plan.peel + 2:
             self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
             new.update(self.join(position, act.heads[loop], site, act, extra) or {})
         long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and self.calls_since(act.begun[loop]) > MANY_CALLS
-        if plan is None and long and act.heads[loop] is not self.rec and self.joins:
+        if plan is None and long and not yields and act.heads[loop] is not self.rec and self.joins:
             self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
             raise Restart
-        if turn > MAX_TURNS:
-            self.refuse("DY310", f"this loop goes on for more than {MAX_TURNS} turns", plan.reason if plan else "its end depends on data",
+        most = MAX_YIELDS if yields and site.kind == "while" else MAX_TURNS
+        if turn > most:
+            why = "it yields, and its end depends on data" if yields else "its end depends on data"
+            self.refuse("DY310", f"this loop goes on for more than {most} turns", plan.reason if plan else why,
+                        "write the loop where its values are used" if yields else
                         "keep the loop's variables of one type and shape, tensors or numbers",
                         line_span(act.frame.f_code.co_filename, site.line))
         if plan is not None and rolled and turn == plan.peel + 1:

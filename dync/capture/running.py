@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from typing import Any
 
 from dync.capture.decisions import Decisions
 from dync.capture.markers import Site
 from dync.capture.places import Activation, line_span
+from dync.capture.stack import Suspended
 
 MAX_RECURSION = 64
 
@@ -16,6 +18,8 @@ class Running(Decisions):
     """Keeps `activations`, outermost first."""
 
     activations: list[Activation]
+    generators: dict[int, Activation]
+    """The generators of this run, by their frames."""
 
     def enter(self, site_uid: int) -> None:
         self.check_alive()
@@ -25,13 +29,30 @@ class Running(Decisions):
         if parent is None:
             prefix: tuple[int, ...] = (len(self.activations),)
         else:
-            parent.calls += 1
-            prefix = (*parent.prefix, *(n for pair in parent.loops for n in pair), parent.last, parent.calls)
+            prefix = self.next_prefix(parent)
         if sum(a.function == site.function for a in self.activations) > MAX_RECURSION and self.rec is not self.path[0]:
             self.refuse("DY320", f"`{frame.f_code.co_name}` calls itself more than {MAX_RECURSION} deep",
                         "how deep may depend on data, and a program has no call stack", "write it as a loop",
                         line_span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
-        self.activations.append(Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec}))
+        act = Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec})
+        self.activations.append(act)
+        if frame.f_code.co_flags & inspect.CO_GENERATOR:
+            self.generators[id(frame)] = act
+
+    def resumed(self, site_uid: int, value: Any) -> Any:
+        """A generator goes on after a yield."""
+        self._here(self.markers.sites[site_uid], sys._getframe(1))
+        return value
+
+    def resume_generator(self, frame: Any) -> None:
+        """Puts the activation of a suspended generator back, under whoever asks for its next value now."""
+        act = self.generators.get(id(frame))
+        if act is None or act.frame is not frame:
+            raise Suspended  # of a run that is over
+        parent = self._unwind(frame.f_back)
+        act.prefix = (len(self.activations),) if parent is None else self.next_prefix(parent)
+        act.entry, act.starts = self.rec, {}
+        self.activations.append(act)
 
     def _unwind(self, frame: Any) -> Activation | None:
         """Drops the activations that have ended; the innermost that `frame` runs in."""
@@ -43,7 +64,15 @@ class Running(Decisions):
             self.activations.pop()
         return self.activations[-1] if self.activations else None
 
+    @staticmethod
+    def next_prefix(parent: Activation) -> tuple[int, ...]:
+        """The position of the next call that an activation makes."""
+        parent.calls += 1
+        return (*parent.prefix, *(n for pair in parent.loops for n in pair), parent.last, parent.calls)
+
     def _here(self, site: Site, frame: Any) -> Activation:
+        if frame.f_code.co_flags & inspect.CO_GENERATOR and all(a.frame is not frame for a in self.activations):
+            self.resume_generator(frame)
         while self.activations[-1].frame is not frame:
             self.activations.pop()
         act = self.activations[-1]

@@ -283,3 +283,134 @@ class CompiledDecorator(Base):
         if self.decide(x):
             return self.a(x)
         return self.b(x)
+
+
+class Stages(nn.Module):
+    def __init__(self, count=4):
+        super().__init__()
+        self.stages = nn.ModuleList(nn.Linear(4, 4) for _ in range(count))
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 2, 4),)
+
+
+class GeneratorOfGates(Stages):
+    """Twelve gates in a generator, which carries a value of its own from one to the next."""
+
+    def __init__(self):
+        super().__init__(12)
+
+    def gated(self, x):
+        for stage in self.stages:
+            if stage(x).sum() > 0:
+                x = stage(x)
+            yield x
+
+    def forward(self, x):
+        return sum(y for y in self.gated(x))
+
+
+class GeneratorCounts(Stages):
+    """What the generator keeps is a number; the consumer branches too."""
+
+    def count(self, x):
+        n = 0
+        for stage in self.stages:
+            if stage(x).sum() > 0:
+                n += 1
+            yield n
+
+    def forward(self, x):
+        t = x
+        for i, n in enumerate(self.count(x)):
+            t = t + n if t.sum() * n > i else t - 1
+        return t
+
+
+class GeneratorSkips(Stages):
+    """One path takes a value more than the other; what remains differs, though nothing but Python knows."""
+
+    def numbers(self):
+        for k in (1, 1, 1, 5):
+            yield k
+
+    def forward(self, x):
+        numbers = self.numbers()
+        next(numbers)
+        if x.sum() > 0:
+            next(numbers)
+        y = x + 1 if x[0, 0] > 0 else x
+        next(numbers)
+        return y + next(numbers, 7)
+
+
+class GeneratorFilters(Stages):
+    """Yields on one side of a branch only."""
+
+    def chosen(self, x):
+        for stage in self.stages:
+            if stage(x).sum() > 0:
+                yield stage(x)
+
+    def forward(self, x):
+        total, n = x * 0, 0
+        for y in self.chosen(x):
+            total, n = total + y, n + 1
+        return total, n
+
+
+class GeneratorDelegates(Stages):
+    """`yield from`, and a consumer that takes the first value by hand."""
+
+    def inner(self, x):
+        for stage in self.stages:
+            y = stage(x) if stage(x).mean() > 0 else x * 0.5
+            yield y
+        return y
+
+    def outer(self, x):
+        last = yield from self.inner(x)
+        if last.sum() > 0:
+            yield last * 2
+
+    def forward(self, x):
+        values = self.outer(x)
+        total = next(values)
+        for i, y in enumerate(values):
+            total = total + y * i
+        return total
+
+
+class GeneratorTwice(Stages):
+    """Two generators in step, each with branches."""
+
+    def one(self, x, sign):
+        for stage in self.stages[:3]:
+            if sign * stage(x).sum() > 0:
+                x = stage(x)
+            yield x
+
+    def forward(self, x):
+        total = x * 0
+        for a, b in zip(self.one(x, 1), self.one(x, -1)):
+            if (a - b).sum() > 0:
+                total = total + a
+            else:
+                total = total - b
+        return total
+
+
+class GeneratorWithoutEnd(Stages):
+    """Only the data ends the generator."""
+
+    def halves(self, x):
+        while x.abs().sum() > 0.01:
+            x = x * 0.5
+            yield x
+
+    def forward(self, x):
+        total = x * 0
+        for y in self.halves(x):
+            total = total + y
+        return total
