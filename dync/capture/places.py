@@ -100,6 +100,8 @@ class Activation:
     """Loop → the step of the path at its first head."""
     walked: dict[int, Any] = field(default_factory=dict)
     """Loop → the generator that it walks, which Python keeps out of sight."""
+    fixed: set[int] = field(default_factory=set)
+    """Loops over what Python walks, which cannot be rolled."""
     symbolic: set[int] = field(default_factory=set)
     """Loops walked by a LoopIter."""
     pending: dict[str, Any] = field(default_factory=dict)

@@ -52,6 +52,7 @@ class Rolling(Joins):
         site, frame = self.markers.sites[site_uid], sys._getframe(1)
         act = self._here(site, frame)
         act.symbolic.discard(site_uid)
+        act.fixed.discard(site_uid)
         act.walked.pop(site_uid, None)
         if hidden(iterable):
             act.walked[site_uid] = iterable
@@ -67,6 +68,8 @@ class Rolling(Joins):
             else:
                 iterable = [rows.at(i) for i in range(known)] if is_grown(rows) else iterable
         if not isinstance(iterable, (range, SymRange)):
+            if rows is None:
+                act.fixed.add(site_uid)
             self.passed.add(key)
             return iterable
         plan = self.plans.get(key)
@@ -121,13 +124,14 @@ class Rolling(Joins):
         new: dict[str, Any] = {}
         plan = self.plans.get(self.loop_key(self.markers.sites[loop])) if self.joins else None
         yields = self.markers.sites[loop].yields
-        rolled = plan is not None and plan.rolled and (site.kind == "while" or loop in act.symbolic) and not yields  # others hide their position
+        in_sight = site.kind == "while" or loop in act.symbolic  # others hide their position
+        rolled = plan is not None and plan.rolled and in_sight and not yields
         if plan is not None and rolled and turn == plan.peel + 2:
             self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
             new.update(self.join(position, act.heads[loop], site, act, extra) or {})
         long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and self.calls_since(act.begun[loop]) > MANY_CALLS
-        if plan is None and long and not yields and act.heads[loop] is not self.rec and self.joins:
+        if plan is None and long and not yields and loop not in act.fixed and act.heads[loop] is not self.rec and self.joins:
             self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
             raise Restart
         most = MAX_YIELDS if yields and site.kind == "while" else MAX_TURNS

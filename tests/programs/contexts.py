@@ -1,4 +1,4 @@
-# ruff: noqa: B007, B904, E501, UP045 (written as users write)
+# ruff: noqa: B007, B904, E501, UP028, UP045 (written as users write)
 """Around the computation: grad modes, autocast, hooks, generators, printing, numpy."""
 
 import contextlib
