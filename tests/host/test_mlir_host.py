@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from host.test_onnx_conformance import difference, mismatch
+from host.test_hosts import difference, mismatch
 from torch import nn
 
 import dync

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from host.test_onnx_conformance import difference, mismatch
+from host.test_hosts import difference, mismatch
 from torch import nn
 
 import dync
