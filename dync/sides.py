@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dync.errors import CaptureError, VerifyError
+from dync.hosts import MIXED, ONNX
 from dync.options import known
 from dync.registry import ENGINES, backend_names, host_names
 from dync.verify.calls import Call, CompiledSide, Effect, ProgramSide, Side, attributes
@@ -76,7 +77,7 @@ def named(side: Any, name: str) -> Side:
 
 def pairs(backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, str]]:
     """Each backend with each host that can run its blocks: an engine runs those of its own backend."""
-    engines = {host: backend for host, (backend, _) in ENGINES.items()}
+    engines = {host: backend for host, (backend, _) in ENGINES.items()} | {MIXED: ONNX}
     return [(b, h) for b in backends for h in hosts if engines.get(h, b) == b]
 
 
