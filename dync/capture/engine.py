@@ -65,6 +65,7 @@ class Engine(Expressions):
         self.records = []
         self.waiting, self.passed, self.paths_apart = {}, set(), 0
         self.headers = {}
+        self.floors = {}
         entry = self.new_rec(None)
         self.memory = Memory(entry, self.start_over, self.written_item)
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0

@@ -37,6 +37,8 @@ class Plan:
     """Leaf → the dimensions that change, for each leaf that is a parameter of the header."""
     dense: set[str] = field(default_factory=set)
     """Parameters that are copied to a contiguous layout where they come in another."""
+    falling: set[str] = field(default_factory=set)
+    """Whole numbers that come back smaller than they were before the first turn; the others are held to be no less."""
     reason: str = ""
 
 
@@ -121,7 +123,7 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
             continue
         group = (leaf.where,)
         if group not in by_value:
-            by_value[group] = engine.loop_param(leaf, dims, leaf.where in plan.dense)
+            by_value[group] = engine.loop_param(leaf, dims, leaf.where in plan.dense, leaf.where not in plan.falling)
             positions.append(n)
             args.append(engine.in_layout(before, leaf, by_value[group], image))
         new[n] = by_value[group]
@@ -149,6 +151,9 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
             continue
         if new.fixed:
             return f"{new.where!r} changes where it cannot be written back"
+        if widened and engine.falls(old, new):
+            plan.falling.add(old.where)
+            grown = True
         dims = plan.widened.setdefault(new.where, set()) if not widened else plan.widened[new.where]
         if not widened:
             grown = True

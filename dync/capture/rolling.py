@@ -6,6 +6,7 @@ import sys
 import types
 from typing import Any
 
+import sympy
 import torch
 
 from dync.capture.image import take
@@ -45,6 +46,8 @@ class Rolling(Joins):
 
     plans: dict[Any, Plan]
     headers: dict[Rec, list[int]]
+    floors: dict[Any, int]
+    """Parameters of headers → what they are held to be no less than."""
     passed: set[Any]
     """Loops that were met with a length known at capture."""
 
@@ -203,8 +206,8 @@ class Rolling(Joins):
         """Whether a leaf is unchanged since the header."""
         return leaf_key(old) == leaf_key(new)
 
-    def loop_param(self, leaf: Any, dims: set[int], dense: bool) -> Any:
-        """A parameter of a loop's header, any size in `dims`."""
+    def loop_param(self, leaf: Any, dims: set[int], dense: bool, rising: bool) -> Any:
+        """A parameter of a loop's header, any size in `dims`; rising: a whole number that is never less than at first."""
         if leaf.kind == "tensor":
             fake = self.weights.fake(leaf.raw)
             shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
@@ -216,4 +219,15 @@ class Rolling(Joins):
         val = self.new_scalar(leaf.kind, "loop")
         val.name = leaf.where.removeprefix("dync ")
         self.rec.params.append(val)
-        return self.symbolic(val)
+        made = self.symbolic(val)
+        if leaf.kind == "int" and rising:
+            first = self.shape_env.known(sympy.sympify(leaf.value))
+            if first is not None:
+                self.shape_env.bound(made.node.expr, int(first), None)
+                self.floors[made.node.expr] = int(first)
+        return made
+
+    def falls(self, old: Any, new: Any) -> bool:
+        """Whether a whole number that was held to be no less than at first may come back less."""
+        floor = self.floors.get(old.value) if old.kind == "int" else None
+        return floor is not None and self.shape_env.known(sympy.Ge(new.value, floor)) is not True

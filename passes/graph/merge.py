@@ -94,9 +94,19 @@ def _fusible(program: Program) -> tuple[Block, Block] | None:
             and ways[target := first.flow.exit.edge.target] == 1
             and target not in (first.name, program.blocks[0].name)
         ):
-            if _may_follow(first, blocks[target], first.flow.exit.edge):
+            if _may_follow(first, blocks[target], first.flow.exit.edge) and _may_stand_in(program, blocks[target], first.flow.exit.edge):
                 return first, blocks[target]
     return None
+
+
+def _may_stand_in(program: Program, second: Block, edge: Edge) -> bool:
+    """Whether each argument may stand for its param in further blocks: it has its type, or they don't read the param."""
+    bound = [(p, a) for p, a in zip(second.flow.params, edge.args, strict=True) if isinstance(a, Ref)]
+    if not bound:
+        return True
+    types = {v.name: v.type for b in program.blocks for v in (*b.flow.params, *b.flow.results, *(h.result for h in b.flow.host))}
+    wider = {p.name for p, a in bound if types.get(a.name, p.type) != p.type}
+    return not wider or not any(wider & _reads(b) for b in program.blocks if b.name != second.name)
 
 
 def _may_follow(first: Block, second: Block, edge: Edge) -> bool:

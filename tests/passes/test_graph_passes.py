@@ -10,7 +10,7 @@ import torch
 from support.builder import Builder, asks
 from support.programs import CASES, branch, diamond, leaf, rolled_loop, stateful, to
 
-from dync.ir.flow import Edge, HostOp, Jump, Return, Switch, TupleTree
+from dync.ir.flow import DimRange, Edge, HostOp, Jump, Return, Switch, TupleTree
 from dync.ir.interpret import run
 from dync.ir.text import print_program
 from dync.ir.types import Ref, ScalarType, Value, lit
@@ -132,6 +132,17 @@ def row():
 
 def test_merge(golden):
     assert [b.name for b in check(row(), Merge(), (torch.ones(3),), golden=golden).program.blocks] == ["b0"]
+
+
+def test_merge_keeps_a_param_of_a_wider_type_that_other_blocks_read():
+    """What is left of a loop that turns once: the graphs behind its header were made for any size."""
+    b = Builder("once", {"x": "float32[3]"}, dims=(DimRange("u0", 0, None),))
+    b.block("b0", lambda x: (x + 1,), ("first",), Jump(Edge("b1", (Ref("first"),))))
+    b.block("b1", lambda rows: (rows.sum().item() > 0,), ("big",), branch("big", to("b2"), to("b3")), {"rows": "float32[u0]"})
+    b.block("b2", lambda rows: (rows * 2,), ("twice",), Return(leaf("twice")))
+    b.block("b3", lambda rows: (rows - 1,), ("less",), Return(leaf("less")))
+    made = check(b.program(), Merge(), (torch.ones(3),), (-2 * torch.ones(3),)).program
+    verify(made)
 
 
 def test_merge_bypasses_blocks_that_only_pass_on():

@@ -466,3 +466,38 @@ class ColumnOfScratch(nn.Module):
         return y, f, steps
 
     inputs = staticmethod(lambda seed: (rand(seed, 2, 3) * 2,))
+
+
+class WindowOfTurn(nn.Module):
+    """A slice at the turn's place has one element: the turn is never below zero, nor beyond the last."""
+
+    def forward(self, x):
+        level = torch.zeros(())
+        for i in range(x.size(0)):
+            now = x[i : i + 1]
+            level = torch.tanh(0.5 * level + now.squeeze(0))
+            if level > 0.9:
+                level = level - now.squeeze(0)
+        return level
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 60),)
+
+
+class BackAndForth(nn.Module):
+    """Two counters, one that falls, and a third that does both."""
+
+    def forward(self, x):
+        low, high, at = 0, x.size(0) - 1, 30
+        while low < high and x[low : low + 1].sum() + x[high] > -1.5:
+            if x[at] > 0:
+                at = max(at - 2, 0)
+            else:
+                at = min(at + 1, 59)
+            low, high = low + 1, high - 1
+        return x[low : high + 1].sum(), at
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 60),)
