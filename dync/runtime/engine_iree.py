@@ -92,16 +92,18 @@ class _Way:
         class Told:
             def __init__(self, interface: Any) -> None: ...
 
-            def enter(self, block: int) -> None:
+            def enter(self, block: int, turn: int) -> int:
                 way.blocks.append(block)
+                return turn
 
-            def decide(self, value: int, margin: float) -> None:
+            def decide(self, value: int, margin: float, turn: int) -> int:
                 way.values.append(value)
                 way.margins.append(margin)
+                return turn
 
         made = rt.PyModuleInterface(TELL, Told)
-        made.export("enter", "0I_v", Told.enter)
-        made.export("decide", "0IF_v", Told.decide)
+        made.export("enter", "0II_I", Told.enter)
+        made.export("decide", "0IFI_I", Told.decide)
         return made.create()
 
 

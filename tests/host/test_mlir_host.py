@@ -150,3 +150,22 @@ def test_results_outlive_the_device(tmp_path):
     )
     done = subprocess.run([sys.executable, "keeps.py"], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "ended\n"), done.stderr
+
+
+def test_the_way_is_told_in_its_order():
+    """IREE makes one straight line of branches that do nothing, and calls in it wait for different results."""
+
+    class Best(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 4), nn.Linear(4, 4)
+
+        def forward(self, x):
+            best = max(layer(x).sum().item() for layer in (self.a, self.b))
+            first = next((i for i, layer in enumerate((self.a, self.b)) if layer(x).sum() > 0), -1)
+            return best, first
+
+    torch.manual_seed(0)
+    run = compiled(Best(), (torch.randn(2, 4),))
+    for _ in range(6):
+        assert not mismatch(run, run.program, (torch.randn(2, 4),), {})

@@ -87,7 +87,8 @@ class _Module(Export):
         names = self._input_names()
         ports = [Port(p, *t) for p, t in ((EXIT, Type("int64", 0)), *self._outputs())]
         said = self._convention(names, ports)
-        lines = [f"func.func private @{TELL}.enter(i64)", f"func.func private @{TELL}.decide(i64, f64)"] if traced else []
+        told = [f"func.func private @{TELL}.enter(i64, i64) -> i64", f"func.func private @{TELL}.decide(i64, f64, i64) -> i64"]
+        lines = told if traced else []
         lines += _Function(self, "").lines(said)
         if traced:
             lines += _Function(self, TELL).lines(said)
@@ -110,6 +111,8 @@ class _Function:
         self.out: list[str] = []
         self.now: dict[str, str] = {}
         """What a variable is at this point."""
+        self.turn = ""
+        """What the last call that tells the way gave: the next one takes it, for IREE keeps no other order of calls."""
         self.chains = 0
 
     def lines(self, said: Convention) -> list[str]:
@@ -121,7 +124,8 @@ class _Function:
         json = encode(said).replace("\\", "\\\\").replace('"', '\\"')
         self.out.append(f'func.func @{name}({arguments}) -> ({results}) attributes {{iree.reflection = {{dync = "{json}"}}}} {{')
         self.empty = {t: self.nothing(t) for t in dict.fromkeys(t for _, t in m._outputs())}
-        self.out.append(f"cf.br {m.label[m.plan.order[0]]}")
+        self.turn = self.op("arith.constant 0 : i64")
+        self.out.append(f"cf.br {self.target(m.label[m.plan.order[0]], self.told())}")
         for block in m.plan.order:
             self.block(m.blocks[block])
         ends = ", ".join(f"%end{i}: {t}" for i, t in enumerate(["i64", *outputs]))
@@ -151,9 +155,13 @@ class _Function:
         carried = m.carried(block.name)
         self.now = {v: m.local[v] for v in m.variables} | {v: f"{m.local[v]}_{m.number[block.name]}" for v in carried}
         params = [(m.local[p.name], m.texts[p.name]) for p in block.params] + [(self.now[v], m.texts[v]) for v in carried]
+        number = m.number[block.name]
+        self.turn = f"%turn{number}"
+        params += self.told()
         self.out.append(f"{m.label[block.name]}" + (f"({', '.join(f'{n}: {t}' for n, t in params)})" if params else "") + ":")
         if self.tell:
-            self.out.append(f"func.call @{TELL}.enter({self.op(f'arith.constant {m.number[block.name]} : i64')}) : (i64) -> ()")
+            entered = self.op(f"arith.constant {number} : i64")
+            self.turn = self.op(f"func.call @{TELL}.enter({entered}, {self.turn}) : (i64, i64) -> i64")
         if block.name in m.functions:
             self.call(m.functions[block.name])
         self.exit(block)
@@ -209,7 +217,10 @@ class _Function:
         params = m.blocks[edge.target].params
         given = [(self.operand(a, p.name), m.texts[p.name]) for p, a in zip(params, edge.args, strict=True)]
         given += [(self.now[v], m.texts[v]) for v in m.carried(edge.target)]
-        return self.target(m.label[edge.target], given)
+        return self.target(m.label[edge.target], given + self.told())
+
+    def told(self) -> list[tuple[str, str]]:
+        return [(self.turn, "i64")] if self.tell else []
 
     def target(self, label: str, given: Sequence[tuple[str, str]]) -> str:
         return label + (f"({', '.join(n for n, _ in given)} : {', '.join(t for _, t in given)})" if given else "")
@@ -260,6 +271,6 @@ class _Function:
             same = self.op(f"arith.cmpf oeq, {left}, {right} : f64")
             zero = self.op(f"arith.constant {text.number(0.0, 'float64')} : f64")
             margin = self.op(f"arith.select {same}, {zero}, {gap} : f64")
-        self.out.append(f"func.call @{TELL}.decide({value}, {margin}) : (i64, f64) -> ()")
+        self.turn = self.op(f"func.call @{TELL}.decide({value}, {margin}, {self.turn}) : (i64, f64, i64) -> i64")
 
 
