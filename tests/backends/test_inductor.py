@@ -24,7 +24,7 @@ def test_it_says_what_is_missing(monkeypatch):
 
 @pytest.mark.parametrize("made,said", [
     (lambda: kernel(lambda x, n: x * n, {"x": "float32[4]", "n": "float"}), "takes the Python number n"),
-    (lambda: kernel(lambda x: (), {"x": "float32[4]"}), "computes nothing")])  # fmt: skip
+    (lambda: kernel(lambda x: (x.new_empty(2).uniform_(), ())[1], {"x": "float32[4]"}), "computes nothing")])  # fmt: skip
 def test_what_it_declines(made, said):
     answer = Inductor().supports(made(), Target())
     assert isinstance(answer, Declined) and said in answer.reason
