@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Functional, Kernel
 from dync.ir import aliases
-from dync.ir.effects import is_pure
 from dync.ir.program import Program
 from dync.ir.types import TensorType, Value
 
@@ -31,7 +30,7 @@ def kernels(program: Program, functionalize: Callable[[Graph], object] | None = 
     found = {}
     for block in program.blocks:
         flow = block.flow
-        if not flow.results and not flow.mutates and all(is_pure(n) for n in block.graph.nodes if n.op == "call_function"):
+        if not flow.inputs and not flow.results and not any(n.op == "call_function" for n in block.graph.nodes):
             continue
         inputs = tuple(values[n] if n in values else Value(n, _weight_type(program.weights[n])) for n in flow.inputs)
         weights = {n: program.weights[n] for n in block.weights}

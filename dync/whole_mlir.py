@@ -84,8 +84,8 @@ class _Blocks:
         if isinstance(made, Refused):
             return Declined(made.reason, made.span)
         if spoiled := scattered(onnx.load_model_from_string(made.model)):
-            value = whole.inputs[int(min(spoiled)[1:])].name
-            return Declined(f"scatters into {value}, a value of another block, which IREE does in place", block.span)
+            values = [f"{v.name}, a value of another block" for i, v in enumerate(whole.inputs) if f"i{i}" in spoiled]
+            return Declined(f"scatters into {values[0] if values else 'a constant'}, which IREE does in place", block.span)
         if "NonZero" in self.operators and any(n.op_type == "NonZero" for n in onnx.load_model_from_string(made.model).graph.node):
             return Declined("data decides about sizes in several blocks, which IREE confuses", block.span)
         model, initializers = bare(onnx.load_model_from_string(made.model), made.weights)
