@@ -180,7 +180,10 @@ def update(request):
     return request.config.getoption("--update-golden")
 
 
-@pytest.mark.parametrize("number, cls", list(enumerate(PROGRAMS)), ids=[f"{c.__module__.rpartition('.')[2]}-{c.__name__}" for c in PROGRAMS])
+NAMES = [f"{c.__module__.rpartition('.')[2]}-{c.__name__}" for c in PROGRAMS]
+
+
+@pytest.mark.parametrize("number, cls", list(enumerate(PROGRAMS)), ids=NAMES)
 def test_program(number, cls, update):
     model = load(cls)
     try:
