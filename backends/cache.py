@@ -134,10 +134,10 @@ def machine() -> str:
     return key_of(platform.machine(), platform.system(), cpu, cores)
 
 
-def with_weights(code: BlockCode, names: Mapping[str, str]) -> BlockCode:
+def with_weights(code: BlockCode, names: Mapping[Any, Any]) -> BlockCode:
     """`code` reading other weights: names replaced in `weights` and in the settings of WEIGHTS."""
     settings = dict(code.settings)
-    read: set[str] = set()
+    read: set[Any] = set()
     for key in WEIGHTS:
         match settings.get(key):
             case dict() as map:

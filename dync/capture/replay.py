@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NoReturn
 
 from dync.capture.stack import Restart, Stack, Suspended
 from dync.capture.tape import Event, Rec
@@ -81,7 +81,7 @@ class Replay(Stack):
         if self.dead:
             raise Suspended
 
-    def start_over(self, span: Span) -> None:
+    def start_over(self, span: Span) -> NoReturn:
         """A tensor made of literals is written after its numbers were read: they are no constants."""
         self.unfoldable.add(span)
         raise Restart

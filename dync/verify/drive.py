@@ -215,8 +215,11 @@ class Driver:
     def _descend(self, path: Path, share: int, turn: int, until: float) -> int:
         """Descends from several calls; the work spent. What it finds is compared."""
         best, before, program, cost = Found(), self.work, self.program, sum(self.nodes.get(name, 0) for name, _ in path) + len(path)
+        if program is None:
+            self._note(path, best)
+            return 0
         for start in self._starts(path, turn):
-            for search in (descend, exchange) if program is not None else ():
+            for search in (descend, exchange):
                 limit = min(250, (share - before + self.work) // cost, self.work // cost)
                 if limit <= 0 or time.monotonic() > until:
                     break
