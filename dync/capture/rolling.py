@@ -220,7 +220,7 @@ class Rolling(Joins):
         val.name = leaf.where.removeprefix("dync ")
         self.rec.params.append(val)
         made = self.symbolic(val)
-        if leaf.kind == "int" and rising:
+        if leaf.kind == "int" and rising and leaf.where.startswith("dync "):  # a `for` loop's place, which steps as it began
             first = self.shape_env.known(sympy.sympify(leaf.value))
             if first is not None:
                 self.shape_env.bound(made.node.expr, int(first), None)
