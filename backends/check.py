@@ -312,14 +312,14 @@ def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: 
 
 def draws(kernel: Kernel, seed: int = 0) -> Iterator[list[Any]]:
     """Inputs of the kernel's types: for each of a few sizes the largest integer bound that eager takes, then zeros."""
-    rng = random.Random(seed)
+    rng, tied = random.Random(seed), size_inputs(kernel)
     for number, sizes in enumerate(size_draws(kernel)):
         for bound in INDEX_BOUNDS:
-            inputs = drawn(kernel, sizes, rng, bound)
+            inputs = drawn(kernel, tied, sizes, rng, bound)
             if any(i is None for i in inputs) or eager(kernel, copies(inputs)) is None:
                 continue
             yield inputs
-            more = [drawn(kernel, sizes, rng, bound, spread) for spread in (1.0, 0.0)] if number == 0 else []
+            more = [drawn(kernel, tied, sizes, rng, bound, spread) for spread in (1.0, 0.0)] if number == 0 else []
             yield from (m for m in more if eager(kernel, copies(m)) is not None)
             break
 
@@ -328,7 +328,7 @@ def typical(kernel: Kernel, sizes: Mapping[str, int]) -> list[Any] | None:
     """Random inputs of given sizes, or of the first that are tried; None where eager takes none."""
     rng, own = random.Random(0), {**size_draws(kernel)[0], **sizes}
     for bound in INDEX_BOUNDS:
-        inputs = drawn(kernel, own, rng, bound)
+        inputs = drawn(kernel, size_inputs(kernel), own, rng, bound)
         if all(i is not None for i in inputs) and eager(kernel, copies(inputs)) is not None:
             return inputs
     return None
@@ -388,9 +388,10 @@ def _identifiers(text: str) -> list[str]:
     return [n for n in re.findall(r"[A-Za-z_]\w*", text) if n not in ("Max", "Min", "Mod", "floor", "ceiling", "FloorDiv")]
 
 
-def drawn(kernel: Kernel, sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0) -> list[Any]:
-    """A random value for each input; None where the sizes make a dim negative."""
-    tied = size_inputs(kernel)
+def drawn(
+    kernel: Kernel, tied: Mapping[str, str], sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0
+) -> list[Any]:
+    """A random value for each input, the size where it is `tied` to one; None where the sizes make a dim negative."""
     return [evaluate(tied[v.name], sizes) if v.name in tied else draw(v, sizes, rng, bound, spread) for v in kernel.inputs]
 
 

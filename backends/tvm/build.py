@@ -55,7 +55,7 @@ def library(module: Any, target: Target, threads: int) -> Library:
     import tvm
     from tvm import relax
 
-    from dync.backends.tvm.ordering import borrowed
+    from dync.backends.tvm.memory import borrowed
     from dync.backends.tvm.schedule import CONFIG
 
     aim = tvm_target(target)

@@ -57,23 +57,3 @@ def steady(module: Any) -> Any:
             if all(isinstance(s, tirx.BufferStore) for s in stores):
                 module[name] = function.with_body(tirx.SeqStmt(sorted(stores, key=lambda s: int(s.indices[0]))))
     return module
-
-
-def borrowed(main: Any) -> list[int]:
-    """Indices of the results of the lowered function whose memory is that of an argument, a constant, or a result before them."""
-    values = {b.var: b.value for block in main.body.blocks for b in block.bindings}
-
-    def origin(value: Any) -> Any:
-        """The argument, the constant or the variable of the call that made the memory."""
-        while True:
-            bound = values.get(value, value) if isinstance(value, relax.Var) else value
-            if isinstance(bound, relax.Call) and getattr(bound.op, "global_symbol", "") == "vm.builtin.reshape":
-                value = bound.args[0]
-            elif isinstance(bound, relax.Call) or bound is value:
-                return value
-            else:
-                value = bound
-
-    results = [origin(field) for field in values.get(main.body.body, main.body.body).fields]
-    made = [isinstance(r, relax.Var) and r in values for r in results]
-    return [i for i, r in enumerate(results) if not made[i] or r in results[:i]]

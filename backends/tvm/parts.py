@@ -8,7 +8,7 @@ from typing import Any
 from dync.backends.tvm.build import PACKER, lowered
 from dync.backends.tvm.builder import converted
 from dync.backends.tvm.door import relax, te, tirx, tvm
-from dync.backends.tvm.ordering import borrowed
+from dync.backends.tvm.memory import borrowed
 
 CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 
@@ -16,7 +16,7 @@ CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 @dataclass(frozen=True)
 class Part:
     """One function with all that it calls. functions: by global variable. packer: the function that makes of its weights what it takes,
-    "" if there is none. weights: how many tensors it takes behind the inputs. shared: see ordering.borrowed."""
+    "" if there is none. weights: how many tensors it takes behind the inputs. shared: see memory.borrowed."""
 
     name: str
     functions: dict[Any, Any]

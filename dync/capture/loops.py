@@ -38,7 +38,7 @@ class Plan:
     dense: set[str] = field(default_factory=set)
     """Parameters that are copied to a contiguous layout where they come in another."""
     falling: set[str] = field(default_factory=set)
-    """Whole numbers that come back smaller than they were before the first turn; the others are held to be no less."""
+    """Places of `for` loops that come back smaller than at first; the others are held to be no less."""
     reason: str = ""
 
 

@@ -207,7 +207,7 @@ class Rolling(Joins):
         return leaf_key(old) == leaf_key(new)
 
     def loop_param(self, leaf: Any, dims: set[int], dense: bool, rising: bool) -> Any:
-        """A parameter of a loop's header, any size in `dims`; rising: a whole number that is never less than at first."""
+        """A parameter of a loop's header, any size in `dims`; rising: the place of a `for` loop is never less than at first."""
         if leaf.kind == "tensor":
             fake = self.weights.fake(leaf.raw)
             shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
@@ -220,7 +220,7 @@ class Rolling(Joins):
         val.name = leaf.where.removeprefix("dync ")
         self.rec.params.append(val)
         made = self.symbolic(val)
-        if leaf.kind == "int" and rising and leaf.where.startswith("dync "):  # a `for` loop's place, which steps as it began
+        if leaf.kind == "int" and rising and leaf.where.startswith("dync "):
             first = self.shape_env.known(sympy.sympify(leaf.value))
             if first is not None:
                 self.shape_env.bound(made.node.expr, int(first), None)
@@ -228,6 +228,6 @@ class Rolling(Joins):
         return made
 
     def falls(self, old: Any, new: Any) -> bool:
-        """Whether a whole number that was held to be no less than at first may come back less."""
+        """Whether a place that was held to be no less than at first may come back less."""
         floor = self.floors.get(old.value) if old.kind == "int" else None
         return floor is not None and self.shape_env.known(sympy.Ge(new.value, floor)) is not True

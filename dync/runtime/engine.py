@@ -145,6 +145,12 @@ def ending(exit: ExitRecord, outputs: Mapping[str, int], inputs: Mapping[str, in
     return fail
 
 
+def outputs_read(exit: ExitRecord, outputs: Mapping[str, int], inputs: Mapping[str, int]) -> list[int]:
+    """The numbers of the outputs that an exit reads."""
+    names = {o.name for t in exit.trees for o in leaves(t) if isinstance(o, Ref)}
+    return [outputs[n] for n in names if n not in inputs]
+
+
 def _maker(tree: Tree, scalars: frozenset[str], outputs: Mapping[str, int], inputs: Mapping[str, int]) -> Ending:
     """The structure as a function of the outputs; the usual ones without looking at the tree in each call."""
     match tree:

@@ -12,11 +12,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from dync.host.onnx.convention import EXIT, ExitRecord
-from dync.ir.flow import leaves
+from dync.host.onnx.convention import EXIT
 from dync.ir.trace import Trace
-from dync.ir.types import Ref
-from dync.runtime.engine import Give, ending, read_convention, trace
+from dync.runtime.engine import Give, ending, outputs_read, read_convention, trace
 from dync.runtime.loaders.iree import Module
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
@@ -40,7 +38,7 @@ class IreeEngine:
         at, places = {n: i for i, n in enumerate(names)}, {p.value: i for i, p in enumerate(said.inputs)}
         self._endings = [ending(e, at, places) for e in said.exits]
         self._written = [(at[output], places[value]) for output, value in said.written]
-        wanted = [sorted({*_outputs(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
+        wanted = [sorted({*outputs_read(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
         dtypes = ["" if p.name == EXIT else p.dtype for p in said.outputs]
         types = [i.value.type for i in said.signature.inputs] + [p.value.type for p in said.signature.params]
         self._main, self._traced = (self._module.function(n, types, dtypes, wanted) for n in (MAIN, TRACED))
@@ -105,10 +103,3 @@ class _Way:
         made.export("enter", "0II_I", Told.enter)
         made.export("decide", "0IFI_I", Told.decide)
         return made.create()
-
-
-def _outputs(exit: ExitRecord, at: Mapping[str, int], inputs: Mapping[str, int]) -> list[int]:
-    """The outputs that an exit reads."""
-    names = {o.name for t in exit.trees for o in leaves(t) if isinstance(o, Ref)}
-    return [at[n] for n in names if n not in inputs]
-

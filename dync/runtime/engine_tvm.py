@@ -14,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from dync.errors import BackendError
-from dync.host.onnx.convention import KEY, ExitRecord
+from dync.host.onnx.convention import KEY
 from dync.host.tvm.code import DECIDE, ENTER, FAILED, MAIN, SAYS, TRACED
-from dync.ir.flow import leaves
 from dync.ir.trace import Trace, margin
-from dync.ir.types import Ref
-from dync.runtime.engine import Give, ending, read_convention, trace
+from dync.runtime.engine import Give, ending, outputs_read, read_convention, trace
 from dync.runtime.loaders.tvm import OUTSIDE, caller, opened, packed, runtime
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
@@ -47,7 +45,7 @@ class TvmEngine:
         at, places = {n: i for i, n in enumerate(names)}, {p.value: i for i, p in enumerate(said.inputs)}
         self._endings = [ending(e, at, places) for e in said.exits]
         self._written = [(at[output], places[value]) for output, value in said.written]
-        self._wanted: list[list[int]] = [sorted({*_outputs(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
+        self._wanted: list[list[int]] = [sorted({*outputs_read(e, at, places), *(i for i, _ in self._written)}) for e in said.exits]
         self._count, self._item = len(names), ffi.get_global_func("ffi.ArrayGetItem")
 
     def run(self, values: Sequence[Any], params: Sequence[Any], give: Give) -> Any:
@@ -105,9 +103,3 @@ def _number(tensor: Any) -> Any:
 
 
 _way = _Way()
-
-
-def _outputs(exit: ExitRecord, at: Mapping[str, int], inputs: Mapping[str, int]) -> list[int]:
-    """The outputs that an exit reads."""
-    names = {o.name for t in exit.trees for o in leaves(t) if isinstance(o, Ref)}
-    return [at[n] for n in names if n not in inputs]

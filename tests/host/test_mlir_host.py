@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from host.models import Paths
 from host.test_hosts import difference, mismatch
 from torch import nn
 
@@ -22,21 +23,6 @@ pytest.importorskip("iree.compiler")
 
 def compiled(model, args, **options):
     return compile_with(CompileOptions.parse(backend="torch-mlir", host="torch-mlir", threads=1, strict=True), model, args, **options)
-
-
-class Paths(nn.Module):
-    """Returns of other structure and rank, a loop, a parameter, a number."""
-
-    def __init__(self):
-        super().__init__()
-        self.one, self.two, self.limit = nn.Linear(4, 3), nn.Linear(4, 2), 0.5
-
-    def forward(self, x):
-        if x.mean() > self.limit:
-            return self.one(x)
-        while x.sum() > -3:
-            x = x - 1
-        return {"y": self.two(x).sum(0), "n": int((x > -1).sum())}
 
 
 @pytest.fixture(scope="module")

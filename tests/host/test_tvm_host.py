@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from host.models import Paths
 from host.test_hosts import difference, mismatch
 from torch import nn
 
@@ -33,21 +34,6 @@ def compiled(model, args, **options):
 def memory():
     """Bytes of memory that the process holds now."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-
-
-class Paths(nn.Module):
-    """Returns of other structure and rank, a loop, a parameter, a number."""
-
-    def __init__(self):
-        super().__init__()
-        self.one, self.two, self.limit = nn.Linear(4, 3), nn.Linear(4, 2), 0.5
-
-    def forward(self, x):
-        if x.mean() > self.limit:
-            return self.one(x)
-        while x.sum() > -3:
-            x = x - 1
-        return {"y": self.two(x).sum(0), "n": int((x > -1).sum())}
 
 
 @pytest.fixture(scope="module")

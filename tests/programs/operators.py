@@ -39,7 +39,7 @@ class WhileLoop(OneInput):
             return i + 1, torch.tanh(self.step(h)) * 0.9
 
         i, h = while_loop(going, turn, (torch.tensor(0), x))
-        return torch.while_loop(lambda v: v.sum() < 3, lambda v: (v + 0.5,), (h,))[0], i
+        return torch.while_loop(lambda v: v.sum() < 3, lambda v: [v + 0.5], [h]), i
 
 
 class TextAcrossBranches(OneInput):

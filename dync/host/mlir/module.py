@@ -15,8 +15,8 @@ from dync.host.base import Declined
 from dync.host.mlir import text
 from dync.host.onnx.convention import EXIT, Convention, Port, encode
 from dync.host.onnx.graph import Type
-from dync.host.onnx.model import Export, unfit
-from dync.host.onnx.plan import Plan, plan
+from dync.host.onnx.model import Export, translated
+from dync.host.onnx.plan import Plan
 from dync.ir.flow import Branch, Decision, Edge, Flow, FlowBlock, Jump, Raise, Return, Switch
 from dync.ir.types import Lit, Operand, Ref
 
@@ -55,20 +55,11 @@ Translate = Callable[[FlowBlock], "Function | Declined | None"]
 
 def export(flow: Flow, translate: Translate, traced: bool = True) -> WholeModule | Declined:
     """The whole flow as one module; or the first thing that it cannot carry, with its place."""
-    refused = unfit(flow)
-    if refused is not None:
-        return refused
-    functions: dict[str, Function] = {}
-    for block in flow.blocks:
-        made = translate(block)
-        if isinstance(made, Declined):
-            return made
-        if made is not None:
-            functions[block.name] = made
-    inputs = {i.value.name for i in flow.signature.inputs}
-    written = {v for f in functions.values() for v in f.written}
-    made_plan = plan(flow, frozenset(written & inputs))
-    return _Module(flow, made_plan, functions, frozenset(written)).run(traced)
+    found = translated(flow, translate)
+    if isinstance(found, Declined):
+        return found
+    functions, written, made_plan = found
+    return _Module(flow, made_plan, functions, written).run(traced)
 
 
 class _Module(Export):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -54,31 +54,51 @@ def export(flow: Flow, translate: Translate, trace: bool = False, by_value: bool
 
     by_value: each value that an exit returns has an output of its own, "<value>.out", instead of one of its type.
     """
-    refused = unfit(flow)
-    if refused is not None:
-        return refused
-    models: dict[str, BlockModel] = {}
-    for block in flow.blocks:
-        made = translate(block)
-        if isinstance(made, Declined):
-            return made
-        if made is not None:
-            models[block.name] = made
-    inputs = {i.value.name for i in flow.signature.inputs}
-    written = {v for m in models.values() for v in m.written}
-    made_plan = plan(flow, frozenset(written & inputs))
+    found = translated(flow, translate)
+    if isinstance(found, Declined):
+        return found
+    models, written, made_plan = found
     if made_plan.tangled:
         name = made_plan.tangled[0]
         return Declined(f"a cycle is entered sideways at {name}, which If and Loop cannot say", flow.block(name).span)
     moved: set[str] = set()
     while True:
         try:
-            return Export(flow, made_plan, models, frozenset(written), trace, by_value).run()
+            return Export(flow, made_plan, models, written, trace, by_value).run()
         except TooDeep as deep:
             if deep.block in (*moved, deep.outward, ""):
                 return Declined(f"branches nest deeper than the {NESTING} levels that a model file may have", flow.blocks[0].span)
             moved.add(deep.block)
             made_plan = moved_out(made_plan, deep.block, deep.outward)
+
+
+class Writes(Protocol):
+    """A block's code in an engine's form."""
+
+    @property
+    def written(self) -> Mapping[str, int]:
+        """Value that is written in place → index of the output that it then is."""
+        ...
+
+
+Code = TypeVar("Code", bound=Writes)
+
+
+def translated(
+    flow: Flow, translate: Callable[[FlowBlock], Code | Declined | None]
+) -> tuple[dict[str, Code], frozenset[str], Plan] | Declined:
+    """Block → its code, the values that some block writes in place, and the plan; or the first thing that no engine can carry."""
+    if refused := unfit(flow):
+        return refused
+    found: dict[str, Code] = {}
+    for block in flow.blocks:
+        made = translate(block)
+        if isinstance(made, Declined):
+            return made
+        if made is not None:
+            found[block.name] = made
+    written = frozenset(v for code in found.values() for v in code.written)
+    return found, written, plan(flow, written & {i.value.name for i in flow.signature.inputs})
 
 
 def unfit(flow: Flow) -> Declined | None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from dync.host.base import Declined
 from dync.host.onnx.convention import EXIT, Convention, Port, encode
 from dync.host.onnx.graph import Type
-from dync.host.onnx.model import Export, unfit
-from dync.host.onnx.plan import Plan, plan, reads
+from dync.host.onnx.model import Export, translated
+from dync.host.onnx.plan import Plan, reads
 from dync.host.tvm.code import (
     COPY,
     DECIDE,
@@ -85,19 +85,11 @@ def export(flow: Flow, translate: Translate, traced: bool = True, given: bool = 
 
     given: the weights come as a last argument, a tuple of groups; else they are constants.
     """
-    refused = unfit(flow)
-    if refused is not None:
-        return refused
-    functions: dict[str, Function] = {}
-    for block in flow.blocks:
-        made = translate(block)
-        if isinstance(made, Declined):
-            return made
-        if made is not None:
-            functions[block.name] = made
-    inputs = {i.value.name for i in flow.signature.inputs}
-    written = {v for f in functions.values() for v in f.written}
-    return _Program(flow, plan(flow, frozenset(written & inputs)), functions, frozenset(written)).program(traced, given)
+    found = translated(flow, translate)
+    if isinstance(found, Declined):
+        return found
+    functions, written, made_plan = found
+    return _Program(flow, made_plan, functions, written).program(traced, given)
 
 
 class _Program(Export):
