@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+import dync
 from dync.capture import capture
 from dync.ir.interpret import interpret
 from dync.models import albert, captioning, duo_llm, emoe, kangaroo, liquid, mowst, pabee, palbert, semba
@@ -130,6 +131,15 @@ def test_mowst_asks_the_strong_expert_only_for_unsure_nodes():
         torch.testing.assert_close(out, torch.where(unsure[:, None], strong, weak))
         model.threshold = 0.0
         assert model(x, edges)[1] == 0
+
+
+def test_semba_is_compiled_with_its_memory():
+    """Events in a rolled loop: slices by turn, a list that grows, buffers written in place."""
+    model = semba.build()
+    compiled = dync.compile(semba.build(), semba.example_inputs(), backend="onnxruntime", host="python")
+    for args in semba.varied_inputs():
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(*args), model(*args))
 
 
 def test_semba_writes_only_the_memory_of_the_sign():
