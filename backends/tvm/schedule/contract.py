@@ -1,7 +1,8 @@
 """Matrix products and convolutions: a tile of rows x vectors of columns stays in registers while the reduction runs.
 
 A stage is a contraction when its notes say so: "dync.contraction" is JSON with `rows` and `columns`, the axes to tile, and
-`windows`, (spatial axis, tap axis, Window) of a convolution, whose reads outside of the input count as zeros and are skipped.
+`windows`, (spatial axis, tap axis, Window) of a convolution, whose reads outside of the input count as zeros and are skipped, and
+`panels`, whether columns read weights that are packed as [panels, ..., lanes].
 The stage that alone reads the product is computed from the registers.
 """
 
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from tvm import tirx
@@ -22,6 +23,7 @@ from tvm.tirx import BufferStore, IfThenElse
 from dync.backends.tvm.schedule import loops
 from dync.backends.tvm.schedule.loops import Axis, Expr, Stage, Stmt, constant, index, same
 from dync.backends.tvm.schedule.machine import Machine
+from dync.backends.tvm.schedule.stream import Stream
 from dync.backends.tvm.schedule.windows import Phase, Window
 
 NOTE = "dync.contraction"
@@ -34,11 +36,12 @@ class Spec:
     rows: int
     columns: int
     windows: tuple[tuple[int, int, Window], ...] = ()
+    panels: bool = False
 
     def note(self) -> dict[str, str]:
         """The attributes of the tensor expression."""
         windows = [(s, t, vars(w)) for s, t, w in self.windows]
-        return {NOTE: json.dumps({"rows": self.rows, "columns": self.columns, "windows": windows})}
+        return {NOTE: json.dumps({**vars(self), "windows": windows})}
 
 
 def spec(stage: Stage) -> Spec | None:
@@ -46,18 +49,20 @@ def spec(stage: Stage) -> Spec | None:
     if NOTE not in stage.notes:
         return None
     said = json.loads(str(stage.notes[NOTE]))
-    return Spec(said["rows"], said["columns"], tuple((s, t, Window(**w)) for s, t, w in said["windows"]))
+    return Spec(**{**said, "windows": tuple((s, t, Window(**w)) for s, t, w in said["windows"])})
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Tiles of `size` rows from `start`, one after the other, `count` of them; in `edge` ones some taps reach outside."""
+    """Tiles of `size` rows from `start`, one after the other, `count` of them; in `edge` ones some taps reach outside. before: how
+    many tiles there are before them."""
 
     start: Expr | int
     size: int
     count: Expr | int = 1
     edge: bool = False
     when: Expr | None = None
+    before: Expr | int = 0
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,19 @@ class Columns:
     vectors: int
     lanes: int
     count: Expr | int = 1
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tiles of rows stand: their columns from `at` on, and the values and phases of the outer axes. Of the `visits` that read
+    the same columns of weights, the first of these tiles is number `visit`."""
+
+    columns: Columns
+    at: Expr
+    fixed: dict[Var, tuple[Expr, Phase | None]]
+    phase: Phase | None
+    visit: Expr | int
+    visits: Expr | int
 
 
 def contract(stage: Stage, said: Spec, post: Stage | None, machine: Machine) -> Stmt:
@@ -84,6 +102,7 @@ class _Contraction:
         self.target = stage.target
         value = stage.stores[0].value
         self.term = value.b if _loads(value.a, self.target) else value.a
+        self.stream = Stream.of(self._weights()[0].source) if said.panels else None
 
     def loops(self) -> Stmt:
         parts = []
@@ -114,7 +133,10 @@ class _Contraction:
         """All tiles of one group of columns, in one loop, the columns' weights staying in the cache while rows change."""
         extents = [a.extent if p is None else p.count for a, p in zip(self.outer, outer_phases, strict=True)]
         ahead = [n for n, a in enumerate(self.outer) if self._weights_depend_on(a.var)]
-        order = [*ahead, len(extents), *(n for n in range(len(extents)) if n not in ahead)]
+        behind = [n for n in range(len(extents)) if n not in ahead]
+        order = [*ahead, len(extents), *behind]
+        turns = rows[-1].before + rows[-1].count if rows else 0
+        visits = loops.product([turns, *(extents[n] for n in behind)])
         sizes = [*extents, columns.count]
         kind = self._kind()
         groups = [[r] for r in rows] if kind == loops.PARALLEL and self._few(sizes) and rows[0].count != 1 else [rows]
@@ -125,9 +147,11 @@ class _Contraction:
             for n, (axis, phase) in enumerate(zip(self.outer, outer_phases, strict=True)):
                 fixed[axis.var] = (places[n], phase)
             at = columns.start + places[len(extents)] * (columns.vectors * columns.lanes)
+            visit = loops.linear([(places[n], extents[n]) for n in behind]) * turns
+            place = Place(columns, at, fixed, row_phase, visit, visits)
             if len(values) > len(order):  # the row tiles are shared out among threads, too
-                return self._tile(group[0], values[-1], at, columns, fixed, row_phase)
-            return loops.sequence(*(self._row_loop(r, at, columns, fixed, row_phase) for r in group))
+                return self._tile(group[0], values[-1], place)
+            return loops.sequence(*(self._row_loop(r, place) for r in group))
 
         parts = []
         for group in groups:
@@ -137,8 +161,8 @@ class _Contraction:
             parts.append(IfThenElse(group[0].when, inner, None) if shared and group[0].when is not None else inner)
         return loops.sequence(*parts)
 
-    def _row_loop(self, rows: Rows, at: Expr, columns: Columns, fixed: dict, phase: Phase | None) -> Stmt:
-        made = loops.loop(rows.count, lambda t: self._tile(rows, t, at, columns, fixed, phase), name="t")
+    def _row_loop(self, rows: Rows, place: Place) -> Stmt:
+        made = loops.loop(rows.count, lambda t: self._tile(rows, t, place), name="t")
         return made if rows.when is None else IfThenElse(rows.when, made, None)
 
     def _kind(self) -> tirx.ForKind:
@@ -150,11 +174,15 @@ class _Contraction:
         known = loops.product(sizes)
         return isinstance(known, int) and known < 4 * self.machine.threads
 
-    def _weights_depend_on(self, var: Var) -> bool:
-        loads = [n for n in loops.loaded(self.term) if any(_uses(i, self.columns.var) for i in n.indices)]
-        return any(_uses(i, var) for n in loads for i in n.indices)
+    def _weights(self) -> list[Expr]:
+        """The loads that depend on the column."""
+        return [n for n in loops.loaded(self.term) if any(_uses(i, self.columns.var) for i in n.indices)]
 
-    def _tile(self, rows: Rows, turn: Expr, at: Expr, columns: Columns, fixed: dict, phase: Phase | None) -> Stmt:
+    def _weights_depend_on(self, var: Var) -> bool:
+        return any(_uses(i, var) for n in self._weights() for i in n.indices)
+
+    def _tile(self, rows: Rows, turn: Expr, place: Place) -> Stmt:
+        columns, at, fixed, phase = place.columns, place.at, place.fixed, place.phase
         acc = loops.local((rows.size * columns.vectors, columns.lanes), self.target.dtype)
         start = rows.start + turn * rows.size
         outer: dict[Var, Expr] = {}
@@ -186,7 +214,12 @@ class _Contraction:
 
         zero = tirx.const(0, self.target.dtype)
         init = registers(lambda r, v, lane: BufferStore(acc, zero, [r * columns.vectors + v, lane]))
-        body = self._reduce(rows, start, fixed, phase, update)
+        bound, ask = self._ask(rows, turn, place)
+
+        def step(taps: dict[Var, Expr], first: int = 0, last: int = rows.size) -> Stmt:
+            return loops.sequence(*ask(taps), update(taps, first, last))
+
+        body = self._reduce(rows, start, fixed, phase, step)
 
         def finish(r: Expr, v: Expr, lane: Expr) -> Stmt:
             place = [r * columns.vectors + v, lane]
@@ -195,7 +228,19 @@ class _Contraction:
                 return BufferStore(self.target, acc[*place], [at_point[a.var] for a in self.stage.spatial])
             return loops.at(self.post, partner(self.stage, self.post, at_point), {self.target: lambda _: acc[*place]})
 
-        return loops.allocated(acc, init, body, registers(finish))
+        return loops.allocated(acc, init, *bound, body, registers(finish))
+
+    def _ask(self, rows: Rows, turn: Expr, place: Place) -> tuple[list[Stmt], Callable[[dict[Var, Expr]], list[Stmt]]]:
+        """What a tile binds before its reduction, and what it asks for in each step of it."""
+        columns = place.columns
+        if self.stream is None or columns.lanes != self.stream.lanes:
+            return [], lambda _: []
+        panel = tirx.floordiv(place.at, columns.lanes)
+        made = self.stream.ask(panel, columns.vectors, place.visit + rows.before + turn, place.visits)
+        if made is None:
+            return [], lambda _: []
+        bound, ask = made
+        return bound, lambda taps: ask.at(loops.linear([(taps[a.var], a.extent) for a in self.stage.reduced]))
 
     def _reduce(self, rows: Rows, start: Expr, fixed: dict, phase: Phase | None, update: Callable[..., Stmt]) -> Stmt:
         """Loops over taps that meet the input, and over the plain axes inside of them."""
@@ -335,21 +380,21 @@ def static_rows(count: int, size: int, low: int, high: int) -> list[Rows]:
         edge = start < low or start + this > high
         last = tiles[-1] if tiles else None
         if last and not edge and not last.edge and last.size == this:
-            tiles[-1] = Rows(last.start, this, int(last.count) + 1)
+            tiles[-1] = replace(last, count=int(last.count) + 1)
         else:
-            tiles.append(Rows(start, this, 1, edge))
+            tiles.append(Rows(start, this, 1, edge, before=start // size))
     return tiles
 
 
 def _dynamic_rows(extent: Expr, size: int) -> Iterator[Rows]:
     """Full tiles, then what is left in pieces of 8, 4, 2 and 1."""
     rest = tirx.floormod(extent, size)
-    start = extent - rest
-    yield Rows(index(0), size, tirx.floordiv(extent, size))
+    start, full = extent - rest, tirx.floordiv(extent, size)
+    yield Rows(index(0), size, full)
     for piece in (8, 4, 2, 1):
         if piece < size:
             taken = tirx.floormod(tirx.floordiv(rest, piece), 2)
-            yield Rows(start, piece, 1, when=taken > 0)
+            yield Rows(start, piece, 1, when=taken > 0, before=full)
             start = start + taken * piece
 
 

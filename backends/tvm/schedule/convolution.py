@@ -158,4 +158,4 @@ def conv2d(x: te.Tensor, weight: te.Tensor, sizes: list[Any], plan: Plan) -> te.
         return te.sum(x[n, y, z, channel] * weight[tirx.floordiv(o, lanes), kh, kw, c, tirx.floormod(o, lanes)], axis=[kh, kw, c])
 
     windows = ((1, 4, plan.windows[0]), (2, 5, plan.windows[1])) if plan.windows else ()
-    return te.compute((*sizes, index(plan.out)), product, name="conv2d", attrs=Spec(2, 3, windows).note())
+    return te.compute((*sizes, index(plan.out)), product, name="conv2d", attrs=Spec(2, 3, windows, not plan.depthwise).note())

@@ -53,7 +53,7 @@ def linear(x: te.Tensor, panels: te.Tensor, columns: int) -> te.Tensor:
     def product(i: Any, j: Any) -> Any:
         return te.sum(x[i, k] * panels[tirx.floordiv(j, lanes), k, tirx.floormod(j, lanes)], axis=k)
 
-    return te.compute((x.shape[0], index(columns)), product, name="linear", attrs=Spec(0, 1).note())
+    return te.compute((x.shape[0], index(columns)), product, name="linear", attrs=Spec(0, 1, panels=True).note())
 
 
 def batched(a: te.Tensor, b: te.Tensor, shape: list[Any]) -> te.Tensor:

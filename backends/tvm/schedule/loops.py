@@ -225,6 +225,14 @@ def product(extents: Sequence[Expr | int]) -> Expr | int:
     return total
 
 
+def linear(places: Sequence[tuple[Expr, Expr | int]]) -> Expr | int:
+    """The number of a point in row-major order, from its (index, extent) along each axis."""
+    total: Expr | int = index(0)
+    for place, extent in places:
+        total = total * extent + place
+    return total
+
+
 def sequence(*parts: Stmt | None) -> Stmt:
     """Statements one after the other."""
     kept = [p for p in parts if p is not None]

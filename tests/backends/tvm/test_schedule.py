@@ -98,6 +98,18 @@ def test_a_product_of_dynamically_many_rows(cpu):
     check(op("matmul"), torch.matmul, [rand(64, 33)], [rand(33, 50)], {(0, 0): "n"}, [[rand(n, 33)] for n in (*range(24), 29, 61)], cpu)
 
 
+@pytest.mark.parametrize("cpu", CPUS)
+@pytest.mark.parametrize("sizes", [{}, {(0, 0): "n"}])
+def test_a_product_by_many_weights_asks_for_them_ahead(sizes, cpu):
+    others = [[rand(m, 160)] for m in (1, 2, 30, 37)] if sizes else []
+    made = check(op("matmul"), torch.matmul, [rand(29, 160)], [rand(160, 1001)], sizes, others, cpu, tolerance=1e-4)
+    assert "prefetch" in made.script()
+
+
+def test_few_weights_are_in_the_cache_and_not_asked_for():
+    assert "prefetch" not in check(op("matmul"), torch.matmul, [rand(29, 16)], [rand(16, 48)]).script()
+
+
 def test_a_product_keeps_leading_dimensions():
     check(op("matmul"), torch.matmul, [rand(2, 3, 5, 7)], [rand(7, 9)])
 
