@@ -183,13 +183,24 @@ def index(number: int) -> Expr:
 
 
 def loop(extent: Expr | int, body: Callable[[Expr], Stmt], kind: ForKind = SERIAL, name: str = "i") -> Stmt:
-    """A loop from 0; one of a single turn is no loop, one of none is nothing."""
+    """A loop from 0; one of a single turn is no loop, one of none is nothing.
+
+    What chooses by its place in a vector is no vector: TVM would undo it, and visit what is bound in it twice, which it forbids.
+    """
     if constant(extent) == 0:
         return sequence()
     if constant(extent) == 1:
         return body(index(0))
     var = Var(name, INDEX)
-    return For(var, index(0), index(extent) if isinstance(extent, int) else extent, kind, body(var))
+    made = body(var)
+    kind = SERIAL if kind == VECTORIZED and _chooses(made, var) else kind
+    return For(var, index(0), index(extent) if isinstance(extent, int) else extent, kind, made)
+
+
+def _chooses(value: Any, var: Var) -> bool:
+    """Whether it holds a choice of what is computed that hangs on `var`."""
+    choices = [c.args[0] for c in find(value, tvm.ir.Call) if called(c) == "if_then_else"]
+    return any(v.same_as(var) for c in choices for v in find(c, Var))
 
 
 def nest(extents: Sequence[Expr | int], body: Callable[[list[Expr]], Stmt], kind: ForKind = SERIAL) -> Stmt:

@@ -299,6 +299,20 @@ def test_functions_hold_over_the_whole_line(name, wanted):
     assert np.isnan(run(np.full_like(x, np.nan))).all()
 
 
+@pytest.mark.parametrize(("name", "wanted"), [("exp", torch.exp), ("erf", torch.erf), ("tanh", torch.tanh), ("sigmoid", torch.sigmoid)])
+def test_functions_of_values_that_are_chosen_by_their_place(name, wanted):
+    def graph(bb, x, y):
+        both = bb.emit(relax.op.concat([x, y], 1))
+        return relax.op.multiply(both, bb.emit(op(name)(bb, both)))
+
+    def reference(x, y):
+        both = torch.cat([x, y], 1)
+        return both * wanted(both)
+
+    check(graph, reference, [rand(3, 5), rand(3, 20)])
+    check(lambda bb, *v: relax.op.sum(bb.emit(graph(bb, *v)), 0), lambda *v: reference(*v).sum(0), [rand(4, 19), rand(4, 2)])
+
+
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 17), (7, 64), (0, 3), (130, 130)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_elementwise_and_broadcast(shape, threads):
