@@ -82,12 +82,13 @@ def pairs(backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, str]
 
 
 def compiled(
-    name: str, program: Program, args: Sequence[Any], kwargs: Any, backend: str, host: str, seed: int = 0, initial: Any = None
-) -> tuple[Side, tuple[str, ...]]:
+    name: str, program: Program, args: Sequence[Any], kwargs: Any, backend: str, host: str, seed: int = 0, initial: Any = None,
+    passes: str = "default",
+) -> tuple[Side, tuple[str, ...]]:  # fmt: skip
     """The Program on one backend and host, and the blocks that the backend left to others. Raises VerifyError when it took none."""
     from dync.api import compile
 
-    made = compile(program, args, kwargs, backend=backend, host=host)
+    made = compile(program, args, kwargs, backend=backend, host=host, passes=passes)
     others = [b for b in made.report.blocks if b.backend != backend]
     if others and len(others) == len(made.report.blocks):
         why = next((str(r.reason) for r in others[0].refused if r.backend == backend), "")

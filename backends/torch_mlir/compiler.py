@@ -70,7 +70,7 @@ class Compiler:
         if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:
             self._owner = os.getpid()
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "dync.backends.torch_mlir.worker"],
+                [sys.executable, "-P", "-m", "dync.backends.torch_mlir.worker"],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             )  # fmt: skip
         return self._child

@@ -12,7 +12,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, BinaryIO
 
 import msgspec
@@ -73,28 +73,33 @@ def run(job: Job) -> Answer:
     os.ftruncate(2, 0)
     os.lseek(2, 0, os.SEEK_SET)
     try:
-        made = _joined(job, {name: _lowered(name, model) for name, model in job.blocks.items()})
+        made = _joined(job, _lowered(job.blocks))
         return Answer(made if job.text else _compiled(made, job.flags))
     except Exception as error:  # noqa: BLE001  torch-mlir's and IREE's errors share no root
         sys.stderr.flush()
         return Answer(error=f"{os.pread(2, LONGEST, 0).decode(errors='replace')}\n{error or type(error).__name__}")
 
 
-def _lowered(name: str, model: bytes) -> bytes:
-    """The function `name` on builtin tensors, as MLIR bytecode."""
+def _lowered(blocks: dict[str, bytes]) -> bytes:
+    """One module with a function on builtin tensors for each block, as MLIR bytecode.
+
+    Together, for torch-mlir reads its library of shapes anew for each module: that takes longer than most blocks.
+    """
     import onnx
     from torch_mlir import ir
     from torch_mlir.dialects import torch as dialect
-    from torch_mlir.extras.onnx_importer import ModelInfo, NodeImporter
+    from torch_mlir.extras.onnx_importer import ContextCache, ModelInfo, ModuleCache, NodeImporter
     from torch_mlir.passmanager import PassManager
 
-    proto = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model), data_prop=True)
-    proto.graph.name = name
-    with ir.Context() as context:
+    with ir.Context() as context, ir.Location.unknown():
         dialect.register_dialect(context)
-        info = ModelInfo(proto)
-        module = info.create_module(context)
-        NodeImporter.define_function(info.main_graph, module.operation).import_all()
+        module = ir.Module.create()
+        known = ContextCache(context)
+        kept = ModuleCache(module.operation, known)
+        for name, model in blocks.items():
+            proto = onnx.shape_inference.infer_shapes(onnx.load_model_from_string(model), data_prop=True)
+            proto.graph.name = name
+            NodeImporter.define_function(ModelInfo(proto).main_graph, module.operation, known, kept).import_all()
         for op in module.body:
             op.attributes["torch.assume_strict_symbolic_shapes"] = ir.UnitAttr.get()
         PassManager.parse(TO_LINALG).run(module.operation)
@@ -103,14 +108,14 @@ def _lowered(name: str, model: bytes) -> bytes:
     return found.getvalue()
 
 
-def _joined(job: Job, lowered: dict[str, bytes]) -> bytes:
+def _joined(job: Job, lowered: bytes) -> bytes:
     """The whole module, as MLIR bytecode or text."""
     from iree.compiler import ir
 
     with ir.Context(), ir.Location.unknown():
         module = ir.Module.parse(job.main)
-        parts = {name: ir.Module.parse(code) for name, code in lowered.items()}
-        kept = [_define(module, name, part) for name, part in parts.items()]  # moved operations hang on where they came from
+        code = ir.Module.parse(lowered)
+        kept = [_define(module, job.blocks, op) for op in list(code.body)]  # moved operations hang on where they came from
         for name, data in job.constants.items():
             _fill(module, name, data)
         module.operation.verify()
@@ -141,23 +146,21 @@ def _compiled(module: bytes, ways: tuple[tuple[str, ...], ...]) -> bytes:
     return bytes(output.map_memory())
 
 
-def _define(module: Any, name: str, code: Any) -> Any:
-    """Puts the functions and globals of `code` in the place of the declaration of `name`, whose result types may say less."""
+def _define(module: Any, blocks: Collection[str], op: Any) -> Any:
+    """Takes in a function or global of the lowered blocks. A block's comes in the place of its declaration, whose result types may say
+    less."""
     from iree.compiler import ir
 
-    body = module.body
-    declared = next(op for op in body if _symbol(op) == name)
-    wanted = ir.FunctionType(ir.TypeAttr(declared.attributes["function_type"]).value)
-    declared.operation.erase()
-    shim = None
-    for op in list(code.body):
-        if _symbol(op) == name:
-            found = ir.FunctionType(ir.TypeAttr(op.attributes["function_type"]).value)
-            op.attributes["sym_name"] = ir.StringAttr.get(f"{name}.code")
-            shim = ir.Module.parse(_cast(name, wanted, found))
-            body.append(list(shim.body)[1].detach_from_parent())
-        op.attributes["sym_visibility"] = ir.StringAttr.get("private")
-        body.append(op.detach_from_parent())
+    name, shim = _symbol(op), None
+    if name in blocks:
+        declared = next(d for d in module.body if _symbol(d) == name)
+        wanted, found = (ir.FunctionType(ir.TypeAttr(f.attributes["function_type"]).value) for f in (declared, op))
+        declared.operation.erase()
+        op.attributes["sym_name"] = ir.StringAttr.get(f"{name}.code")
+        shim = ir.Module.parse(_cast(name, wanted, found))
+        module.body.append(list(shim.body)[1].detach_from_parent())
+    op.attributes["sym_visibility"] = ir.StringAttr.get("private")
+    module.body.append(op.detach_from_parent())
     return shim
 
 

@@ -141,3 +141,12 @@ def test_a_reproducing_file_runs_by_itself(tmp_path):
     done = subprocess.run([sys.executable, "-P", str(path)], capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.startswith("same"), done.stdout + done.stderr
     assert Path(path).read_text().startswith("# Network 3")
+
+
+def test_blocks_that_a_backend_leaves_to_eager_are_told(tmp_path):
+    body = "y = x[:1]\n        if x.sum() > 0:\n            y.add_(1)\n        return x * 2 + y.sum()"
+    (tmp_path / "fuzz_left.py").write_text(WRONG.format(body=body))
+    found = check(tmp_path / "fuzz_left.py", ["onnxruntime", "eager"], ["python"])
+    why = "onnxruntime: its results are views of memory that another block writes, compiled code's are copies"
+    assert found.kind == "same" and found.left == {why: 1}
+    assert "2 blocks left to eager by tvm: why" in str(FuzzReport(0, 1, ("tvm",), ("python",), {}, {}, {}, (), {"tvm: why": 2}))

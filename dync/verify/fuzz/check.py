@@ -6,6 +6,7 @@ import importlib.util
 import re
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -14,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 from dync.errors import BackendError, CaptureError, DyncError, HostError, VerifyError
-from dync.verify.calls import Call, EagerSide, ProgramSide, Side, attributes
+from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Tolerances
 from dync.verify.harness import Harness
 
@@ -27,7 +28,7 @@ class Finding(msgspec.Struct, frozen=True):
 
     kind: "same"; "declined" with a reason; "differs"; "crash" of dync; "invalid" when eager itself cannot run it; "hang"; "died".
     stage: "eager", "capture", "interpret", or "backend/host". key: equal for findings with the same cause, as far as can be told.
-    stages: what ran, each with "", or the reason for which it declined the network.
+    stages: what ran, each with "", or the reason for which it declined the network. left: "backend: why" → blocks that it left to eager.
     """
 
     kind: Literal["same", "declined", "differs", "crash", "invalid", "hang", "died"]
@@ -35,6 +36,7 @@ class Finding(msgspec.Struct, frozen=True):
     key: str = ""
     detail: str = ""
     stages: dict[str, str] = {}
+    left: dict[str, int] = {}
 
     @property
     def is_failure(self) -> bool:
@@ -68,15 +70,22 @@ def check(path: Path, backends: Sequence[str], hosts: Sequence[str]) -> Finding:
     found = _captured(model, inputs)
     if isinstance(found, Finding):
         return found
+    try:
+        stages = _stages(found, inputs[0], backends, hosts)
+    except Exception as error:  # passes refuse nothing
+        return _crash("passes", error)
     ran: dict[str, str] = {}
+    left: dict[str, int] = {}
     declined: list[Finding] = []
-    for stage, make in _stages(found, inputs[0], backends, hosts):
+    for stage, make in stages:
         one = _stage(stage, make, model, found, inputs)
+        left = {why: max(left.get(why, 0), one.left.get(why, 0)) for why in (*left, *one.left)}  # each host tells it again
         if one.is_failure:
-            return msgspec.structs.replace(one, stages=ran)
+            return msgspec.structs.replace(one, stages=ran, left=left)
         ran[stage] = one.key
         declined += [one] if one.kind == "declined" else []
-    return msgspec.structs.replace(declined[0] if declined and len(declined) == len(ran) - 1 else Finding("same"), stages=ran)
+    whole = declined[0] if declined and len(declined) == len(ran) - 1 else Finding("same")
+    return msgspec.structs.replace(whole, stages=ran, left=left)
 
 
 def _eager_refusal(model: Any, inputs: Sequence[tuple[Any, ...]]) -> str:
@@ -102,17 +111,24 @@ def _captured(model: Any, inputs: Sequence[tuple[Any, ...]]) -> Any:
 
 
 def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, Callable[[], Side]]]:
+    """What is compared, by name. The passes run once, for all that is compiled."""
+    from dync.build import rewrite
+    from dync.options import CompileOptions
     from dync.sides import compiled, pairs
 
+    rewritten = rewrite(program, CompileOptions())
+
     def make(backend: str, host: str) -> Callable[[], Side]:
-        return lambda: compiled(f"{backend}/{host}", program, args, {}, backend, host)[0]
+        return lambda: compiled(f"{backend}/{host}", rewritten, args, {}, backend, host, passes="none")[0]
 
     return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", make(b, h)) for b, h in pairs(backends, hosts))]
 
 
 def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, inputs: Sequence[tuple[Any, ...]]) -> Finding:
+    left: Counter[str] = Counter()
     try:
         side = make()
+        left.update(_left(side))
         harness = Harness(
             program.flow, EagerSide(model), (side,), program, ProgramSide(program, initial=dict(attributes(model))), Tolerances()
         )
@@ -122,19 +138,27 @@ def _stage(stage: str, make: Callable[[], Side], model: Any, program: Any, input
             if not harness.check(Call(args, origin=f"given, call {n + 1} in a row"), fresh=n == 0):
                 break
     except (BackendError, HostError, VerifyError) as error:
-        return Finding("declined", stage, _reason(error), str(error))
+        return Finding("declined", stage, f"{type(error).__name__}: {_reason(str(error))}", str(error))
     except Exception as error:  # a crash of dync is what this looks for
         return _crash(stage, error)
     if harness.books.mismatches:
         wrong = harness.books.mismatches[0]
-        return Finding("differs", stage, _shape(wrong.differences[0]), "\n".join((str(wrong), *wrong.differences)))
-    return Finding("same", stage)
+        return Finding("differs", stage, _shape(wrong.differences[0]), "\n".join((str(wrong), *wrong.differences)), left=left)
+    return Finding("same", stage, left=left)
 
 
-def _reason(error: DyncError) -> str:
+def _left(side: Side) -> list[str]:
+    """Why blocks of a compiled side run on another backend than its own, "backend: why" for each distinct one."""
+    if not isinstance(side, CompiledSide):
+        return []
+    backend = side.name.partition("/")[0]
+    blocks = [b for b in side.compiled.report.blocks if b.backend != backend and not b.same_as]
+    return [f"{backend}: {_reason(r.reason)}" for b in blocks for r in b.refused if r.backend == backend]
+
+
+def _reason(text: str) -> str:
     """A refusal without its names, numbers and places."""
-    text = str(error).splitlines()[0].partition(" (/")[0]
-    return f"{type(error).__name__}: {re.sub(r'[A-Za-z_]*[0-9][A-Za-z0-9_]*', '#', text)[:100]}"
+    return re.sub(r"[A-Za-z_]*[0-9][A-Za-z0-9_]*", "#", text.splitlines()[0].partition(" (/")[0])[:160]
 
 
 def _shape(difference: str) -> str:

@@ -21,7 +21,8 @@ class Failure(msgspec.Struct, frozen=True):
 
 class FuzzReport(msgspec.Struct, frozen=True):
     """kinds: networks by what became of them. same: stage → networks that gave there what eager gives; a stage is the interpreter, or
-    "backend/host". declined: stage and reason → networks. ok: no network failed, and every stage compared some.
+    "backend/host". declined: stage and reason → networks. left: backend and reason → blocks that eager ran in its place.
+    ok: no network failed, and every stage compared some.
     """
 
     seed: int
@@ -32,6 +33,7 @@ class FuzzReport(msgspec.Struct, frozen=True):
     same: dict[str, int]
     declined: dict[str, int]
     failures: tuple[Failure, ...]
+    left: dict[str, int] = {}
 
     @property
     def ok(self) -> bool:
@@ -47,6 +49,7 @@ class FuzzReport(msgspec.Struct, frozen=True):
         lines = [f"{self.count} networks from seed {self.seed} through {through}: {done or 'none ran'}"]
         lines += [f"  {stage}: {n} as eager" for stage, n in self.same.items()]
         lines += [f"  declined {n} times: {why}" for why, n in Counter(self.declined).most_common()]
+        lines += [f"  {n} blocks left to eager by {why}" for why, n in Counter(self.left).most_common()]
         for f in self.failures:
             lines += [
                 f"  {f.finding.kind} in {f.finding.stage} ({f.count} networks, first seed {f.seed}): {f.finding.key}",

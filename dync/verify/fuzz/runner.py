@@ -37,6 +37,7 @@ def run(
     kinds: Counter[str] = Counter()
     same = dict.fromkeys(stages, 0)
     declined: Counter[str] = Counter()
+    left: Counter[str] = Counter()
     causes: dict[tuple[str, str, str], list[tuple[Network, Finding]]] = {}
     worker = Worker(timeout)
     with tempfile.TemporaryDirectory(prefix="dync-fuzz-") as folder:
@@ -47,6 +48,7 @@ def run(
                 kinds[found.kind] += 1
                 for stage, why in found.stages.items():
                     same[stage] += not why
+                left.update(found.left)
                 declined.update(f"{stage}: {why}" for stage, why in found.stages.items() if why)
                 if found.kind == "declined" and found.stage not in same:
                     declined[f"{found.stage}: {found.key}"] += 1
@@ -57,7 +59,7 @@ def run(
             failures = tuple(_failure(worker, Path(folder), group, backends, hosts, out, shrinking) for group in causes.values())
         finally:
             worker.close()
-    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), same, dict(declined), failures)
+    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), same, dict(declined), failures, dict(left))
 
 
 def _written(path: Path, source: str) -> Path:
