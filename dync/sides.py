@@ -81,6 +81,14 @@ def pairs(backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, str]
     return [(b, h) for b in backends for h in hosts if engines.get(h, b) == b]
 
 
+def rewritten(program: Program) -> Program:
+    """The Program after the default passes: what several compilations with passes="none" begin with."""
+    from dync.build import rewrite
+    from dync.options import CompileOptions
+
+    return rewrite(program, CompileOptions())
+
+
 def compiled(
     name: str, program: Program, args: Sequence[Any], kwargs: Any, backend: str, host: str, seed: int = 0, initial: Any = None,
     passes: str = "default",

@@ -112,14 +112,12 @@ def _captured(model: Any, inputs: Sequence[tuple[Any, ...]]) -> Any:
 
 def _stages(program: Any, args: tuple[Any, ...], backends: Sequence[str], hosts: Sequence[str]) -> list[tuple[str, Callable[[], Side]]]:
     """What is compared, by name. The passes run once, for all that is compiled."""
-    from dync.build import rewrite
-    from dync.options import CompileOptions
-    from dync.sides import compiled, pairs
+    from dync.sides import compiled, pairs, rewritten
 
-    rewritten = rewrite(program, CompileOptions())
+    passed = rewritten(program)
 
     def make(backend: str, host: str) -> Callable[[], Side]:
-        return lambda: compiled(f"{backend}/{host}", rewritten, args, {}, backend, host, passes="none")[0]
+        return lambda: compiled(f"{backend}/{host}", passed, args, {}, backend, host, passes="none")[0]
 
     return [("interpret", lambda: ProgramSide(program)), *((f"{b}/{h}", make(b, h)) for b, h in pairs(backends, hosts))]
 
