@@ -24,7 +24,8 @@ def fuzz(
     host: Annotated[str, Parameter(help="Hosts, separated by commas.")] = "python",
     output: Annotated[Path | None, Parameter(name=["--output", "-o"], help="Folder for files that reproduce failures.")] = None,
     timeout: Annotated[float, Parameter(help="Seconds for one network.")] = 60.0,
-    seed: Annotated[int, Parameter(help="Seed of the first network.")] = 0, json: Json = False,
+    seed: Annotated[int, Parameter(help="Seed of the first network.")] = 0,
+    jobs: Annotated[int, Parameter(name=["--jobs", "-j"], help="Networks at once.")] = 1, json: Json = False,
 ) -> int:  # fmt: skip
     """Compile random dynamic networks and compare them with eager; exit 1 when one differs, crashes or hangs."""
     from dync.verify.fuzz import run
@@ -36,7 +37,7 @@ def fuzz(
         def tick(done: int, found: Finding) -> None:
             fuzzing.tick(done, count)
 
-        report = run(count, seed, backends, hosts, output, timeout=timeout, tick=tick)
+        report = run(count, seed, backends, hosts, output, timeout=timeout, tick=tick, jobs=jobs)
         fuzzing.note = ", ".join(f"{n} {kind}" for kind, n in report.kinds.items())
     emit({**msgspec.structs.asdict(report), "ok": report.ok} if json else report, json)
     return 0 if report.ok else 1

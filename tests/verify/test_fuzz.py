@@ -107,8 +107,11 @@ def test_a_run_counts_every_network(tmp_path):
     report = run(3, 11, ["eager"], ["python"], tmp_path, features=CORE, tick=lambda n, found: ticks.append(n))
     assert ticks == [1, 2, 3] and sum(report.kinds.values()) == 3
     assert json.loads(report.to_json())["ok"] == report.ok
-    with pytest.raises(UsageError):
-        run(0)
+    several = run(3, 11, ["eager"], ["python"], features=CORE, jobs=2, tick=lambda n, found: ticks.append(n))
+    assert ticks == [1, 2, 3] * 2 and several == report
+    for wrong in ({"count": 0}, {"jobs": 0}):
+        with pytest.raises(UsageError, match="at least one"):
+            run(**wrong)
     with pytest.raises(UsageError, match="goto"):
         run(1, features=frozenset({"goto"}))
 

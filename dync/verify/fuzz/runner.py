@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 
 from dync.errors import UsageError
 from dync.sides import pairs
@@ -19,16 +21,16 @@ from dync.verify.fuzz.worker import Worker
 def run(
     count: int = 100, seed: int = 0, backends: Sequence[str] = ("onnxruntime",), hosts: Sequence[str] = ("python",),
     out: Path | str | None = None, *, features: frozenset[str] = FEATURES, timeout: float = 60.0, shrinking: int = 150,
-    tick: Callable[[int, Finding], None] | None = None,
+    tick: Callable[[int, Finding], None] | None = None, jobs: int = 1,
 ) -> FuzzReport:  # fmt: skip
     """Checks the networks seed, seed + 1, ... seed + count - 1 against eager.
 
     out: folder for reproducing files (made when missing; none are written without it). features: constructs to draw from.
-    timeout: seconds for one network. shrinking: candidates tried for each cause. tick: called after each network.
-    Raises UsageError for unknown features or a count below one.
+    timeout: seconds for one network. shrinking: candidates tried for each cause. tick: called after each network, in their order.
+    jobs: networks at once, each in a process of its own. Raises UsageError for unknown features, or a count or jobs below one.
     """
-    if count < 1:
-        raise UsageError(f"count is {count}; at least one network must be generated")
+    if count < 1 or jobs < 1:
+        raise UsageError(f"count is {count} and jobs {jobs}; at least one network must be generated, and one checked at a time")
     if unknown := features - FEATURES:
         raise UsageError(f"unknown features: {', '.join(sorted(unknown))}; known: {', '.join(sorted(FEATURES))}")
     stages = ["interpret", *(f"{b}/{h}" for b, h in pairs(backends, hosts))]
@@ -39,12 +41,11 @@ def run(
     declined: Counter[str] = Counter()
     left: Counter[str] = Counter()
     causes: dict[tuple[str, str, str], list[tuple[Network, Finding]]] = {}
-    worker = Worker(timeout)
+    workers = [Worker(timeout) for _ in range(jobs)]
     with tempfile.TemporaryDirectory(prefix="dync-fuzz-") as folder:
         try:
-            for n in range(count):
-                network = generate(seed + n, features)
-                found = worker.check(_written(Path(folder) / f"network_{network.seed}.py", network.source), backends, hosts)
+            networks = (generate(seed + n, features) for n in range(count))
+            for n, (network, found) in enumerate(_checked(networks, workers, Path(folder), backends, hosts)):
                 kinds[found.kind] += 1
                 for stage, why in found.stages.items():
                     same[stage] += not why
@@ -56,10 +57,33 @@ def run(
                     causes.setdefault((found.kind, found.stage, found.key), []).append((network, found))
                 if tick is not None:
                     tick(n + 1, found)
-            failures = tuple(_failure(worker, Path(folder), group, backends, hosts, out, shrinking) for group in causes.values())
+            failures = tuple(_failure(workers[0], Path(folder), group, backends, hosts, out, shrinking) for group in causes.values())
         finally:
-            worker.close()
+            for worker in workers:
+                worker.close()
     return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), same, dict(declined), failures, dict(left))
+
+
+def _checked(
+    networks: Iterable[Network], workers: Sequence[Worker], folder: Path, backends: Sequence[str], hosts: Sequence[str]
+) -> Iterator[tuple[Network, Finding]]:
+    """What became of each network, in their order; as many at once as there are workers."""
+    idle: SimpleQueue[Worker] = SimpleQueue()
+    for worker in workers:
+        idle.put(worker)
+
+    def one(network: Network) -> tuple[Network, Finding]:
+        worker = idle.get()
+        try:
+            return network, worker.check(_written(folder / f"network_{network.seed}.py", network.source), backends, hosts)
+        finally:
+            idle.put(worker)
+
+    with ThreadPoolExecutor(len(workers)) as pool:
+        try:
+            yield from pool.map(one, networks)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _written(path: Path, source: str) -> Path:
