@@ -26,6 +26,10 @@ class CompilerError(Exception):
     """What the compiler said, died of, or took too long for; the callers make a BackendError of it."""
 
 
+class Died(CompilerError):
+    """The compiler's process ended on a job."""
+
+
 class Compiler:
     """One child process. Several threads may ask; they wait for each other."""
 
@@ -36,35 +40,44 @@ class Compiler:
         self._owner = 0
 
     def compile(self, job: Job, seconds: float = SECONDS) -> bytes:
-        """Bytecode. Raises CompilerError."""
+        """Bytecode, made with the first of the job's flags that the compiler neither refuses nor dies on. Raises CompilerError."""
         data = msgspec.msgpack.encode(job)
         key = sha256(data).digest()
         with self._lock:
             if key in self._made:
                 return self._made[key]
-            child = self._running()
-            assert child.stdin and child.stdout
             try:
-                child.stdin.write(len(data).to_bytes(8, "big") + data)
-                child.stdin.flush()
-                head = _read(child.stdout, 8, seconds)
-                answer = msgspec.msgpack.decode(_read(child.stdout, int.from_bytes(head, "big"), seconds), type=Answer)
-            except TimeoutError as error:
-                self._stop()
-                raise CompilerError(f"the compiler took longer than {seconds:.0f} s") from error
-            except (OSError, EOFError) as error:
-                death = _death(child)
-                self._stop()
-                raise CompilerError(f"the compiler died ({death})") from error
-            except BaseException:
-                self._stop()  # an answer may still come, and would be taken for the next job's
-                raise
-            if answer.error:
-                raise CompilerError(answer.error)
-            while self._made and sum(map(len, self._made.values())) + len(answer.code) > KEPT:
+                code = self._compiled(data, seconds)
+            except Died:
+                if len(job.flags) < 2:
+                    raise
+                code = self._compiled(msgspec.msgpack.encode(msgspec.structs.replace(job, flags=job.flags[1:])), seconds)
+            while self._made and sum(map(len, self._made.values())) + len(code) > KEPT:
                 self._made.pop(next(iter(self._made)))
-            self._made[key] = answer.code
-            return answer.code
+            self._made[key] = code
+            return code
+
+    def _compiled(self, data: bytes, seconds: float) -> bytes:
+        child = self._running()
+        assert child.stdin and child.stdout
+        try:
+            child.stdin.write(len(data).to_bytes(8, "big") + data)
+            child.stdin.flush()
+            head = _read(child.stdout, 8, seconds)
+            answer = msgspec.msgpack.decode(_read(child.stdout, int.from_bytes(head, "big"), seconds), type=Answer)
+        except TimeoutError as error:
+            self._stop()
+            raise CompilerError(f"the compiler took longer than {seconds:.0f} s") from error
+        except (OSError, EOFError) as error:
+            death = _death(child)
+            self._stop()
+            raise Died(f"the compiler died ({death})") from error
+        except BaseException:
+            self._stop()  # an answer may still come, and would be taken for the next job's
+            raise
+        if answer.error:
+            raise CompilerError(answer.error)
+        return answer.code
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._child is None or self._owner != os.getpid() or self._child.poll() is not None:

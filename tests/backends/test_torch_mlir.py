@@ -47,6 +47,15 @@ def test_a_compiler_that_dies_takes_nothing_with_it():
         compiler.compile(Job("module {}", {}), seconds=0.2)
 
 
+def test_flags_that_the_compiler_dies_on_give_way_to_the_plain_ones():
+    """IREE 3.13 dies in data tiling on a product of few rows, how many being known at run time, that are scattered into one."""
+    k = kernel(
+        lambda x, i, w, b: x.index_add(0, i, torch.tanh(torch.addmm(b, x[i], w))), {"x": "float32[1, 6]", "i": "int64[n]"},
+        {"w": torch.randn(6, 6), "b": torch.randn(6)},
+    )  # fmt: skip
+    check(k, compiled(k))
+
+
 def test_what_the_compiler_says_is_passed_on():
     with pytest.raises(CompilerError, match="expected"):
         Compiler().compile(Job("func.func @main(", {}))
