@@ -37,14 +37,13 @@ from dync.capture.text import SymText
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
+from dync.ir.fakes import FAKE_LOG
 from dync.ir.meta import value_type
 from dync.ir.program import Program
 from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, lit
 
 MAX_RESTARTS = 300
-FAKE_LOG = "torch._subclasses.fake_tensor"
-"""Where torch reports every operation that fails on fakes, also where the failure is the model's own or becomes a diagnostic."""
 
 
 def user_modules(model: Any) -> list[dict[str, Any]]:
