@@ -28,6 +28,7 @@ from dync.capture.lists import Grown, is_grown
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
+from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
 
@@ -162,6 +163,9 @@ class Recorder:
                         engine.split_constants(scalar_of(number))
                 engine.refuse("DY208", f"`{name}` needs a number that is known only at run time", "torch takes it as a plain number",
                               "use a tensor operation that takes it as a tensor, or make it a fixed argument")
+            if NO_SYMBOLS in str(e):
+                engine.refuse("DY208", f"`{name}` needs a size that is known only at run time", "torch takes it as a plain number",
+                              "use an operation that takes run-time sizes")
             error = e
         finally:
             made, self.in_event, self.running = self.in_event, None, ""
@@ -207,7 +211,7 @@ class Recorder:
         engine = self.engine
         x = engine.weights.fake(x)
         if x.numel() != 1:
-            error = RuntimeError(f"a Tensor with {x.numel()} elements cannot be converted to Scalar")
+            error = RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number of them")
             error.__dict__["dync_of_model"] = True
             raise error
         if self.in_event is not None and engine.partial:

@@ -374,6 +374,29 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
 
         return text
 
+    def floor_divide(a: Any, b: Any) -> Any:
+        if not isinstance(a, (int, float, *SYMBOLIC)) or not isinstance(b, (int, float, *SYMBOLIC)):
+            return NotImplemented
+        return torch.SymFloat(FloatNode(Expr("floordiv", (scalar_of(a), scalar_of(b)), "float"), engine))
+
+    def floor_divided(original: Any, turned: bool) -> Any:
+        """Integers divide as they do in torch, by a float as Python divides floats."""
+        def divide(self: Any, other: Any) -> Any:
+            if isinstance(other, (float, torch.SymFloat)):
+                return floor_divide(other, self) if turned else floor_divide(self, other)
+            return original(self, other)
+
+        return divide
+
+    def kind_of(cls: type, kind: type) -> Any:
+        """What a user's `isinstance` is told, whether its function is marked or not."""
+        original: Any = cls.__getattribute__
+
+        def get(self: Any, name: str) -> Any:
+            return kind if name == "__class__" and is_user(sys._getframe(1).f_code) else original(self, name)
+
+        return get
+
     import_module("torch.export._trace")  # keeps the `print` that it finds when it is first imported, which torch may do while we trace
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)
@@ -403,6 +426,17 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))
         patch(cls, "__hash__", hashed(cls))
+    for cls, kind in zip(SYMBOLIC, (int, float, bool)):
+        patch(cls, "__getattribute__", kind_of(cls, kind))
+    rounded: Any = torch.SymInt.__round__
+    patch(torch.SymInt, "__round__", lambda self, digits=None: rounded(self) if digits is None or digits >= 0 else engine.integer(
+        Expr("round_digits", (scalar_of(self), digits), "int")))
+    patch(torch.SymInt, "__invert__", lambda self: -self - 1)
+    patch(torch.SymInt, "__floordiv__", floor_divided(torch.SymInt.__floordiv__, False))
+    patch(torch.SymInt, "__rfloordiv__", floor_divided(torch.SymInt.__rfloordiv__, True))
+    patch(torch.SymFloat, "__floordiv__", floor_divide)
+    patch(torch.SymFloat, "__rfloordiv__", lambda a, b: floor_divide(b, a))
+    patch(torch.SymFloat, "is_integer", lambda self: self == torch.SymFloat(FloatNode(Expr("floordiv", (scalar_of(self), 1.0), "float"), engine)))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
     original_float = SymNode.sym_float
