@@ -237,6 +237,7 @@ def _reversed(engine: Any, items: Any) -> Any:
 _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed,
-    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type, divmod: _divmod, "in": _in,
+    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
+    divmod: _divmod, "in": _in,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
     min: _extreme("min"), max: _extreme("max")}

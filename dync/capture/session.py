@@ -346,11 +346,21 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     """torch's integers hand float results to our exact nodes, its control flow operators are what they stand for in Python; random
     draws outside torch are refused. Undone at the end.
     """
-    saved: list[tuple[Any, str, Any]] = []
+    with contextlib.ExitStack() as undo:
+        _patch(engine, missing, undo)
+        undo.callback(engine.unmark)
+        yield
 
+
+def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     def patch(owner: Any, name: str, new: Any) -> None:
-        saved.append((owner, name, vars(owner).get(name, MISSING)))
+        old = vars(owner).get(name, MISSING)
+        undo.callback(*((delattr, owner, name) if old is MISSING else (setattr, owner, name, old)))
         setattr(owner, name, new)
+
+    def patch_code(function: Any, code: types.CodeType) -> None:
+        undo.callback(setattr, function, "__code__", function.__code__)
+        function.__code__ = code
 
     def to_float(node: Any) -> Any:
         ours = node.shape_env is engine.shape_env and not node.is_float()
@@ -436,7 +446,7 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     patch(torch.SymInt, "__rfloordiv__", floor_divided(torch.SymInt.__rfloordiv__, True))
     patch(torch.SymFloat, "__floordiv__", floor_divide)
     patch(torch.SymFloat, "__rfloordiv__", lambda a, b: floor_divide(b, a))
-    patch(torch.SymFloat, "is_integer", lambda self: self == torch.SymFloat(FloatNode(Expr("floordiv", (scalar_of(self), 1.0), "float"), engine)))
+    patch(torch.SymFloat, "is_integer", lambda self: self == floor_divide(self, 1.0))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
     original_float = SymNode.sym_float
@@ -447,21 +457,8 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     for owner, names in ((random, draws), (torch, ("manual_seed", "seed"))):
         for name in names:
             patch(owner, name, _refused(engine, f"{owner.__name__}.{name}"))
-    operators = ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop))
-    codes = [(operator, operator.__code__) for operator, _ in operators]
-    for operator, written_out in operators:
-        operator.__code__ = written_out.__code__
-    try:
-        yield
-    finally:
-        engine.unmark()
-        for operator, code in codes:
-            operator.__code__ = code
-        for owner, name, old in reversed(saved):
-            if old is MISSING:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, old)
+    for operator, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
+        patch_code(operator, written_out.__code__)
 
 
 def _refused(engine: Engine, name: str) -> Any:

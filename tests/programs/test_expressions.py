@@ -10,10 +10,10 @@ import sys
 
 import pytest
 import torch
+from programs.harness import same
 
 import dync
 from dync.errors import CaptureError
-from programs.harness import same
 
 NUMBERS = """
 i//j | i%j | divmod(i,j) | -i//j | i**2 | 2**abs(i) | i<<1 | i>>1 | ~i | i&j | i|j | i^j | i/j | f//g | f%g | f**2 | f**g | abs(f)**g
