@@ -56,10 +56,8 @@ def _float(engine: Any, *args: Any) -> Any:
 
 
 def _round(engine: Any, x: Any, ndigits: Any = None) -> Any:
-    if isinstance(x, torch.SymInt) and (ndigits is None or ndigits >= 0):
-        return x
     if isinstance(x, torch.SymInt):
-        return engine.integer(Expr("round_digits", (scalar_of(x), ndigits), "int"))
+        return x
     if not is_number(x):
         return round(x, ndigits) if ndigits is not None else round(x)
     if ndigits is None:
@@ -140,11 +138,6 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
     return isinstance(x, kinds)
 
 
-def _type(engine: Any, *args: Any) -> Any:
-    kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
-    return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
-
-
 def _extreme(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
 
@@ -182,8 +175,6 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     if not any(map(is_number, args)):
         return function(*args)
     name = function.__name__
-    if name == "log" and len(args) == 2:  # as CPython's math.log computes it
-        return _math(engine, function, args[0]) / _math(engine, function, args[1])
     scalars = tuple(scalar_of(a) for a in args)
     if name in INTEGRAL:
         return args[0] if isinstance(args[0], torch.SymInt) else engine.integer(Expr(f"math.{name}", scalars, "int"))
@@ -237,7 +228,6 @@ def _reversed(engine: Any, items: Any) -> Any:
 _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed,
-    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
-    divmod: _divmod, "in": _in,
+    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
     min: _extreme("min"), max: _extreme("max")}

@@ -45,7 +45,7 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
     if isinstance(x, torch.Size):
         if all(isinstance(v, int) for v in x):
             return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
-        return RecordTree("namedtuple", "torch:Size", (), tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+        return TupleTree(tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
     if isinstance(x, Grown):
         numbers = iter(range(len(x.form.columns)))
         columns = tuple("number" if c.kind != "tensor" else "tensor" if c.ragged is None else f"ragged:{c.ragged}" for c in x.form.columns)

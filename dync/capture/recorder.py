@@ -5,7 +5,6 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,13 +21,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
-from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
-from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
 
@@ -84,8 +81,6 @@ class Recorder:
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.in_event: list[Any] | None = None
-        self.running = ""
-        """The function, or the ATen operation in it, that torch is asked for now."""
         self.literals: set[Val] = set()
         """Values that the code makes of literals alone, such as torch.tensor([0., 1.])[0]."""
         self.constants: dict[Val, Any] = {}
@@ -121,8 +116,6 @@ class Recorder:
             return None
         if name in SIZED and any(map(_is_number_tensor, sizes_in(args))):
             args = (*args[:1], *(tree_map(self.size, a) for a in args[1:])) if name in SIZED_METHODS else tree_map(self.size, args)
-        if name in BROADCASTING:
-            args = BROADCASTING[name](engine, lambda f, *a: self.call(f, a, {}), args)
         special = SPECIAL.get(name)
         if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, Grown) for a in args):
             next(a for a in args if isinstance(a, Grown)).refuse(f"`torch.{name}`")
@@ -146,7 +139,7 @@ class Recorder:
         engine = self.engine
         given = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
-        self.in_event, self.running = [], name
+        self.in_event = []
         began = engine.rec
         error: Exception | None = None
         result: Any = None
@@ -163,12 +156,9 @@ class Recorder:
                         engine.split_constants(scalar_of(number))
                 engine.refuse("DY208", f"`{name}` needs a number that is known only at run time", "torch takes it as a plain number",
                               "use a tensor operation that takes it as a tensor, or make it a fixed argument")
-            if NO_SYMBOLS in str(e):
-                engine.refuse("DY208", f"`{name}` needs a size that is known only at run time", "torch takes it as a plain number",
-                              "use an operation that takes run-time sizes")
             error = e
         finally:
-            made, self.in_event, self.running = self.in_event, None, ""
+            made, self.in_event = self.in_event, None
         asked = (args, kwargs) if engine.rec is began else (args, kwargs, made)
         for t in tree_flatten(asked)[0]:
             if isinstance(t, FakeTensor) and engine.has_symbols(t) and (engine.rec is not began or not self.is_new(t)):
@@ -211,9 +201,7 @@ class Recorder:
         engine = self.engine
         x = engine.weights.fake(x)
         if x.numel() != 1:
-            error = RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number of them")
-            error.__dict__["dync_of_model"] = True
-            raise error
+            raise RuntimeError(f"a Tensor with {x.numel()} elements cannot be converted to Scalar")
         if self.in_event is not None and engine.partial:
             self.in_event.append(engine.partial.pop(0))
             return self.in_event[-1]
@@ -289,8 +277,6 @@ class Recorder:
     def dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine
         engine.check_alive()
-        if func.name() in FORMS:
-            raise RuntimeError(NO_SYMBOLS)
         if func.namespace == "prim":
             with engine.fake_mode:
                 return func(*tree_map(engine.weights.fake, args), **kwargs)
@@ -309,29 +295,20 @@ class Recorder:
             if done is not NotImplemented:
                 return done
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
-        flat, _ = tree_flatten((args, kwargs))
-        symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
-        if symbolic and func in SQUEEZES:
-            return squeeze(engine, self.ask, args[0], args[1:])
-        outer, self.running = self.running, func.name()
-        if symbolic:
-            args, kwargs = settled(engine, self.ask, func, args, kwargs)
         if func.overloadpacket.__name__ in REFORMING and id(args[0]) in engine.vals:
             return self.reformed(func, args, kwargs)
+        flat, _ = tree_flatten((args, kwargs))
+        symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
         engine.fake_mode.cache_enabled = not symbolic
-        with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
+        with engine.fake_mode:
             out = func(*args, **kwargs)
         for t in flat:
             if isinstance(t, FakeTensor):
                 t.nonzero_memo = t.item_memo = t.unique_memo = t.unique_consecutive_memo = None
         self.record(func, args, kwargs, out)
-        self.running = outer
         if self.in_event is not None:
             self.in_event.append(out)
         return out
-
-    def ask(self, func: Any, *args: Any) -> Any:
-        return self.dispatch(func, args, {})
 
     def reformed(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`x.squeeze_()` inside one of torch's own functions, recorded as the view that it is: x goes on as a new value."""
@@ -414,8 +391,6 @@ EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.em
 KEEP = frozenset({aten.unique_consecutive.default})
 NO_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """Autograd's books of views: a call that goes on after a fork gives torch the same view twice, which they do not take."""
-FORMS = frozenset({"aten::size", "aten::stride"})
-"""What C++ code asks that takes plain numbers alone."""
 NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
 
 

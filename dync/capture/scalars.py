@@ -57,7 +57,7 @@ class _Node:
         self.expr = expr
         self.env = env
 
-    hint = _hint = None
+    hint = None
     constant = None
     fx_node = None
     shape_env = None

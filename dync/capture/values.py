@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import sympy
@@ -12,7 +11,6 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.image import SYMBOLIC
 from dync.capture.memory import Memory
-from dync.capture.places import frames
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
@@ -83,7 +81,6 @@ class Values(Replay):
 
     def symbolic(self, val: Val, dtype: Any = None) -> Any:
         """What the user's code gets for a scalar value."""
-        self.mark_frames(f for f in frames(sys._getframe(1), self.root_frame) if "type" in f.f_code.co_names)
         if val.kind == "float":
             val.fake = torch.SymFloat(FloatNode(val, self))
         elif val.kind == "bool":

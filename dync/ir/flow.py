@@ -19,8 +19,6 @@ from dync.ir.types import UNKNOWN, Lit, Operand, Span, Value
 
 FORM = "form of the state"
 """The slot that numbers the form."""
-MISFIT = "the sizes do not fit"
-"""How the text of an error begins that torch itself raises about sizes: the class is as in eager, the words are ours."""
 
 
 class HostOp(msgspec.Struct, frozen=True):
@@ -94,7 +92,6 @@ class RecordTree(msgspec.Struct, frozen=True, tag="record"):
     """A named tuple, dataclass, or dict-like dataclass (`kind`) of class `cls` = "module:qualname".
 
     The original class is used when its module is already imported, else an equivalent of the same name and fields.
-    torch.Size is a named tuple without names.
     """
 
     kind: Literal["namedtuple", "dataclass", "mapping"]

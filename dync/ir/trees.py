@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from dync.errors import GuardError
-from dync.ir.classes import field_names, is_sequence, record_class
+from dync.ir.classes import field_names, record_class
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
@@ -153,7 +153,7 @@ def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
 def _record(tree: RecordTree, items: list[Any]) -> Any:
     cls = record_class(tree.kind, tree.cls, tree.fields)
     if tree.kind == "namedtuple":
-        return cls(items) if is_sequence(cls) else tuple.__new__(cls, items)
+        return tuple.__new__(cls, items)
     if tree.kind == "mapping":
         return cls(**dict(zip(tree.fields, items, strict=True)))
     made = object.__new__(cls)  # not __init__: __post_init__ has already run on these values

@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import dataclass
 
+import tvm
 from tvm import tirx
 from tvm.ir import Var
 from tvm.tirx import BufferStore, IfThenElse
@@ -24,6 +24,7 @@ from dync.backends.tvm.schedule import loops
 from dync.backends.tvm.schedule.loops import Axis, Expr, Stage, Stmt, constant, index, same
 from dync.backends.tvm.schedule.machine import Machine
 from dync.backends.tvm.schedule.stream import Stream
+from dync.backends.tvm.schedule.tiles import Blocks, Columns, Rows, blocks, chunks, columns_of, dynamic_rows, shape, static_rows
 from dync.backends.tvm.schedule.windows import Phase, Window
 
 NOTE = "dync.contraction"
@@ -53,29 +54,6 @@ def spec(stage: Stage) -> Spec | None:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Tiles of `size` rows from `start`, one after the other, `count` of them; in `edge` ones some taps reach outside. before: how
-    many tiles there are before them."""
-
-    start: Expr | int
-    size: int
-    count: Expr | int = 1
-    edge: bool = False
-    when: Expr | None = None
-    before: Expr | int = 0
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Tiles of `vectors` x `lanes` columns from `start`, `count` of them."""
-
-    start: Expr | int
-    vectors: int
-    lanes: int
-    count: Expr | int = 1
-
-
-@dataclass(frozen=True)
 class Place:
     """Where tiles of rows stand: their columns from `at` on, and the values and phases of the outer axes. Of the `visits` that read
     the same columns of weights, the first of these tiles is number `visit`."""
@@ -86,11 +64,15 @@ class Place:
     phase: Phase | None
     visit: Expr | int
     visits: Expr | int
+    block: Expr
+    """Of the reduction."""
 
 
 def contract(stage: Stage, said: Spec, post: Stage | None, machine: Machine) -> Stmt:
     """The loops of a contraction and of the stage after it. Without one, the product is written to its own buffer."""
-    return _Contraction(stage, said, post, machine).loops()
+    made = _Contraction(stage, said, post, machine)
+    waits = post is not None and made.blocks.count > 1
+    return loops.allocated(stage.target, made.loops()) if waits else made.loops()
 
 
 class _Contraction:
@@ -103,17 +85,33 @@ class _Contraction:
         value = stage.stores[0].value
         self.term = value.b if _loads(value.a, self.target) else value.a
         self.stream = Stream.of(self._weights()[0].source) if said.panels else None
+        self.blocks = self._blocked()
 
     def loops(self) -> Stmt:
-        parts = []
-        phases = self._phases(self.rows)
-        for row_phase in phases:
-            extent = self.rows.extent if row_phase is None else index(row_phase.count)
-            for outer_phases in _product([self._phases(a) for a in self.outer]):
-                rows, vectors = shape(constant(extent), self._vectors(), self.machine.registers)
-                for columns in _columns(self.columns.extent, vectors, self.machine.lanes(self.target.dtype)):
-                    parts.append(self._tiles(row_phase, outer_phases, self._row_tiles(extent, rows, row_phase), columns))
-        return loops.sequence(*parts)
+        outer = list(_product([self._phases(a) for a in self.outer]))
+        return loops.sequence(*(self._phase(r, o) for r in self._phases(self.rows) for o in outer))
+
+    def _phase(self, row_phase: Phase | None, outer_phases: Sequence[Phase | None]) -> Stmt:
+        extent = self.rows.extent if row_phase is None else index(row_phase.count)
+        rows, vectors = self._shape(extent)
+        columns = columns_of(self.columns.extent, vectors, self.machine.lanes(self.target.dtype))
+        count, chunk = chunks(self._row_tiles(extent, rows, row_phase), self.blocks.tiles)
+
+        def part(at: list[Expr]) -> Stmt:
+            return loops.sequence(*(self._tiles(row_phase, outer_phases, chunk(at[0]), c, at[1]) for c in columns))
+
+        return loops.nest([count, self.blocks.count], part)
+
+    def _shape(self, rows: Expr) -> tuple[int, int]:
+        return shape(constant(rows), self._vectors(), self.machine.registers)
+
+    def _blocked(self) -> Blocks:
+        """Products by packed weights; of others, all sums are taken in one go."""
+        depth = [constant(a.extent) for a in self.stage.reduced]
+        if not self.said.panels or self.outer or len(depth) != 1 or not depth[0]:
+            return Blocks(1, 0, 1 << 30)
+        width = tvm.DataType(str(self.target.dtype)).bits // 8
+        return blocks(constant(self.rows.extent), depth[0], self._shape(self.rows.extent)[0], width)
 
     def _vectors(self) -> int | None:
         known = constant(self.columns.extent)
@@ -125,11 +123,13 @@ class _Contraction:
     def _row_tiles(self, extent: Expr, size: int, phase: Phase | None) -> list[Rows]:
         known = constant(extent)
         if known is None:
-            return list(_dynamic_rows(extent, size))
+            return list(dynamic_rows(extent, size))
         low, high = (0, known) if phase is None else phase.interior(self.windows[self.rows.var][1].size)
         return static_rows(known, size, low, high)
 
-    def _tiles(self, row_phase: Phase | None, outer_phases: Sequence[Phase | None], rows: list[Rows], columns: Columns) -> Stmt:
+    def _tiles(
+        self, row_phase: Phase | None, outer_phases: Sequence[Phase | None], rows: list[Rows], columns: Columns, block: Expr
+    ) -> Stmt:
         """All tiles of one group of columns, in one loop, the columns' weights staying in the cache while rows change."""
         extents = [a.extent if p is None else p.count for a, p in zip(self.outer, outer_phases, strict=True)]
         ahead = [n for n, a in enumerate(self.outer) if self._weights_depend_on(a.var)]
@@ -148,7 +148,7 @@ class _Contraction:
                 fixed[axis.var] = (places[n], phase)
             at = columns.start + places[len(extents)] * (columns.vectors * columns.lanes)
             visit = loops.linear([(places[n], extents[n]) for n in behind]) * turns
-            place = Place(columns, at, fixed, row_phase, visit, visits)
+            place = Place(columns, at, fixed, row_phase, visit, visits, block)
             if len(values) > len(order):  # the row tiles are shared out among threads, too
                 return self._tile(group[0], values[-1], place)
             return loops.sequence(*(self._row_loop(r, place) for r in group))
@@ -212,23 +212,33 @@ class _Contraction:
 
             return registers(one, first, last)
 
+        def own(r: Expr, v: Expr, lane: Expr) -> list[Expr]:
+            at_point = values(r, v, lane)
+            return [at_point[a.var] for a in self.stage.spatial]
+
         zero = tirx.const(0, self.target.dtype)
         init = registers(lambda r, v, lane: BufferStore(acc, zero, [r * columns.vectors + v, lane]))
+        if self.blocks.count > 1:
+            more = registers(lambda r, v, lane: BufferStore(acc, self.target[*own(r, v, lane)], [r * columns.vectors + v, lane]))
+            init = IfThenElse(place.block == 0, init, more)
         bound, ask = self._ask(rows, turn, place)
 
         def step(taps: dict[Var, Expr], first: int = 0, last: int = rows.size) -> Stmt:
             return loops.sequence(*ask(taps), update(taps, first, last))
 
-        body = self._reduce(rows, start, fixed, phase, step)
+        body = self._reduce(rows, start, place, step)
+
+        def keep(r: Expr, v: Expr, lane: Expr) -> Stmt:
+            return BufferStore(self.target, acc[r * columns.vectors + v, lane], own(r, v, lane))
 
         def finish(r: Expr, v: Expr, lane: Expr) -> Stmt:
-            place = [r * columns.vectors + v, lane]
-            at_point = values(r, v, lane)
-            if self.post is None:
-                return BufferStore(self.target, acc[*place], [at_point[a.var] for a in self.stage.spatial])
-            return loops.at(self.post, partner(self.stage, self.post, at_point), {self.target: lambda _: acc[*place]})
+            at_point = partner(self.stage, self.post, values(r, v, lane))
+            return loops.at(self.post, at_point, {self.target: lambda _: acc[r * columns.vectors + v, lane]})
 
-        return loops.allocated(acc, init, *bound, body, registers(finish))
+        end = registers(keep if self.post is None else finish)
+        if self.blocks.count > 1 and self.post is not None:
+            end = IfThenElse(place.block == self.blocks.count - 1, end, registers(keep))
+        return loops.allocated(acc, init, *bound, body, end)
 
     def _ask(self, rows: Rows, turn: Expr, place: Place) -> tuple[list[Stmt], Callable[[dict[Var, Expr]], list[Stmt]]]:
         """What a tile binds before its reduction, and what it asks for in each step of it."""
@@ -236,19 +246,26 @@ class _Contraction:
         if self.stream is None or columns.lanes != self.stream.lanes:
             return [], lambda _: []
         panel = tirx.floordiv(place.at, columns.lanes)
-        made = self.stream.ask(panel, columns.vectors, place.visit + rows.before + turn, place.visits)
+        made = self.stream.ask(panel, columns.vectors, place.visit + rows.before + turn, place.visits, place.block, self.blocks)
         if made is None:
             return [], lambda _: []
         bound, ask = made
-        return bound, lambda taps: ask.at(loops.linear([(taps[a.var], a.extent) for a in self.stage.reduced]))
+        done = place.block * self.blocks.step
+        return bound, lambda taps: ask.at(loops.linear([(taps[a.var], a.extent) for a in self.stage.reduced]) - done)
 
-    def _reduce(self, rows: Rows, start: Expr, fixed: dict, phase: Phase | None, update: Callable[..., Stmt]) -> Stmt:
+    def _reduce(self, rows: Rows, start: Expr, place: Place, update: Callable[..., Stmt]) -> Stmt:
         """Loops over taps that meet the input, and over the plain axes inside of them."""
+        fixed, phase, blocks = place.fixed, place.phase, self.blocks
         tap_axes = {t.var for t, _ in self.windows.values()}
         plain = [a for a in self.stage.reduced if a.var not in tap_axes]
 
         def inner(taps: dict[Var, Expr], first: int = 0, last: int = rows.size) -> Stmt:
             own = [a.var for a in plain]
+            if blocks.count > 1:
+                done = place.block * blocks.step
+                even = constant(plain[0].extent) == blocks.count * blocks.step
+                steps = blocks.step if even else tirx.min(plain[0].extent - done, index(blocks.step))
+                return loops.loop(steps, lambda k: update({own[0]: done + k}, first, last))
             return loops.nest([a.extent for a in plain], lambda ks: update(taps | dict(zip(own, ks, strict=True)), first, last))
 
         def along_rows(taps: dict[Var, Expr]) -> Stmt | None:
@@ -339,76 +356,3 @@ def _product(choices: list[list[Phase | None]]) -> Iterator[tuple[Phase | None, 
     from itertools import product
 
     return product(*choices)
-
-
-@cache
-def shape(rows: int | None, vectors: int | None, registers: int) -> tuple[int, int]:
-    """Rows and vectors of a tile: the fewest cycles of a core that does two multiplications and two loads a cycle, four deep, and
-    gets 16 bytes a cycle from a cache that it shares."""
-    best, fewest = (1, 1), float("inf")
-    for v in range(1, min(vectors or 4, 8) + 1):
-        for r in range(1, min(rows or 16, 16) + 1):
-            if r * v + v + 1 > registers - (registers > 16):
-                continue
-            cost = _cycles(rows or 64 * r, r, lambda n, v=v: _column_cycles(vectors or 64 * v, v, n))
-            per = cost / ((rows or 64 * r) * (vectors or 64 * v))
-            if per < fewest - 1e-9:
-                best, fewest = (r, v), per
-    return best
-
-
-def _cycles(rows: int, size: int, columns: Callable[[int], float]) -> float:
-    full, rest = divmod(rows, size)
-    return full * columns(size) + (columns(rest) if rest else 0)
-
-
-def _column_cycles(vectors: int, size: int, rows: int) -> float:
-    full, rest = divmod(vectors, size)
-    return full * _tile_cycles(rows, size) + (_tile_cycles(rows, rest) if rest else 0)
-
-
-def _tile_cycles(rows: int, vectors: int) -> float:
-    """Cycles of one step of the reduction."""
-    return max(rows * vectors / 2, (rows + vectors) / 2, 4.0, 4 * vectors + rows / 4) + 0.02 * (rows + vectors)
-
-
-def static_rows(count: int, size: int, low: int, high: int) -> list[Rows]:
-    """Tiles over `count` rows, of which those in [low, high) need no look at edges."""
-    tiles: list[Rows] = []
-    for start in range(0, count, size):
-        this = min(size, count - start)
-        edge = start < low or start + this > high
-        last = tiles[-1] if tiles else None
-        if last and not edge and not last.edge and last.size == this:
-            tiles[-1] = replace(last, count=int(last.count) + 1)
-        else:
-            tiles.append(Rows(start, this, 1, edge, before=start // size))
-    return tiles
-
-
-def _dynamic_rows(extent: Expr, size: int) -> Iterator[Rows]:
-    """Full tiles, then what is left in pieces of 8, 4, 2 and 1."""
-    rest = tirx.floormod(extent, size)
-    start, full = extent - rest, tirx.floordiv(extent, size)
-    yield Rows(index(0), size, full)
-    for piece in (8, 4, 2, 1):
-        if piece < size:
-            taken = tirx.floormod(tirx.floordiv(rest, piece), 2)
-            yield Rows(start, piece, 1, when=taken > 0, before=full)
-            start = start + taken * piece
-
-
-def _columns(extent: Expr, vectors: int, lanes: int) -> list[Columns]:
-    """Full tiles, a tile of the vectors left, and one of the lanes left."""
-    known = constant(extent)
-    if known is None:
-        full = tirx.floordiv(extent, vectors * lanes)
-        start = full * (vectors * lanes)
-        return [Columns(index(0), vectors, lanes, full), Columns(start, 1, 1, extent - start)]
-    full, left = divmod(known // lanes, vectors)
-    found = [Columns(0, vectors, lanes, full)] if full else []
-    if left:
-        found.append(Columns(full * vectors * lanes, left, lanes))
-    if known % lanes:
-        found.append(Columns(known // lanes * lanes, 1, known % lanes))
-    return found

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tvm import relax, te, tirx
 
-from dync.backends.tvm.schedule.contract import Spec, shape, static_rows
+from dync.backends.tvm.schedule.contract import Spec
 from dync.backends.tvm.schedule.linear import FLOATS
 from dync.backends.tvm.schedule.loops import constant, index
+from dync.backends.tvm.schedule.tiles import shape, static_rows
 from dync.backends.tvm.schedule.windows import Window
 
 if TYPE_CHECKING:

@@ -20,6 +20,8 @@ Expr = Any
 # Cephes expf: e^r on |r| <= ln2 / 2 as 1 + r + r^2 * p(r).
 EXP = (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
 LN2_HIGH, LN2_LOW, LOG2_E = 0.693359375, -2.12194440e-4, 1.44269504088896341
+ABOVE = 192
+"""Added before a number is cut to a whole one: TVM makes no vectors of nearbyint."""
 # erf(x) / x as a polynomial in 2 * (x / MOST_ERF)^2 - 1, lowest power first, by least squares: within 1.8e-7, without a division.
 MOST_ERF = 3.92
 ERF = (
@@ -71,22 +73,24 @@ def exponential(x: Expr) -> Expr:
         def power(n: Expr) -> Expr:
             return tirx.reinterpret("float32", (n + tirx.const(127, "int32")) << tirx.const(23, "int32"))
 
-        def result(n: Expr) -> Expr:
+        def result(whole: Expr) -> Expr:
+            half, n = whole >> tirx.const(1, "int32"), tirx.Cast("float32", whole)
+
             def of_r(r: Expr) -> Expr:
                 e = (_polynomial(r, EXP) * r * r + r) + _number(1)
-
-                def halves(whole: Expr) -> Expr:
-                    half = whole >> tirx.const(1, "int32")
-                    made = e * power(half) * power(whole - half)
-                    return tirx.Select(tirx.isnan(value), value, made)
-
-                return _let(tirx.Cast("int32", n), halves, "int32")
+                return or_nan(value, e * power(half) * power(whole - half))
 
             return _let(clamped - n * _number(LN2_HIGH) - n * _number(LN2_LOW), of_r)
 
-        return _let(tirx.nearbyint(clamped * _number(LOG2_E)), result)
+        above = tirx.Cast("int32", clamped * _number(LOG2_E) + _number(ABOVE + 0.5))  # the nearest whole number, as nothing is below 0
+        return _let(above - tirx.const(ABOVE, "int32"), result, "int32")
 
     return _let(x, lambda v: _let(_clamp(v, -105.0, 90.0), lambda c: scaled(v, c)))
+
+
+def or_nan(x: Expr, value: Expr) -> Expr:
+    """`value`, but x where x is NaN: by a comparison, as TVM makes no vectors of isnan, and simplifies x != x."""
+    return tirx.Select(x <= tirx.infinity(x.ty.dtype), value, x)
 
 
 def _clamp(x: Expr, low: float, high: float) -> Expr:

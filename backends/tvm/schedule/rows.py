@@ -17,6 +17,7 @@ from tvm.ir import Var
 from tvm.tirx import BufferStore
 
 from dync.backends.tvm.schedule import loops
+from dync.backends.tvm.schedule.functions import or_nan
 from dync.backends.tvm.schedule.loops import Expr, Stage, Stmt, constant, index, same
 from dync.backends.tvm.schedule.machine import Machine
 
@@ -230,7 +231,7 @@ def _fold(stage: Stage):
 def _extreme(a: Expr, b: Expr, name: str) -> Expr:
     """The larger or smaller of two floats, NaN where either is."""
     wins = a > b if name == "max" else a < b
-    return tirx.Select(tirx.any(wins, tirx.isnan(a)), a, b)
+    return or_nan(a, tirx.Select(wins, a, b))
 
 
 def _along_reduction(stage: Stage) -> bool:

@@ -18,6 +18,7 @@ from tvm.ir import Var
 
 from dync.backends.tvm.schedule import loops
 from dync.backends.tvm.schedule.loops import Expr, Stmt, constant, index
+from dync.backends.tvm.schedule.tiles import Blocks
 
 SMALLEST = 1 << 17
 """Bytes of weights under which they stay in the cache of one core from call to call."""
@@ -57,18 +58,25 @@ class Stream:
         small = loops.product(shape) * tvm.DataType(str(weights.dtype)).bits // 8 < SMALLEST
         return None if small else Stream(weights, shape[0], depth, shape[-1])
 
-    def ask(self, panel: Expr, vectors: int, visit: Expr | int, visits: Expr | int) -> tuple[list[Stmt], Ask] | None:
-        """For a tile of `vectors` panels from `panel` on, the one numbered `visit` of `visits`: what to bind before, and the asking."""
+    def ask(
+        self, panel: Expr, vectors: int, visit: Expr | int, visits: Expr | int, block: Expr, blocks: Blocks
+    ) -> tuple[list[Stmt], Ask] | None:
+        """For a tile of `vectors` panels from `panel` on in a block of the reduction, the one numbered `visit` of `visits`: what to bind
+        before, and the asking."""
         known = constant(visits)
         if known is not None and known > MOST_TILES:
             return None
-        size = self.depth * self.lanes
+        steps = blocks.step if blocks.count > 1 else self.depth
         many = index(visits) if isinstance(visits, int) else visits
         step, share = Var("step", loops.INDEX), Var("share", loops.INDEX)
-        bound = [tirx.Bind(step, tirx.floordiv(many + (self.lanes - 1), many)), tirx.Bind(share, visit * tirx.floordiv(index(size), many))]
+        first = visit * tirx.floordiv(index(steps * self.lanes), many)
+        bound = [tirx.Bind(step, tirx.floordiv(many + (self.lanes - 1), many)), tirx.Bind(share, first)]
         starts = []
         for v in range(vectors):
+            after = panel + (vectors + v)
+            turn = tirx.floormod(block + tirx.floordiv(after, self.panels), blocks.count)  # after the last panel, the next block
             start = Var("start", loops.INDEX)
-            bound.append(tirx.Bind(start, tirx.floormod(panel + (vectors + v), self.panels) * size + share))
+            place = (tirx.floormod(after, self.panels) * self.depth + turn * steps) * self.lanes
+            bound.append(tirx.Bind(start, place + share))
             starts.append(start)
         return bound, Ask(self.weights, tuple(starts), step)

@@ -106,6 +106,18 @@ def test_a_product_by_many_weights_asks_for_them_ahead(sizes, cpu):
     assert "prefetch" in made.script()
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(7, 1600, 33), (90, 1600, 40), (90, 1601, 16), (70, 2304, 100), (600, 520, 24), (597, 1601, 20)])
+@pytest.mark.parametrize("sizes", [{}, {(0, 0): "n"}])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_long_or_tall_product_is_taken_in_parts_that_a_cache_holds(m, k, n, sizes, threads):
+    def graph(bb, x, w, b):
+        return relax.op.nn.relu(bb.emit(relax.op.add(bb.emit(relax.op.matmul(x, w)), b)))
+
+    others = [[rand(size, k)] for size in (0, 1, 15, 200)] if sizes else []
+    check(graph, lambda x, w, b: torch.relu(x @ w + b), [rand(m, k)], [rand(k, n), rand(n)], sizes, others, "x86-64-v3", threads, 2e-4)
+    check(op("matmul"), torch.matmul, [rand(m, k)], [rand(k, n)], sizes, others, "x86-64-v3", threads, 2e-4)
+
+
 def test_few_weights_are_in_the_cache_and_not_asked_for():
     assert "prefetch" not in check(op("matmul"), torch.matmul, [rand(29, 16)], [rand(16, 48)]).script()
 
