@@ -41,7 +41,10 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
 
     table = {op: rule for op, rule in decomposition_table.items() if op is target or not known(op)}
     before = len(env.guards)
-    module = make_fx(call, decomposition_table=table)(*fakes)
+    try:
+        module = make_fx(call, decomposition_table=table)(*fakes)
+    except RuntimeError as e:
+        raise Unsupported(f"its decomposition does not take these sizes: {str(e).splitlines()[0][:120]}") from e
     if len(env.guards) > before:
         raise Unsupported("its decomposition depends on dynamic sizes")
     if any(n.target is target for n in module.graph.nodes):

@@ -294,12 +294,12 @@ def searchsorted(
     side: str | None = None,
     sorter: Val | None = None,
 ) -> Val:
-    """The number of entries below (right: at or below) each value, counted."""
+    """The number of entries below (right: at or below) each value, counted; NaN is above all."""
     if sorter is not None:
         raise Unsupported("searchsorted with a sorter")
     sought = values if isinstance(values, Val) else t.const(values, ordered.dtype)
     a, b = (t.unsqueeze(ordered, -2), t.unsqueeze(t.cast(sought, ordered.dtype), -1)) if sought.rank else (ordered, sought)
-    below = t.op("LessOrEqual" if right or side == "right" else "Less", a, b)
+    below = t.op("Not", t.op("Less" if right or side == "right" else "LessOrEqual", b, a))
     return t.cast(t.op("ReduceSum", t.cast(below, "int64"), t.const([-1], "int64"), keepdims=0), t.dtype)
 
 

@@ -167,7 +167,7 @@ def norm(t: Builder, x: Val, ord: Number = 2, dim: Dims = None, keepdim: bool = 
     if ord == 1:
         return t.reduce("ReduceSum", size, dims, keepdim)
     if math.isinf(ord):
-        return t.reduce("ReduceMax" if ord > 0 else "ReduceMin", size, dims, keepdim)
+        return extreme("ReduceMax" if ord > 0 else "ReduceMin")(t, size, dims, keepdim)
     if ord == 0:
         return t.reduce("ReduceSum", Val(t.cast(t.cast(x, "bool"), x.dtype).name, x.dtype, x.shape), dims, keepdim)
     powers = Val(t.op("Pow", size, t.const(ord, x.dtype)).name, x.dtype, x.shape)

@@ -8,9 +8,11 @@ import collections.abc
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 from dync.capture import comprehend
+from dync.capture.arrays import is_array, tensors_of
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
@@ -40,7 +42,7 @@ def as_float(engine: Any, x: Any) -> Any:
 
 
 def _int(engine: Any, *args: Any) -> Any:
-    x = args[0] if len(args) == 1 else None
+    x = tensors_of(args[0]) if len(args) == 1 else None
     if isinstance(x, torch.Tensor):
         x = x.item()
     if isinstance(x, torch.SymInt):
@@ -49,15 +51,17 @@ def _int(engine: Any, *args: Any) -> Any:
 
 
 def _float(engine: Any, *args: Any) -> Any:
-    x = args[0] if args else None
+    x = tensors_of(args[0]) if args else None
     if isinstance(x, torch.Tensor):
         x = x.item()
     return as_float(engine, x) if is_number(x) else float(*args)
 
 
 def _round(engine: Any, x: Any, ndigits: Any = None) -> Any:
-    if isinstance(x, torch.SymInt):
+    if isinstance(x, torch.SymInt) and (ndigits is None or ndigits >= 0):
         return x
+    if isinstance(x, torch.SymInt):
+        return engine.integer(Expr("round_digits", (scalar_of(x), ndigits), "int"))
     if not is_number(x):
         return round(x, ndigits) if ndigits is not None else round(x)
     if ndigits is None:
@@ -66,6 +70,7 @@ def _round(engine: Any, x: Any, ndigits: Any = None) -> Any:
 
 
 def _len(engine: Any, x: Any) -> Any:
+    x = tensors_of(x) if is_array(x) else x
     if is_grown(x):
         return engine.length(x)
     if isinstance(x, torch.Tensor) and x.dim() > 0:
@@ -135,7 +140,16 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
     if is_number(x):
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
+    if is_array(x):
+        return isinstance(x, kinds) or np.ndarray in (kinds if isinstance(kinds, tuple) else (kinds,))
     return isinstance(x, kinds)
+
+
+def _type(engine: Any, *args: Any) -> Any:
+    kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
+    if len(args) == 1 and is_array(args[0]):
+        return np.ndarray
+    return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
 
 
 def _extreme(name: str) -> Callable[..., Any]:
@@ -175,6 +189,8 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     if not any(map(is_number, args)):
         return function(*args)
     name = function.__name__
+    if name == "log" and len(args) == 2:  # as CPython's math.log computes it
+        return _math(engine, function, args[0]) / _math(engine, function, args[1])
     scalars = tuple(scalar_of(a) for a in args)
     if name in INTEGRAL:
         return args[0] if isinstance(args[0], torch.SymInt) else engine.integer(Expr(f"math.{name}", scalars, "int"))
@@ -228,6 +244,7 @@ def _reversed(engine: Any, items: Any) -> Any:
 _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed,
-    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, divmod: _divmod, "in": _in,
+    int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
+    divmod: _divmod, "in": _in,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
     min: _extreme("min"), max: _extreme("max")}

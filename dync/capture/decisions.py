@@ -11,6 +11,11 @@ from dync.capture.replay import Diverged
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, ForkExit, RaiseExit, Rec, To
 from dync.capture.values import Values
+from dync.ir.flow import MISFIT
+
+INDEXING = frozenset({"__getitem__", "aten::select.int", "aten::argmax", "aten::argmin", "aten::amax", "aten::amin", "aten::kthvalue",
+                      "aten::max.dim", "aten::min.dim", "aten::median.dim", "aten::nanmedian.dim", "aten::mode"})
+"""Operations that raise IndexError for a place outside a dimension or for an empty dimension; others raise RuntimeError."""
 
 
 class Decisions(Values):
@@ -161,7 +166,8 @@ class Decisions(Values):
         text, span = self.source_text()
         yes, no = self.fork_rec(), self.fork_rec()
         yes.facts.append((predicate, True))
-        no.exit = RaiseExit("builtins:RuntimeError", (f"the sizes do not fit: {predicate} does not hold at {span}",), (), span)
+        no.exit = RaiseExit("builtins:IndexError" if self.recorder.running in INDEXING else "builtins:RuntimeError",
+                            (f"{MISFIT}: {predicate} does not hold at {span}",), (), span)
         self.rec.exit = ForkExit(predicate, To(yes), To(no), text, span)
         self.path = [*self.path, yes]
         self.advance()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from dync.capture.arrays import is_array
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import LEAF, Constant, Grown
 from dync.capture.text import SymText
@@ -39,13 +40,15 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
     """`leaf(value, path)` gives the operand of each tensor and symbolic number."""
     if isinstance(x, (torch.Tensor, SymText, *SYMBOLIC)):
         return Leaf(leaf(x, where))
+    if is_array(x):
+        return RecordTree("array", "numpy:ndarray", (), (Leaf(leaf(x.tensor, where)),))
     if x is None or type(x) in (bool, int, float, str):
         found = leaf(x, where)
         return Leaf(found if found is not None else lit(x))
     if isinstance(x, torch.Size):
         if all(isinstance(v, int) for v in x):
             return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
-        return TupleTree(tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+        return RecordTree("namedtuple", "torch:Size", (), tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
     if isinstance(x, Grown):
         numbers = iter(range(len(x.form.columns)))
         columns = tuple("number" if c.kind != "tensor" else "tensor" if c.ragged is None else f"ragged:{c.ragged}" for c in x.form.columns)

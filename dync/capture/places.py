@@ -22,7 +22,7 @@ STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
 NN = os.path.join(TORCH, "nn") + os.sep
 COMPREHEND = os.path.join(os.path.dirname(dync.__file__), "capture", "comprehend.py")
-OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture",))
+OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture", "ir"))
 
 
 def is_user(code: types.CodeType) -> bool:

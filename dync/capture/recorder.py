@@ -5,9 +5,9 @@ from __future__ import annotations
 import operator
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import sympy
 import torch
 from torch._dispatch.python import enable_python_dispatcher
@@ -21,11 +21,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
+from dync.capture.arrays import array_of, is_array, stand_in, tensors_of
+from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight
+from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
 
@@ -37,7 +40,8 @@ QUIET = frozenset({"size", "dim", "ndimension", "stride", "storage_offset", "num
 COMPUTING_GETTERS = frozenset({"data", "T", "mT", "H", "mH", "real", "imag"})
 RESHAPING = frozenset({"unsqueeze_", "squeeze_", "t_", "transpose_", "resize_", "resize_as_", "set_", "swapaxes_", "swapdims_",
                        "swap_tensors", "rename_"})
-OUTSIDE = {"numpy": "a numpy array", "__array__": "a numpy array", "data_ptr": "an address", "__reduce_ex__": "a pickle",
+ARRAYS = ("numpy", "__array__")
+OUTSIDE = {"data_ptr": "an address", "__reduce_ex__": "a pickle",
            "untyped_storage": "its storage", "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
 
 
@@ -81,6 +85,8 @@ class Recorder:
     def __init__(self, engine: Any) -> None:
         self.engine = engine
         self.in_event: list[Any] | None = None
+        self.running = ""
+        """The function, or the ATen operation in it, that torch is asked for now."""
         self.literals: set[Val] = set()
         """Values that the code makes of literals alone, such as torch.tensor([0., 1.])[0]."""
         self.constants: dict[Val, Any] = {}
@@ -95,13 +101,13 @@ class Recorder:
         engine.check_alive()
         if name in ("__repr__", "__str__", "__format__"):
             return engine.text_of(None) if is_user(outside_torch_tensor().f_code) else "a tensor"  # a message of torch's own
+        if name == "numpy" and not kwargs and not args[1:]:
+            return array_of(engine, args[0])
+        if name in ARRAYS:
+            return stand_in(engine, f"`{name}`", args[0])
         if name in OUTSIDE:
-            engine.problem("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
-                           "stay in torch, or do this outside the model")
-            if OUTSIDE[name] == "a numpy array":
-                return np.ones([s if isinstance(s, int) else 1 for s in args[0].shape], str(args[0].dtype).removeprefix("torch."))
-            engine.dead = True
-            engine.check_alive()
+            engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
+                          "stay in torch, or do this outside the model")
         if name in RESHAPING or name.startswith("set:"):
             if name in ("set:requires_grad", "set:grad") or (name == "set:data" and args[0] is args[1]):
                 return None
@@ -116,6 +122,8 @@ class Recorder:
             return None
         if name in SIZED and any(map(_is_number_tensor, sizes_in(args))):
             args = (*args[:1], *(tree_map(self.size, a) for a in args[1:])) if name in SIZED_METHODS else tree_map(self.size, args)
+        if name in BROADCASTING:
+            args = BROADCASTING[name](engine, lambda f, *a: self.call(f, a, {}), args)
         special = SPECIAL.get(name)
         if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, Grown) for a in args):
             next(a for a in args if isinstance(a, Grown)).refuse(f"`torch.{name}`")
@@ -139,7 +147,7 @@ class Recorder:
         engine = self.engine
         given = [a for a in tree_flatten((args, kwargs))[0] if isinstance(a, torch.Tensor)]
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
-        self.in_event = []
+        self.in_event, self.running = [], name
         began = engine.rec
         error: Exception | None = None
         result: Any = None
@@ -156,9 +164,12 @@ class Recorder:
                         engine.split_constants(scalar_of(number))
                 engine.refuse("DY208", f"`{name}` needs a number that is known only at run time", "torch takes it as a plain number",
                               "use a tensor operation that takes it as a tensor, or make it a fixed argument")
+            if NO_SYMBOLS in str(e):
+                engine.refuse("DY208", f"`{name}` needs a size that is known only at run time", "torch takes it as a plain number",
+                              "use an operation that takes run-time sizes")
             error = e
         finally:
-            made, self.in_event = self.in_event, None
+            made, self.in_event, self.running = self.in_event, None, ""
         asked = (args, kwargs) if engine.rec is began else (args, kwargs, made)
         for t in tree_flatten(asked)[0]:
             if isinstance(t, FakeTensor) and engine.has_symbols(t) and (engine.rec is not began or not self.is_new(t)):
@@ -201,7 +212,9 @@ class Recorder:
         engine = self.engine
         x = engine.weights.fake(x)
         if x.numel() != 1:
-            raise RuntimeError(f"a Tensor with {x.numel()} elements cannot be converted to Scalar")
+            error = RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number of them")
+            error.__dict__["dync_of_model"] = True
+            raise error
         if self.in_event is not None and engine.partial:
             self.in_event.append(engine.partial.pop(0))
             return self.in_event[-1]
@@ -277,6 +290,8 @@ class Recorder:
     def dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine
         engine.check_alive()
+        if func.name() in FORMS:
+            raise RuntimeError(NO_SYMBOLS)
         if func.namespace == "prim":
             with engine.fake_mode:
                 return func(*tree_map(engine.weights.fake, args), **kwargs)
@@ -295,20 +310,29 @@ class Recorder:
             if done is not NotImplemented:
                 return done
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
-        if func.overloadpacket.__name__ in REFORMING and id(args[0]) in engine.vals:
-            return self.reformed(func, args, kwargs)
         flat, _ = tree_flatten((args, kwargs))
         symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
+        if symbolic and func in SQUEEZES:
+            return squeeze(engine, self.ask, args[0], args[1:])
+        outer, self.running = self.running, func.name()
+        if symbolic:
+            args, kwargs = settled(engine, self.ask, func, args, kwargs)
+        if func.overloadpacket.__name__ in REFORMING and id(args[0]) in engine.vals:
+            return self.reformed(func, args, kwargs)
         engine.fake_mode.cache_enabled = not symbolic
-        with engine.fake_mode:
+        with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
             out = func(*args, **kwargs)
         for t in flat:
             if isinstance(t, FakeTensor):
                 t.nonzero_memo = t.item_memo = t.unique_memo = t.unique_consecutive_memo = None
         self.record(func, args, kwargs, out)
+        self.running = outer
         if self.in_event is not None:
             self.in_event.append(out)
         return out
+
+    def ask(self, func: Any, *args: Any) -> Any:
+        return self.dispatch(func, args, {})
 
     def reformed(self, func: Any, args: Any, kwargs: Any) -> Any:
         """`x.squeeze_()` inside one of torch's own functions, recorded as the view that it is: x goes on as a new value."""
@@ -391,6 +415,8 @@ EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.em
 KEEP = frozenset({aten.unique_consecutive.default})
 NO_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """Autograd's books of views: a call that goes on after a fork gives torch the same view twice, which they do not take."""
+FORMS = frozenset({"aten::size", "aten::stride"})
+"""What C++ code asks that takes plain numbers alone."""
 NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
 
 
@@ -546,6 +572,7 @@ def _new_tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 
 def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     """torch.tensor over symbolic numbers: stacked 0-d tensors."""
+    args = (tensors_of(args[0]), *args[1:])
     if is_grown(args[0]):
         if not args[0]:
             return recorder.call(func, ([], *args[1:]), kwargs)
@@ -576,6 +603,8 @@ def _tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _as_tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    if is_array(args[0]):
+        return recorder.call(torch.as_tensor, (args[0].tensor, *args[1:]), kwargs)
     return NotImplemented if isinstance(args[0], torch.Tensor) else _tensor(recorder, func, args, kwargs)
 
 

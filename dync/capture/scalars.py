@@ -57,7 +57,7 @@ class _Node:
         self.expr = expr
         self.env = env
 
-    hint = None
+    hint = _hint = None
     constant = None
     fx_node = None
     shape_env = None

@@ -21,6 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx.experimental.sym_node import SymNode
 
 from dync.capture import comprehend
+from dync.capture.arrays import open_makers
 from dync.capture.dims import Size
 from dync.capture.emit import emit
 from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
@@ -37,14 +38,13 @@ from dync.capture.text import SymText
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
+from dync.ir.fakes import FAKE_LOG
 from dync.ir.meta import value_type
 from dync.ir.program import Program
 from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, lit
 
 MAX_RESTARTS = 300
-FAKE_LOG = "torch._subclasses.fake_tensor"
-"""Where torch reports every operation that fails on fakes, also where the failure is the model's own or becomes a diagnostic."""
 
 
 def user_modules(model: Any) -> list[dict[str, Any]]:
@@ -347,11 +347,24 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     """torch's integers hand float results to our exact nodes, its control flow operators are what they stand for in Python; random
     draws outside torch are refused. Undone at the end.
     """
-    saved: list[tuple[Any, str, Any]] = []
+    with contextlib.ExitStack() as undo:
+        _patch(engine, missing, undo)
+        undo.callback(engine.unmark)
+        yield
 
+
+def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     def patch(owner: Any, name: str, new: Any) -> None:
-        saved.append((owner, name, vars(owner).get(name, MISSING)))
+        old = vars(owner).get(name, MISSING)
+        undo.callback(*((delattr, owner, name) if old is MISSING else (setattr, owner, name, old)))
         setattr(owner, name, new)
+
+    engine.patch = patch
+    open_makers(engine, patch)
+
+    def patch_code(function: Any, code: types.CodeType) -> None:
+        undo.callback(setattr, function, "__code__", function.__code__)
+        function.__code__ = code
 
     def to_float(node: Any) -> Any:
         ours = node.shape_env is engine.shape_env and not node.is_float()
@@ -374,6 +387,29 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
             return original(self, *args)
 
         return text
+
+    def floor_divide(a: Any, b: Any) -> Any:
+        if not isinstance(a, (int, float, *SYMBOLIC)) or not isinstance(b, (int, float, *SYMBOLIC)):
+            return NotImplemented
+        return torch.SymFloat(FloatNode(Expr("floordiv", (scalar_of(a), scalar_of(b)), "float"), engine))
+
+    def floor_divided(original: Any, turned: bool) -> Any:
+        """Integers divide as they do in torch, by a float as Python divides floats."""
+        def divide(self: Any, other: Any) -> Any:
+            if isinstance(other, (float, torch.SymFloat)):
+                return floor_divide(other, self) if turned else floor_divide(self, other)
+            return original(self, other)
+
+        return divide
+
+    def kind_of(cls: type, kind: type) -> Any:
+        """What a user's `isinstance` is told, whether its function is marked or not."""
+        original: Any = cls.__getattribute__
+
+        def get(self: Any, name: str) -> Any:
+            return kind if name == "__class__" and is_user(sys._getframe(1).f_code) else original(self, name)
+
+        return get
 
     import_module("torch.export._trace")  # keeps the `print` that it finds when it is first imported, which torch may do while we trace
     engine.original_print = builtins.print
@@ -404,6 +440,17 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))
         patch(cls, "__hash__", hashed(cls))
+    for cls, kind in zip(SYMBOLIC, (int, float, bool)):
+        patch(cls, "__getattribute__", kind_of(cls, kind))
+    rounded: Any = torch.SymInt.__round__
+    patch(torch.SymInt, "__round__", lambda self, digits=None: rounded(self) if digits is None or digits >= 0 else engine.integer(
+        Expr("round_digits", (scalar_of(self), digits), "int")))
+    patch(torch.SymInt, "__invert__", lambda self: -self - 1)
+    patch(torch.SymInt, "__floordiv__", floor_divided(torch.SymInt.__floordiv__, False))
+    patch(torch.SymInt, "__rfloordiv__", floor_divided(torch.SymInt.__rfloordiv__, True))
+    patch(torch.SymFloat, "__floordiv__", floor_divide)
+    patch(torch.SymFloat, "__rfloordiv__", lambda a, b: floor_divide(b, a))
+    patch(torch.SymFloat, "is_integer", lambda self: self == floor_divide(self, 1.0))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
     original_float = SymNode.sym_float
@@ -414,21 +461,8 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     for owner, names in ((random, draws), (torch, ("manual_seed", "seed"))):
         for name in names:
             patch(owner, name, _refused(engine, f"{owner.__name__}.{name}"))
-    operators = ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop))
-    codes = [(operator, operator.__code__) for operator, _ in operators]
-    for operator, written_out in operators:
-        operator.__code__ = written_out.__code__
-    try:
-        yield
-    finally:
-        engine.unmark()
-        for operator, code in codes:
-            operator.__code__ = code
-        for owner, name, old in reversed(saved):
-            if old is MISSING:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, old)
+    for operator, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
+        patch_code(operator, written_out.__code__)
 
 
 def _refused(engine: Engine, name: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dync.capture.markers import Markers, bind, instrument
-from dync.capture.places import can_mark, frames, is_user, span_of
+from dync.capture.places import can_mark, frames, is_library, is_user, span_of
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
@@ -45,7 +45,7 @@ class Stack:
 
     def user_frame(self) -> Any:
         frame = sys._getframe(1)
-        while frame is not None and not is_user(frame.f_code):
+        while frame is not None and (not is_user(frame.f_code) or is_library(frame.f_code)):
             frame = frame.f_back
         return frame
 

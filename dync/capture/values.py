@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import sympy
@@ -11,6 +12,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.image import SYMBOLIC
 from dync.capture.memory import Memory
+from dync.capture.places import frames
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
@@ -39,6 +41,10 @@ class Values(Replay):
     apart: set[Any]
     """Leaves of joins whose constants are kept apart: torch must know them."""
     uids: int
+    arrays = False
+    """Whether NumPy's doors are open to arrays over tensors."""
+    patch: Any = None
+    """Sets an attribute of an object or class for as long as the capture runs."""
     finished = False
     """Set when the program is out: its fakes may be asked about their sizes, but nothing forks any more."""
     making = False
@@ -81,6 +87,7 @@ class Values(Replay):
 
     def symbolic(self, val: Val, dtype: Any = None) -> Any:
         """What the user's code gets for a scalar value."""
+        self.mark_frames(f for f in frames(sys._getframe(1), self.root_frame) if "type" in f.f_code.co_names)
         if val.kind == "float":
             val.fake = torch.SymFloat(FloatNode(val, self))
         elif val.kind == "bool":

@@ -28,7 +28,7 @@ def record_class(kind: str, name: str, fields: tuple[str, ...]) -> type:
     found = loaded_class(name)
     fits = (
         found is not None
-        and field_names(found) == fields
+        and (field_names(found) == fields or is_sequence(found))
         and {
             "namedtuple": issubclass(found, tuple),
             "dataclass": not issubclass(found, dict),
@@ -36,6 +36,11 @@ def record_class(kind: str, name: str, fields: tuple[str, ...]) -> type:
         }[kind]
     )
     return found if found is not None and fits else _made_record(kind, name, fields)
+
+
+def is_sequence(cls: type) -> bool:
+    """Whether it is one of torch's tuples with no `_fields`, such as torch.Size and torch.return_types.max: made of one sequence."""
+    return issubclass(cls, tuple) and not hasattr(cls, "_fields") and cls.__module__.partition(".")[0] == "torch"
 
 
 def exception_class(name: str) -> type[BaseException]:
@@ -57,6 +62,8 @@ def _made_record(kind: str, name: str, fields: tuple[str, ...]) -> type:
     module, short = _short(name)
     match kind:
         case "namedtuple":
+            if not fields:
+                return tuple
             made: type = collections.namedtuple(short, fields)  # type: ignore[misc]
         case "dataclass":
             made = dataclasses.make_dataclass(short, fields)

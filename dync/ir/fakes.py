@@ -5,7 +5,9 @@ The sizes of a program's fakes belong to the capture that made them: to compute 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +15,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.node import map_arg
 from torch.utils._pytree import tree_leaves, tree_map
 
+FAKE_LOG = "torch._subclasses.fake_tensor"
+"""Where torch logs operations that fail on fakes."""
 _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
@@ -39,12 +43,23 @@ def _is_dynamic(value: Any) -> bool:
 def _dtypes(target: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     """The dtypes of what the call gives, on sizes made up for the symbols; None where these do not fit each other."""
     sizes: dict[Any, int] = {}
-    with FakeTensorMode() as mode, torch.no_grad():
+    with FakeTensorMode() as mode, torch.no_grad(), _quiet():
         made = tree_map(lambda v: _made_up(v, sizes, mode), (args, kwargs))
         try:
             return tree_map(lambda v: getattr(v, "dtype", None), target(*made[0], **made[1]))
         except (RuntimeError, IndexError, ValueError):
             return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No log of torch about shapes that do not fit."""
+    log = logging.getLogger(FAKE_LOG)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 def _made_up(value: Any, sizes: dict[Any, int], mode: FakeTensorMode) -> Any:

@@ -19,6 +19,8 @@ from dync.ir.types import UNKNOWN, Lit, Operand, Span, Value
 
 FORM = "form of the state"
 """The slot that numbers the form."""
+MISFIT = "the sizes do not fit"
+"""How the text of an error begins that torch itself raises about sizes: the class is as in eager, the words are ours."""
 
 
 class HostOp(msgspec.Struct, frozen=True):
@@ -92,9 +94,10 @@ class RecordTree(msgspec.Struct, frozen=True, tag="record"):
     """A named tuple, dataclass, or dict-like dataclass (`kind`) of class `cls` = "module:qualname".
 
     The original class is used when its module is already imported, else an equivalent of the same name and fields.
+    torch.Size is a named tuple without names; a NumPy array ("array") has one item, and of no dimensions it is NumPy's scalar.
     """
 
-    kind: Literal["namedtuple", "dataclass", "mapping"]
+    kind: Literal["namedtuple", "dataclass", "mapping", "array"]
     cls: str
     fields: tuple[str, ...]
     items: tuple[Tree, ...]

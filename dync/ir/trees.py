@@ -7,8 +7,10 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy
+
 from dync.errors import GuardError
-from dync.ir.classes import field_names, record_class
+from dync.ir.classes import field_names, is_sequence, record_class
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
@@ -151,9 +153,11 @@ def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
 
 
 def _record(tree: RecordTree, items: list[Any]) -> Any:
+    if tree.kind == "array":
+        return numpy.asarray(items[0])[()]
     cls = record_class(tree.kind, tree.cls, tree.fields)
     if tree.kind == "namedtuple":
-        return tuple.__new__(cls, items)
+        return cls(items) if is_sequence(cls) else tuple.__new__(cls, items)
     if tree.kind == "mapping":
         return cls(**dict(zip(tree.fields, items, strict=True)))
     made = object.__new__(cls)  # not __init__: __post_init__ has already run on these values

@@ -3,13 +3,14 @@
 import random
 import sys
 
+import numpy as np
 import torch
 from torch import nn
 
 
 class Outside(nn.Module):
     def forward(self, x):
-        return x + float(x.numpy().mean())  # DY201
+        return x + float(np.unwrap(x.numpy()).mean())  # DY201
 
 
 class Reshaped(nn.Module):
@@ -149,7 +150,7 @@ class Many(nn.Module):
         self.seen = set()
 
     def forward(self, x):
-        scale = x.numpy().mean()  # DY201
+        scale = np.unwrap(x.numpy()).mean()  # DY201
         y = x * random.random()  # DY209
         if x.sum() > 0:
             y = y.unsqueeze_(0)  # DY202

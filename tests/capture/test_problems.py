@@ -5,6 +5,7 @@ import linecache
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from capture import problems
@@ -42,7 +43,7 @@ def test_the_models_exception_handlers_do_not_see_refusals():
     class Swallows(nn.Module):
         def forward(self, x):
             try:
-                return x + float(x.numpy().sum())
+                return x + float(np.unwrap(x.numpy()).sum())
             except Exception:
                 return x
 

@@ -227,12 +227,16 @@ class Warns(Base):
         return x
 
 
-class NumpyRoundTrip(Base):
+class NumpyWithoutTwin(Base):
+    """torch has nothing for numpy.unwrap."""
+
     def forward(self, x):
+        import numpy as np
+
         y = self.a(x)
         array = y.detach().cpu().numpy()
         if array.mean() > 0:
-            return torch.from_numpy(array * 2)
+            return torch.from_numpy(np.unwrap(array))
         return y
 
 

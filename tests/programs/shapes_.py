@@ -271,3 +271,100 @@ class SelectBack(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 6, 2), torch.tensor(seed % 4))
+
+
+def some(seed, n):
+    """float32 [n], of which seed % (n + 1) are positive."""
+    signs = torch.where(torch.arange(n) < seed % (n + 1), 1.0, -1.0)
+    return (rand(seed, n).abs() + 0.1) * signs.roll(seed)
+
+
+class SqueezedIndices(nn.Module):
+    """`nonzero().squeeze()`: one index alone is a number, not a list of one."""
+
+    def forward(self, x):
+        i = (x > 0).nonzero().squeeze()
+        if i.numel() == 0:
+            return x.sum(), i.dim()
+        return x.index_select(0, i), i.dim()
+
+    inputs = staticmethod(lambda seed: (some(seed, 4),))
+
+
+class OneBroadcasts(nn.Module):
+    """What a mask leaves is combined with a fixed size: right for one element, an error for other numbers of them."""
+
+    def forward(self, x, y):
+        return torch.where(y > 0, x[x > 0] * y, y)
+
+    inputs = staticmethod(lambda seed: (some(seed, 3), rand(seed, 3)))
+
+
+class TwoMasks(nn.Module):
+    """Two sizes that data decide, each of which broadcasts where it is 1."""
+
+    def forward(self, x, y):
+        a, b = x[x > 0], y[y > 0]
+        both = a + b
+        both = both - a
+        return both, (b[:, None] * both).sum()
+
+    inputs = staticmethod(lambda seed: (some(seed, 3), some(seed // 4, 3)))
+
+
+class OntoAFixedSize(nn.Module):
+    """expand, a write through a slice and matmul's leading dimensions, onto sizes that stay."""
+
+    def forward(self, x):
+        a = x[x > 0]
+        y = torch.zeros(3)
+        y[:] = a
+        return y, a.expand(2, 3), torch.matmul(a[:, None, None].expand(-1, 2, 2), torch.ones(3, 2, 2))
+
+    inputs = staticmethod(lambda seed: (some(seed, 3),))
+
+
+class EmptyMaximum(nn.Module):
+    """The largest of nothing is an error, as is the first of nothing."""
+
+    def forward(self, x, which):
+        a = x[x > 0]
+        if which.item() > 0:
+            return a.max(), a[:, None].min(0)
+        return a[0], a.argmax()
+
+    inputs = staticmethod(lambda seed: (some(seed, 3), rand(seed, 1)))
+
+
+class WrittenByIndex(nn.Module):
+    """`x[i] = v`: v has as many elements as i, or one."""
+
+    def forward(self, x, y):
+        z = torch.zeros(4)
+        z[(x > 0).nonzero()[:, 0]] = y[y > 0]
+        return z
+
+    inputs = staticmethod(lambda seed: (some(seed, 3), some(seed // 4, 3)))
+
+
+class Padded(nn.Module):
+    """Padding, pad_sequence and interpolation of sizes that data decide."""
+
+    def forward(self, x):
+        a = torch.cat([x[x > 0], x[:1]])
+        rows = nn.utils.rnn.pad_sequence([a, x, a[:1]], batch_first=True)
+        return nn.functional.pad(a, (1, 2)), rows, nn.functional.interpolate(a[None, None], scale_factor=2.0)
+
+    inputs = staticmethod(lambda seed: (some(seed, 3),))
+
+
+class SizesReturned(nn.Module):
+    """torch.Size and torch's own named tuples are what they are in eager."""
+
+    PATHS = 1
+
+    def forward(self, x):
+        a = x[x > 0]
+        return a.shape, x.shape, torch.max(x, 0), a[:, None].size()
+
+    inputs = staticmethod(lambda seed: (some(seed, 3),))

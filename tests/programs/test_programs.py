@@ -10,7 +10,7 @@ from programs.refusals import EXPECTED, KNOWN_WRONG
 from torch import nn
 
 HERE = Path(__file__).parent
-GROUPS = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in ("test_programs", "test_supported_docs", "harness", "data", "refusals"))
+GROUPS = sorted(p.stem for p in HERE.glob("*.py") if not p.stem.startswith("test_") and p.stem not in ("harness", "data", "refusals"))
 
 
 def is_program(cls: object, module: str) -> bool:

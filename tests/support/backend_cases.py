@@ -123,6 +123,9 @@ case("to", lambda x: (x.to(torch.int64), x.bool(), x.double(), x.half(), x.to(to
 case("int-to", lambda x: (x.to(torch.int8), x.bool(), x.float()), "int64[3]", examples=[(torch.tensor([300, -1, 0]),)])
 case("dropout-eval", lambda x: F.dropout(x, 0.5, training=False))
 case("round-decimals", lambda x: torch.round(x, decimals=2))
+case("norm-nan", lambda x: (x.norm(p=INF), x.norm(p=-INF)), "float32[17]", examples=[(AWKWARD,)])
+case("bucketize-nan", lambda x: torch.bucketize(x, torch.tensor([-1.0, 0.0, 1.0])), "float32[17]", examples=[(AWKWARD,)])
+case("bucketize-nan-right", lambda x: torch.bucketize(x, torch.tensor([0.0, 1.5]), right=True), "float32[17]", examples=[(AWKWARD,)])
 case("relu-nan", lambda x: (x * 2).relu(), "float32[17]", examples=[(AWKWARD,)])
 
 # -- scalars -------------------------------------------------------------------------------------------------------------
