@@ -12,7 +12,7 @@ from dync.ir.flow import Flow
 from dync.ir.interpret import initial_state
 from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
-from dync.verify.calls import CompiledSide, EagerSide, ProgramSide, Side, attributes
+from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes
 from dync.verify.compare import Difference, Tolerances, compare
 from dync.verify.drive import Driver
 from dync.verify.harness import Harness
@@ -57,6 +57,20 @@ def verify(
         return driver.report(flow.name, seed, (*notes, *_notes(side, oracle, initial)), command)
     finally:
         side.close()
+
+
+def cover(
+    model: nn.Module, program: Program, inputs: Sequence[Any] | None = None, budget: int = 200, seed: int = 0, seconds: float | None = None
+) -> tuple[Report, list[Call]]:  # fmt: skip
+    """The report of `program` against eager `model`, and the calls that its search found: up to three for each path taken."""
+    from dync.verify.walked import Walked
+
+    initial = dict(attributes(model))
+    given, side = as_calls(inputs, program.signature), CompiledSide(Walked(program), seed, initial)
+    harness = Harness(program.flow, EagerSide(model, seed), (side,), program, ProgramSide(program, seed, initial), Tolerances())
+    driver = Driver(harness, Sampler(program.signature, seed, given), side, budget, "decisions", seconds=seconds)
+    driver.run(given)
+    return driver.report(program.flow.name, seed, (), ""), [c for taken in harness.books.takers.values() for c in taken]
 
 
 def _stale(side: CompiledSide, oracle: ProgramSide | None) -> list[Mismatch]:
