@@ -17,7 +17,7 @@ from dync.verify.evolve import evolve
 from dync.verify.flips import NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
-from dync.verify.lookups import exchange
+from dync.verify.lookups import exchange, table_rows
 from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, prefix, steps
 from dync.verify.report import DecisionCover, PathRecord, Report, Uncovered
 from dync.verify.routes import Routes, asked_sizes
@@ -34,6 +34,9 @@ WAYS = 8
 TURNS = 2
 PAIRS = 4
 """Pairs of calls between which a decision's threshold is looked for."""
+SCANNED = 10
+"""Calls of the cheap scan for each compared call of the budget."""
+SCAN_SHARE = 0.25
 CHAIN = 8
 """Calls in a row on one state, where the model keeps state."""
 
@@ -77,6 +80,7 @@ class Driver:
         for call in given:
             if len(self.books.mismatches) < self.patience:
                 self.harness.check(call)
+        self.learn_ranges(given)
         self.sample()
         self.outcomes_first()
         if self.cover != "decisions":
@@ -102,6 +106,14 @@ class Driver:
                 break
             self.harness.check(call)
             self.learn_thresholds(call)
+
+    def learn_ranges(self, given: tuple[Call, ...]) -> None:
+        """Whole numbers of inputs that pick rows of tables are drawn from all rows, not from what given calls happen to hold."""
+        for call in given[:1]:
+            trace = self.runner.run(call).trace if self.program is not None else None
+            if self.program is not None and trace is not None:
+                rows = table_rows(self.program, steps(self.flow, trace), call)
+                self.sampler.ranges |= {path: (0, n - 1) for path, n in rows.items()}
 
     def learn_thresholds(self, call: Call) -> None:
         """Values that run-time parameters were compared with: a decision's left side is its parameter plus or minus its margin."""
@@ -135,7 +147,10 @@ class Driver:
 
     def outcomes_first(self) -> None:
         """Searches for each missing outcome: in rounds, since a find brings others nearer, with what is left of the work and the time."""
-        self.scan(itertools.islice(self.sampler, self.budget))
+        for block, label in self.missing_outcomes():
+            if self.routes.shortest(self.routes.start, block, label) == (None, True):
+                self.impossible[block, label] = "on every way that leads here, numbers that the program itself counts or knows decide it"
+        self.scan(itertools.islice(self.sampler, SCANNED * self.budget), SCAN_SHARE)
         for turn in range(TURNS):
             missing = [o for o in self.missing_outcomes() if o not in self.impossible]
             for n, target in enumerate(missing):
@@ -151,10 +166,13 @@ class Driver:
         calls = [c for taken in self.books.takers.values() for c in taken[:1]][:2]
         return itertools.chain.from_iterable(self.sampler.odd(c) for c in calls)
 
-    def scan(self, calls: Iterator[Call]) -> None:
-        """Runs calls on the guiding side only; those that reach something new are compared."""
+    def scan(self, calls: Iterator[Call], share: float = 1.0) -> None:
+        """Runs calls on the guiding side only, for a share of the time left; those that reach something new are compared."""
+        now = time.monotonic()
+        until = now + (self.deadline - now) * share
         for call in calls:
-            if self.left() <= 0 or not (missing := set(self.missing_outcomes())):
+            missing = set(self.missing_outcomes()) - self.impossible.keys()
+            if self.left() <= 0 or time.monotonic() > until or not missing:
                 return
             trace = self.runner.run(call).trace
             if trace is not None and missing & set(steps(self.flow, trace)):
@@ -184,10 +202,6 @@ class Driver:
     # -- search --------------------------------------------------------------------------------------------------------
     def search_outcome(self, block: str, label: str, share: float, turn: int) -> None:
         """Looks for a call that leaves `block` by `label`, whatever way it comes there, with a share of the work and time left."""
-        shortest, certain = self.routes.shortest(self.routes.start, block, label)
-        if shortest is None and certain:
-            self.impossible[block, label] = "on every way that leads here, numbers that the program itself counts or knows decide it"
-            return
         ways, work, now = self.ways_to(block, label), int(self.work * share), time.monotonic()
         until = now + (self.deadline - now) * share
         for n, path in enumerate(ways):

@@ -1,7 +1,8 @@
 """Calls to try: the given ones, variations of them, and random ones from the signature's types. Seeded, without end.
 
-leaf ::= float tensor: normal at several scales and offsets, uniform, constant, sparse
-       | int tensor: within the range seen in given calls, else small ranges; all different, or a few repeated
+leaf ::= float tensor: normal at several scales and offsets, uniform, constant, sparse, uneven along a dimension
+       | int tensor: within the rows of tables that it picks from, or the range seen in given calls, else small ranges; all different,
+         or a few repeated
        | bool tensor: at several densities | Python number
 run-time parameter ::= default, low, high, a value between, a value beside one that a decision was seen to compare with
 """
@@ -241,6 +242,16 @@ def _normal(scale: float, offset: float = 0.0) -> Callable[[list[int], torch.Gen
     return lambda shape, g: torch.randn(shape, generator=g) * scale + offset
 
 
+def _uneven(shape: list[int], generator: torch.Generator) -> torch.Tensor:
+    """Normal at a scale that is drawn, plus an offset that changes along one dimension."""
+    scale, place = torch.randn(2, generator=generator)
+    along = [1] * len(shape)
+    if shape:
+        at = int(torch.randint(len(shape), (1,), generator=generator))
+        along[at] = shape[at]
+    return torch.randn(shape, generator=generator) * scale.exp() + place + torch.randn(along, generator=generator)
+
+
 _STYLE_FUNCTIONS: Mapping[str, Callable[[list[int], torch.Generator], torch.Tensor]] = {
     "normal": _normal(1.0),
     "small": _normal(0.1),
@@ -254,6 +265,7 @@ _STYLE_FUNCTIONS: Mapping[str, Callable[[list[int], torch.Generator], torch.Tens
     "tiny": _normal(0.001),
     "sparse": lambda s, g: torch.randn(s, generator=g) * (torch.rand(s, generator=g) < 0.1),
     "minus one": lambda s, g: -torch.ones(s),
+    "uneven": lambda s, g: _uneven(s, g),
 }
 _STYLES = tuple(_STYLE_FUNCTIONS)
 FEW = {"zero": 1, "one": 1, "minus one": 1, "sparse": 2, "small": 3, "tiny": 5}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import random
+from contextlib import suppress
 
 import torch
 
@@ -64,6 +65,20 @@ def exchange(program: Program, path: Path, start: Call, limit: int) -> Found:
         seen.add(chosen)
         point.set_numbers(chosen or _kick(lookups, point, rng))
     return Found(closest=closest, runs=run)
+
+
+def table_rows(program: Program, path: Path, call: Call) -> dict[str, int]:
+    """By path of an input of whole numbers: how many rows the shortest table has that `call` picks from with it along `path`."""
+    point, lookups = Point(program, call), list[Lookup]()
+    if not point.whole:
+        return {}
+    with torch.no_grad(), suppress(*BROKEN):
+        force(program, path, *point.entry(), lookups)
+    found: dict[str, int] = {}
+    for one in lookups:
+        name = point.whole[one.input]
+        found[name] = min(found.get(name, len(one.table)), len(one.table))
+    return found
 
 
 def _value(program: Program, path: Path, point: Point, first: dict[int, float]) -> float:
