@@ -6,7 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dync.ir.flow import Branch, Flow, Switch
 from dync.ir.program import Program
@@ -37,6 +37,8 @@ PAIRS = 4
 SCANNED = 10
 """Calls of the cheap scan for each compared call of the budget."""
 SCAN_SHARE = 0.25
+EVOLVED = 3
+"""More paths to one outcome that are tried by mutation in the second round."""
 CHAIN = 8
 """Calls in a row on one state, where the model keeps state."""
 
@@ -174,9 +176,7 @@ class Driver:
             missing = set(self.missing_outcomes()) - self.impossible.keys()
             if self.left() <= 0 or time.monotonic() > until or not missing:
                 return
-            trace = self.runner.run(call).trace
-            if trace is not None and missing & set(steps(self.flow, trace)):
-                self.harness.check(call)
+            self._looked(call)
 
     def paths_then(self) -> None:
         """Searches for what else is missing: numbers of rounds, then paths one by one."""
@@ -202,14 +202,18 @@ class Driver:
     # -- search --------------------------------------------------------------------------------------------------------
     def search_outcome(self, block: str, label: str, share: float, turn: int) -> None:
         """Looks for a call that leaves `block` by `label`, whatever way it comes there, with a share of the work and time left."""
-        ways, work, now = self.ways_to(block, label), int(self.work * share), time.monotonic()
+        ways, work, now = self.ways_to(block, label), int(self.work * share / (1 + turn)), time.monotonic()
         until = now + (self.deadline - now) * share
         for n, path in enumerate(ways):
-            work -= self._descend(path, work // (len(ways) - n), turn, until)
+            work -= self._descend(path, work // (len(ways) - n), turn, now + (until - now) / 2)
             if self.books.outcomes[block, label] or self.left() <= 0:
                 return
-        for path in [p for p in ways if not self.found[p].impossible][:1]:
-            self._evolve(path, turn, until, anyhow=True)
+        possible = [p for p in ways if not self.found[p].impossible]
+        for n, path in enumerate(possible[: 1 + turn * EVOLVED]):
+            now = time.monotonic()
+            self._evolve(path, turn, now + (until - now) / (len(possible[: 1 + turn * EVOLVED]) - n), anyhow=True)
+            if self.books.outcomes[block, label]:
+                return
 
     def search_paths(self, ways: tuple[Path, ...]) -> None:
         """Looks for a call on one of the paths; what it finds is compared like any other call."""
@@ -239,7 +243,9 @@ class Driver:
                     break
                 found = search(program, path, start, limit)
                 self.work -= found.runs * cost
+                near = min((f.near for f in (best, found) if f.near is not None), key=lambda n: n[0], default=None)
                 best = found if best.closest is None or found.closest is not None and found.closest < best.closest else best
+                best = replace(best, near=near)
                 if found.call is not None or found.impossible:
                     self._note(path, found)
                     if found.call is not None:
@@ -249,12 +255,21 @@ class Driver:
         return before - self.work
 
     def _evolve(self, path: Path, turn: int, until: float, anyhow: bool = False) -> None:
-        limit = min(60, max(10, self.budget // 4))
+        cost = sum(self.nodes.get(name, 0) for name, _ in path) + len(path)
+        limit = min(60, max(10, self.budget // 4)) if turn == 0 else min(SCANNED * self.budget, self.work // (4 * cost))
         starts = self._starts(path, turn)[:4]
-        found = evolve(self.flow, lambda c: self.runner.run(c).trace, path, starts, self.sampler, limit, self.program, anyhow, until)
+        found = evolve(self.flow, self._looked, path, starts, self.sampler, limit, self.program, anyhow, until)
+        self.work -= found.runs * cost if turn else 0
         self._note(path, found)
         if found.call is not None:
             self.harness.check(found.call)
+
+    def _looked(self, call: Call) -> Trace | None:
+        """The trace of a call on the guiding side; it is compared where it reaches something new."""
+        trace = self.runner.run(call).trace
+        if trace is not None and self.left() > 0 and not self.books.outcomes.keys() >= {s for s in steps(self.flow, trace) if s[1]}:
+            self.harness.check(call)
+        return trace
 
     def _starts(self, path: Path, turn: int) -> list[Call]:
         """Calls to start from: those whose paths agree longest with this one, and random ones."""
@@ -263,12 +278,18 @@ class Driver:
         )
         near = [c for p in ranked[:2] for c in self.books.takers[p][:2]]
         new = [self.sampler.random(turn * STARTS + n) for n in range(STARTS)]
-        return [*near[:2], new[0], *near[2:], *new[1:]] if turn == 0 else [new[0], *near, *new[1:]]
+        if turn == 0:
+            return [*near[:2], new[0], *near[2:], *new[1:]]
+        before = self.found.get(path, Found()).near
+        return [*([before[1]] if before is not None else []), new[0], *near, *new[1:]]
 
     def _note(self, path: Path, found: Found) -> None:
         old = self.found.get(path, Found())
         near = [c for c in (old.closest, found.closest) if c is not None]
-        self.found[path] = Found(found.call or old.call, min(near) if near else None, found.impossible or old.impossible)
+        nearest = min((f.near for f in (old, found) if f.near is not None), key=lambda n: n[0], default=None)
+        self.found[path] = Found(
+            found.call or old.call, min(near) if near else None, found.impossible or old.impossible, near=nearest
+        )  # fmt: skip
 
     def near_thresholds(self) -> None:
         """For each decision that went both ways, calls close to its threshold on each side: in rounds, so that each has its turn.

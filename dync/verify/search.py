@@ -27,12 +27,14 @@ class Found:
     """The outcome of a search. closest: smallest distance of the decision that would not go the wanted way.
 
     impossible: why no call whatever takes the path; empty when that was not shown. runs: forced runs spent.
+    near: the call at which least was missing, with how much that was, to go on from.
     """
 
     call: Call | None = None
     closest: float | None = None
     impossible: str = ""
     runs: int = 0
+    near: tuple[float, Call] | None = None
 
 
 def descend(program: Program, path: Path, start: Call, limit: int, rate: float = 0.1) -> Found:
@@ -45,6 +47,7 @@ def descend(program: Program, path: Path, start: Call, limit: int, rate: float =
     sides: dict[bool, Call] = {}
     closest: float | None = None
     best, stuck, aim, run = math.inf, 0, AIM, 0
+    near: tuple[float, Call] | None = None
     while run < limit:
         run += 1
         try:
@@ -60,10 +63,12 @@ def descend(program: Program, path: Path, start: Call, limit: int, rate: float =
             if done[-1].met or len(missing) == 1:
                 sides[done[-1].met] = point.call("gradient search")
             if loss is None:
-                return Found(closest=closest, runs=run)
+                return Found(closest=closest, runs=run, near=near)
+            lack = sum(max(0.0, -float(s.distance.detach())) for _, s in missing if s.distance is not None)
+            near = (lack, point.call("near a path")) if near is None or lack < near[0] else near
             best, stuck = (float(loss.detach()), 0) if float(loss.detach()) < best * 0.998 else (best, stuck + 1)
             if stuck > STUCK:
-                return Found(closest=closest, runs=run)
+                return Found(closest=closest, runs=run, near=near)
             if stuck and stuck % 8 == 0:
                 between_both = _between(program, path, sides) if len(sides) == 2 else Found()
                 run += between_both.runs
@@ -74,12 +79,12 @@ def descend(program: Program, path: Path, start: Call, limit: int, rate: float =
             optimiser.zero_grad()
             loss.backward()
         except BROKEN:
-            return Found(closest=closest, runs=run)
+            return Found(closest=closest, runs=run, near=near)
         if not point.moves():
-            return Found(closest=closest, runs=run)
+            return Found(closest=closest, runs=run, near=near)
         optimiser.step()
         point.clamp()
-    return Found(closest=closest, runs=run)
+    return Found(closest=closest, runs=run, near=near)
 
 
 def _between(program: Program, path: Path, sides: dict[bool, Call]) -> Found:
