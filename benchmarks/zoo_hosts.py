@@ -11,6 +11,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,12 @@ from typing import Any
 import torch
 
 DOCS = Path(__file__).parent.parent / "docs" / "zoo-hosts.md"
-HOSTS = {"onnxruntime": ("python", "onnx", "mixed"), "tvm": ("python", "tvm"), "torch-mlir": ("python", "torch-mlir"), "inductor": ("python",)}
+HOSTS = {
+    "onnxruntime": ("python", "onnx", "mixed"),
+    "tvm": ("python", "tvm"),
+    "torch-mlir": ("python", "torch-mlir"),
+    "inductor": ("python",),
+}
 COLUMNS = tuple(f"{backend} / {host}" for backend, hosts in HOSTS.items() for host in hosts)
 SEARCH = 120.0
 """Seconds that the search for calls may take for a model."""
@@ -52,7 +58,8 @@ def main() -> int:
         parser.error(f"unknown model {', '.join(sorted(unknown))}")
     for name in arguments.models or ZOO:
         wanted = [b for b in arguments.backend or HOSTS if arguments.again or missing(read().get(name, {}), b)]
-        if wanted and (said := isolated(lambda: row(name, ZOO[name], wanted, arguments.search, arguments.limit))):
+        work = partial(row, name, ZOO[name], wanted, arguments.search, arguments.limit)
+        if wanted and (said := isolated(work)):
             write(name, {f"{b} / {h}": said for b in wanted for h in HOSTS[b]})
     return 1 if any("DIFFERENT" in c for found in read().values() for c in found.values()) else 0
 
@@ -174,7 +181,13 @@ def write(name: str, row: Mapping[str, str]) -> None:
     columns = ("reached", "calls", *COLUMNS)
     rows = [[n, *(known.get(n, {}).get(c, NOT_RUN) for c in columns)] for n in ZOO]
     said = [c for r in rows for c in r[3:]]
-    kinds = {"same": "are the same", "declined": "are declined with a reason", "DIFFERENT": "differ", "BROKE": "broke", NOT_RUN: "did not run"}
+    kinds = {
+        "same": "are the same",
+        "declined": "are declined with a reason",
+        "DIFFERENT": "differ",
+        "BROKE": "broke",
+        NOT_RUN: "did not run",
+    }
     counts = ", ".join(f"{sum(c.startswith(k) for c in said)} {text}" for k, text in kinds.items())
     lines = [f"Of {len(said)} cells {counts}.", "", f"| model | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     DOCS.write_text("\n".join([HEAD, *lines, *(f"| {' | '.join(r)} |" for r in rows)]) + "\n")

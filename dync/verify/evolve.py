@@ -117,7 +117,11 @@ def _progress(gone: Path, trace: Trace, path: Path) -> tuple[int, float]:
 
 def _mutated(sampler: Sampler, rng: random.Random, parent: Call) -> Call:
     values = leaf_values(sampler.signature, parent)
-    way = rng.choice(["noise", "scale", "shift", "element", "swap", "param"] if sampler.signature.params else ["noise", "scale", "shift", "element", "swap"])
+    way = rng.choice(
+        ["noise", "scale", "shift", "element", "swap", "param"]
+        if sampler.signature.params
+        else ["noise", "scale", "shift", "element", "swap"]
+    )
     for one in sampler.signature.inputs:
         value = values[one.path]
         if isinstance(value, torch.Tensor) and value.numel() and way != "param":

@@ -6,17 +6,14 @@ state ::= block, what is known there and still needed: constants that edges pass
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dync.ir.flow import Branch, Edge, Flow, Raise, Return, Switch, edges
 from dync.ir.scalars import EFFECTS, SCALAR_OPS
 from dync.ir.types import Lit, Operand, Ref, TensorType, ValueType
 from dync.verify.paths import Path, label, ways
-
-if TYPE_CHECKING:
-    from dync.ir.program import Program
 
 Known = tuple[tuple[str, str, Any], ...]
 State = tuple[str, Known]
@@ -26,12 +23,24 @@ LONGEST = 600
 """Blocks of a way that is worth trying."""
 
 
+class Count(str):
+    """A size that is not known, by its name: the same wherever the name is, and never negative."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a result is, from what is known of the names that it reads: a shape, a size, or None where that is not known."""
+
+    reads: frozenset[str]
+    made: Callable[[Mapping[str, Any]], Any]
+
+
 @dataclass
 class Routes:
-    """A flow, unfolded by what it knows. sizes: results that are one dimension of a tensor. found: what was asked before."""
+    """A flow, unfolded by what it knows. sizes: rules for results, by name. found: what was asked before."""
 
     flow: Flow
-    sizes: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    sizes: Mapping[str, Rule] = field(default_factory=dict)
     found: dict[tuple[State, str, str], tuple[Path | None, bool]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -50,23 +59,26 @@ class Routes:
     def _following(self, state: State) -> Iterator[tuple[str, State]]:
         block = self.blocks[state[0]]
         known = {name: value for name, _, value in state[1]}
-        for one in block.results:
-            known.pop(one.name, None)
-            source, dim = self.sizes.get(one.name, ("", 0))
-            shape = self._shape(source, known) if source else ()
-            if shape and isinstance(shape[dim], int):
-                known[one.name] = shape[dim]
+        made = {v.name: self.sizes[v.name].made(known) for v in block.results if v.name in self.sizes}
+        older = {n for n, v in known.items() if isinstance(v, Count) and v in made.values()}  # of an earlier round: another number
+        known = {n: v for n, v in known.items() if n not in older and all(n != r.name for r in block.results)}
+        known |= {n: v for n, v in made.items() if v is not None}
         for op in block.host:
             known.pop(op.result.name, None)
             args = [_value(a, known) for a in op.args]
             if op.op not in EFFECTS and None not in args:
+                values = [a[0] for a in args if a]
+                if any(isinstance(v, Count) for v in values):
+                    known.update((op.result.name, v) for v in _counted(op.op, values))
+                    continue
                 try:
-                    known[op.result.name] = SCALAR_OPS[op.op].function(*(a[0] for a in args if a))
+                    known[op.result.name] = SCALAR_OPS[op.op].function(*values)
                 except (ArithmeticError, ValueError, TypeError):  # it raises where it stands; nothing is known
                     continue
         exit = block.exit
         asked = exit.predicate if isinstance(exit, Branch) else exit.index if isinstance(exit, Switch) else None
         answer = None if asked is None else _value(asked, known)
+        answer = None if answer is not None and isinstance(answer[0], Count) else answer
         for said, edge in ways(exit) or tuple(("", e) for e in edges(exit)):
             if answer is not None and isinstance(exit, (Branch, Switch)) and label(exit, answer[0]) != said:
                 continue
@@ -87,7 +99,8 @@ class Routes:
 
     def _shape(self, name: str, known: dict[str, Any]) -> tuple[Any, ...]:
         kind = self.types.get(name)
-        return known.get(name) or (kind.shape if isinstance(kind, TensorType) else ())
+        found = known.get(name) or (kind.shape if isinstance(kind, TensorType) else ())
+        return found if all(isinstance(d, int) for d in found) else ()
 
     def along(self, path: Path) -> list[State]:
         """The states before each step of a path and after it, as far as it can be gone."""
@@ -137,15 +150,12 @@ class Routes:
         return None
 
 
-def asked_sizes(program: Program) -> dict[str, tuple[str, int]]:
-    """Results of blocks that are one dimension of an input of theirs: by name, the input and the dimension."""
-    found: dict[str, tuple[str, int]] = {}
-    for block in program.blocks:
-        inputs = dict(zip(block.graph.find_nodes(op="placeholder"), block.flow.inputs))
-        for result, node in zip(block.flow.results, block.graph.output_node().args[0]):  # type: ignore[arg-type]
-            if str(getattr(node, "target", "")) == "aten.sym_size.int" and node.args[0] in inputs:  # type: ignore[union-attr]
-                found[result.name] = (inputs[node.args[0]], node.args[1])  # type: ignore[union-attr,index,assignment]
-    return found
+def _counted(op: str, values: list[Any]) -> Iterator[bool]:
+    """What a comparison says that involves counts, where it is certain."""
+    if op in ("eq", "le", "ge", "ne", "lt", "gt") and values[0] == values[1] and type(values[0]) is type(values[1]):
+        yield op in ("eq", "le", "ge")
+    elif op in ("ge", "lt") and isinstance(values[1], int) and values[1] <= 0:
+        yield op == "ge"
 
 
 def _meant(said: str) -> bool | int:
@@ -165,7 +175,7 @@ def _types(flow: Flow) -> dict[str, ValueType]:
     return {v.name: v.type for v in (*inputs, *(v for b in flow.blocks for v in (*b.params, *b.results)))}
 
 
-def _needed(flow: Flow, sizes: Mapping[str, tuple[str, int]]) -> dict[str, frozenset[str]]:
+def _needed(flow: Flow, sizes: Mapping[str, Rule]) -> dict[str, frozenset[str]]:
     """What a block, or one after it, computes or decides with and that is not made anew before."""
     needed: dict[str, frozenset[str]] = {b.name: frozenset() for b in flow.blocks}
     changed = True
@@ -176,9 +186,10 @@ def _needed(flow: Flow, sizes: Mapping[str, tuple[str, int]]) -> dict[str, froze
             asked = [exit.predicate] if isinstance(exit, Branch) else [exit.index] if isinstance(exit, Switch) else []
             passed = [] if isinstance(exit, (Return, Raise)) else [a for e in edges(exit) for a in e.args]
             read = {o.name for o in (*asked, *passed, *(a for op in b.host for a in op.args)) if isinstance(o, Ref)}
-            read |= {sizes[v.name][0] for v in b.results if v.name in sizes}
             made = {v.name for v in b.results} | {op.result.name for op in b.host}
             later = {n for e in edges(exit) for n in needed[e.target] - {p.name for p in flow.block(e.target).params}}
+            wanted = read | later
+            read |= {n for v in b.results if v.name in sizes and v.name in wanted for n in sizes[v.name].reads}
             now = frozenset((read | later) - made)
             if now != needed[b.name]:
                 needed[b.name], changed = now, True

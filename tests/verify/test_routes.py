@@ -1,13 +1,16 @@
 """What a flow's own numbers decide is known before anything is run: ways that they rule out are no ways."""
 
+import pytest
 import torch
 from support.builder import Builder
 from support.programs import Edge, HostOp, Ref, Return, ScalarType, Value, branch, leaf, lit, rolled_loop, to
 from torch import nn
 
+from dync.api import capture
 from dync.verify.paths import outcomes
-from dync.verify.routes import Routes, asked_sizes
+from dync.verify.routes import Routes
 from dync.verify.run import verify
+from dync.verify.sizes import size_rules
 from dync.verify.walked import Walked
 
 
@@ -81,6 +84,60 @@ def test_a_size_that_every_way_fixes_is_known():
     b.block("b4", None, (), Return(leaf(0)))
     b.block("b5", None, (), Return(leaf(1)))
     program = b.program()
-    routes = Routes(program.flow, asked_sizes(program))
+    routes = Routes(program.flow, size_rules(program))
     assert routes.shortest(routes.start, "b2", "false") == (None, True)
     assert routes.shortest(routes.start, "b3", "false")[0] is not None
+
+
+class Masked(nn.Module):
+    """Two selections by one mask have one size, whatever it is; a list that grows in every round is never empty."""
+
+    def forward(self, x):
+        keep = x > 0
+        if keep.any():
+            x = (x[keep] - (2 * x)[keep]).sum() + x
+        return x
+
+
+class Grown(nn.Module):
+    def forward(self, x):
+        found = []
+        for i in range(x.size(0)):
+            if x[i] > 0:
+                x = x + 1
+            found.append(x[i : i + 1])
+        return torch.cat(found)
+
+
+class OtherMasks(nn.Module):
+    """Selections by two masks seldom have one size."""
+
+    def forward(self, x):
+        return x[x > 0] - x[x < 0]
+
+
+@pytest.mark.parametrize("model", [Masked(), Grown()], ids=lambda m: type(m).__name__)
+def test_sizes_that_the_program_itself_knows_decide(model):
+    report = verify(model, Walked(capture(model, (torch.randn(6),))), [(torch.randn(6),)], budget=40, cover="decisions")
+    assert report.ok and report.covered, str(report)
+
+
+class LastRound(nn.Module):
+    """The count of this round and of the last are two numbers, though one mask makes both."""
+
+    def forward(self, x):
+        last = x[x > 9]
+        while x.sum() > -30:
+            x = x - 1
+            now = x[x > 0]
+            if now.size(0) == last.size(0):
+                return now
+            last = now
+        return last
+
+
+@pytest.mark.parametrize("model", [OtherMasks(), LastRound()], ids=lambda m: type(m).__name__)
+def test_counts_that_may_differ_decide_nothing(model):
+    report = verify(model, Walked(capture(model, (torch.randn(6),))), [(torch.randn(6),)], budget=40, cover="decisions")
+    sizes = [d for d in report.decisions if "size" in d.text or "x[x" in d.text]
+    assert report.ok and len({d.outcome for d in sizes if d.calls}) == 2, str(report)
