@@ -113,7 +113,8 @@ class OtherMasks(nn.Module):
     """Selections by two masks seldom have one size."""
 
     def forward(self, x):
-        return x[x > 0] - x[x < 0]
+        above, below = x[x > 0], x[x < 0]
+        return above if above.size(0) == below.size(0) else below
 
 
 @pytest.mark.parametrize("model", [Masked(), Grown()], ids=lambda m: type(m).__name__)
@@ -139,5 +140,5 @@ class LastRound(nn.Module):
 @pytest.mark.parametrize("model", [OtherMasks(), LastRound()], ids=lambda m: type(m).__name__)
 def test_counts_that_may_differ_decide_nothing(model):
     report = verify(model, Walked(capture(model, (torch.randn(6),))), [(torch.randn(6),)], budget=40, cover="decisions")
-    sizes = [d for d in report.decisions if "size" in d.text or "x[x" in d.text]
+    sizes = [d for d in report.decisions if "size" in d.text]
     assert report.ok and len({d.outcome for d in sizes if d.calls}) == 2, str(report)
