@@ -168,7 +168,7 @@ def load_code(kernel: Kernel, code: BlockCode, threads: int, form: Form) -> tupl
 
     types = (tuple(v.type for v in values) for values in (kernel.inputs, kernel.results))
     entry = KernelEntry(code.loader, tuple(code.members), code.settings, code.weights, kernel.mutates, code.needs, *types)
-    weights = Weights(kernel.weights, form, written_weights(kernel))
+    weights = Weights(kernel.weights, form, [n for n in kernel.weights if n in kernel.mutates or n in kernel.written])
     return loaders.load(kernel.name, entry, code.members, weights, threads, form), weights
 
 

@@ -28,6 +28,15 @@ def opened(made, threads: int = 1):
     return open_code(made, Tvm().compile(made, Target()), threads)
 
 
+def test_the_check_gives_code_a_weight_that_another_block_writes_as_the_runtime_does():
+    made = kernel(
+        lambda x, m, w, b: (torch.addmm(b, x, w), x + m), {"x": "float32[3, 6]"},
+        {"m": torch.randn(6), "w": torch.randn(6, 6), "b": torch.randn(6)},
+    )  # fmt: skip
+    made = replace(made, written=frozenset({"m"}))
+    check(made, Tvm().compile(made, Target()))
+
+
 def test_wrong_versions_are_named_with_the_remedy(monkeypatch):
     monkeypatch.setattr(loader, "version", {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.15.post2"}.__getitem__)
     answer = Tvm().available()
