@@ -366,11 +366,17 @@ def flat_copy(x: Any, *sizes: Any) -> Any:
     return te.compute(tuple(sizes), one, name="reshape")
 
 
+def negation(truth: Any) -> Any:
+    """Not, in a form that TVM's simplifier leaves alone: it makes a != b of not (a == b), and its != is false for a NaN."""
+    return tirx.EQ(truth.astype("int32"), tirx.const(0, "int32"))
+
+
 def converted(x: Any, dtype: str) -> Any:
     """C's cast, but that bool is whether a number is not zero."""
     have = str(x.ty.dtype)
     if dtype == "bool":
-        return x != tirx.const(0, have)
+        zero = tirx.const(0, have)
+        return negation(tirx.EQ(x, zero)) if "float" in have else x != zero
     if have == "bool":
         return x.astype("int32").astype(dtype) if dtype != "int32" else x.astype(dtype)
     return x.astype(dtype)

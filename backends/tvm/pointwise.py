@@ -8,7 +8,7 @@ from typing import Any
 
 from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
-from dync.backends.tvm.builder import RelaxBuilder, known
+from dync.backends.tvm.builder import RelaxBuilder, known, negation
 from dync.backends.tvm.door import relax, tirx
 
 const = tirx.const
@@ -92,6 +92,13 @@ def compare(scalar: Callable[..., Any]) -> Callable[..., Val]:
     return te(lambda a, b: scalar(wide(a), wide(b)), "bool")
 
 
+def equal(t: RelaxBuilder, a: Val, b: Val) -> Val:
+    """Not for a NaN and itself, of which TVM's simplifier would make True."""
+    if a.floating and a.name == b.name:
+        return t.pointwise(lambda x: negation(tirx.isnan(x)), a, dtype="bool")
+    return compare(tirx.EQ)(t, a, b)
+
+
 def logic(scalar: Callable[..., Any]) -> Callable[..., Val]:
     return te(scalar, "bool")
 
@@ -113,7 +120,13 @@ def gelu(t: RelaxBuilder, x: Val, approximate: str = "none") -> Val:
 
 
 def elu(t: RelaxBuilder, x: Val, alpha: float = 1.0) -> Val:
-    return t.pointwise(lambda v: tirx.Select(v > like(v, 0), v, like(v, alpha) * (tirx.exp(tirx.min(v, like(v, 0))) - like(v, 1))), x)
+    """A NaN stays."""
+
+    def curved(v: Any) -> Any:
+        below = tirx.Select(v > like(v, 0), like(v, 0), v)
+        return tirx.Select(v > like(v, 0), v, like(v, alpha) * (tirx.exp(below) - like(v, 1)))
+
+    return t.pointwise(curved, x)
 
 
 def softplus(t: RelaxBuilder, x: Val) -> Val:
@@ -165,8 +178,8 @@ EMIT: dict[str, Callable[..., Any]] = {
     "And": logic(tirx.And),
     "Or": logic(tirx.Or),
     "Xor": compare(tirx.NE),
-    "Not": logic(tirx.Not),
-    "Equal": compare(tirx.EQ),
+    "Not": logic(negation),
+    "Equal": equal,
     "Less": compare(tirx.LT),
     "LessOrEqual": compare(tirx.LE),
     "Greater": compare(tirx.GT),

@@ -126,6 +126,8 @@ case("round-decimals", lambda x: torch.round(x, decimals=2))
 case("norm-nan", lambda x: (x.norm(p=INF), x.norm(p=-INF)), "float32[17]", examples=[(AWKWARD,)])
 case("bucketize-nan", lambda x: torch.bucketize(x, torch.tensor([-1.0, 0.0, 1.0])), "float32[17]", examples=[(AWKWARD,)])
 case("bucketize-nan-right", lambda x: torch.bucketize(x, torch.tensor([0.0, 1.5]), right=True), "float32[17]", examples=[(AWKWARD,)])
+case("truth-nan", lambda x: (x != x, x.bool(), ~(x > 1), x.flip(0) != x, x.count_nonzero()), "float32[17]", examples=[(AWKWARD,)])
+case("elu-nan", lambda x: (F.elu(x), F.selu(x)), "float32[17]", examples=[(AWKWARD,)])
 case("relu-nan", lambda x: (x * 2).relu(), "float32[17]", examples=[(AWKWARD,)])
 
 # -- scalars -------------------------------------------------------------------------------------------------------------
