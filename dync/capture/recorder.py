@@ -225,7 +225,7 @@ class Recorder:
             if self.in_event is not None:
                 self.in_event.append(number)
             return number
-        known = self.remembered(source, x)
+        known = self.remembered("items", source, x)
         if known is not None:
             if self.in_event is not None:
                 self.in_event.append(known)
@@ -274,15 +274,16 @@ class Recorder:
         engine.memory.fold(source.fake, op.span)
         return out if op.single else tree_flatten(out)[0][op.outs.index(source)]
 
-    def remembered(self, source: Any, x: Any) -> Any:
-        """The number that was read from the same tensor before, where no write can lie between."""
+    def remembered(self, kept: str, source: Any, x: Any) -> Any:
+        """What a record keeps of a tensor since it was asked before, where no write can lie between."""
         memory, span = self.engine.memory.of(x), self.engine.span()
         if memory.written or span in self.engine.unfoldable:
             return None
         for rec in self.engine.rec.chain():
-            if source in rec.items:
+            found = getattr(rec, kept)
+            if source in found:
                 memory.read = span
-                return rec.items[source]
+                return found[source]
             if rec.header:
                 return None
         return None
@@ -319,9 +320,15 @@ class Recorder:
             args, kwargs = settled(engine, self.ask, func, args, kwargs)
         if func.overloadpacket.__name__ in REFORMING and id(args[0]) in engine.vals:
             return self.reformed(func, args, kwargs)
+        counted = [t for t in tree_flatten(args[:2])[0] if isinstance(t, FakeTensor)] if func in COUNTING else []
+        for t in counted:
+            t.nonzero_memo = self.remembered("counts", engine.loose_value(t), t)
         engine.fake_mode.cache_enabled = not symbolic
         with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
             out = func(*args, **kwargs)
+        for t in counted:
+            if isinstance(t.nonzero_memo, torch.SymInt):
+                engine.rec.counts[engine.loose_value(t)] = t.nonzero_memo
         for t in flat:
             if isinstance(t, FakeTensor):
                 t.nonzero_memo = t.item_memo = t.unique_memo = t.unique_consecutive_memo = None
@@ -412,6 +419,8 @@ REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_"
 """Operations that make their argument a view of itself."""
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
                    aten.new_empty_strided.default})
+COUNTING = frozenset({aten.nonzero.default, aten.index.Tensor})
+"""Operations whose result has as many rows as a mask has elements that are not 0: the same number each time."""
 KEEP = frozenset({aten.unique_consecutive.default})
 NO_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """Autograd's books of views: a call that goes on after a fork gives torch the same view twice, which they do not take."""

@@ -109,7 +109,7 @@ class Rec:
     """A block under construction. `above` is the nearest record that surely ran before (for facts and visibility)."""
 
     __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending",
-                 "released", "items", "header")
+                 "released", "items", "counts", "header")
 
     def __init__(self, uid: int, above: Rec | None, span: Span = UNKNOWN) -> None:
         self.uid = uid
@@ -131,6 +131,8 @@ class Rec:
         """The key of the marker that this record joins at."""
         self.items: dict[Any, Any] = {}
         """Val → the number read from it, while nothing writes to its memory."""
+        self.counts: dict[Any, Any] = {}
+        """Val → how many of its elements are not 0, while nothing writes to its memory."""
         self.header = False
         self.released: set[Any] = set()
         """Keys of markers that a path ending here waited at and left alone."""

@@ -368,3 +368,17 @@ class SizesReturned(nn.Module):
         return a.shape, x.shape, torch.max(x, 0), a[:, None].size()
 
     inputs = staticmethod(lambda seed: (some(seed, 3),))
+
+
+class OneMaskTwice(nn.Module):
+    """One mask chooses as many of each; a write to it between is another mask."""
+
+    def forward(self, x, y, again):
+        m = x > 0
+        a, b = x[m], y[m]
+        if again.item() > 0:
+            m[0] = True
+            return a - b, y[m], m.nonzero()
+        return (a - b).sum(), a.shape[0] == b.shape[0]
+
+    inputs = staticmethod(lambda seed: (some(seed, 3), rand(seed, 3), rand(seed, 1)))
