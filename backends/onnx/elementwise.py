@@ -242,6 +242,9 @@ def compare(op: str, negate: bool = False) -> Callable[..., Val]:
         a, b = (rounded(t, v, dtype) for v in (x, y))
         if dtype == "bool" and op != "Equal":
             a, b = t.cast(a, "int32"), t.cast(b, "int32")
+        if op == "Equal" and a.floating and a.name == b.name:  # which compilers take for true, but for a NaN
+            unequal = isnan(t, a)
+            return unequal if negate else t.not_(unequal)
         result = t.op(op, a, b)
         return t.not_(result) if negate else result
 
@@ -280,7 +283,7 @@ def isinf(t: Builder, x: Val) -> Val:
 
 
 def isfinite(t: Builder, x: Val) -> Val:
-    return t.op("Less", t.op("Abs", x), t.const(math.inf, x.dtype)) if x.floating else t.full(t.shape_of(x), True, "bool")
+    return t.not_(t.op("Or", isnan(t, x), isinf(t, x))) if x.floating else t.full(t.shape_of(x), True, "bool")
 
 
 def signed_inf(value: float) -> Callable[..., Val]:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dync.backends.onnx.translate import Translation
 
 FLOATS, INTS = frozenset({1, 10, 11, 16}), frozenset({2, 3, 4, 5, 6, 7, 12, 13})
-BOOL, INT64, INT16, FLOAT64 = 9, 7, 5, 11
+BOOL, UINT8, INT64, INT32, INT16, FLOAT64 = 9, 2, 7, 6, 5, 11
 LONGEST_SORT = 64
 """Sorting by counting compares all with all."""
 
@@ -207,6 +207,15 @@ def _topk(graph: Graph, node: Any) -> bool:
     return True
 
 
+def _unsigned(graph: Graph, node: Any) -> bool:
+    """Of bytes, which IREE divides as if they had a sign, in int32."""
+    if graph.dtype(node.input[0]) != UINT8:
+        return False
+    wide = graph.op(node.op_type, *(graph.op("Cast", i, to=INT32) for i in node.input))
+    graph.op("Cast", wide, to=UINT8, result=node.output[0])
+    return True
+
+
 # -- refused ------------------------------------------------------------------------------------------------------------------
 
 
@@ -260,7 +269,7 @@ def _scatter(graph: Graph, node: Any) -> bool:
 def _mod(graph: Graph, node: Any) -> bool:
     if graph.dtype(node.input[0]) in FLOATS:
         raise Refused("a remainder of floats")
-    return False
+    return _unsigned(graph, node)
 
 
 def _cast(graph: Graph, node: Any) -> bool:
@@ -295,6 +304,7 @@ def _never(what: str) -> Callable[[Graph, Any], bool]:
 
 
 RULES: Mapping[str, Callable[[Graph, Any], bool]] = {
+    "Div": _unsigned, "Abs": _unsigned,
     "Clip": _clip, "Max": _extreme("Greater"), "Min": _extreme("Less"), "TopK": _topk, "Pow": _pow, "Pad": _pad,
     "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _one_way),

@@ -92,13 +92,6 @@ def compare(scalar: Callable[..., Any]) -> Callable[..., Val]:
     return te(lambda a, b: scalar(wide(a), wide(b)), "bool")
 
 
-def equal(t: RelaxBuilder, a: Val, b: Val) -> Val:
-    """Not for a NaN and itself, of which TVM's simplifier would make True."""
-    if a.floating and a.name == b.name:
-        return t.pointwise(lambda x: negation(tirx.isnan(x)), a, dtype="bool")
-    return compare(tirx.EQ)(t, a, b)
-
-
 def logic(scalar: Callable[..., Any]) -> Callable[..., Val]:
     return te(scalar, "bool")
 
@@ -179,7 +172,7 @@ EMIT: dict[str, Callable[..., Any]] = {
     "Or": logic(tirx.Or),
     "Xor": compare(tirx.NE),
     "Not": logic(negation),
-    "Equal": equal,
+    "Equal": compare(tirx.EQ),
     "Less": compare(tirx.LT),
     "LessOrEqual": compare(tirx.LE),
     "Greater": compare(tirx.GT),
