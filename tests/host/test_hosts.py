@@ -8,6 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from programs.harness import call_of, capture, load
@@ -56,6 +57,8 @@ def difference(a: Any, b: Any, where: str = "result") -> str:
         if not a.is_floating_point():
             return "" if torch.equal(a, b) else f"{where}: other values"
         return "" if torch.allclose(a.double(), b.double(), rtol=1e-4, atol=1e-4, equal_nan=True) else f"{where}: {a} and {b}"
+    if isinstance(a, (np.ndarray, np.generic)):
+        return difference(torch.from_numpy(np.array(a)), torch.from_numpy(np.array(b)), where)
     if isinstance(a, float):
         return "" if a == pytest.approx(b, rel=1e-4, abs=1e-5, nan_ok=True) else f"{where}: {a} and {b}"
     if isinstance(a, dict):
