@@ -6,6 +6,7 @@ import itertools
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from dync.ir.flow import Branch, Flow, Switch
@@ -120,8 +121,9 @@ class Driver:
         for call in given[:1]:
             trace = self.runner.run(call).trace if self.program is not None else None
             if self.program is not None and trace is not None:
-                rows = table_rows(self.program, steps(self.flow, trace), call)
-                self.sampler.ranges |= {path: (0, n - 1) for path, n in rows.items()}
+                with suppress(KeyError):  # what is wrong may go ways that the Program does not have
+                    rows = table_rows(self.program, steps(self.flow, trace), call)
+                    self.sampler.ranges |= {path: (0, n - 1) for path, n in rows.items()}
 
     def learn_thresholds(self, call: Call) -> None:
         """Values that run-time parameters were compared with: a decision's left side is its parameter plus or minus its margin."""
