@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -33,8 +34,7 @@ def tensors_of(tree: Any) -> Any:
 
 def array_of(engine: Any, x: torch.Tensor) -> Any:
     """The array over a tensor's memory. NumPy's doors are opened to such arrays for as long as the capture runs."""
-    import torch._numpy as numpy
-
+    numpy: Any = import_module("torch._numpy")
     if not engine.arrays:
         engine.arrays = True
         _open(engine, numpy, engine.patch)

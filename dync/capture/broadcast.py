@@ -116,7 +116,7 @@ def _known(engine: Any, a: Any, b: Any) -> bool:
 
 def _left_to_torch(engine: Any, *sizes: Any) -> bool:
     """Whether sizes are plain, or dimensions of the inputs that every call needs to be equal: torch and the engine have a word for that."""
-    symbols = {s for size in sizes if not isinstance(scalar_of(size), int) for s in scalar_of(size).free_symbols}
+    symbols = {s for scalar in map(scalar_of, sizes) if isinstance(scalar, sympy.Basic) for s in scalar.free_symbols}
     return not symbols or (symbols <= set(engine.declared) and engine.certain())
 
 

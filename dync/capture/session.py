@@ -356,7 +356,10 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
 def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     def patch(owner: Any, name: str, new: Any) -> None:
         old = vars(owner).get(name, MISSING)
-        undo.callback(*((delattr, owner, name) if old is MISSING else (setattr, owner, name, old)))
+        if old is MISSING:
+            undo.callback(delattr, owner, name)
+        else:
+            undo.callback(setattr, owner, name, old)
         setattr(owner, name, new)
 
     engine.patch = patch

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from tvm import tirx
 
@@ -70,12 +71,13 @@ def chunks(tiles: list[Rows], most: int) -> tuple[Expr | int, Callable[[Expr], l
         most = -(-full // count)
     else:
         count = tirx.max(tirx.floordiv(first.count + (most - 1), most), 1)
+    whole: Any = count
     if constant(count) == 1:
         return 1, lambda _: tiles
 
     def chunk(c: Expr) -> list[Rows]:
         here = tirx.min(first.count - c * most, index(most))
-        last = c == count - 1
+        last = c == whole - 1
         others = [replace(r, when=last if r.when is None else tirx.all(last, r.when), before=here) for r in rest]
         return [replace(first, start=first.start + c * (most * first.size), count=here), *others]
 
