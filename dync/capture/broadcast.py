@@ -166,7 +166,7 @@ def _tensors(engine: Any, call: Call, args: Any) -> Any:
 
 
 def _matmul(engine: Any, call: Call, args: Any) -> Any:
-    return (*together(engine, call, args[:2], 2), *args[2:]) if min(a.dim() for a in args[:2]) > 2 else args
+    return (*together(engine, call, args[:2], 2), *args[2:]) if min((a.dim() for a in args[:2]), default=0) > 2 else args
 
 
 BROADCASTING: dict[str, Callable[[Any, Call, Any], Any]] = {

@@ -15,6 +15,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
@@ -45,6 +46,8 @@ from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, lit
 
 MAX_RESTARTS = 300
+STATES = ("getstate", "setstate", "get_state", "set_state")
+"""What generators are asked for without a draw."""
 
 
 def user_modules(model: Any) -> list[dict[str, Any]]:
@@ -460,18 +463,19 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     patch(SymNode, "sym_float", to_float)
     patch(SymNode, "int_truediv", true_divide)
     patch(logging.getLogger(FAKE_LOG), "disabled", True)
-    draws = ("random", "randint", "uniform", "choice", "gauss", "shuffle", "sample", "randrange")
-    for owner, names in ((random, draws), (torch, ("manual_seed", "seed"))):
+    for owner, names, seeded in ((random, random.__all__, random.Random(0)), (np.random, np.random.__all__, np.random.RandomState(0)),
+                                 (torch, ("manual_seed", "seed"), None)):
         for name in names:
-            patch(owner, name, _refused(engine, f"{owner.__name__}.{name}"))
+            if not isinstance(getattr(owner, name), type) and name not in STATES:
+                patch(owner, name, _refused(engine, f"{owner.__name__}.{name}", getattr(seeded, name, None)))
     for operator, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
         patch_code(operator, written_out.__code__)
 
 
-def _refused(engine: Engine, name: str) -> Any:
+def _refused(engine: Engine, name: str, stand_in: Any) -> Any:
     def refuse(*args: Any, **kwargs: Any) -> Any:
         engine.problem("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture",
                        "draw with torch.rand and friends, and seed outside the model")
-        return getattr(random.Random(0), name.rpartition(".")[2])(*args, **kwargs) if name.startswith("random.") else None
+        return stand_in(*args, **kwargs) if stand_in is not None else None
 
     return refuse

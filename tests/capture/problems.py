@@ -41,6 +41,14 @@ class Draws(nn.Module):
         return -x
 
 
+class DrawsFromNumpy(nn.Module):
+    def forward(self, x):
+        y = x * float(np.random.rand())  # DY209
+        if random.choices([0, 1])[0]:  # DY209
+            y = y + torch.from_numpy(np.random.default_rng().random(3))  # DY209
+        return y
+
+
 class PrintsToFile(nn.Module):
     def forward(self, x):
         if x.sum() > 0:
