@@ -371,7 +371,7 @@ class BlockBuilder:
                 return Return(self.tree(exit.tree), tuple(Write(n, self.tree(t)) for n, t in exit.writes), exit.span)
             case RaiseExit():
                 args = tuple(Leaf(lit(a)) if isinstance(a, str) else self.tree(a) for a in exit.args)
-                return Raise(exit.cls, args, tuple(Write(n, self.tree(t)) for n, t in exit.writes), exit.span)
+                return Raise(exit.cls, args, tuple(Write(n, self.tree(t)) for n, t in exit.writes), exit.span, exit.fields)
         raise AssertionError(f"{self.rec} has no exit")
 
     def build(self, block_names: dict[Rec, str], fakes: dict[str, Any]) -> Block:

@@ -284,11 +284,13 @@ class Session:
                                            "check that the model runs in eager on such inputs"))
             self.end(RaiseExit("dync.errors:GuardError", (message,), (), span), f", with {type(error).__name__}: {text}")
             return
+        fields = {k: v for k, v in vars(error).items() if k != "dync_of_model"}
         try:
-            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in error.args)
+            carried = (*error.args, *fields.values())
+            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in carried)
         except Unrepresentable as e:
             engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
-        self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(self.leaf), span))
+        self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(self.leaf), span, tuple(fields)))
 
     # ---- the result ---------------------------------------------------------------------------------------------------------
 

@@ -103,6 +103,7 @@ class RaiseExit:
     args: tuple[Any, ...]
     writes: tuple[Any, ...]
     span: Span
+    fields: tuple[str, ...] = ()
 
 
 class Rec:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import collections
 import dataclasses
 import sys
+from collections.abc import Sequence
 from functools import cache
+from types import FunctionType
 from typing import Any
 
 
@@ -43,10 +45,18 @@ def is_sequence(cls: type) -> bool:
     return issubclass(cls, tuple) and not hasattr(cls, "_fields") and cls.__module__.partition(".")[0] == "torch"
 
 
-def exception_class(name: str) -> type[BaseException]:
-    """The model's exception class where that is loaded, else one of the same name under Exception."""
+def exception(name: str, args: Sequence[Any], fields: Sequence[str] = ()) -> BaseException:
+    """The model's exception, of its own class where that is loaded, else of one of the same name under Exception.
+
+    fields: names of attributes, whose values are the last of `args`. A class's own __init__, which may want other arguments, is not run.
+    """
     found = loaded_class(name)
-    return found if found is not None and issubclass(found, BaseException) else _made_exception(name)
+    cls = found if found is not None and issubclass(found, BaseException) else _made_exception(name)
+    given = args[: len(args) - len(fields)]
+    made = cls.__new__(cls, *given) if isinstance(cls.__init__, FunctionType) else cls(*given)
+    made.args = tuple(given)
+    made.__dict__.update(zip(fields, args[len(given) :], strict=True))
+    return made
 
 
 class MappingRecord(collections.OrderedDict):

@@ -144,12 +144,16 @@ class Return(msgspec.Struct, frozen=True, tag="return"):
 
 
 class Raise(msgspec.Struct, frozen=True, tag="raise"):
-    """The model's own exception: class "builtins:ValueError", positional arguments as trees."""
+    """The model's own exception: class "builtins:ValueError", positional arguments as trees.
+
+    fields: names of its attributes, whose values are the last of `args`.
+    """
 
     cls: str
     args: tuple[Tree, ...]
     writes: tuple[Write, ...] = ()
     span: Span = UNKNOWN
+    fields: tuple[str, ...] = ()
 
 
 Exit = Union[Jump, Branch, Switch, Return, Raise]

@@ -13,7 +13,7 @@ from torch.fx.node import map_arg
 from dync.errors import DyncError, GuardError
 from dync.ir.aliases import written_weights as written_weights
 from dync.ir.binding import bind
-from dync.ir.classes import exception_class
+from dync.ir.classes import exception
 from dync.ir.flow import Branch, Edge, Jump, Raise, Return, Switch
 from dync.ir.opaque import ABSENT
 from dync.ir.program import Block, Program
@@ -155,7 +155,8 @@ class _Walk:
         exit = blocks[self.path[-1]].flow.exit
         assert isinstance(exit, (Return, Raise))
         result = build(exit.tree, self.env.__getitem__) if isinstance(exit, Return) else None
-        error = exception_class(exit.cls)(*(build(t, self.env.__getitem__) for t in exit.args)) if isinstance(exit, Raise) else None
+        args = [build(t, self.env.__getitem__) for t in exit.args] if isinstance(exit, Raise) else ()
+        error = exception(exit.cls, args, exit.fields) if isinstance(exit, Raise) else None
         slots.update({w.slot: build(w.tree, self.env.__getitem__) for w in exit.writes})
         return Outcome(result, error, Trace(tuple(self.path), tuple(self.decisions)))
 

@@ -153,6 +153,11 @@ def _argument(value: Any, names: Mapping[Node, str]) -> str:
     return str(value) if isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)) else repr(value)
 
 
+def _fielded(exit: Raise) -> Iterator[str]:
+    names = ("",) * (len(exit.args) - len(exit.fields)) + tuple(f"{f}=" for f in exit.fields)
+    yield from (n + tree_text(t) for n, t in zip(names, exit.args, strict=True))
+
+
 def _edge(edge: Edge) -> str:
     return f"{edge.target}({', '.join(map(str, edge.args))})"
 
@@ -173,7 +178,7 @@ def _exit(flow: FlowBlock, spans: bool) -> Iterator[str]:
             text = (
                 f"return {tree_text(exit.tree)}"
                 if isinstance(exit, Return)
-                else f"raise {exit.cls}({', '.join(map(tree_text, exit.args))})"
+                else f"raise {exit.cls}({', '.join(_fielded(exit))})"
             )
             yield text + _comment(exit.span, spans)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from dync.errors import ArtifactError, BackendError
 from dync.host.onnx.convention import EXIT, KEY, MARGINS, PATH, VALUES, VERSION, Asked, Convention, ExitRecord, decode
-from dync.ir.classes import exception_class
+from dync.ir.classes import exception
 from dync.ir.flow import Leaf, ListTree, Tree, TupleTree, leaves
 from dync.ir.trace import DecisionRecord, Trace
 from dync.ir.trees import build
@@ -137,7 +137,7 @@ def ending(exit: ExitRecord, outputs: Mapping[str, int], inputs: Mapping[str, in
         values = [make(found, given, give) for make in makers]
         if exit.kind == "index":
             raise IndexError(f"index {values[0]} is out of range")
-        error = exception_class(exit.cls)(*values)
+        error = exception(exit.cls, values, exit.fields)
         if exit.span.line:
             error.add_note(f"raised by the model at {exit.span.file}:{exit.span.line}")
         raise error

@@ -16,7 +16,7 @@ from dync.errors import ArtifactError, BackendError
 from dync.host.base import HostModule
 from dync.host.python import generate
 from dync.host.regions import collapse
-from dync.ir.classes import exception_class
+from dync.ir.classes import exception
 from dync.ir.flow import Flow, FlowBlock, Raise, Tree
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
@@ -262,7 +262,7 @@ def _builder(tree: Tree) -> Callable[..., Any]:
 
 def _raiser(exit: Raise) -> Callable[..., BaseException]:
     def make(*args: Any) -> BaseException:
-        error = exception_class(exit.cls)(*args)
+        error = exception(exit.cls, args, exit.fields)
         if exit.span.line:
             error.add_note(f"raised by the model at {exit.span.file}:{exit.span.line}")
         return error

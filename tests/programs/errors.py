@@ -189,3 +189,20 @@ class SuppressedError(OneInput):
                 raise ValueError
             y = x * 2
         return y
+
+
+class NotPositive(ArithmeticError):
+    def __init__(self, message, least):
+        super().__init__(message)
+        self.least = least
+
+
+class RaiseWithFields(OneInput):
+    """A class whose arguments are not what it passes on, and that carries numbers and tensors as attributes."""
+
+    def forward(self, x):
+        if x.min() < -1:
+            error = NotPositive(f"of {len(x)} rows", x.min().item())
+            error.where = x.argmin()
+            raise error
+        return x.exp()

@@ -105,8 +105,14 @@ def same(a: Any, b: Any) -> bool:
     if hasattr(a, "__dataclass_fields__"):
         return all(same(getattr(a, f), getattr(b, f)) for f in a.__dataclass_fields__)
     if isinstance(a, BaseException):
-        return same(a.args, b.args) or bool(b.args) and str(b.args[0]).startswith(MISFIT)
+        carried = same(a.args, b.args) and same(fields_of(a), fields_of(b))
+        return carried or bool(b.args) and str(b.args[0]).startswith(MISFIT)
     return bool(a == b)
+
+
+def fields_of(error: BaseException) -> dict[str, Any]:
+    """What the model put on an exception."""
+    return {k: v for k, v in vars(error).items() if k not in ("trace", "__notes__")}
 
 
 def frozen(x: Any) -> Any:

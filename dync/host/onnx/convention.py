@@ -46,6 +46,8 @@ class ExitRecord(msgspec.Struct, frozen=True):
     span: Span = UNKNOWN
     scalars: tuple[str, ...] = ()
     """The outputs among the references that are Python numbers."""
+    fields: tuple[str, ...] = ()
+    """Attributes of an exception, whose values are the last of `trees`."""
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -170,13 +170,14 @@ class Export:
             case Return():
                 self._record("return", block, (exit.tree,), span=exit.span)
             case Raise():
-                self._record("raise", block, exit.args, cls=exit.cls, span=exit.span)
+                self._record("raise", block, exit.args, cls=exit.cls, span=exit.span, fields=exit.fields)
             case Switch() if exit.default is None:
                 self._record("index", block, (Leaf(exit.index),), span=exit.decision.span)
             case _:
                 pass
 
-    def _record(self, kind: Any, block: FlowBlock, trees: tuple[Tree, ...], cls: str = "", span: Any = UNKNOWN) -> None:
+    def _record(self, kind: Any, block: FlowBlock, trees: tuple[Tree, ...], cls: str = "", span: Any = UNKNOWN,
+                fields: tuple[str, ...] = ()) -> None:
         refs = dict.fromkeys(o.name for t in trees for o in leaves(t) if isinstance(o, Ref))
         inputs = {i.value.name for i in self.flow.signature.inputs}
         taken: dict[str, str] = {}
@@ -189,7 +190,7 @@ class Export:
         named = {r: r if r in inputs else n for r, n in taken.items()}
         self.leaving[kind, block.name] = (len(self.exits), taken)
         self.exits.append(ExitRecord(kind, block.name, tuple(_renamed(t, named) for t in trees), cls, "", span,
-                                     tuple(named[r] for r in taken if r in self.scalars)))
+                                     tuple(named[r] for r in taken if r in self.scalars), fields))
 
     def ends(self, scope: Scope, block: FlowBlock) -> Mapping[str, str]:
         return self._leave(scope, "return" if isinstance(block.exit, Return) else "raise", block)
