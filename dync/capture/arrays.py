@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from dync.capture.image import SYMBOLIC
-from dync.capture.places import is_user
+from dync.capture.places import is_own
 
 Patch = Callable[[Any, str, Any], None]
 
@@ -30,6 +29,45 @@ def is_array(x: Any) -> bool:
 def tensors_of(tree: Any) -> Any:
     """A structure with the tensor in place of each array."""
     return tree_map(lambda x: x.tensor if is_array(x) else x, tree, is_leaf=is_array)
+
+
+def class_of(array: Any) -> type:
+    """The class of the array that this one stands for."""
+    return np.ndarray if array.tensor.dim() else np.dtype(str(array.tensor.dtype).removeprefix("torch.")).type
+
+
+def number_of(x: Any) -> Any:
+    """The number in a tensor or array of no dimensions, read at run time; anything else unchanged."""
+    x = x.tensor if is_array(x) and not x.tensor.dim() else x
+    return x.item() if isinstance(x, torch.Tensor) else x
+
+
+def given(name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """The arguments of a torch function as torch takes arrays: NumPy's scalars are numbers, what is an index or becomes a tensor is one."""
+    if name in MAKERS:
+        return args, kwargs
+    if name in INDEXING:
+        return (args[0], _index(args[1]), *map(_plain, args[2:])), kwargs
+    return tree_map(_plain, (tuple(args), kwargs), is_leaf=is_array)
+
+
+def _plain(x: Any) -> Any:
+    return number_of(x) if is_array(x) and not x.tensor.dim() else x
+
+
+def _index(x: Any) -> Any:
+    if isinstance(x, slice):
+        return slice(*map(_plain, (x.start, x.stop, x.step)))
+    if isinstance(x, (tuple, list)):
+        return type(x)(map(_index, x))
+    return x.tensor if is_array(x) else x
+
+
+MAKERS = frozenset({"tensor", "as_tensor", "asarray", "new_tensor"})
+"""Functions of torch that take arrays, and keep their dtype."""
+INDEXING = frozenset({"__getitem__", "__setitem__"})
+ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow")
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
 
 
 def array_of(engine: Any, x: torch.Tensor) -> Any:
@@ -51,7 +89,7 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
     original: Any = numpy.ndarray.__getattribute__
 
     def get(self: Any, name: str) -> Any:
-        return np.ndarray if name == "__class__" and is_user(sys._getframe(1).f_code) else original(self, name)
+        return _class(original(self, "tensor")) if name == "__class__" and _stranger(sys._getframe(1)) else original(self, name)
 
     def function(self: Any, asked: Any, types: Any, args: Any, kwargs: Any) -> Any:
         home = numpy
@@ -69,10 +107,38 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
     patch(numpy.ndarray, "__array_function__", function)
     patch(numpy.ndarray, "__array_ufunc__", ufunc)
     patch(numpy.ndarray, "__array__", array)
+    for name in ("__str__", "__repr__", "__format__"):
+        patch(numpy.ndarray, name, lambda self, *_: engine.text_of(None))
+    for name in (*ARITHMETIC, *COMPARISONS):
+        patch(numpy.ndarray, f"__{name}__", _yielding(getattr(numpy.ndarray, f"__{name}__")))
+    for name in ARITHMETIC:
+        patch(numpy.ndarray, f"__r{name}__", _giving(getattr(numpy.ndarray, f"__r{name}__")))
     from_numpy = torch.from_numpy
     patch(torch, "from_numpy", lambda x: x.tensor if is_array(x) else from_numpy(x))
     made: Any = numpy.DType.__init__
     patch(numpy.DType, "__init__", lambda self, x: made(self, np.dtype(x).name if _is_real_dtype(x) else x))
+
+
+def _class(x: torch.Tensor) -> type:
+    """What an array over x says that it is: torch's C++ takes a scalar of NumPy's for a number, as it takes the real ones."""
+    if x.dim():
+        return np.ndarray
+    return torch.SymBool if x.dtype == torch.bool else torch.SymFloat if x.dtype.is_floating_point else torch.SymInt
+
+
+def _stranger(frame: Any) -> bool:
+    """Whether a frame is neither ours nor of torch's NumPy."""
+    return not is_own(frame.f_code) and not frame.f_globals.get("__name__", "").startswith("torch._numpy")
+
+
+def _yielding(method: Any) -> Any:
+    """An array's operator, which leaves tensors to the tensor's own."""
+    return lambda self, other: NotImplemented if isinstance(other, torch.Tensor) else method(self, other)
+
+
+def _giving(method: Any) -> Any:
+    """`tensor + array`, which torch leaves to the array: NumPy's sum, as a tensor."""
+    return lambda self, other: method(self, other).tensor if isinstance(other, torch.Tensor) else method(self, other)
 
 
 def _is_real_dtype(x: Any) -> bool:
@@ -83,7 +149,7 @@ def _maker(engine: Any, name: str) -> Any:
     real = getattr(np, name)
 
     def make(x: Any, dtype: Any = None, **kwargs: Any) -> Any:
-        if not any(isinstance(v, (*SYMBOLIC, torch.Tensor)) or is_array(v) for v in tree_flatten(x, is_leaf=is_array)[0]):
+        if not any(isinstance(v, (torch.SymInt, torch.SymFloat, torch.SymBool, torch.Tensor)) or is_array(v) for v in tree_flatten(x, is_leaf=is_array)[0]):
             return real(x, dtype, **kwargs)
         kind = None if dtype is None else getattr(torch, np.dtype(dtype).name)
         plain = tensors_of(x)

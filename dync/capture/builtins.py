@@ -8,11 +8,10 @@ import collections.abc
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 
 from dync.capture import comprehend
-from dync.capture.arrays import is_array, tensors_of
+from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
@@ -79,7 +78,7 @@ def _len(engine: Any, x: Any) -> Any:
 
 
 def _range(engine: Any, *args: Any) -> Any:
-    args = tuple(a.item() if isinstance(a, torch.Tensor) else a for a in args)
+    args = tuple(map(number_of, args))
     args = tuple(engine.as_int(a) if isinstance(a, torch.SymBool) else a for a in args)
     known = tuple(engine.known_int(a) if isinstance(a, torch.SymInt) else a for a in args)
     if not any(k is None for k in known):
@@ -128,7 +127,7 @@ def _in(engine: Any, item: Any, container: Any) -> Any:
 
 
 def _str(engine: Any, *args: Any, **kwargs: Any) -> Any:
-    if len(args) == 1 and not kwargs and (is_number(args[0]) or isinstance(args[0], SymText)):
+    if len(args) == 1 and not kwargs and (is_number(args[0]) or is_array(args[0]) or isinstance(args[0], SymText)):
         return formatted(engine, args[0], ord("s"), "")
     return str(*args, **kwargs)
 
@@ -141,14 +140,14 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
     if is_array(x):
-        return isinstance(x, kinds) or np.ndarray in (kinds if isinstance(kinds, tuple) else (kinds,))
+        return isinstance(x, kinds) or issubclass(class_of(x), kinds)
     return isinstance(x, kinds)
 
 
 def _type(engine: Any, *args: Any) -> Any:
     kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
     if len(args) == 1 and is_array(args[0]):
-        return np.ndarray
+        return class_of(args[0])
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
 
 
@@ -185,7 +184,7 @@ def _pair(engine: Any, name: str, a: Any, b: Any) -> Any:
 
 
 def _math(engine: Any, function: Any, *args: Any) -> Any:
-    args = tuple(a.item() if isinstance(a, torch.Tensor) else a for a in args)
+    args = tuple(map(number_of, args))
     if not any(map(is_number, args)):
         return function(*args)
     name = function.__name__

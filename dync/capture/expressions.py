@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from dync.capture.arrays import number_of
 from dync.capture.builtins import twin
 from dync.capture.image import SYMBOLIC
 from dync.capture.places import is_library, is_user
@@ -34,8 +35,8 @@ class Expressions(Rolling):
         if sequence and isinstance(index, slice):
             start, stop = (self.slice_end(e, len(container)) for e in (index.start, index.stop))
             return container[slice(start, stop, index.step)]
-        if sequence and isinstance(index, torch.Tensor):
-            index = index.item()
+        if sequence:
+            index = number_of(index)
         if sequence and isinstance(index, torch.SymInt):
             return self.of_model(lambda: container[self.choose(index, len(container))])
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
@@ -50,8 +51,8 @@ class Expressions(Rolling):
 
     def place(self, container: Any, index: Any) -> Any:
         """The index at which a Python container is written, the same one or one of those it may be."""
-        if isinstance(container, list) and isinstance(index, torch.Tensor):
-            index = index.item()
+        if isinstance(container, list):
+            index = number_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):
             found = self.choose(index, len(container))
             self.of_model(lambda: container[found])
@@ -60,8 +61,7 @@ class Expressions(Rolling):
 
     def slice_end(self, end: Any, length: int) -> Any:
         """Where a slice of a Python sequence begins or ends, as a number known on this path."""
-        if isinstance(end, torch.Tensor):
-            end = end.item()
+        end = number_of(end)
         if not isinstance(end, torch.SymInt):
             return end
         groups: list[tuple[int, ...]] = [(i, i - length) if i < length else (i,) for i in range(length + 1)]

@@ -21,7 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
-from dync.capture.arrays import array_of, is_array, stand_in, tensors_of
+from dync.capture.arrays import array_of, given, is_array, stand_in, tensors_of
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
@@ -120,6 +120,8 @@ class Recorder:
             engine.problem("DY203", "a backward pass inside forward", "programs are compiled for inference",
                            "compute it outside the compiled model")
             return None
+        if engine.arrays:
+            args, kwargs = given(name, args, kwargs)
         if name in SIZED and any(map(_is_number_tensor, sizes_in(args))):
             args = (*args[:1], *(tree_map(self.size, a) for a in args[1:])) if name in SIZED_METHODS else tree_map(self.size, args)
         if name in BROADCASTING:

@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
+from dync.capture.arrays import is_array
 from dync.capture.scalars import Expr, scalar_of
 
+PLAIN = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float64)
+"""Dtypes whose scalars NumPy writes as Python writes its numbers."""
 CONVERSIONS = {-1: "", ord("s"): "str", ord("r"): "repr"}
 
 
@@ -75,6 +78,8 @@ def join(engine: Any, items: list[Any]) -> Any:
 
 def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
     """One value as format(value, spec) makes it."""
+    if is_array(value) and not value.tensor.dim() and conversion != ord("r") and (spec or value.tensor.dtype in PLAIN):
+        value = value.tensor
     if isinstance(value, torch.Tensor) and value.dim() == 0 and conversion == -1:
         value = value.item()
     if isinstance(value, torch.Tensor):

@@ -1,5 +1,7 @@
 """NumPy on a tensor's own memory: what torch has a twin for is part of the program."""
 
+import math
+
 import numpy as np
 import torch
 import torch.nn as nn
@@ -92,3 +94,35 @@ class ArrayOfNumbers(nn.Module):
         return torch.from_numpy(b), len(b)
 
     inputs = staticmethod(lambda seed: (eighths(seed, 3),))
+
+
+class ScalarsInTorch(nn.Module):
+    """NumPy's scalars as torch's numbers: bounds of slices, sizes, factors, in Python's own lists, loops and text."""
+
+    def forward(self, x):
+        counts = (x > 0).sum(0).numpy()
+        names, top, end = ["none", "one", "two", "three", "four"], x.numpy().max(), 0
+        parts = []
+        for n in counts:
+            begin, end = end, min(end + n, len(x))
+            parts.append(x[begin:end].sum() * n)
+        for i in range(counts[0]):
+            parts.append(x[i].clamp(max=x.numpy().mean()).sum())
+        chosen = x[:, 0].topk(counts.max())[0], x[np.argsort(counts)], x[x[:, 1].numpy() > 0]
+        rest = top * x - counts[1], torch.zeros(counts[1]), torch.full((2,), top), math.sqrt(counts[0]), x > top
+        kinds = [isinstance(top, k) for k in (np.generic, np.floating, np.ndarray, int, float)], type(counts[0])
+        return torch.stack(parts), chosen, rest, kinds[0], kinds[1] is np.int64, names[counts[1]], f"{counts[0]} and {top:.3f}"
+
+    inputs = staticmethod(lambda seed: (eighths(seed, 4, 2),))
+
+
+class TensorPlusArray(nn.Module):
+    """What NumPy adds to a tensor is a tensor, with NumPy's dtype."""
+
+    def forward(self, x):
+        a = x.numpy()[0].astype(np.float64)
+        if a[0] > 0:
+            return x + a, x.long() * a
+        return x - x.numpy(), np.float32(2) * x
+
+    inputs = staticmethod(lambda seed: (eighths(seed, 3, 2),))
