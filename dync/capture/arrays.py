@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.places import is_own
 
+RUN_TIME = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
 Patch = Callable[[Any, str, Any], None]
 
 
@@ -149,7 +150,7 @@ def _maker(engine: Any, name: str) -> Any:
     real = getattr(np, name)
 
     def make(x: Any, dtype: Any = None, **kwargs: Any) -> Any:
-        if not any(isinstance(v, (torch.SymInt, torch.SymFloat, torch.SymBool, torch.Tensor)) or is_array(v) for v in tree_flatten(x, is_leaf=is_array)[0]):
+        if not any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(x, is_leaf=is_array)[0]):
             return real(x, dtype, **kwargs)
         kind = None if dtype is None else getattr(torch, np.dtype(dtype).name)
         plain = tensors_of(x)
