@@ -12,7 +12,7 @@ import torch
 
 from dync.errors import ArtifactError, GuardError
 from dync.ir.binding import bind
-from dync.ir.classes import exception_class, record_class
+from dync.ir.classes import exception, record_class
 from dync.ir.flow import DictTree, Input, Leaf, ListTree, OpaqueTree, RecordTree, Signature, TupleTree
 from dync.ir.opaque import Opaque, from_opaque, to_opaque
 from dync.ir.trees import build, match
@@ -94,9 +94,12 @@ def test_a_record_never_resolves_to_something_else():
 
 
 def test_an_exception_class_is_found_or_made():
-    assert exception_class("builtins:ValueError") is ValueError
-    assert exception_class("os:system").__mro__[1] is Exception
-    assert exception_class("elsewhere:Outer.HaltError").__name__ == "HaltError"
+    assert type(exception("builtins:ValueError", ())) is ValueError
+    assert type(exception("os:system", ())).__mro__[1] is Exception
+    made = exception("elsewhere:Outer.HaltError", ("stop", 3), ("at",))
+    assert type(made).__name__ == "HaltError"
+    assert made.args == ("stop",)
+    assert vars(made) == {"at": 3}
 
 
 OPAQUE = [
