@@ -15,6 +15,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from dync.capture.scalars import scalar_of
+from dync.capture.tape import of_model
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
@@ -151,10 +152,8 @@ def _plain(engine: Any, call: Call, x: Any, target: Sequence[Any], kept: int = 0
     return x
 
 
-def _misfit(text: str, place: int) -> RuntimeError:
-    error = RuntimeError(f"{MISFIT}: the {text} at dimension {-1 - place}")
-    error.__dict__["dync_of_model"] = True
-    return error
+def _misfit(text: str, place: int) -> Exception:
+    return of_model(RuntimeError(f"{MISFIT}: the {text} at dimension {-1 - place}"))
 
 
 def _losses(engine: Any, call: Call, args: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import collections
 import collections.abc
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -15,11 +16,17 @@ from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
+from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted
 
 INTEGRAL = {"floor", "ceil", "trunc"}
 LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)
 LOGICAL = {"isnan", "isinf", "isfinite"}
+OUTSIDE: dict[str, Callable[..., Any]] = {
+    "sqrt": lambda x: x < 0, **dict.fromkeys(("log", "log2", "log10"), lambda x: x <= 0), "log1p": lambda x: x <= -1,
+    **dict.fromkeys(("asin", "acos"), lambda x: abs(x) > 1), "atanh": lambda x: abs(x) >= 1, "acosh": lambda x: x < 1,
+    "fmod": lambda x, y: y == 0}
+"""Where functions of `math` raise ValueError."""
 
 
 def twin(engine: Any, function: Any) -> Any:
@@ -155,6 +162,7 @@ def _extreme(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
 
     def pick(engine: Any, *args: Any, **kwargs: Any) -> Any:
+        args = (_drained(engine, args[0]),) if len(args) == 1 else args
         if args and is_grown(args[0]):
             otherwise = (kwargs["default"],) if "default" in kwargs else ()
             return comprehend.extreme(args[0], name, kwargs.get("key") or (lambda x: x), otherwise)
@@ -190,6 +198,8 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     name = function.__name__
     if name == "log" and len(args) == 2:  # as CPython's math.log computes it
         return _math(engine, function, args[0]) / _math(engine, function, args[1])
+    if name in OUTSIDE and engine.caught() and OUTSIDE[name](*args):
+        raise of_model(ValueError("math domain error"))
     scalars = tuple(scalar_of(a) for a in args)
     if name in INTEGRAL:
         return args[0] if isinstance(args[0], torch.SymInt) else engine.integer(Expr(f"math.{name}", scalars, "int"))
@@ -204,20 +214,33 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
 
 
+def _walked(engine: Any, items: Any) -> bool:
+    """Whether Python's own loop over `items` is to be one that is marked: over a list of unknown length, or a generator that forks."""
+    return is_grown(items) or isinstance(items, types.GeneratorType) and engine.is_marked(items.gi_code)
+
+
+def _drained(engine: Any, items: Any) -> Any:
+    """The list of what a generator that forks gives; anything else as it is."""
+    if is_grown(items) or not _walked(engine, items):
+        return items
+    return comprehend.collect(engine.listed(f"the list made at {engine.span()}", []), items, lambda item: (item,))
+
+
 def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
-    return comprehend.total(items, start) if is_grown(items) else sum(items, start)
+    return comprehend.total(items, start) if _walked(engine, items) else sum(items, start)
 
 
 def _holds(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
-    return lambda engine, items: comprehend.holds(items, name == "any") if is_grown(items) else function(items)
+    return lambda engine, items: comprehend.holds(items, name == "any") if _walked(engine, items) else function(items)
 
 
 def _copied(kind: type) -> Callable[..., Any]:
     def copy(engine: Any, *args: Any, **kwargs: Any) -> Any:
-        if len(args) != 1 or kwargs or not isinstance(args[0], Grown):
-            return kind(*args, **kwargs)
-        return args[0].converted(KINDS[kind])
+        items = _drained(engine, args[0]) if len(args) == 1 and not kwargs else None
+        if isinstance(items, SymRange):
+            items = comprehend.collect(engine.listed(f"the list made at {engine.span()}", []), items, lambda item: (item,))
+        return items.converted(KINDS[kind]) if isinstance(items, Grown) else kind(*args, **kwargs) if items is None else kind(items)
 
     return copy
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any, cast
 
 import sympy
+import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from dync.capture.replay import Diverged
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import CaseExit, ForkExit, RaiseExit, Rec, To
+from dync.capture.tape import CaseExit, ForkExit, RaiseExit, Rec, To, of_model
+from dync.capture.text import formatted, join
 from dync.capture.values import Values
 from dync.ir.flow import MISFIT
 
@@ -121,6 +123,16 @@ class Decisions(Values):
         self.advance()
         return first
 
+    def check_place(self, index: Any, size: Any, dim: int) -> None:
+        """Raises IndexError on the path where an index is out of bounds, if the user's code may catch it."""
+        if self.caught() and not (index < size and index >= -size):
+            raise of_model(IndexError(join(self, ["index ", formatted(self, index, -1, ""), f" is out of bounds for dimension {dim} with size ",
+                                                  formatted(self, size, -1, "")])))
+
+    def inferred(self, size: Any) -> Any:
+        """A size that a view is given; -1 on the path where a symbolic one is that."""
+        return -1 if isinstance(size, torch.SymInt) and self.shape_env.known(size.node.expr >= 0) is not True and size == -1 else size
+
     def check_free(self, predicate: Any) -> None:
         """Tells `forced` when every call needs an input's size to be one number, though dynamic_shapes lets it vary."""
         symbols = list(getattr(predicate, "free_symbols", ()))
@@ -142,6 +154,10 @@ class Decisions(Values):
             below = rec
         return True
 
+    def misfit(self, predicate: Any) -> Exception:
+        kind = IndexError if self.recorder.running in INDEXING else RuntimeError
+        return of_model(kind(f"{MISFIT}: {predicate} does not hold at {self.span()}"))
+
     def expect(self, predicate: Any) -> bool:
         """A condition that torch needs: a run for which it fails raises at run time."""
         if self.finished:
@@ -156,6 +172,10 @@ class Decisions(Values):
         if isinstance(predicate, sympy.Basic) and any(self.binding(s) is None for s in predicate.free_symbols):
             self.rec.facts.append((predicate, True))  # what torch says of a result that is still being made
             return True
+        if self.caught():
+            if self.decide(predicate):
+                return True
+            raise self.misfit(predicate)
         if self.step < len(self.path) - 1:
             if self.cursor < len(self.rec.log) or not isinstance(self.rec.exit, ForkExit):
                 raise Diverged("replay diverged at a size condition")
@@ -166,8 +186,8 @@ class Decisions(Values):
         text, span = self.source_text()
         yes, no = self.fork_rec(), self.fork_rec()
         yes.facts.append((predicate, True))
-        no.exit = RaiseExit("builtins:IndexError" if self.recorder.running in INDEXING else "builtins:RuntimeError",
-                            (f"{MISFIT}: {predicate} does not hold at {span}",), (), span)
+        error = self.misfit(predicate)
+        no.exit = RaiseExit(f"builtins:{type(error).__name__}", error.args, (), span)
         self.rec.exit = ForkExit(predicate, To(yes), To(no), text, span)
         self.path = [*self.path, yes]
         self.advance()

@@ -71,6 +71,7 @@ class Engine(Expressions):
         self.rec, self.path, self.step, self.cursor = entry, [entry], 0, 0
         self.partial = []
         self.dead = self.doubtful = False
+        self.ended = None
         self.problems = {}
         self.tasks = start(self, entry)
         while self.tasks or self.waiting:
@@ -94,6 +95,8 @@ class Engine(Expressions):
         finally:
             self.activations, self.generators, self.born = [], {}, {}
             self.heap.restore()
+        if self.ended is not None:
+            raise self.ended
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
             raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")
 

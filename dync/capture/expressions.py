@@ -15,8 +15,20 @@ from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import Event, Op
+from dync.capture.tape import Event, Op, of_model
 from dync.capture.text import SymText, formatted, join
+
+
+class Truth:
+    """Equal to what is the constant itself."""
+
+    def __init__(self, engine: Any, constant: bool) -> None:
+        self.engine, self.constant = engine, constant
+
+    def __eq__(self, other: object) -> bool:
+        return self.engine.is_(other, self.constant, False)
+
+    __hash__ = None  # type: ignore[assignment]
 
 
 class Expressions(Rolling):
@@ -28,6 +40,9 @@ class Expressions(Rolling):
         truth = self.decide(scalar_of(value)) is constant if isinstance(value, torch.SymBool) else value is constant
         return truth is not negate
 
+    is_true = property(lambda self: Truth(self, True))
+    is_false = property(lambda self: Truth(self, False))
+
     def getitem(self, container: Any, index: Any) -> Any:
         if isinstance(container, torch.Tensor):
             return container[index]
@@ -36,7 +51,7 @@ class Expressions(Rolling):
             start, stop = (self.slice_end(e, len(container)) for e in (index.start, index.stop))
             return container[slice(start, stop, index.step)]
         if sequence:
-            index = number_of(index)
+            index = self.place_of(index)
         if sequence and isinstance(index, torch.SymInt):
             return self.of_model(lambda: container[self.choose(index, len(container))])
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
@@ -49,10 +64,15 @@ class Expressions(Rolling):
             return self.of_model(lambda: container[fitting[n][0] if n < len(fitting) else "a number known only at run time"])
         return container[index]
 
+    def place_of(self, index: Any) -> Any:
+        """An index into a Python sequence as the integer that it counts as."""
+        index = number_of(index)
+        return self.as_int(index) if isinstance(index, torch.SymBool) else index
+
     def place(self, container: Any, index: Any) -> Any:
         """The index at which a Python container is written, the same one or one of those it may be."""
         if isinstance(container, list):
-            index = number_of(index)
+            index = self.place_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):
             found = self.choose(index, len(container))
             self.of_model(lambda: container[found])
@@ -111,8 +131,8 @@ class Expressions(Rolling):
         """Does what the user's code asked for; an exception is the model's own."""
         try:
             return read()
-        except (IndexError, KeyError) as error:
-            error.__dict__["dync_of_model"] = True
+        except (IndexError, KeyError, ArithmeticError, ValueError) as error:
+            of_model(error)
             raise
 
     def builtin(self, function: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import types
 from typing import Any, NoReturn
 
 import torch
@@ -12,7 +13,6 @@ from dync.capture.image import Image
 from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, form_of, is_grown
 from dync.capture.loops import skeleton
 from dync.capture.running import Running
-from dync.capture.stack import Restart
 
 MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
@@ -81,6 +81,8 @@ class Growing(Running):
         rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
         if rows:
             return comprehend.collect(self.listed(key, []), items, one)
+        if isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code):
+            return comprehend.collect(self.listed(key, []), items, one)
         if not is_grown(items):
             return self.listed(key, plain(items))
         grown: Any = items
@@ -102,7 +104,7 @@ class Growing(Running):
                 self.needed |= {key} if now else set()
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:
-            raise Restart
+            self.start_again()
 
     def learn_sizes(self, a: Image, b: Image, place: Any) -> None:
         """Two pictures at a join differ: where it is time and again for sizes alone, these become known at run time only."""
@@ -110,7 +112,7 @@ class Growing(Running):
             self.splits[place] += 1
             if self.splits[place] > MAX_SPLITS:
                 self.loose.add(place)
-                raise Restart
+                self.start_again()
 
     def learn(self, key: str, kind: str, items: tuple[Any, ...]) -> bool:
         try:
@@ -131,7 +133,7 @@ class Growing(Running):
         for k in filter(None, (key, other)):
             kept = self.grown[k]
             self.grown[k] = Form(kept.kind if kept else found.kind, found.structure, found.columns)
-        raise Restart
+        self.start_again()
 
     def without(self, key: str, reason: str) -> None:
         """A list is asked for what one of unknown length cannot do: where no loop needs it to be one, paths are kept apart instead."""
@@ -140,7 +142,7 @@ class Growing(Running):
 
     def give_up(self, key: str, reason: str) -> NoReturn:
         self.grown[key], self.ungrown[key] = None, reason
-        raise Restart
+        self.start_again()
 
     # ---- items are values ------------------------------------------------------------------------------------------
 

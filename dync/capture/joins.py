@@ -18,7 +18,6 @@ from dync.capture.markers import Site
 from dync.capture.places import Activation, frames, has_state
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.scalars import Expr, scalar_of
-from dync.capture.stack import Restart
 from dync.capture.tape import JumpExit, Op, Rec, To, Val
 from dync.ir.types import UNKNOWN, Span
 
@@ -123,7 +122,7 @@ class Joins(Growing):
         if fresh:
             grown = {n for n, key in fresh if key == WHOLE}
             self.written[:] = [p for p in self.written if p[0] not in grown] + fresh
-            raise Restart
+            self.start_again()
 
     def join(self, position: tuple[int, ...], start: Rec, site: Site, act: Activation, extra: dict[str, Any], leaving: bool = False,
              pending: dict[str, Any] | None = None) -> dict[str, Any] | None:

@@ -16,6 +16,7 @@ import torch
 
 from dync.capture.image import SYMBOLIC
 from dync.capture.scalars import scalar_of
+from dync.capture.tape import of_model
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
 KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
@@ -229,9 +230,7 @@ class Grown:
                 return index
         elif index < n:
             return index
-        error = IndexError(message)
-        error.__dict__["dync_of_model"] = True
-        raise error
+        raise of_model(IndexError(message))
 
     def _bounds(self, part: slice) -> tuple[Any, Any]:
         n = self.length
@@ -290,9 +289,7 @@ class Grown:
 
     def pop(self, index: Any = -1) -> Any:
         if not self:
-            error = IndexError(f"pop from {'an ' if self.form.kind == 'deque' else ''}empty {self.form.kind}")
-            error.__dict__["dync_of_model"] = True
-            raise error
+            raise of_model(IndexError(f"pop from {'an ' if self.form.kind == 'deque' else ''}empty {self.form.kind}"))
         at = self._inside(index, "pop index out of range")
         item, n = self.at(at), self.length
         parts = [self._stretch(0, at), self._stretch(at + 1, n)]

@@ -11,6 +11,7 @@
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
     place(x, i)         around the index of `x[i] = v`, `x[i] += v` and `del x[i]`
+    is_true, is_false   for True and False as patterns of a match
     is_, builtin        around `is True`, and calls of int, float, len, range, math.* ...: Python's own refuse symbolic numbers
 
 Rewriting is on Python's own syntax tree: positions survive, so tracebacks and spans name the user's lines.
@@ -182,8 +183,20 @@ class _Inserter(ast.NodeTransformer):
     def visit_Match(self, node: ast.Match) -> ast.stmt:
         node.subject = self.visit(node.subject)
         for c in node.cases:
+            c.pattern = self.visit(c.pattern)
+            if c.guard is not None:
+                self.inner += 1
+                c.guard = self.visit(c.guard)
+                self.inner -= 1
             c.body = self.body(c.body)
         return node
+
+    def visit_MatchSingleton(self, node: ast.MatchSingleton) -> ast.pattern:
+        """`case True` asks `is`: a pattern that is asked `==` stands in its place."""
+        if node.value is None:
+            return node
+        truth = ast.Attribute(ast.Constant(DOOR), "is_true" if node.value else "is_false", ast.Load())
+        return ast.copy_location(ast.MatchValue(self.put_expr(node, truth)), node)  # type: ignore[arg-type]
 
     def visit_While(self, node: ast.While) -> ast.stmt:
         return self._loop(node)

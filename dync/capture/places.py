@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import linecache
 import os
 import sysconfig
@@ -66,6 +67,26 @@ def span_of(frame: Any) -> Span:
     code = frame.f_code
     line, end_line, col, end_col = _positions(code)[frame.f_lasti // 2] if frame.f_lasti >= 0 else (code.co_firstlineno, None, None, None)
     return Span(code.co_filename, line or frame.f_lineno or 0, col or 0, end_line or line or 0, end_col or 0)
+
+
+@cache
+def asks_kind(code: types.CodeType, kind: str) -> bool:
+    """Whether code may tell a symbolic number from Python's own without a question: by `type`, or `is True`, also in a match."""
+    bools = any(k is True or k is False for k in code.co_consts)
+    return "type" in code.co_names or kind == "bool" and bools and any(i.opname == "IS_OP" for i in dis.get_instructions(code))
+
+
+@cache
+def _handlers(code: types.CodeType) -> list[tuple[int, int]]:
+    """The stretches of code that an `except` or `finally` stands around."""
+    ops = {i.offset: i.opname for i in dis.get_instructions(code)}
+    caught = [e for e in dis.Bytecode(code).exception_entries if ops.get(e.target) == "PUSH_EXC_INFO"]
+    return [(e.start, e.end) for e in caught if ops.get(e.target + 2) != "WITH_EXCEPT_START"]
+
+
+def is_caught(running: Iterator[Any]) -> bool:
+    """Whether user code in one of the frames may see an exception that is raised now, and go on."""
+    return any(start <= f.f_lasti < end for f in running if is_user(f.f_code) for start, end in _handlers(f.f_code))
 
 
 def line_span(file: str, line: int) -> Span:

@@ -21,13 +21,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
+from dync.capture.algebra import check_linear_algebra
 from dync.capture.arrays import array_of, given, is_array, stand_in, tensors_of
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import Event, Op, Val, Weight
+from dync.capture.tape import Event, Op, Val, Weight, of_model
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
@@ -124,6 +125,8 @@ class Recorder:
             args, kwargs = given(name, args, kwargs)
         if name in SIZED and any(map(_is_number_tensor, sizes_in(args))):
             args = (*args[:1], *(tree_map(self.size, a) for a in args[1:])) if name in SIZED_METHODS else tree_map(self.size, args)
+        if name in INFERRING:
+            args = tree_map(engine.inferred, args)
         if name in BROADCASTING:
             args = BROADCASTING[name](engine, lambda f, *a: self.call(f, a, {}), args)
         special = SPECIAL.get(name)
@@ -169,7 +172,7 @@ class Recorder:
             if NO_SYMBOLS in str(e):
                 engine.refuse("DY208", f"`{name}` needs a size that is known only at run time", "torch takes it as a plain number",
                               "use an operation that takes run-time sizes")
-            error = e
+            error = of_torch(e) if not engine.doubtful else e
         finally:
             made, self.in_event, self.running = self.in_event, None, ""
         asked = (args, kwargs) if engine.rec is began else (args, kwargs, made)
@@ -214,9 +217,7 @@ class Recorder:
         engine = self.engine
         x = engine.weights.fake(x)
         if x.numel() != 1:
-            error = RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number of them")
-            error.__dict__["dync_of_model"] = True
-            raise error
+            raise of_model(RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number of them"))
         if self.in_event is not None and engine.partial:
             self.in_event.append(engine.partial.pop(0))
             return self.in_event[-1]
@@ -300,6 +301,8 @@ class Recorder:
                 return func(*tree_map(engine.weights.fake, args), **kwargs)
         if func in (aten._local_scalar_dense.default,):
             return self.local_scalar(args[0])
+        if func is aten._linalg_check_errors.default and engine.caught():
+            return check_linear_algebra(engine, self.ask, self.local_scalar, *args, **kwargs)
         if func in (aten.lift_fresh.default, aten.lift.default, aten.lift_fresh_copy.default):
             if not isinstance(args[0], FakeTensor):
                 return self.dispatch(aten.clone.default, (args[0],), {})
@@ -378,7 +381,7 @@ class Recorder:
                     for written in tree_flatten(given[a.name])[0]:
                         if isinstance(written, torch.Tensor):
                             engine.memory.write(written)
-        effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or "assert" in func.name()
+        effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or not func._schema.returns
         self.append(func, args, kwargs, vals, single, effect)
         for val in vals:
             if val is not None:
@@ -417,6 +420,8 @@ class Recorder:
 SIZED_METHODS = frozenset({"view", "reshape", "expand", "repeat", "new_zeros", "new_ones", "new_empty", "narrow"})
 SIZED = SIZED_METHODS | {"zeros", "ones", "empty", "rand", "randn"}
 """Functions that take sizes: one-number tensors stand for numbers there."""
+INFERRING = frozenset({"view", "reshape", "expand"})
+"""Functions that compute a size given as -1."""
 REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})
 """Operations that make their argument a view of itself."""
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
@@ -426,9 +431,20 @@ COUNTING = frozenset({aten.nonzero.default, aten.index.Tensor})
 KEEP = frozenset({aten.unique_consecutive.default})
 NO_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """Autograd's books of views: a call that goes on after a fork gives torch the same view twice, which they do not take."""
+FAKES_OWN = ("Sym", "fake", "Fake", "meta", "Meta", "not implemented", "Internal", "INTERNAL")
+"""Words in what only torch's tracing says."""
 FORMS = frozenset({"aten::size", "aten::stride"})
 """What C++ code asks that takes plain numbers alone."""
 NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
+
+
+def of_torch(error: Exception) -> Exception:
+    """The error, marked as torch's own where eager has it too: what its fakes assert is a RuntimeError of its kernels."""
+    text = str(error)
+    if isinstance(error, (RuntimeError, IndexError, ValueError, AssertionError)) and not isinstance(error, NotImplementedError) and not any(
+            word in text for word in FAKES_OWN):
+        error.__dict__["dync_of_torch"] = (RuntimeError if isinstance(error, AssertionError) else type(error)), text
+    return error
 
 
 def function_name(func: Any) -> str:
@@ -548,6 +564,7 @@ def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
         elif p is not None:
             dim += p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 1
     for d, p in reversed(selects):
+        recorder.engine.check_place(p, x.shape[d], d)
         x = recorder.event("select", torch.select, (x, d, p), {})
     plain = all(p is Ellipsis or (isinstance(p, slice) and p == slice(None)) for p in rest)
     if func.__name__ == "__getitem__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from dync.capture.stack import Restart, Stack, Suspended
+from dync.capture.stack import Stack, Suspended
 from dync.capture.tape import Event, Rec
 from dync.ir.types import Span
 
@@ -84,4 +84,4 @@ class Replay(Stack):
     def start_over(self, span: Span) -> NoReturn:
         """A tensor made of literals is written after its numbers were read: they are no constants."""
         self.unfoldable.add(span)
-        raise Restart
+        self.start_again()

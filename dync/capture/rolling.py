@@ -29,7 +29,6 @@ from dync.capture.loops import (
 from dync.capture.markers import Site
 from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
-from dync.capture.stack import Restart
 from dync.capture.tape import JumpExit, Rec
 from dync.ir.types import UNKNOWN
 
@@ -79,7 +78,7 @@ class Rolling(Joins):
         if isinstance(iterable, SymRange) and plan is None:
             plan = self.plans[key] = Plan()
             if key in self.passed:
-                raise Restart
+                self.start_again()
         if plan is None or (not plan.rolled and isinstance(iterable, range)):
             self.passed.add(key)
             return iterable
@@ -136,7 +135,7 @@ class Rolling(Joins):
         long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and self.calls_since(act.begun[loop]) > MANY_CALLS
         if plan is None and long and not yields and loop not in act.fixed and act.heads[loop] is not self.rec and self.joins:
             self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
-            raise Restart
+            self.start_again()
         most = MAX_YIELDS if yields and site.kind == "while" else MAX_TURNS
         if turn > most:
             why = "it yields, and its end depends on data" if yields else "its end depends on data"
@@ -200,7 +199,7 @@ class Rolling(Joins):
                     self.refuse("DY312", "this loop cannot be compiled as a loop", reason,
                                 "keep the loop's variables of one type and shape, tensors or numbers",
                                 line_span(act.frame.f_code.co_filename, site.line))
-        raise Restart
+        self.start_again()
 
     def same_at(self, header: Rec, old: Any, new: Any) -> bool:
         """Whether a leaf is unchanged since the header."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import sys
 from typing import Any
@@ -40,9 +41,17 @@ class Running(Decisions):
             self.generators[id(frame)] = act
 
     def resumed(self, site_uid: int, value: Any) -> Any:
-        """A generator goes on after a yield."""
-        self._here(self.markers.sites[site_uid], sys._getframe(1))
+        """A generator goes on after a yield. C code that walks it, as `sum` does, remembers what it gave: then nothing joins across."""
+        frame = sys._getframe(1)
+        act = self._here(self.markers.sites[site_uid], frame)
+        if not self.is_walked_in_sight(frame.f_back):
+            act.entry, act.starts, act.heads = self.rec, {}, dict.fromkeys(act.heads, self.rec)
         return value
+
+    def is_walked_in_sight(self, walker: Any) -> bool:
+        """Whether a frame that asks a generator for its next value is a marked function in a `for` or `yield from` of its own."""
+        op = dis.opname[walker.f_code.co_code[walker.f_lasti]]
+        return op in ("FOR_ITER", "SEND") and (self.is_marked(walker.f_code) and walker.f_code.co_name[0] != "<")
 
     def resume_generator(self, frame: Any) -> None:
         """Puts the activation of a suspended generator back, under whoever asks for its next value now."""

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import linecache
 import logging
+import operator
 import random
 import sys
 import types
@@ -40,6 +41,7 @@ from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.fakes import FAKE_LOG
+from dync.ir.flow import MISFIT
 from dync.ir.meta import value_type
 from dync.ir.program import Program
 from dync.ir.trees import build
@@ -184,7 +186,7 @@ class Session:
                                "the operation fits no other size", "make that size fixed, or write the operation in terms of x.shape")
         for per, d, _ in sizes:
             per[d] = None
-        raise Restart
+        self.engine.start_again()
 
     def run_model(self) -> None:
         """One run along the engine's path; ends its record unless the run was suspended."""
@@ -276,12 +278,15 @@ class Session:
             if engine.rec is engine.records[0] or isinstance(error, NotImplementedError) or "Sym" in text:
                 engine.refuse("DY302", f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
                               "check that the model runs in eager on such inputs", span)
+            if "dync_of_torch" in error.__dict__:
+                cls, said = error.__dict__["dync_of_torch"]
+                self.trapped.append(self.failed(error, text, span))
+                self.end(RaiseExit(class_name(cls), (f"{MISFIT}: {said.splitlines()[0] if said else ''}",), self.forms.writes(self.leaf), span))
+                return
             # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
             message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
             self.traps.append(f"trap {message}")
-            self.trapped.append(Diagnostic("DY302", span, f"{type(error).__name__}: {text}",
-                                           "the model's code fails when it is captured, on every path",
-                                           "check that the model runs in eager on such inputs"))
+            self.trapped.append(self.failed(error, text, span))
             self.end(RaiseExit("dync.errors:GuardError", (message,), (), span), f", with {type(error).__name__}: {text}")
             return
         fields = {k: v for k, v in vars(error).items() if k != "dync_of_model"}
@@ -291,6 +296,11 @@ class Session:
         except Unrepresentable as e:
             engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
         self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(self.leaf), span, tuple(fields)))
+
+    @staticmethod
+    def failed(error: Exception, text: str, span: Span) -> Diagnostic:
+        return Diagnostic("DY302", span, f"{type(error).__name__}: {text}", "the model's code fails when it is captured, on every path",
+                          "check that the model runs in eager on such inputs")
 
     # ---- the result ---------------------------------------------------------------------------------------------------------
 
@@ -461,6 +471,10 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     patch(torch.SymFloat, "is_integer", lambda self: self == floor_divide(self, 1.0))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
+    for cls in (torch.SymInt, torch.SymFloat):
+        for operation in (operator.truediv, operator.floordiv, operator.mod):
+            for name, turned in ((f"__{operation.__name__}__", False), (f"__r{operation.__name__}__", True)):
+                patch(cls, name, divided(engine, operation, getattr(cls, name), turned))
     original_float = SymNode.sym_float
     patch(SymNode, "sym_float", to_float)
     patch(SymNode, "int_truediv", true_divide)
@@ -470,8 +484,20 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
         for name in names:
             if not isinstance(getattr(owner, name), type) and name not in STATES:
                 patch(owner, name, _refused(engine, f"{owner.__name__}.{name}", getattr(seeded, name, None)))
-    for operator, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
-        patch_code(operator, written_out.__code__)
+    for replaced, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
+        patch_code(replaced, written_out.__code__)
+
+
+def divided(engine: Engine, operation: Any, original: Any, turned: bool) -> Any:
+    """A division that raises ZeroDivisionError on a path of its own, where the user's code may catch it."""
+    def divide(self: Any, other: Any) -> Any:
+        below = self if turned else other
+        if isinstance(below, SYMBOLIC) and isinstance(other, (int, float, *SYMBOLIC)) and engine.caught() and below == 0:
+            floats = any(isinstance(n, (float, torch.SymFloat)) for n in (self, other))
+            engine.of_model(lambda: operation(1.0, 0.0) if floats else operation(1, 0))
+        return original(self, other)
+
+    return divide
 
 
 def _refused(engine: Engine, name: str, stand_in: Any) -> Any:

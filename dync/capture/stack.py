@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dync.capture.markers import Markers, bind, instrument
-from dync.capture.places import can_mark, frames, is_library, is_user, span_of
+from dync.capture.places import can_mark, frames, is_caught, is_library, is_user, span_of
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
@@ -42,12 +42,26 @@ class Stack:
     """Whether this run is over, though user code may still run on in a `finally`."""
     doubtful = False
     """Whether this run has met a problem and went on."""
+    ended: Restart | Halted | None = None
+    """What ended this attempt: the user's `finally` or `except:` may have put another in its place."""
 
     def user_frame(self) -> Any:
         frame = sys._getframe(1)
         while frame is not None and (not is_user(frame.f_code) or is_library(frame.f_code)):
             frame = frame.f_back
         return frame
+
+    def start_again(self) -> NoReturn:
+        """Ends this attempt: something was learnt that every run must know."""
+        self.end(Restart())
+
+    def end(self, how: Restart | Halted) -> NoReturn:
+        self.dead, self.ended = True, how
+        raise how
+
+    def caught(self) -> bool:
+        """Whether the user's code may catch what is raised now: then whether it is raised is decided before."""
+        return is_caught(frames(sys._getframe(1), self.root_frame))
 
     def span(self) -> Span:
         frame = self.user_frame()
@@ -74,7 +88,7 @@ class Stack:
         self.doubtful = True
         self.problems[Diagnostic(code, span or self.span(), found, why, remedy)] = None
         if len(self.problems) >= MAX_PROBLEMS or code in ("DY301", "DY310"):
-            raise Halted
+            self.end(Halted())
 
     def failure(self) -> CaptureError:
         """All problems found, in the order of the source."""
@@ -93,7 +107,7 @@ class Stack:
         fresh = {f.f_code for f in running if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
         if fresh:
             self.rewrite(fresh)
-            raise Restart
+            self.start_again()
 
     def is_marked(self, code: types.CodeType) -> bool:
         return any(k is self for k in code.co_consts)

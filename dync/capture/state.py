@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from dync.capture.engine import Engine, Restart
+from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
@@ -171,7 +171,7 @@ class Forms:
         if place in self.loose and not self.engine.finished:
             self.read.add(place)
             self.known = None
-            raise Restart
+            self.engine.start_again()
 
     def initial(self, x: Any, where: str) -> Any:
         return Ref(self.engine.value(x).name) if isinstance(x, torch.Tensor) else None  # type: ignore[union-attr]
@@ -364,7 +364,7 @@ class Forms:
             self.refused[place] = Diagnostic(code, where_written(self.heap, *places[0]), found, why, remedy)
             self.engine.written.remove(place)
             self.engine.given.add(place)
-        raise Restart
+        self.engine.start_again()
 
     # ---- other structures and sizes ---------------------------------------------------------------------------------------
 
@@ -385,7 +385,7 @@ class Forms:
                     cell.sizes[d] = equal.setdefault(expr, Group(self.least(expr, 1)))
         self.forms.append(form)
         if self.fork is None:
-            raise Restart
+            self.engine.start_again()
         self.enter(form)
         self.engine.tasks.append([self.entry, self.entries[n].rec])
         return n
@@ -419,7 +419,7 @@ class Forms:
                 if low < old.low:
                     old.low, grown = low, True
         if grown:
-            raise Restart
+            self.engine.start_again()
 
     def least(self, size: Any, old: int) -> int:
         """A lower bound of a size that is at most `old`."""

@@ -52,6 +52,12 @@ class Event:
     error: BaseException | None = None
 
 
+def of_model(error: Exception) -> Exception:
+    """The exception, marked as one that eager raises too: the model's own."""
+    error.__dict__["dync_of_model"] = True
+    return error
+
+
 @dataclass
 class Arg:
     """A block parameter under construction."""

@@ -12,12 +12,11 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.image import SYMBOLIC
 from dync.capture.memory import Memory
-from dync.capture.places import frames
+from dync.capture.places import asks_kind, frames
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
-from dync.capture.stack import Restart
 from dync.capture.tape import Op, Val, Weight
 from dync.capture.weights import Weights
 from dync.ir.types import UNKNOWN, Span
@@ -87,7 +86,7 @@ class Values(Replay):
 
     def symbolic(self, val: Val, dtype: Any = None) -> Any:
         """What the user's code gets for a scalar value."""
-        self.mark_frames(f for f in frames(sys._getframe(1), self.root_frame) if "type" in f.f_code.co_names)
+        self.mark_frames(f for f in frames(sys._getframe(1), self.root_frame) if asks_kind(f.f_code, val.kind))
         if val.kind == "float":
             val.fake = torch.SymFloat(FloatNode(val, self))
         elif val.kind == "bool":
@@ -181,7 +180,7 @@ class Values(Replay):
             scalar = self.binding(scalar)
         if isinstance(scalar, Val) and scalar in self.constant_joins:
             self.apart.add(self.constant_joins[scalar])
-            raise Restart
+            self.start_again()
 
     def concretise(self, node: Any, kind: str) -> Any:
         if node is not None:
