@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
+from dync.capture import packed
 from dync.capture.algebra import check_linear_algebra
 from dync.capture.arrays import array_of, given, is_array, stand_in, tensors_of
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
@@ -228,7 +229,7 @@ class Recorder:
             if self.in_event is not None:
                 self.in_event.append(number)
             return number
-        known = self.remembered("items", source, x)
+        known = self.remembered("items", source, x) or packed.first_batch(self, source)
         if known is not None:
             if self.in_event is not None:
                 self.in_event.append(known)
@@ -303,6 +304,8 @@ class Recorder:
             return self.local_scalar(args[0])
         if func is aten._linalg_check_errors.default and engine.caught():
             return check_linear_algebra(engine, self.ask, self.local_scalar, *args, **kwargs)
+        if func is aten._pack_padded_sequence.default and engine.caught():
+            packed.check_lengths(self.ask, self.local_scalar, *args)
         if func in (aten.lift_fresh.default, aten.lift.default, aten.lift_fresh_copy.default):
             if not isinstance(args[0], FakeTensor):
                 return self.dispatch(aten.clone.default, (args[0],), {})
@@ -329,8 +332,11 @@ class Recorder:
         for t in counted:
             t.nonzero_memo = self.remembered("counts", engine.loose_value(t), t)
         engine.fake_mode.cache_enabled = not symbolic
-        with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
-            out = func(*args, **kwargs)
+        if func in packed.PACKED:
+            out = packed.form(self, func, args)
+        else:
+            with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
+                out = func(*args, **kwargs)
         for t in counted:
             if isinstance(t.nonzero_memo, torch.SymInt):
                 engine.rec.counts[engine.loose_value(t)] = t.nonzero_memo
@@ -428,7 +434,7 @@ EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.em
                    aten.new_empty_strided.default})
 COUNTING = frozenset({aten.nonzero.default, aten.index.Tensor})
 """Operations whose result has as many rows as a mask has elements that are not 0: the same number each time."""
-KEEP = frozenset({aten.unique_consecutive.default})
+KEEP = frozenset({aten.unique_consecutive.default, *packed.PACKED})
 NO_VIEWS = torch._C.DispatchKeySet(torch._C.DispatchKey.ADInplaceOrView)
 """Autograd's books of views: a call that goes on after a fork gives torch the same view twice, which they do not take."""
 FAKES_OWN = ("Sym", "fake", "Fake", "meta", "Meta", "not implemented", "Internal", "INTERNAL")
@@ -650,7 +656,7 @@ def _stack(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
            "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
-           "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack}
+           "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, **dict.fromkeys(packed.RNNS, packed.rnn), "concat": _stack, "concatenate": _stack}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

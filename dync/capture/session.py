@@ -31,7 +31,8 @@ from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
-from dync.capture.places import is_helper, is_own, is_user, line_span
+from dync.capture.packed import open_padding
+from dync.capture.places import NN, is_helper, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
@@ -264,7 +265,7 @@ class Session:
         frames = list(_traceback_frames(error))
         user = [f for f in frames if is_user(f[0].f_code)]
         last = frames[-1][0].f_code if frames else None
-        raised = last is not None and ((is_user(last) or is_helper(last)) and _is_raise(*frames[-1])
+        raised = last is not None and ((is_user(last) or is_helper(last) or last.co_filename.startswith(NN)) and _is_raise(*frames[-1])
                                        or "dync_of_model" in error.__dict__ or last is torch._assert.__code__)
         span = _span_at(*user[-1]) if user else UNKNOWN
         if not raised:
@@ -379,6 +380,7 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
 
     engine.patch = patch
     open_makers(engine, patch)
+    open_padding(engine.recorder, patch)
 
     def patch_code(function: Any, code: types.CodeType) -> None:
         undo.callback(setattr, function, "__code__", function.__code__)

@@ -1,0 +1,901 @@
+"""Many small programs on containers, state, aliases, text, exceptions and generators, each against eager to the last bit.
+
+Each is the body of a forward. State is compared after every call.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from programs.harness import capture, compare, load
+
+from dync.errors import CaptureError
+from dync.ir.verify import verify
+
+HEAD = """import collections, contextlib, dataclasses, functools, heapq, itertools, math, random
+from collections import namedtuple, deque, defaultdict, Counter, OrderedDict
+from dataclasses import dataclass, field
+import torch
+from torch import nn
+import torch.nn.functional as F
+
+Pair = namedtuple("Pair", "a b")
+
+
+@dataclass
+class Box:
+    value: object
+    n: int = 0
+    kept: list = field(default_factory=list)
+
+
+class Model(nn.Module):
+    @staticmethod
+    def inputs(seed):
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(3, generator=generator) * 1.5
+        n = torch.tensor([(1, 2), (-1, 3), (0, 0), (2, 2), (3, 1), (4, 0), (2, -1), (0, 4)][seed % 8])
+        r = torch.tensor([(1.5, 2.25), (-0.5, 0.75), (0.0, 0.5), (2.0, -3.0), (0.25, 0.25)][seed % 5])
+        return x, n, r
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("buf", torch.arange(3.0))
+        self.register_buffer("steps", torch.tensor(0))
+        self.count, self.cache, self.log, self.table = 0, None, [], {}
+        self.lin = nn.Linear(3, 3)
+
+    def forward(self, x, n, r):
+        i, j = n[0].item(), n[1].item()
+        f, g = r[0].item(), r[1].item()
+        b = (x.sum() > 0).item()
+"""
+PROGRAMS = r"""
+a = []
+if x[0] > 0: a.append(x)
+a.append(x + 1)
+return a
+
+a = [x]
+if x[0] > 0: a.extend([x * 2, x * 3])
+else: a.insert(0, x - 1)
+return torch.stack(a).sum(0), len(a)
+
+a = [x, x + 1, x + 2]
+if b: a.pop()
+if f > 0: a.pop(0)
+return a[-1], len(a)
+
+a = [x, x + 1, x + 2]
+if b: del a[1]
+else: a[1:2] = [x * 5, x * 6]
+return a
+
+a = [i, j, 3]
+if b: a.sort()
+else: a.sort(reverse=True)
+return a, x
+
+a = [i, j, 3]
+a.sort(key=lambda v: -v)
+return a
+
+a = [3, 1, 2]
+if b: a.sort(key=lambda v: -v)
+return sorted(a, reverse=True), a
+
+a = [1, 2, 3]
+a[0] += i
+a[-1] *= j
+return a
+
+a = [1, 2, 3, 2]
+if i in a: return a.index(i), a.count(i)
+return -1
+
+a = [i, j, 2]
+return a.index(2), a.count(2)
+
+a = [i, j, 2]
+a.remove(2)
+return a
+
+a = [1, 2, 3]
+if b: a.remove(2)
+return a
+
+a = [1, 2, 3]
+if b: a.reverse()
+return a[::-1], a[1:], a[:-1]
+
+a = [1, 2] if b else [3]
+return a * 2, a + [i]
+
+a = [[0] * 2 for _ in range(2)]
+if b: a[0][1] = x
+a[1][0] = i
+return a
+
+a = c = [x]
+if b: c.append(x + 1)
+return len(a), a
+
+a = [x]
+d = {"k": a}
+if b: d["k"].append(x * 2)
+a[0] = x + 3
+return d
+
+d = {}
+if b: d["a"] = x
+else: d["b"] = x + 1
+d["c"] = i
+return d
+
+d = {"a": 1, "b": 2}
+if b: d.pop("a")
+d.update(c=i)
+return d, list(d), list(d.items())
+
+d = {"a": x}
+d.setdefault("a", x + 1)
+d.setdefault("b", x + 2)
+if b: d.setdefault("c", []).append(i)
+return d
+
+d = {}
+for k in ("u", "v", "u"):
+    d[k] = d.get(k, 0) + i
+return d
+
+d = {1: x, 2: x + 1}
+if i in d: return d[i]
+return None
+
+d = collections.defaultdict(list)
+if b: d["a"].append(x)
+d["b"].append(i)
+return d
+
+d = collections.defaultdict(int)
+d["n"] += i
+if b: d["m"] += 1
+return dict(d)
+
+d = collections.OrderedDict(a=1, b=2)
+if b: d.move_to_end("a")
+return d
+
+s = set()
+if b: s.add("a")
+s.add("b")
+return sorted(s)
+
+s = {1, 2}
+if i in s: return x
+return x + 1
+
+q = deque([x, x + 1], maxlen=2)
+if b: q.append(x + 2)
+return list(q)
+
+p = Pair(x, i)
+if b: p = p._replace(a=x + 1)
+return p, p.a.sum(), p.b
+
+p = Pair(x, i)
+if b: p = Pair(p.b, p.a)
+return p
+
+o = Box(x)
+if b: o.value = x * 2; o.n += i
+return o
+
+o = Box(x, 1)
+if b: o = dataclasses.replace(o, n=j)
+o.kept.append(i)
+return o
+
+a, *rest = [i, j, x] if b else [x, j]
+return a, rest
+
+head, *mid, last = [x, x + 1, x + 2, x + 3]
+if b: mid.append(last)
+return torch.stack(mid).sum(), head
+
+def total(*v, scale=1): return sum(v) * scale
+return total(*[i, j], scale=j), total(*(i,)), total(**{"scale": i})
+
+return [*range(3), *[i, j]], {**{"a": i}, "b": j}, (*n.tolist(),)
+
+return list(zip([i, j], "ab")), dict(zip("ab", [i, j])), list(enumerate([x, i], 1))
+
+for k, (u, v) in enumerate(zip([x, x + 1], [i, j])):
+    if u[0] > v: return k, v
+return None
+
+return list(reversed([i, j, 1])), sorted([i, j, 1], key=lambda v: -v)
+
+return sorted([(f, "f"), (g, "g"), (0.0, "z")])
+
+return sorted([x[0], x[1], x[2]], key=lambda t: t.item(), reverse=True)
+
+return max([x, x + 1, -x], key=lambda t: t.sum()), min((f, g, 0.5), key=abs)
+
+return any(v > 0 for v in [f, g]), all(v > i for v in (1, j)), sum(v > 0 for v in [f, g, i])
+
+return max([], default=i), min((v for v in [i, j] if v > 1), default=None)
+
+return sum([x, x + 1]), sum([[1], [i]], [])
+
+return sum((v for v in n.tolist() if v > 0), start=j)
+
+self.count += 1
+if b: self.count += i
+return x * self.count
+
+if self.cache is None: self.cache = x
+elif b: self.cache = self.cache + x
+else: self.cache = None
+return self.cache
+
+self.log.append(x)
+if len(self.log) > 2: self.log.pop(0)
+return sum(self.log)
+
+if b: self.log.append(i)
+if len(self.log) > 2: self.log.clear()
+return len(self.log)
+
+self.table["last"] = x
+if b: self.table["best"] = self.table.get("best", x) + 1
+return self.table["last"]
+
+if b: self.table.clear()
+else: self.table.setdefault("n", 0); self.table["n"] += 1
+return len(self.table)
+
+self.buf += x
+if self.buf.sum() > 2: self.buf.zero_()
+return self.buf * 1
+
+if b: self.buf = self.buf + x
+else: self.buf.mul_(0.5)
+return self.buf.clone()
+
+self.buf[0] = x[1]
+if f > 0: self.buf[1:] = x[1:]
+return self.buf.sum()
+
+self.buf.copy_(x)
+return self.buf
+
+self.steps += 1
+if self.steps % 2 == 0: return x
+return -x
+
+self.register_buffer("buf", x * 2)
+return self.buf
+
+self.steps = self.steps + 1
+if self.steps > 2: self.steps = torch.zeros_like(self.steps)
+return self.steps.item()
+
+if b: self.extra = x
+return getattr(self, "extra", None)
+
+if not hasattr(self, "seen"): self.seen = 0
+self.seen = self.seen + i
+return self.seen
+
+if b: self.mode = "train"
+else: self.mode = "eval"
+return self.mode
+
+old, self.cache = self.cache, x
+return old
+
+self.best = max(getattr(self, "best", -1.0), f)
+return self.best
+
+with torch.no_grad():
+    if b: self.lin.weight.mul_(0.5)
+return self.lin(x)
+
+self.pair = (self.buf, i)
+if b: self.pair = (x, j)
+return self.pair
+
+self.box = Box(x)
+if b: self.box.n += 1
+return self.box.n
+
+a = x[0]
+y = x.clone()
+v = y[0]
+y += 1
+return v, y
+
+y = x.clone(); v = y[1:]
+if b: v.add_(1)
+else: y.mul_(2)
+return v, y
+
+y = x.clone().view(3, 1).expand(3, 2)
+z = y.t()
+if b: z = z.contiguous(); z += 1
+return z, y
+
+y = torch.zeros(2, 3); z = y.T
+if b: y[0] = x
+z[2, 1] = i
+return y, z
+
+y = torch.empty(3)
+torch.add(x, 1, out=y)
+if b: torch.mul(x, 2, out=y)
+return y
+
+if b: x += 1
+return x
+
+x[0] = 5
+return x.sum()
+
+if b: x[1:] += 1
+else: x[:2] *= 2
+return x
+
+x.copy_(x * 2)
+if b: x.zero_()
+return x
+
+x[x > 0] = 0
+if b: x[0] = i
+return x
+
+y = x.clone()
+y.index_put_((torch.tensor([0, 2]),), x[:2], accumulate=True)
+if b: y.index_put_((n.clamp(0, 2),), torch.tensor(1.0))
+return y
+
+y, z = x, x + 1
+if b: y, z = z, y
+z += 1
+return y, z
+
+y = x.clone()
+y[0], y[1] = y[1], y[0]
+return y
+
+y = x.clone()
+y[0], y[1] = y[1].clone(), y[0].clone()
+return y
+
+y = x
+y += 1
+return x, y
+
+y = x
+y = y + 1
+return x, y
+
+a = [x.clone(), x.clone()]
+for t in a: t += 1
+if b: a[0] -= 1
+return a
+
+a = [x.clone()] * 2
+a[0] += 1
+return a[1]
+
+a = list(x.clone().unbind(0))
+a[0] = a[0] + 1
+return torch.stack(a)
+
+y = x.clone()
+for v in y:
+    if v > 0: v.mul_(2)
+return y
+
+y = x.clone(); w = y.view(-1)
+if b: w = w.clone()
+w.add_(1)
+return y, w
+
+y = x.detach(); y[0] = 1
+return x
+
+y = x.clone()
+h = y[:2] if b else y[1:]
+h.fill_(7)
+return y
+
+y = x.clone(); a = [y]
+if b: a.append(y)
+a[-1] += 1
+return a
+
+m = torch.zeros(3, 3)
+for k in range(3):
+    if x[k] > 0: m[k, :] = x
+m.fill_diagonal_(1)
+return m
+
+m = torch.zeros(2, 3)
+m[i % 2] = x
+m[:, j % 3] += 1
+return m
+
+y = x.clone(); y[i % 3] += f
+return y
+
+y = x.clone(); y[n.clamp(0, 2)] = 0
+return y
+
+y = x.unsqueeze(0); y2 = y.squeeze(0)
+if b: y2.add_(1)
+return x, y
+
+return f"{i}-{j}"
+
+s = f"{i}"
+if b: s += "!"
+return s
+
+s = "a"
+for k in range(2):
+    if x[k] > 0: s = s + str(k)
+return s
+
+d = {f"k{k}": k * i for k in range(3)}
+return d[f"k{abs(j) % 3}"]
+
+return f"{f:.3f} {i:>4} {b} {x[0].item():.1f}"
+
+return "yes" if b else f"no {i}"
+
+return {f"{'pos' if b else 'neg'}": x}
+
+return "abc"[i % 3] + "z"
+
+return ("a" if b else "b").upper() * 2
+
+try:
+    if b: raise ValueError("bad")
+    y = x
+except ValueError as e:
+    y = x + 1
+else:
+    y = y * 2
+finally:
+    y = y if b else x - 1
+return y
+
+try:
+    if i > 2: raise KeyError(i)
+    return x
+except KeyError as e:
+    return e.args[0]
+
+for k in range(3):
+    try:
+        if x[k] > 0: raise StopIteration
+    except StopIteration:
+        continue
+    finally:
+        self.count += 1
+return x
+
+try:
+    assert b, "not b"
+except AssertionError as e:
+    return str(e)
+return x
+
+try:
+    try:
+        if b: raise ValueError("in")
+    finally:
+        self.count += 1
+except ValueError:
+    return self.count
+return x
+
+try:
+    if b: raise ValueError("a")
+except ValueError as e:
+    raise RuntimeError("b") from e
+return x
+
+def check(v):
+    if v < 0: raise ValueError(f"neg {v}")
+    return v
+try: y = check(i)
+except ValueError: y = 0
+return y
+
+try: return [x, x + 1][i]
+except IndexError: return x - 1
+
+try: return {1: x}[i]
+except KeyError: return x - 1
+
+try: return 1 / i
+except ZeroDivisionError: return None
+
+try: y = math.sqrt(f)
+except ValueError: y = -1.0
+return y
+
+with contextlib.suppress(ValueError):
+    if b: raise ValueError
+    x = x + 1
+return x
+
+class Ctx:
+    def __enter__(self): return 1
+    def __exit__(s, *a): self.count += 1; return True
+with Ctx() as c:
+    if b: raise KeyError("k")
+    return x
+return x * 3
+
+def gen():
+    s = 0
+    while True:
+        s = s + (yield s)
+g2 = gen(); next(g2)
+g2.send(i)
+return g2.send(j)
+
+def gen():
+    for k in range(3):
+        if x[k] > 0: yield x[k]
+return sum(gen())
+
+def gen():
+    for k in range(3):
+        if x[k] > 0: yield x[k]
+return list(gen())
+
+it = iter([x, x + 1, x + 2])
+y = next(it)
+if b: y = next(it)
+return y, next(it)
+
+k = 0
+def bump():
+    nonlocal k
+    if x[0] > 0: k += i
+    return k
+bump(); bump()
+return k
+
+fs = [lambda v, k=k: v * k + i for k in range(3)]
+return [h(j) for h in fs]
+
+h = functools.partial(torch.add, alpha=i)
+return h(x, x)
+
+h = functools.partial(lambda p, q: p - q, i)
+return h(j)
+
+return functools.reduce(lambda p, q: p * q, [i, j, 2]), functools.reduce(torch.add, [x, x, x])
+
+@functools.lru_cache(None)
+def fib(k): return k if k < 2 else fib(k - 1) + fib(k - 2)
+return fib(5) * i
+
+k = 0
+while k < 3:
+    if x[k] > 0: break
+    k += 1
+else:
+    return "none"
+return k
+
+for k in range(3):
+    if x[k] > 1: break
+else:
+    k = -1
+return k
+
+while (m := self.count) < i: self.count += 1
+return m
+
+if (y := x.sum()) > 0: return y
+return -y
+
+return (z := i + j) * z
+
+return [w for v in (i, j) if (w := v * 2) > 2]
+
+return 0 < i < j <= 4, f < g < 1
+
+if 0 < x[0] < x[1]: return x
+return -x
+
+match i:
+    case 0: return "zero"
+    case 1 | 2: return "small"
+    case k if k < 0: return "negative"
+    case _: return i
+
+match [i, j]:
+    case [1, y]: return y
+    case [y, z] if y > z: return z
+    case [y, *_]: return y
+
+match (b, i):
+    case (True, 1): return x
+    case (True, _): return x + 1
+    case (False, k): return k
+
+match Box(x, i):
+    case Box(value=v, n=1): return v
+    case Box(value=v, n=k): return v + k
+
+match {"k": i, "x": x}:
+    case {"k": 1}: return 1
+    case {"k": k, **rest}: return k, list(rest)
+
+match n.tolist():
+    case [a, c] if a == c: return "same"
+    case [0, c] | [c, 0]: return c
+    case _: return "other"
+
+match f:
+    case float(): return "f"
+    case int(): return "i"
+
+match i:
+    case int(v): return v + 1
+
+for k in range(3):
+    for m in range(3):
+        if x[k] > x[m] + 1: return k, m
+return None
+
+def deep(y, k):
+    if k == 0 or y.sum() > 3: return y
+    return deep(y + 1, k - 1)
+return deep(x, 3)
+
+def halve(y): return y if y.numel() == 1 else halve(y[: y.numel() // 2]) + halve(y[y.numel() // 2:])
+return halve(x)
+
+return list(itertools.accumulate([i, j, 1]))
+
+return list(itertools.chain([i], [j, x]))
+
+return [p * q for p, q in itertools.product([i, 1], [j, 2])]
+
+return list(itertools.takewhile(lambda v: v < 3, [1, i, j]))
+
+return list(itertools.dropwhile(lambda v: v < 3, [1, i, 2]))
+
+return [(k, len(list(v))) for k, v in itertools.groupby([i, j, 1])]
+
+return list(itertools.islice([i, j, 1], 2)), list(itertools.pairwise([i, j, 1]))
+
+return [sum(c) for c in itertools.combinations([i, j, 1], 2)]
+
+h = []
+heapq.heappush(h, f); heapq.heappush(h, g); heapq.heappush(h, 0.5)
+return heapq.heappop(h), h
+
+h = [(f, 0), (g, 1)]
+heapq.heapify(h)
+return h[0]
+
+return heapq.nlargest(2, [f, g, 0.0])
+
+return [x, -x][b]
+
+return ("neg", "pos")[f > 0], [1, 2][i > j]
+
+return list(range(abs(i)))
+
+a = []
+for _ in range(abs(i)): a.append(x)
+return torch.stack(a) if a else x
+
+a = [x * k for k in range(abs(i) + 1)]
+return torch.cat(a)
+
+return x[n]
+
+return x + torch.zeros(abs(i) + 1)
+
+return torch.linalg.inv(torch.diag(x))
+
+return torch.linalg.cholesky(torch.diag(x))
+
+return torch.stack([x, torch.zeros(abs(i))])
+
+return F.embedding(n, torch.ones(4, 2))
+
+return torch.cat([x[None], torch.zeros(1, abs(j))])
+
+return x.index_select(0, n)
+
+return x.gather(0, n)
+
+try: return x[i]
+except IndexError: return x - 1
+
+try: return x.view(2, i)
+except RuntimeError: return x - 1
+
+try: return torch.linalg.inv(torch.diag(x.relu()))
+except RuntimeError: return x - 1
+
+try:
+    if b: y = x
+    else: y = x * 2
+    y = y + 1
+finally:
+    z = y + 1
+return z
+
+try: y = torch.linalg.inv(torch.diag(x.relu()) + torch.ones(3, 3) * 0)
+except RuntimeError: y = x - 1
+return y
+
+try: return torch.linalg.cholesky(torch.diag(x))
+except torch.linalg.LinAlgError as e: return x - 1
+
+try: return torch.linalg.cholesky(torch.diag(x))
+except ValueError: return x - 1
+
+return torch.linalg.cholesky(torch.stack([torch.eye(3), torch.diag(x)]))
+
+try: return torch.linalg.cholesky(torch.stack([torch.eye(3), torch.diag(x)]))
+except KeyError as e: return x - 1
+
+try: return torch.linalg.solve(torch.diag(x.relu()), x)
+except RuntimeError as e: return str(e)[:5]
+
+try: return x[i]
+except ValueError: return x - 1
+
+try: y = x.view(1, i)
+except RuntimeError: y = x - 1
+return y
+
+try: return torch.zeros(i)
+except RuntimeError: return x - 1
+
+try: y = x + torch.zeros(abs(i) + 1)
+except RuntimeError: y = x
+return y
+
+try: y = torch.cat([x[None], torch.zeros(1, abs(j))])
+except RuntimeError: y = x
+return y
+
+try: return torch.eye(3) @ torch.ones(abs(j))
+except RuntimeError: y = x
+finally: self.count += 1
+return y
+
+match {"b": b, "t": x > 0}:
+    case {"b": False}: return 1
+    case {"b": True, "t": v} if v[0]: return v
+
+return x.view(1, i)
+
+return x.view(i, 3)
+
+return b is True, (x[0] > 0).item() is False
+
+return list(range(abs(i))), tuple(range(j, i))
+
+for k in list(range(abs(i))): x = x + k
+return x
+
+def gen():
+    for k in range(4):
+        if x[k % 3] > k / 2: yield x[k % 3] * k
+return sum(gen())
+
+def gen():
+    for k in range(4):
+        if x[k % 3] > k / 2: yield x[k % 3] * k
+return list(gen())
+
+def gen():
+    for k in range(4):
+        if x[k % 3] > k / 2: yield x[k % 3] * k
+s = 0
+for v in gen(): s = s + v
+return s
+
+def gen():
+    for k in range(4):
+        if x[k % 3] > k / 2: yield x[k % 3] * k
+s = torch.zeros(())
+for v in gen(): s = s + v
+return s
+"""
+"""Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
+REFUSED = """
+DY207
+return len(str(i))
+
+DY208
+return "%s/%d" % ("a", i)
+
+DY403
+q = deque([i])
+return q
+
+DY320
+def deep(k): return 0 if k <= 0 else 1 + deep(k - 1)
+return deep(i)
+
+DY202
+self.lin.bias.data = self.lin.bias.data + 1
+return self.lin(x)
+"""
+"""A code and a body."""
+GROUPS = 12
+RUNS = 10
+
+
+def build(body: str, folder: Path) -> type:
+    """The model class with this body of forward, in a module of its own."""
+    path = folder / "model.py"
+    path.write_text(HEAD + "\n".join("        " + line for line in body.splitlines()) + "\n")
+    spec = importlib.util.spec_from_file_location(f"statements_{abs(hash(body))}", path)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Model
+
+
+def wrong(body: str, folder: Path) -> str | None:
+    """What is wrong with a program; None where dync and eager agree in every call."""
+    cls = build(body, folder)
+    try:
+        model = load(cls)
+        program = capture(cls, model)
+        verify(program)
+        compare(cls, program, model, RUNS)
+    except (AssertionError, CaptureError) as error:
+        return f"{body}\n{error}\n"
+    finally:
+        del sys.modules[cls.__module__]
+    return None
+
+
+def programs(text: str) -> list[str]:
+    return text.strip().split("\n\n")
+
+
+def parts(folder: Path, group: int) -> list[tuple[str, Path]]:
+    chosen = programs(PROGRAMS)[group::GROUPS]
+    folders = [folder / str(n) for n in range(len(chosen))]
+    for f in folders:
+        f.mkdir()
+    return list(zip(chosen, folders))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("group", range(GROUPS))
+def test_statements(group, tmp_path):
+    found = [wrong(body, folder) for body, folder in parts(tmp_path, group)]
+    assert not any(found), "\n".join(f for f in found if f)
+
+
+@pytest.mark.parametrize("program", programs(REFUSED))
+def test_refusals(program, tmp_path):
+    code, _, body = program.partition("\n")
+    cls = build(body, tmp_path)
+    with pytest.raises(CaptureError) as caught:
+        capture(cls, load(cls))
+    assert caught.value.diagnostics[0].code == code
