@@ -126,8 +126,8 @@ class Decisions(Values):
     def check_place(self, index: Any, size: Any, dim: int) -> None:
         """Raises IndexError on the path where an index is out of bounds, if the user's code may catch it."""
         if self.caught() and not (index < size and index >= -size):
-            raise of_model(IndexError(join(self, ["index ", formatted(self, index, -1, ""), f" is out of bounds for dimension {dim} with size ",
-                                                  formatted(self, size, -1, "")])))
+            place, most = formatted(self, index, -1, ""), formatted(self, size, -1, "")
+            raise of_model(IndexError(join(self, ["index ", place, f" is out of bounds for dimension {dim} with size ", most])))
 
     def inferred(self, size: Any) -> Any:
         """A size that a view is given; -1 on the path where a symbolic one is that."""

@@ -218,7 +218,7 @@ class Recorder:
         engine = self.engine
         x = engine.weights.fake(x)
         if x.numel() != 1:
-            raise of_model(RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number of them"))
+            raise of_model(RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number"))
         if self.in_event is not None and engine.partial:
             self.in_event.append(engine.partial.pop(0))
             return self.in_event[-1]
@@ -656,7 +656,8 @@ def _stack(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
            "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
-           "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, **dict.fromkeys(packed.RNNS, packed.rnn), "concat": _stack, "concatenate": _stack}
+           "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
+           **dict.fromkeys(packed.RNNS, packed.rnn)}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

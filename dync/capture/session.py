@@ -282,7 +282,8 @@ class Session:
             if "dync_of_torch" in error.__dict__:
                 cls, said = error.__dict__["dync_of_torch"]
                 self.trapped.append(self.failed(error, text, span))
-                self.end(RaiseExit(class_name(cls), (f"{MISFIT}: {said.splitlines()[0] if said else ''}",), self.forms.writes(self.leaf), span))
+                message = f"{MISFIT}: {said.splitlines()[0] if said else ''}"
+                self.end(RaiseExit(class_name(cls), (message,), self.forms.writes(self.leaf), span))
                 return
             # Behind a decision: this path may never be taken. Whoever takes it gets a clear refusal.
             message = f"{span}: no code for this path: {type(error).__name__} when it was captured: {text}"
