@@ -447,8 +447,8 @@ NO_SYMBOLS = "SymIntArrayRef expected to contain only concrete integers"
 def of_torch(error: Exception) -> Exception:
     """The error, marked as torch's own where eager has it too: what its fakes assert is a RuntimeError of its kernels."""
     text = str(error)
-    if isinstance(error, (RuntimeError, IndexError, ValueError, AssertionError)) and not isinstance(error, NotImplementedError) and not any(
-            word in text for word in FAKES_OWN):
+    kernels_own = isinstance(error, (RuntimeError, IndexError, ValueError, AssertionError)) and not isinstance(error, NotImplementedError)
+    if kernels_own and "dync_of_model" not in error.__dict__ and not any(word in text for word in FAKES_OWN):
         error.__dict__["dync_of_torch"] = (RuntimeError if isinstance(error, AssertionError) else type(error)), text
     return error
 

@@ -291,7 +291,7 @@ class Session:
             self.trapped.append(self.failed(error, text, span))
             self.end(RaiseExit("dync.errors:GuardError", (message,), (), span), f", with {type(error).__name__}: {text}")
             return
-        fields = {k: v for k, v in vars(error).items() if k != "dync_of_model"}
+        fields = {k: v for k, v in vars(error).items() if not k.startswith("dync_of_")}
         try:
             carried = (*error.args, *fields.values())
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in carried)
