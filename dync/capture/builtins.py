@@ -230,6 +230,14 @@ def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
     return comprehend.total(items, start) if _walked(engine, items) else sum(items, start)
 
 
+def _map(engine: Any, function: Any, *items: Any) -> Any:
+    return map(twin(engine, function), *items)
+
+
+def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:
+    return sorted(items, key=key and twin(engine, key), reverse=reverse)
+
+
 def _holds(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
     return lambda engine, items: comprehend.holds(items, name == "any") if _walked(engine, items) else function(items)
@@ -267,6 +275,6 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
-    divmod: _divmod, "in": _in,
+    divmod: _divmod, map: _map, sorted: _sorted, "in": _in,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
     min: _extreme("min"), max: _extreme("max")}

@@ -35,7 +35,7 @@ ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int_
                      "__iter__", "__next__"})
 """Methods that the interpreter calls and whose results it checks."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
-                      "deque", "enumerate", "zip", "reversed", "any", "all", "type"})
+                      "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 

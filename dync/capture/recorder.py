@@ -28,6 +28,7 @@ from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, is_grown
 from dync.capture.places import OURS, is_user
+from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, Val, Weight, of_model
 from dync.ir.flow import MISFIT
@@ -657,7 +658,7 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
            "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
-           **dict.fromkeys(packed.RNNS, packed.rnn)}
+           **RECURRENT}
 """Calls that read data, by name."""
 
 __all__ = ["DispatchMode", "FunctionMode", "Recorder", "Use", "Weight"]

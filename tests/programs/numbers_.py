@@ -228,3 +228,17 @@ class Hysteresis(nn.Module):
         return state, switches, x.sum() * switches
 
     inputs = staticmethod(lambda seed: (rand(seed, 4),))
+
+
+class BuiltinsPassedOn(nn.Module):
+    """float, int, len and their like given to map and sorted."""
+
+    def forward(self, x):
+        mean, spread = map(float, (x.mean(), x.std()))
+        order = sorted(x[0], key=float)
+        counts = list(map(int, (x > 0).sum(0)))
+        if mean > 0 and counts[0] < 2:
+            return spread * mean, order[0]
+        return sum(map(len, [x[x[:, 0] > 0], x])), order[-1], counts
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3, 2),))

@@ -382,3 +382,36 @@ class OneMaskTwice(nn.Module):
         return (a - b).sum(), a.shape[0] == b.shape[0]
 
     inputs = staticmethod(lambda seed: (some(seed, 3), rand(seed, 3), rand(seed, 1)))
+
+
+class RecurrentOverKept(nn.Module):
+    """Layers and cells on as many rows as a mask keeps, as a batch and as a sequence."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.gru, self.rnn = nn.LSTM(4, 3, 2, bidirectional=True), nn.GRU(4, 3, batch_first=True), nn.RNN(4, 3, nonlinearity="relu")
+        self.cells = nn.ModuleList([nn.LSTMCell(4, 4), nn.GRUCell(4, 4), nn.RNNCell(4, 4)])
+
+    def forward(self, x):
+        kept, other = x[x.sum(1) > 0], x[x[:, 0] > 0]
+        if len(kept) < 2:
+            return self.cells[1](kept, kept * 0.5), self.rnn(kept[None])[0]
+        h, _ = self.cells[0](kept, (kept, kept * 2))
+        return self.lstm(kept), self.gru(kept[:, None]), self.gru(kept[None])[0], self.cells[2](h), self.cells[1](kept, other)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5, 4) + (seed % 3 - 1) / 2,))
+
+
+class RecurrentDynamic(nn.Module):
+    """A batch and a length that the caller may change."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x):
+        y, (h, _) = self.lstm(x)
+        return y[:, -1] if y.sum() > 0 else h
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2 + seed % 3, 1 + seed % 4, 4),))
+    DYNAMIC = ({0: Dim("batch", min=1, max=8), 1: Dim("length", min=1, max=8)},)
