@@ -389,7 +389,8 @@ class RecurrentOverKept(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.lstm, self.gru, self.rnn = nn.LSTM(4, 3, 2, bidirectional=True), nn.GRU(4, 3, batch_first=True), nn.RNN(4, 3, nonlinearity="relu")
+        self.lstm, self.gru = nn.LSTM(4, 3, 2, bidirectional=True), nn.GRU(4, 3, batch_first=True)
+        self.rnn = nn.RNN(4, 3, nonlinearity="relu")
         self.cells = nn.ModuleList([nn.LSTMCell(4, 4), nn.GRUCell(4, 4), nn.RNNCell(4, 4)])
 
     def forward(self, x):
