@@ -520,11 +520,19 @@ def _tolist(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     n = recorder.engine.known_int(x.shape[0])
     if n is None:
         n = recorder.engine.least(x.shape[0])
-        if n < 1:
+        if n < 1 or not _is_counts(recorder, x.shape[0]):
             return recorder.engine.numbers(x)
-        if recorder.engine.pick(x.shape[0], [(n,)]):  # torch.bincount(i, minlength=n), as a rule: i has no larger number
+        if recorder.engine.pick(x.shape[0], [(n,)]):  # i has no larger number, as a rule
             raise RuntimeError(f"`tolist` of more than {n} numbers")
     return [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
+
+
+def _is_counts(recorder: Recorder, size: Any) -> bool:
+    """Whether a size is that of `torch.bincount(i, minlength=n)`."""
+    engine = recorder.engine
+    asked = engine.made_by.get(engine.binding(size.node.expr))
+    made = engine.made_by.get(asked.args[0]) if asked is not None and isinstance(asked.args[0], Val) else None
+    return made is not None and made.target is aten.bincount.default
 
 
 def _unbind(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:

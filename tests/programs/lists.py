@@ -333,3 +333,17 @@ class RangeComprehension(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 4),)
+
+
+class NumbersOfAFullTensor(nn.Module):
+    """`tolist` of tensors that have at least one number, and as many as the data says."""
+
+    def forward(self, x):
+        rows = [x[0]]
+        for row in x[1:]:
+            rows.append(rows[-1] + row)
+            if row.sum() < 0:
+                break
+        return torch.stack(rows).argmax(-1).tolist(), torch.unique((x > 0).sum(1)).tolist()
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5, 3),))
