@@ -43,11 +43,7 @@ def unmask(t: Builder, indices: Sequence[Val | None]) -> list[Val | None]:
 def same_shape(t: Builder, indices: list[Val]) -> list[Val]:
     """Index tensors broadcast against each other."""
     shape = indices[0].shape
-    if (
-        len(indices) == 1
-        or (None not in (shape or (None,)) and all(i.shape == shape for i in indices))
-        or all(i.shape == (None,) for i in indices)
-    ):
+    if len(indices) == 1 or None not in (shape or (None,)) and all(i.shape == shape for i in indices):
         return indices
     zero = t.const(0, "int64")
     common = t.op("Mul", indices[0], zero)
@@ -65,7 +61,8 @@ class Places:
         full = unmask(t, indices)
         full += [None] * (x.rank - len(full))
         self.dims = [d for d, i in enumerate(full) if i is not None]
-        picked = same_shape(t, [i for i in full if i is not None])
+        one_mask = sum(i is not None for i in indices) == 1
+        picked = [i for i in full if i is not None] if one_mask else same_shape(t, [i for i in full if i is not None])
         self.picked, self.rank = picked, max(i.rank for i in picked)
         self.rest = [d for d in range(x.rank) if d not in self.dims]
         self.front = self.dims + self.rest

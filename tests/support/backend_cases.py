@@ -367,6 +367,12 @@ case("index-add", lambda x, i, y: (x.index_add(0, i, y), x.index_add(0, i, y, al
     {"x": "float32[4, 3]", "i": "int64[5]", "y": "float32[5, 3]"},
      examples=[(w(4, 3), torch.tensor([1, 1, 0, 1, 3]), w(5, 3, seed=1))])
 case("index-add-columns", lambda x, i, y: x.index_add(1, i, y), {"x": "float32[3, 4]", "i": "int64[5]", "y": "float32[3, 5]"})
+case("index-broadcast-dynamic", lambda x, i, j: (x[i, j], x.index_put((i, j), x.new_full((), 2.0))),
+     {"x": "float32[6, 6]", "i": "int64[n]", "j": "int64[1]"},
+     examples=[(w(6, 6), torch.tensor([5, 0, 2]), torch.tensor([3])), (w(6, 6), torch.tensor([1]), torch.tensor([3]))], n=(0, 16))
+case("index-beside-a-mask", lambda x, i, m: (x[i, m], x.index_put((i, m), x.new_full((), 2.0))),
+     {"x": "float32[6, 6]", "i": "int64[1]", "m": "bool[6]"},
+     examples=[(w(6, 6), torch.tensor([4]), torch.tensor([True, False, True, True, False, False]))])
 case("index-add-dynamic", lambda x, i, y: x.index_add(0, i, y), {"x": "float32[4, 3]", "i": "int64[n]", "y": "float32[n, 3]"}, n=(0, 16))
 case("index-copy", lambda x, i, y: x.index_copy(0, i, y), {"x": "float32[6, 3]", "i": "int64[2]", "y": "float32[2, 3]"},
     examples=[(w(6, 3), torch.tensor([4, 1]), w(2, 3))])
