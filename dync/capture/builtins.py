@@ -17,7 +17,8 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.tape import of_model
-from dync.capture.text import SymText, formatted
+from dync.capture.tape import of_model
+from dync.capture.text import SymText, formatted, join
 
 INTEGRAL = {"floor", "ceil", "trunc"}
 LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)
@@ -34,6 +35,8 @@ def twin(engine: Any, function: Any) -> Any:
     made = _TWINS.get(function) if isinstance(function, (type, type(len), str)) else None
     if made is not None:
         return lambda *args, **kwargs: made(engine, *args, **kwargs)
+    if getattr(function, "__name__", "") == "index" and type(getattr(function, "__self__", None)) is list:
+        return lambda value, *ends: _index(engine, function, value, *ends)
     if getattr(function, "__module__", None) == "math":
         return lambda *args: _math(engine, function, *args)
     return function
@@ -228,6 +231,17 @@ def _drained(engine: Any, items: Any) -> Any:
 
 def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
     return comprehend.total(items, start) if _walked(engine, items) else sum(items, start)
+
+
+def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = None) -> int:
+    """`list.index`, which writes a value that is not there into its message."""
+    items = function.__self__
+    if not is_number(value) and not any(map(is_number, items)):
+        return function(value, start, len(items) if stop is None else stop)
+    for n in range(len(items))[start:stop]:
+        if items[n] is value or items[n] == value:
+            return n
+    raise of_model(ValueError(join(engine, [formatted(engine, value, ord("r"), ""), " is not in list"])))
 
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:

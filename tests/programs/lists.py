@@ -347,3 +347,14 @@ class NumbersOfAFullTensor(nn.Module):
         return torch.stack(rows).argmax(-1).tolist(), torch.unique((x > 0).sum(1)).tolist()
 
     inputs = staticmethod(lambda seed: (rand(seed, 5, 3),))
+
+
+class IndexOfNumber(nn.Module):
+    """Where a number known only at run time is in a list."""
+
+    def forward(self, x):
+        numbers = [v.item() for v in x]
+        best = numbers.index(max(numbers))
+        return best, [2, 0, 3].index(int(x[0] * 2), 1)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3) * 2,))
