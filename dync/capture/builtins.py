@@ -17,7 +17,6 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.tape import of_model
-from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
 
 INTEGRAL = {"floor", "ceil", "trunc"}
