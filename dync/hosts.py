@@ -11,7 +11,7 @@ import msgspec
 
 from dync import registry
 from dync.backends.cache import key_of, machine
-from dync.errors import BackendError, HostError
+from dync.errors import BackendError, DeviceError, HostError
 from dync.host.base import Declined
 from dync.options import AUTO
 from dync.report import microseconds
@@ -37,7 +37,9 @@ def choose(built: Built, seconds: Mapping[str, float], args: Sequence[Any], kwar
 
     Raises HostError when the host that was asked for cannot carry the program.
     """
-    wanted = built.options.host
+    wanted, target = built.options.host, built.options.target
+    if target.kind != "cpu" and wanted in (AUTO, PYTHON):
+        return _said(built.package(seconds), PYTHON, f"hosts are not measured for {target}")
     if wanted not in (AUTO, PYTHON):
         made = in_engine(built, wanted, built.package(seconds))
         if isinstance(made, Declined):
@@ -106,6 +108,8 @@ def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
     """The program in an engine, if every block passed its numeric check there, or such parts of it; or why not."""
     from dync.runtime.program import Runtime
 
+    if built.options.target.kind != "cpu" and host not in registry.ON_DEVICES:
+        return Declined(f"it runs on the CPU, not on {built.options.target}")
     if host == MIXED:
         from dync.whole import with_regions
 
@@ -121,6 +125,8 @@ def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
         return made
     try:
         Runtime(made)
+    except DeviceError:  # it is for a machine with the device
+        return made
     except BackendError as error:
         return Declined(str(error))
     return made

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from dync import registry
 from dync.backends.base import Declined, Kernel
 from dync.errors import BackendError, UsageError
-from dync.options import CompileOptions
 from dync.report import Refusal
 from dync.workshop import Workshop
 
@@ -45,19 +44,21 @@ def place(kernels: Mapping[str, Kernel], shop: Workshop, ask: bool = False) -> d
     for name in (*options.backends, *forced.values()):
         if isinstance(answer := shop.available(name), Declined):
             raise BackendError(f"backend {name} is not available: {answer.reason}")
-    return {block: _placement(kernel, asked(options, forced.get(block)), shop, ask) for block, kernel in kernels.items()}
+    return {block: _placement(kernel, asked(shop, forced.get(block)), shop, ask) for block, kernel in kernels.items()}
 
 
-def asked(options: CompileOptions, forced: str | None = None) -> list[Choice]:
-    """The backends for a block, whether or not they take it."""
+def asked(shop: Workshop, forced: str | None = None) -> list[Choice]:
+    """The backends for a block, whether or not they take it. Those that have no code for the target are a fallback, on the CPU."""
+    options = shop.options
     if forced is not None:
         choices = [Choice(forced, "chosen for this block")]
     elif options.backends:
         choices = [Choice(n, "chosen") for n in options.backends]
     else:
-        choices = [Choice(n, "preferred", n in registry.LAST) for n in registry.preference()]
+        choices = [Choice(n, "preferred", n in registry.LAST or _elsewhere(shop, n)) for n in registry.preference()]
     if options.strict:
         return [c for c in choices if not c.fallback]
+    choices.sort(key=lambda c: c.fallback)
     if registry.REFERENCE not in {c.backend for c in choices}:
         choices.append(Choice(registry.REFERENCE, "fallback", True))
     return choices
@@ -68,12 +69,21 @@ def _placement(kernel: Kernel, asked: list[Choice], shop: Workshop, ask: bool) -
     refused: list[Refusal] = []
     for choice in asked:
         answer = shop.available(choice.backend)
+        elsewhere = _elsewhere(shop, choice.backend)
+        if elsewhere and kernel.keeps_views:
+            answer = Declined("it would run on the CPU, where views of what the device has are copies: another block writes them")
         if not isinstance(answer, Declined):
             answer = shop.declines(choice.backend, kernel) if ask or choice.backend in registry.TRUSTED else None
         if answer is None:
-            choices.append(Choice(choice.backend, "fallback" if choice.fallback else choice.reason, choice.fallback))
+            reason = "fallback" + " on the CPU" * elsewhere if choice.fallback else choice.reason
+            choices.append(Choice(choice.backend, reason, choice.fallback))
         else:
             refused.append(Refusal(choice.backend, answer.reason, answer.span))
     if not choices:
         raise BackendError(f"block {kernel.name}: no backend takes it: " + "; ".join(map(str, refused)))
     return Placement(kernel, tuple(choices), tuple(refused))
+
+
+def _elsewhere(shop: Workshop, name: str) -> bool:
+    """Whether the backend compiles for the CPU, in a program for another device."""
+    return shop.target(name).kind != shop.options.target.kind

@@ -38,6 +38,8 @@ ENGINES: Mapping[str, tuple[str, str]] = {
 }
 """Host that keeps the control flow in an engine → the backend that must take every block, and the function that makes the package:
 (package of the Python host, program, kernels by block) → Package or Declined."""
+ON_DEVICES = ("python", "torch-mlir")
+"""Hosts of programs that run on another device than the CPU."""
 ASKED = ("tvm",)
 """Hosts that host="auto" does not try: they compile all blocks once more."""
 PASSES: Mapping[str, str] = {

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from dync import registry
-from dync.backends.base import Available, Backend, BlockCode, Declined, Kernel
+from dync.backends.base import Available, Backend, BlockCode, Declined, Kernel, Target
 from dync.backends.cache import Cache, cache_key, key_of
 from dync.backends.kernels import content_key, structure_key
 from dync.backends.worker import Failed, Made, Refused, Worker, WrongNumber, can_isolate, make
@@ -57,6 +57,17 @@ class Workshop:
             self._backends[name] = registry.backend(name)
         return self._backends[name]
 
+    def target(self, name: str) -> Target:
+        """What the backend compiles for: the CPU where it has no code for the target and was not asked for by name."""
+        wanted, options = self.options.target, self.options
+        if wanted.kind == "cpu" or name in (*options.backends, *(n for _, n in options.forced)):
+            return wanted
+        if name == registry.REFERENCE:
+            return wanted if wanted.kind in {w.device.type for k in self._kernels for w in k.weights.values()} else Target()
+        answer = self.available(name)
+        kinds = {t.partition(":")[0] for t in answer.can_compile} if isinstance(answer, Available) else set[str]()
+        return wanted if wanted.kind in kinds else Target()
+
     def key(self, kernel: Kernel) -> str:
         """The kernel's structure key, computed once."""
         if id(kernel) not in self._keys:
@@ -72,7 +83,7 @@ class Workshop:
         if claim in self._claimed or self.code_key(name, kernel) in self.cache:
             return None
         try:
-            declined = self.backend(name).supports(kernel, self.options.target)
+            declined = self.backend(name).supports(kernel, self.target(name))
         except BackendError as error:
             declined = Declined(str(error))
         if declined is None:
@@ -84,7 +95,7 @@ class Workshop:
         return answer.version if isinstance(answer, Available) else ""
 
     def code_key(self, name: str, kernel: Kernel) -> str:
-        return cache_key(self.key(kernel), name, self.version(name), self.options.target, self.options.threads)
+        return cache_key(self.key(kernel), name, self.version(name), self.target(name), self.options.threads)
 
     def make(self, name: str, kernel: Kernel, seconds: float | None = None) -> Made:
         """Code that passed its check, from the cache if it did before. Raises BackendError; all but crashes are remembered too."""
@@ -123,7 +134,7 @@ class Workshop:
         return replace(made, seconds=perf_counter() - start)
 
     def _made(self, name: str, kernel: Kernel, seconds: float | None, code: BlockCode | None) -> Made:
-        target, threads = self.options.target, self.options.threads
+        target, threads = self.target(name), self.options.threads
         answer = self.available(name)
         runs = isinstance(answer, Available) and target.kind in answer.can_run
         if name in registry.TRUSTED or not can_isolate():

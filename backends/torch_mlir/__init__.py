@@ -36,6 +36,7 @@ class TorchMlir:
         from importlib.metadata import PackageNotFoundError, version
 
         from dync.backends.torch_mlir.flags import PTX
+        from dync.runtime.device import present
 
         missing = [p for m, p in PACKAGES.items() if not _there(m)]
         if missing:
@@ -44,7 +45,7 @@ class TorchMlir:
             versions = f"{version('torch-mlir')}, IREE {version('iree-base-compiler')}"
         except PackageNotFoundError:
             versions = "unknown"
-        return Available(versions, ("cpu", *(f"cuda:{a}" for a in PTX)), ("cpu",))
+        return Available(versions, ("cpu", *(f"cuda:{a}" for a in PTX)), ("cpu", "cuda") if present() else ("cpu",))
 
     def supports(self, kernel: Kernel, target: Target) -> Declined | None:
         """None, or the first operator that cannot be had, and its source line."""

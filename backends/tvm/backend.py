@@ -32,29 +32,38 @@ class Tvm:
 
         if linker() is None:
             return Declined("no C compiler to link with: install gcc or clang")
-        return Available(found.version)
+        from dync.backends.tvm.gpu import ARCHITECTURES, assembler
+        from dync.runtime.device import present
+
+        devices = tuple(f"cuda:{a}" for a in ARCHITECTURES) if assembler() else ()
+        return Available(found.version, ("cpu", *devices), ("cpu", "cuda") if present() else ("cpu",))
 
     def supports(self, kernel: Kernel, target: Target) -> Declined | None:
         """None, or the first operator without a Relax form and its source line."""
-        if target.kind != "cpu":
-            return Declined(f"the tvm backend compiles for the CPU, not for {target}")
+        if target.kind == "cuda" and (refused := _no_cuda(target)):
+            return refused
         if refused := unfit(kernel):
             return refused
         found = self._translation(kernel)
-        return found if isinstance(found, Declined) else None
+        if isinstance(found, Declined):
+            return found
+        if target.kind == "cuda" and found.extra:
+            return Declined("TVM computes an operator of it by a function of its own, which runs on the CPU alone")
+        return None
 
     def compile(self, kernel: Kernel, target: Target, threads: int = 0) -> BlockCode:
         """A library of the kernel. Raises BackendError when TVM or the linker fails."""
         from hashlib import sha256
 
         from dync.backends.tvm.build import library
+        from dync.backends.tvm.gpu import library_for_cuda
 
         refused = self.supports(kernel, target)
         found = refused or self._translation(kernel)
         if isinstance(found, Declined):
             raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
         try:
-            made = library(found.module, target, threads)
+            made = library_for_cuda(found.module, target) if target.kind == "cuda" else library(found.module, target, threads)
         except BackendError:
             raise
         except Exception as error:  # noqa: BLE001  TVM's exception classes share no root
@@ -70,6 +79,14 @@ class Tvm:
         if self._last is None or self._last[0] is not kernel:
             self._last = (kernel, translate(kernel))
         return self._last[1]
+
+
+def _no_cuda(target: Target) -> Declined | None:
+    from dync.backends.tvm.gpu import ARCHITECTURES, assembler
+
+    if target.arch and target.arch not in ARCHITECTURES:
+        return Declined(f"no code for {target}: TVM makes it here for {', '.join(ARCHITECTURES)}")
+    return None if assembler() else Declined("TVM's code for CUDA is made by CUDA's compiler, which is not here: install nvcc")
 
 
 def _settings(kernel: Kernel, found: Translation) -> dict[str, Any]:

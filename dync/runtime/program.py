@@ -23,6 +23,7 @@ from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, TensorType, ValueType
 from dync.runtime import artifact, loaders
 from dync.runtime.binding import Binder
+from dync.runtime.device import binder_on_device, on_host
 from dync.runtime.package import KernelEntry, Package
 from dync.runtime.params import Params
 from dync.runtime.state import State
@@ -66,6 +67,8 @@ class Runtime:
         self._lines: dict[str, Mapping[int, Span]] = {}
         self._weights = Weights(package.weights, self._form, _written(package))
         self._binder = Binder(package.flow, self._form)
+        self._on_device = target != "cpu" and package.engine is None
+        self._bound = binder_on_device(self._binder) if self._on_device else self._binder
         self._kernels = self._load_kernels()
         self._engine = self._open_engine()
         self._run = self._bind(generate(self._walked.flow, kernels=package.kernels), self._kernels) if self._engine is None else _never
@@ -87,7 +90,7 @@ class Runtime:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the program. Raises GuardError for a call that does not fit, and what the model itself raises."""
-        values, params, give = self._binder(args, kwargs, self.params.values_in_order)
+        values, params, give = self._bound(args, kwargs, self.params.values_in_order)
         try:
             if self._engine is not None:
                 return self._engine.run(values, params, give)
@@ -103,9 +106,9 @@ class Runtime:
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
         """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
         if self._engine is not None:
-            return self._traced_in_engine(*self._binder(args, kwargs, self.params.values_in_order))
+            return self._traced_in_engine(*self._bound(args, kwargs, self.params.values_in_order))
         module, run = self._traced or self._trace()
-        values, params, give = self._binder(args, kwargs, self.params.values_in_order)
+        values, params, give = self._bound(args, kwargs, self.params.values_in_order)
         path: list[str] = []
         decisions: list[DecisionRecord] = []
 
@@ -179,7 +182,9 @@ class Runtime:
             entry = self._entry(block)
             key: Any = (entry.loader, entry.members, repr(entry.settings), _kinds(entry.inputs), _kinds(entry.results))
             if key not in made or not entry.members:
-                made[key] = loaders.load(block.name, entry, self.package.members, self._weights, self._threads, self._form)
+                kernel = loaders.load(block.name, entry, self.package.members, self._weights, self._threads, self._form)
+                written = [i for i, n in enumerate(block.inputs) if n in entry.mutates]
+                made[key] = on_host(kernel, entry, written) if self._on_device and entry.settings.get("device", "cpu") == "cpu" else kernel
             found[block.name] = made[key]
         return found
 
@@ -223,7 +228,9 @@ def _never(*args: Any) -> Any:
 
 
 def home_form(package: Package) -> Form:
-    """Numpy where no kernel needs torch and numpy has all dtypes, else torch."""
+    """Numpy where no kernel needs torch and numpy has all dtypes, else torch. Of a program on a device, numpy: what it has on the host."""
+    if str(package.meta.get("target", "cpu")).partition(":")[0] != "cpu":
+        return "numpy"
     if package.engine is None and any(loaders.find(k.loader).form == "torch" for k in package.kernels.values()):
         return "torch"
     lacking = sorted({t.dtype for t in _types(package.flow).values() if isinstance(t, TensorType) and t.dtype in WIDTHS})

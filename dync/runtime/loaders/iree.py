@@ -1,9 +1,9 @@
 """Kernels as IREE bytecode, run by IREE's runtime on numpy arrays. Needs iree-base-runtime alone.
 
 members: module.vmfb, whose function `main` takes the block's inputs, then the weights that calls write. settings: "device", "cpu" or
-"cuda"; "parameters", the module's parameter → weight, read where it lies; "outputs", the dtypes of what `main` gives; "feeds", weights
-that calls write; "copies", (index of an output, index of an argument) pairs: what the block writes in place; "copied", arguments that
-the code is given copies of, as it writes into them.
+"cuda" (see iree_device.py); "parameters", the module's parameter → weight, read where it lies; "outputs", the dtypes of what `main`
+gives; "feeds", weights that calls write; "copies", (index of an output, index of an argument) pairs: what the block writes in place;
+"copied", arguments that the code is given copies of, as it writes into them.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from dync.errors import BackendError, DeviceError
 from dync.ir.types import ScalarType, ValueType
+from dync.runtime.device import ABSENT
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
 from dync.runtime.tensors import numpy_dtype
@@ -43,6 +44,10 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     module = Module(bytes(members[MODULE]), {n: weights.raw(w) for n, w in parameters.items()}, settings["device"], threads)
     feeds = [weights.numpy(w) for w in settings.get("feeds", ())]
     copied = frozenset(settings.get("copied", ()))
+    if settings["device"] != "cpu":
+        from dync.runtime.loaders.iree_device import kernel
+
+        return kernel(module, entry, feeds, settings, copied)
     run = module.function(ENTRY, [*entry.inputs, *([None] * len(feeds))], settings["outputs"], copied=copied)
     copies = [(i, j) for i, j in settings.get("copies", ())]
     items = [i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)]
@@ -71,6 +76,7 @@ class Module:
         except ImportError as error:
             raise BackendError("the code needs IREE's runtime, which is not installed: pip install iree-base-runtime") from error
         rt._binding.disable_leak_checker()  # devices live as long as the process, which it would report at the end
+        self.kind = device
         self.instance, self.device = _device(rt, device, threads)
         index = rt.ParameterIndex()
         self.kept = [raw(name, tensor).data for name, tensor in parameters.items()]
@@ -88,7 +94,7 @@ class Module:
                 modules.append(more(self.instance))
             self.context = rt.VmContext(self.instance, [*modules, self.module])
         except Exception as error:  # IREE's errors are Python's own, of many classes
-            raise BackendError(f"IREE cannot load the code: {_first_line(error)}") from error
+            raise BackendError(f"IREE cannot load the code: {first_line(error)}") from error
 
     def function(
         self, name: str, inputs: Sequence[ValueType | None], outputs: Sequence[str], wanted: Sequence[Sequence[int]] = (),
@@ -101,6 +107,10 @@ class Module:
         function = self.module.lookup_function(name)
         if function is None:
             raise BackendError(f"the code has no function {name!r}")
+        if self.kind != "cpu":
+            from dync.runtime.loaders.iree_device import caller
+
+            return caller(self, function, inputs, outputs, wanted)
         return _caller(self, function, inputs, outputs, wanted, copied)
 
     def apart(self, made: Array, others: Sequence[Array]) -> Array:
@@ -116,6 +126,7 @@ def _caller(
     copied: frozenset[int],
 ) -> Callable[[Sequence[Any]], list[Any]]:
     rt, take = module.rt, module.device.from_dlpack_capsule
+    kinds = rt.MemoryType.DEVICE_LOCAL | rt.MemoryType.HOST_VISIBLE
     lists, view, invoke = rt.VmVariantList, rt.HalBufferView, module.context.invoke
     lock = threading.Lock()
     cells = {i: aligned((), numpy_dtype(NUMBERS[t.kind])) for i, t in enumerate(types) if isinstance(t, ScalarType)}
@@ -131,7 +142,7 @@ def _caller(
         except (BufferError, IndexError, ValueError):
             made = aligned(value.shape, value.dtype)
             np.copyto(made, value)
-            arguments.push_ref(take(made.__dlpack__()) if made.size else _nothing(module, made))
+            arguments.push_ref(take(made.__dlpack__()) if made.size else empty_view(module.device, rt, made, kinds))
             return made
         return value
 
@@ -159,7 +170,7 @@ def _caller(
                     kept.append(made)
                 return found
         except Exception as error:  # IREE's errors are Python's own, of many classes
-            raise BackendError(f"IREE failed: {_first_line(error)}") from error
+            raise BackendError(f"IREE failed: {first_line(error)}") from error
 
     return run
 
@@ -172,14 +183,17 @@ def aligned(shape: Sequence[int], dtype: Any) -> Array:
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
-def _nothing(module: Module, value: Array) -> Any:
+def empty_view(device: Any, rt: Any, value: Array, kinds: Any) -> Any:
     """An empty array, which DLPack does not carry."""
-    rt = module.rt
-    kinds = rt.MemoryType.DEVICE_LOCAL | rt.MemoryType.HOST_VISIBLE
-    buffer = module.device.allocator.allocate_buffer(kinds, rt.BufferUsage.DEFAULT | rt.BufferUsage.MAPPING, 1)
-    name = value.dtype.name
-    kind = {"bool": "BOOL_8"}.get(name) or name.upper().replace("UINT", "UINT_").replace("INT", "INT_", 1 - name.startswith("u"))
-    return rt.HalBufferView(buffer, value.shape, getattr(rt.HalElementType, kind.replace("FLOAT", "FLOAT_")))
+    buffer = device.allocator.allocate_buffer(kinds, rt.BufferUsage.DEFAULT | rt.BufferUsage.MAPPING, 1)
+    return rt.HalBufferView(buffer, value.shape, element_type(rt, value.dtype.name))
+
+
+def element_type(rt: Any, name: str) -> Any:
+    """IREE's name of a dtype."""
+    kind = {"bool": "BOOL_8", "bfloat16": "BFLOAT_16"}.get(name)
+    kind = kind or name.upper().replace("UINT", "UINT_").replace("INT", "INT_", 1 - name.startswith("u")).replace("FLOAT", "FLOAT_")
+    return getattr(rt.HalElementType, kind)
 
 
 def _device(rt: Any, kind: str, threads: int) -> tuple[Any, Any]:
@@ -194,8 +208,8 @@ def _device(rt: Any, kind: str, threads: int) -> tuple[Any, Any]:
                     ctypes.pythonapi.Py_IncRef(ctypes.py_object(one))
             except Exception as error:  # IREE's errors are Python's own, of many classes
                 if kind == "cuda":
-                    raise DeviceError("compiled for CUDA; this machine has no CUDA device: no libcuda.so, or no GPU behind it") from error
-                raise BackendError(f"IREE opens no device for {kind}: {_first_line(error)}") from error
+                    raise DeviceError(ABSENT) from error
+                raise BackendError(f"IREE opens no device for {kind}: {first_line(error)}") from error
         return _opened[key]
 
 
@@ -208,5 +222,5 @@ def _open(rt: Any, kind: str, threads: int) -> Any:
     return rt._binding.create_hal_driver("local-task").create_default_device()  # get_driver's is one for all numbers of threads
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0]

@@ -33,10 +33,10 @@ FORM = "numpy"
 PACKAGES = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post0"}
 """What artifacts are made with and loaded by. tvm-ffi 0.1.15 crashes under TVM 0.27."""
 INSTALL = "pip install " + " ".join(f"{name}=={one}" for name, one in PACKAGES.items())
-_DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
+DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
 _ALIGNMENT = 64
 """Bytes that TVM's code takes the memory of tensors to be aligned to."""
-_CPU, _POOLED = 1, 2
+CPU, CUDA, _POOLED = 1, 2, 2
 PACKER = "main_transform_params"
 OUTSIDE = "an index is out of range in a block compiled by TVM"
 _pool = threading.local()
@@ -98,6 +98,13 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     feeds = [weights.numpy(name) for name in names if name in weights.written]
     if set(names[: len(feeds)]) - set(weights.written):
         raise BackendError("a weight is written by calls: the library must take it as an input")
+    device = settings.get("device")
+    if device is not None:
+        from dync.runtime.loaders.tvm_device import kernel, memory_of
+
+        memory_of(device)
+        machines = opened(members["kernel.so"], bool(settings.get("extra")), device)
+        return kernel(machines, entry, [weights.numpy(n) for n in names[len(feeds) :]], feeds, settings)
     machines = opened(members["kernel.so"], bool(settings.get("extra")))
     group = (PACKER if settings.get("packs") else "", names[len(feeds) :])
     bound = packed(machines, [group], weights)[0]
@@ -106,14 +113,14 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     return _caller(machines, feeds, bound, copies, shared, bool(settings.get("checked")), entry, threads)
 
 
-def opened(code: Any, extra: bool) -> Machines:
+def opened(code: Any, extra: bool, device: str = "cpu") -> Machines:
     """The library loaded from a file that is gone again: the process keeps its memory. Raises BackendError when TVM refuses it."""
     ffi = runtime(extra)
     with tempfile.TemporaryDirectory(prefix="dync-") as folder:
         path = Path(folder) / "kernel.so"
         path.write_bytes(code)
         try:
-            machines = Machines(ffi.load_module(str(path)))
+            machines = Machines(ffi.load_module(str(path)), device)
             machines.start()
         except Exception as error:  # tvm_ffi's exception classes share no root
             raise BackendError(f"TVM cannot load the code: {str(error).splitlines()[-1]}") from error
@@ -133,13 +140,14 @@ def packed(machines: Machines | None, groups: Iterable[tuple[str, Sequence[str]]
 class Machines(threading.local):
     """A virtual machine for each thread that calls: one machine is not safe to call from two."""
 
-    def __init__(self, executable: Any) -> None:
-        self.executable = executable
+    def __init__(self, executable: Any, device: str = "cpu") -> None:
+        self.executable, self.device = executable, device
         self.functions: dict[str, Callable[..., Any]] = {}
 
     def start(self) -> None:
         self.machine = self.executable.get_function("vm_load_executable")()
-        self.machine.get_function("vm_initialization")(_CPU, 0, _POOLED)
+        devices = (CUDA, CPU) if self.device == "cuda" else (CPU,)  # sizes are computed on the last
+        self.machine.get_function("vm_initialization")(*(n for kind in devices for n in (kind, 0, _POOLED)))
 
     def function(self, name: str) -> Callable[..., Any]:
         """This thread's function `name`."""
@@ -181,7 +189,7 @@ def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bo
     """
     ffi = runtime()
     from_dlpack, configure = ffi.from_dlpack, ffi.get_global_func("runtime.config_threadpool")
-    dtypes = {i: _DTYPES[t.kind] for i, t in enumerate(inputs) if isinstance(t, ScalarType)}
+    dtypes = {i: DTYPES[t.kind] for i, t in enumerate(inputs) if isinstance(t, ScalarType)}
 
     def tensor(array: Any) -> Any:
         try:

@@ -1,0 +1,147 @@
+"""Relax modules for NVIDIA's GPUs: kernels scheduled by TVM's own rules (dlight), machine code made here by nvcc, no GPU needed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dync.backends.base import Target
+from dync.errors import BackendError
+
+if TYPE_CHECKING:
+    from dync.backends.tvm.build import Library
+
+ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90")
+NEWEST = "sm_80"
+"""What "cuda" alone means: its PTX runs on all of the above."""
+
+
+@cache
+def assembler() -> str | None:
+    """CUDA's compiler, if there is one."""
+    found = shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc"
+    return found if Path(found).is_file() else None
+
+
+def tvm_target(target: Target) -> Any:
+    """dync's CUDA target as TVM's, with code for this kind of CPU around it."""
+    import tvm
+
+    sizes = {"max_threads_per_block": 1024, "max_num_threads": 1024, "thread_warp_size": 32, "max_shared_memory_per_block": 49152}
+    return tvm.target.Target({"kind": "cuda", "arch": target.arch or NEWEST, **sizes, "host": {"kind": "llvm", "mcpu": "x86-64-v2"}})
+
+
+def lowered(module: Any, aim: Any) -> Any:
+    """The module with scheduled kernels, its functions as the virtual machine runs them."""
+    import tvm
+    from tvm.relax import backend
+    from tvm.relax import transform as t
+
+    from dync.backends.tvm.build import lowering
+    from dync.backends.tvm.legalize import install
+    from dync.backends.tvm.ordering import ordered, steady
+    from dync.backends.tvm.schedule.normalisation import FORMS
+
+    install()
+    steps = [
+        t.CanonicalizeBindings(), t.DeadCodeElimination(), t.DecomposeOpsForInference(), t.CanonicalizeBindings(), t.DeadCodeElimination(),
+        backend.DispatchSortScan(), t.LegalizeOps(FORMS), t.AnnotateTIROpPattern(), t.FoldConstant(), t.FuseOps(), t.FuseTIR(),
+        t.DeadCodeElimination(),
+    ]  # fmt: skip
+    with aim, tvm.transform.PassContext(opt_level=3):
+        module = _scheduled(tvm.transform.Sequential(steps)(module), aim)
+        return steady(tvm.transform.Sequential(lowering())(ordered(module)))
+
+
+def _scheduled(module: Any, aim: Any) -> Any:
+    """All kernels with their loops bound to blocks and threads: by the first of TVM's rules that can, else each element by a thread."""
+    from tvm import tirx
+    from tvm.s_tir import dlight
+
+    rules = dlight.gpu
+    ready = {}
+    for name, function in module.functions.items():
+        if isinstance(function, tirx.PrimFunc) and not (function.attrs and function.attrs.get("tirx.is_scheduled")):
+            kept = _kept_by_threads(function)
+            for rule in (rules.Matmul(), rules.GEMV(), rules.Reduction(), rules.GeneralReduction(), rules.Fallback()):
+                try:
+                    made = rule.apply(kept, aim, False)
+                except Exception:  # noqa: BLE001  the rules fail on what they do not know, with exceptions of many classes
+                    continue
+                if made is not None:
+                    ready[name] = made.mod["main"].with_attr("tirx.is_scheduled", True)
+                    break
+    for name, function in ready.items():
+        module[name] = function
+    return module
+
+
+def _kept_by_threads(function: Any) -> Any:
+    """The function with buffers that one block alone touches in registers: running values that a reduction has beside its result."""
+    from tvm import s_tir
+
+    schedule = s_tir.Schedule(function)
+    try:
+        top = schedule.get_sblock("root")
+    except s_tir.ScheduleError:  # a kernel written by hand
+        return function
+    root = schedule.get(top)
+    users: dict[Any, list[Any]] = {}
+    for block in schedule.get_child_blocks(top):
+        read = schedule.get(block)
+        for i, region in enumerate(read.writes):
+            users.setdefault(region.source, []).append((block, i))
+        for region in read.reads:
+            users.setdefault(region.source, []).append((block, None))
+    for buffer in root.alloc_buffers:
+        if len({id(b) for b, _ in users.get(buffer, ())}) == 1:
+            block, index = users[buffer][0]
+            if index is not None:
+                schedule.set_scope(block, index, "local")
+    return schedule.mod["main"]
+
+
+def library_for_cuda(module: Any, target: Target) -> Library:
+    """The library of a module, with machine code for the architecture. Raises BackendError when CUDA's compiler refuses a kernel."""
+    import tvm
+    import tvm_ffi
+    from tvm import relax
+
+    from dync.backends.tvm.build import Library, exported
+
+    aim = tvm_target(target)
+    module = lowered(module, aim)
+
+    def compiled(code: str) -> bytes:
+        return machine_code(code, target.arch or NEWEST)
+
+    before = tvm_ffi.get_global_func("tvm_callback_cuda_compile", allow_missing=True)
+    tvm_ffi.register_global_func("tvm_callback_cuda_compile", compiled, override=True)
+    try:
+        with aim, tvm.transform.PassContext(opt_level=3):
+            return Library(exported(relax.build(module, aim, relax_pipeline=None)), {"device": "cuda"})
+    finally:
+        if before is not None:
+            tvm_ffi.register_global_func("tvm_callback_cuda_compile", before, override=True)
+
+
+def machine_code(source: str, arch: str) -> bytes:
+    """CUDA source as a fat binary: machine code for the architecture, and PTX for later ones."""
+    tool = assembler()
+    if tool is None:
+        raise BackendError("no CUDA compiler: install nvcc")
+    number = re.sub(r"\D", "", arch)
+    with tempfile.TemporaryDirectory(prefix="dync-cuda-") as folder:
+        code, made = Path(folder) / "kernels.cu", Path(folder) / "kernels.fatbin"
+        code.write_text(source)
+        options = [f"-gencode=arch=compute_{number},code=[sm_{number},compute_{number}]", "-fatbin", "-O3", "-std=c++17"]
+        done = subprocess.run([tool, *options, "-o", str(made), str(code)], capture_output=True, text=True)
+        if done.returncode:
+            said = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or ["no message"]
+            raise BackendError(f"nvcc refuses a kernel: {said[0].strip()}")
+        return made.read_bytes()

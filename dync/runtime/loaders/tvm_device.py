@@ -1,0 +1,120 @@
+"""TVM's libraries on a device that is not the CPU: tensors stay in its memory between blocks. `kernel` is as `tvm.load` gives it."""
+
+from __future__ import annotations
+
+import ctypes
+import site
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dync.errors import BackendError, DeviceError
+from dync.ir.types import ScalarType
+from dync.runtime.device import ABSENT, DeviceTensor, present, put, there
+from dync.runtime.loaders.tvm import DTYPES, OUTSIDE, installed, runtime
+from dync.runtime.package import KernelEntry
+from dync.runtime.weights import Array
+
+if TYPE_CHECKING:
+    from dync.runtime.loaders.tvm import Machines
+
+CUDART = "libcudart.so.13"
+
+
+def kernel(
+    machines: Machines, entry: KernelEntry, weights: Sequence[Array], feeds: Sequence[Any], settings: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """The function "main" on DeviceTensors, arrays and numbers; what it gives stays on the device, but for numbers."""
+    memory = memory_of(machines.device)
+    bound = [memory.upload(w) for w in weights]
+    kinds = {i: DTYPES[t.kind] for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
+    numbers = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
+    copies = [(i, place) for i, place in settings.get("copies", ())]
+    checked = bool(settings.get("checked"))
+    item = runtime().get_global_func("ffi.ArrayGetItem")
+    count = len(entry.results)
+
+    def call(*inputs: Any) -> list[Any]:
+        given = (*inputs, *feeds)
+        arguments = [memory.upload(np.array(v, kinds[i])) if i in kinds else there(v, memory) for i, v in enumerate(given)]
+        try:
+            made = machines.function("main")(*arguments, *bound)
+            if checked and memory.download(item(made, len(made) - 1)).item():
+                raise BackendError(OUTSIDE)
+            for i, place in copies:
+                put(given[place], memory, item(made, i))
+            results = [item(made, i) for i in range(count)]
+            return [memory.download(r).item() if i in numbers else DeviceTensor(None, memory, r, np.dtype(str(r.dtype)))
+                    for i, r in enumerate(results)]  # fmt: skip
+        except BackendError:
+            raise
+        except Exception as error:  # tvm_ffi's exception classes share no root
+            raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
+
+    return call
+
+
+class DeviceMemory:
+    """TVM's memory on one device; its tensors are tvm_ffi's."""
+
+    def __init__(self, device: str) -> None:
+        ffi = runtime()
+        self._dtype, self._shape, self._device = ffi.dtype, ffi.Shape, ffi.device(device, 0)
+        self._allocate = ffi.get_global_func("runtime.TVMTensorAllocWithScope")
+        self._write = ffi.get_global_func("runtime.TVMTensorCopyFromBytes")
+        self._read = ffi.get_global_func("runtime.TVMTensorCopyToBytes")
+
+    def upload(self, array: Array) -> Any:
+        array = np.ascontiguousarray(array).reshape(array.shape)
+        made = self._allocate(self._shape(array.shape), self._dtype(array.dtype.name), self._device, None)
+        if array.size:
+            self._write(made, ctypes.c_void_p(array.ctypes.data), array.nbytes)
+        return made
+
+    def download(self, held: Any, dtype: np.dtype[Any] | None = None) -> Array:
+        made = np.empty(tuple(held.shape), dtype or np.dtype(str(held.dtype)))
+        if made.size:
+            self._read(held, ctypes.c_void_p(made.ctypes.data), made.nbytes)
+        return made
+
+
+@cache
+def memory_of(device: str) -> DeviceMemory:
+    """The memory of "cpu" or "cuda". Raises DeviceError where there is no such device, BackendError where a library is missing."""
+    if device == "cuda":
+        open_cuda()
+    return DeviceMemory(device)
+
+
+@cache
+def open_cuda() -> None:
+    """TVM's part for CUDA, in the process. Raises as `memory_of` does."""
+    found = installed()
+    if isinstance(found, str):
+        raise BackendError(found)
+    if not present():
+        raise DeviceError(ABSENT)
+    _load_cudart()
+    try:
+        ctypes.CDLL(str(found.folder / "libtvm_runtime_cuda.so"), ctypes.RTLD_GLOBAL)
+    except OSError as error:
+        if "libcuda.so" in str(error):
+            raise DeviceError(ABSENT) from error
+        raise BackendError(f"TVM's part for CUDA cannot be loaded: {error}") from error
+
+
+def _load_cudart() -> None:
+    """CUDA's runtime, from where the loader finds it or from NVIDIA's package for Python."""
+    folders = [Path(p) for p in (*site.getsitepackages(), *sys.path)]
+    packaged = [p for f in folders for p in f.glob(f"nvidia/*/lib/{CUDART}")]
+    for name in (CUDART, *map(str, packaged)):
+        try:
+            ctypes.CDLL(name, ctypes.RTLD_GLOBAL)
+            return
+        except OSError:
+            continue
+    raise BackendError(f"TVM's code for CUDA needs {CUDART}, which is not installed: pip install nvidia-cuda-runtime")
