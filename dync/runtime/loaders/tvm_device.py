@@ -15,7 +15,7 @@ import numpy as np
 from dync.errors import BackendError, DeviceError
 from dync.ir.types import ScalarType
 from dync.runtime.device import ABSENT, DeviceTensor, present, put, there
-from dync.runtime.loaders.tvm import DTYPES, OUTSIDE, installed, runtime
+from dync.runtime.loaders.tvm import DTYPES, OUTSIDE, PACKER, installed, runtime
 from dync.runtime.package import KernelEntry
 from dync.runtime.weights import Array
 
@@ -31,6 +31,8 @@ def kernel(
     """The function "main" on DeviceTensors, arrays and numbers; what it gives stays on the device, but for numbers."""
     memory = memory_of(machines.device)
     bound = [memory.upload(w) for w in weights]
+    if settings.get("packs"):
+        bound = list(machines.function(PACKER)(bound))
     kinds = {i: DTYPES[t.kind] for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
     numbers = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
     copies = [(i, place) for i, place in settings.get("copies", ())]

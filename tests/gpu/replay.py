@@ -1,0 +1,113 @@
+"""Runs a bundle on this machine's GPU: `python tests/gpu/replay.py FILE [PART]` names what differs from eager. Needs neither torch nor a compiler."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from gpu.bundle import Block, Bundle, Program, read
+
+TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "float16": 1e-2}
+"""Relative to max(|eager|, root mean square of eager's tensor, 0.01), as in dync.backends.check."""
+
+
+def difference(want: Any, got: Any, where: str = "result") -> str:
+    """Where two values differ beyond tolerance; "" where they do not."""
+    if hasattr(want, "dtype") or hasattr(got, "dtype"):
+        a, b = np.asarray(want), np.asarray(got)
+        if a.dtype != b.dtype or a.shape != b.shape:
+            return f"{where}: {a.dtype}{list(a.shape)} and {b.dtype}{list(b.shape)}"
+        if a.dtype.kind not in "fc":
+            return "" if np.array_equal(a, b) else f"{where}: {int((a != b).sum())} of {a.size} differ"
+        with np.errstate(all="ignore"):
+            finite = a[np.isfinite(a)].astype(np.float64)
+            scale = np.maximum(np.abs(a), max(float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0, 1e-2))
+            wrong = ~((a == b) | (np.isnan(a) & np.isnan(b)) | (np.abs(a - b) <= TOLERANCE[a.dtype.name] * scale))
+            worst = np.nanmax(np.abs(a - b) / scale) if wrong.any() else 0
+        return f"{where}: {int(wrong.sum())} of {a.size} differ, by up to {worst:.3g}" if wrong.any() else ""
+    if isinstance(want, float) and isinstance(got, (int, float)):
+        return difference(np.float64(want).astype(np.float32), np.float64(got).astype(np.float32), where)
+    if isinstance(want, dict):
+        return difference(list(want), list(got), f"keys of {where}") or difference(list(want.values()), list(got.values()), where)
+    if isinstance(want, (list, tuple)):
+        if len(want) != len(got):
+            return f"{where}: {len(want)} and {len(got)} items"
+        return next((d for i, (x, y) in enumerate(zip(want, got, strict=True)) if (d := difference(x, y, f"{where}[{i}]"))), "")
+    return "" if type(want) is type(got) and want == got or hasattr(want, "__dict__") else f"{where}: {want!r} and {got!r}"
+
+
+def block(one: Block) -> str:
+    """Where the block's code differs from eager, "" where it does not."""
+    from dync.runtime.device import host
+    from dync.runtime.loaders import load
+    from dync.runtime.store import Weights
+
+    weights = Weights(one.weights, "numpy", one.written)
+    kernel = load("b0", one.entry, one.members, weights, 1, "numpy")
+    for inputs, results, after in one.runs:
+        weights.reset()
+        given = copy.deepcopy(inputs)
+        made = [host(r) for r in kernel(*given)]
+        found = difference(results, made) or difference(after, [*(weights.numpy(n) for n in one.written), *(given[i] for i in one.places)], "written")
+        if found:
+            return found
+    return ""
+
+
+def program(one: Program) -> str:
+    """Where the program's calls differ from eager's, "" where they do not."""
+    from dync.runtime.program import load
+
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "a.dync"
+        path.write_bytes(one.artifact)
+        runtime = load(path)
+    for number, (args, kwargs, (kind, expected), after) in enumerate(one.calls):
+        try:
+            said, made = "gives", runtime(*args, **kwargs)
+        except Exception as error:  # what the model raises is what it does
+            said, made = "raises", error
+        if said != kind:
+            return f"call {number}: {said} {made!r}, eager {kind} {expected!r}"
+        if kind == "raises":
+            if expected not in [c.__name__ for c in type(made).__mro__]:
+                return f"call {number}: raises {made!r}, eager {expected}"
+        elif found := difference(expected, made) or difference(after, (args, kwargs), "arguments"):
+            return f"call {number}: {found}"
+    return ""
+
+
+def failures(bundle: Bundle) -> Iterator[tuple[str, str]]:
+    """(name, what is wrong) of all that differs."""
+    for run, items in ((block, bundle.blocks), (program, bundle.programs)):
+        for one in items:
+            try:
+                found = run(one)  # type: ignore[arg-type]
+            except Exception as error:  # shown, and the others still run
+                found = f"{type(error).__name__}: {error}\n{''.join(traceback.format_tb(error.__traceback__)[-2:])}".strip()
+            if found:
+                yield one.name, found
+
+
+def main(arguments: Sequence[str]) -> int:
+    bundle, start, wrong = read(Path(arguments[0])), time.perf_counter(), 0
+    for name, found in failures(bundle):
+        wrong += 1
+        print(f"{name}: {found}", flush=True)
+    print(f"{len(bundle.blocks)} blocks and {len(bundle.programs)} programs for {bundle.arch}: {wrong} differ, {time.perf_counter() - start:.0f} s")
+    return bool(wrong)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
