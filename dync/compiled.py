@@ -35,7 +35,7 @@ class Compiled(Runtime):
         try:
             super().__init__(package, device)
         except DeviceError as error:
-            self.absent, self._binder = error, self._refuse
+            self.absent, self._bound = error, self._refuse
             self._engine = self._traced = None
             self._trace, self.params = self._refuse, Params(package.flow.signature.params)
 

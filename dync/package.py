@@ -89,7 +89,8 @@ class Built:
         }  # fmt: skip
         first = {o.name for slot in self.program.slots for o in leaves(slot.initial) if isinstance(o, Ref)}
         needed = {w for k in kernels.values() for w in (*k.weights, *k.mutates)} | first
-        weights = {n: w for n, w in self.program.weights.items() if n in needed}
+        written = written_weights(self.program)
+        weights = {n: w.clone() if n in written else w for n, w in self.program.weights.items() if n in needed}  # the model may run on
         blocks = tuple(c.report(b, names[b], "" if names[b] == c.chosen else why) for b, c in self.blocks.items())
         report = CompileReport(
             self.program.name, str(self.options.target), HOST, blocks, dict(seconds),
@@ -102,7 +103,7 @@ class Built:
             "host": HOST,
             "passes": self.options.passes,
             "history": list(self.program.history),
-            "written": list(written_weights(self.program)),
+            "written": list(written),
         }
         return Package(self.program.flow, kernels, members, weights, msgspec.to_builtins(report), meta, dict(self.program.sources))
 

@@ -53,7 +53,7 @@ class TorchMlir:
 
         if target.kind == "cuda" and target.arch and target.arch not in PTX:
             return Declined(f"no code for {target}: IREE makes it for {', '.join(PTX)}")
-        if refused := unfit(kernel):
+        if refused := unfit(kernel) or (_empties(kernel) if target.kind == "cuda" else None):
             return refused
         found = self._translation(kernel)
         return found if isinstance(found, Declined) else None
@@ -94,6 +94,18 @@ class TorchMlir:
             found = translate(kernel)
             self._last = (kernel, found if isinstance(found, Declined) else legal(found))
         return self._last[1]
+
+
+def _empties(kernel: Kernel) -> Declined | None:
+    """IREE 3.13 starts a kernel of no threads for a tensor without elements, which CUDA refuses."""
+    from dync.backends.onnx.translate import label
+    from dync.ir.types import UNKNOWN
+
+    for node in kernel.graph.nodes:
+        for size in getattr(node.meta.get("val"), "shape", ()):
+            if not isinstance(size, int) and size.node.shape_env.bound_sympy(size.node.expr).lower < 1:
+                return Declined(f"{label(node)}: a size may be 0, on which IREE's code for CUDA fails", node.meta.get("span", UNKNOWN))
+    return None
 
 
 def own(found: Translation, kernel: Kernel) -> list[int]:

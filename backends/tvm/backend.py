@@ -68,8 +68,8 @@ class Tvm:
             raise
         except Exception as error:  # noqa: BLE001  TVM's exception classes share no root
             raise BackendError(f"{kernel.name}: TVM cannot compile the block: {last_line(error)}") from error
-        members = {"kernel.so": made.code}
-        key = sha256(made.code + repr(found.weights).encode()).hexdigest()
+        members = {"kernel.so": made.code, **made.more}
+        key = sha256(b"".join(members.values()) + repr(found.weights).encode()).hexdigest()
         weights = tuple(dict.fromkeys((*found.feeds, *found.weights)))
         return BlockCode("tvm", key, members, weights, {**_settings(kernel, found), **made.settings})
 

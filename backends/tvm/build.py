@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,11 @@ PACKER = "main_transform_params"
 
 @dataclass(frozen=True)
 class Library:
-    """The bytes of a shared library, and what its loader must know of it."""
+    """The bytes of a shared library, what its loader must know of it, and members beside it."""
 
     code: bytes
     settings: Mapping[str, object]
+    more: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 def library(module: Any, target: Target, threads: int) -> Library:

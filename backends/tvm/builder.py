@@ -60,11 +60,11 @@ class RelaxBuilder(Builder):
 
     def te(self, function: Callable[..., Any], *args: Any) -> Val:
         """A value, or several, computed by a TE function of values, numbers and size expressions."""
-        var = self.bb.emit_te(function, *[self.argument(a) for a in args])
+        var = self.bb.emit_te(function, *[self.argument(a) for a in args], primfunc_name_hint=_hint(function))
         return self.named(var)
 
     def tes(self, function: Callable[..., Any], *args: Any) -> tuple[Val, ...]:
-        var = self.bb.emit_te(function, *[self.argument(a) for a in args])
+        var = self.bb.emit_te(function, *[self.argument(a) for a in args], primfunc_name_hint=_hint(function))
         return tuple(self.give(relax.TupleGetItem(var, i)) for i in range(len(var.ty.fields)))
 
     def argument(self, value: Any) -> Any:
@@ -322,6 +322,11 @@ class RelaxBuilder(Builder):
 
     def model(self, outputs: Sequence[tuple[Val, Any]]) -> bytes:
         raise NotImplementedError("a Relax function is finished by translate")
+
+
+def _hint(function: Callable[..., Any]) -> str:
+    """A function's name as one of C's: code for GPUs is C++."""
+    return function.__name__.strip("<>")
 
 
 def known(prim: Prim) -> int | None:

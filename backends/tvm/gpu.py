@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90")
 NEWEST = "sm_80"
 """What "cuda" alone means: its PTX runs on all of the above."""
+KERNELS = "kernels.fatbin"
+"""The member that holds the machine code: TVM's own library keeps CUDA source, which it would have compiled when it is loaded."""
 
 
 @cache
@@ -107,27 +110,27 @@ def _kept_by_threads(function: Any) -> Any:
 
 
 def library_for_cuda(module: Any, target: Target) -> Library:
-    """The library of a module, with machine code for the architecture. Raises BackendError when CUDA's compiler refuses a kernel."""
+    """The library of a module, and its kernels as machine code. Raises BackendError when CUDA's compiler refuses one."""
     import tvm
-    import tvm_ffi
     from tvm import relax
 
     from dync.backends.tvm.build import Library, exported
 
     aim = tvm_target(target)
     module = lowered(module, aim)
+    with aim, tvm.transform.PassContext(opt_level=3):
+        built = relax.build(module, aim, relax_pipeline=None)
+    sources = [m.inspect_source() for m in _imported(built.mod) if m.kind == "cuda"]
+    if len(sources) > 1:
+        raise BackendError("TVM made two modules for the device")
+    more = {KERNELS: machine_code(sources[0], target.arch or NEWEST)} if sources else {}
+    return Library(exported(built), {"device": "cuda"}, more)
 
-    def compiled(code: str) -> bytes:
-        return machine_code(code, target.arch or NEWEST)
 
-    before = tvm_ffi.get_global_func("tvm_callback_cuda_compile", allow_missing=True)
-    tvm_ffi.register_global_func("tvm_callback_cuda_compile", compiled, override=True)
-    try:
-        with aim, tvm.transform.PassContext(opt_level=3):
-            return Library(exported(relax.build(module, aim, relax_pipeline=None)), {"device": "cuda"})
-    finally:
-        if before is not None:
-            tvm_ffi.register_global_func("tvm_callback_cuda_compile", before, override=True)
+def _imported(module: Any) -> Iterator[Any]:
+    for one in module.imports:
+        yield one
+        yield from _imported(one)
 
 
 def machine_code(source: str, arch: str) -> bytes:

@@ -100,10 +100,11 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
         raise BackendError("a weight is written by calls: the library must take it as an input")
     device = settings.get("device")
     if device is not None:
-        from dync.runtime.loaders.tvm_device import kernel, memory_of
+        from dync.runtime.loaders.tvm_device import baked, kernel, memory_of
 
         memory_of(device)
-        machines = opened(members["kernel.so"], bool(settings.get("extra")), device)
+        with baked(members.get("kernels.fatbin")):
+            machines = opened(members["kernel.so"], bool(settings.get("extra")), device)
         return kernel(machines, entry, [weights.numpy(n) for n in names[len(feeds) :]], feeds, settings)
     machines = opened(members["kernel.so"], bool(settings.get("extra")))
     group = (PACKER if settings.get("packs") else "", names[len(feeds) :])

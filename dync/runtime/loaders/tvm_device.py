@@ -5,7 +5,9 @@ from __future__ import annotations
 import ctypes
 import site
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,9 @@ from dync.runtime.weights import Array
 if TYPE_CHECKING:
     from dync.runtime.loaders.tvm import Machines
 
+COMPILE = "tvm_callback_cuda_compile"
+"""TVM's name for what makes machine code of CUDA source."""
+_lock = threading.Lock()
 CUDART = "libcudart.so.13"
 
 
@@ -84,6 +89,22 @@ class DeviceMemory:
         return made
 
 
+@contextmanager
+def baked(kernels: Any) -> Iterator[None]:
+    """While a library is loaded: its kernels are this machine code, where TVM would compile their source."""
+    if kernels is None:
+        yield
+        return
+    ffi, code = runtime(), bytes(kernels)
+    with _lock:
+        before = ffi.get_global_func(COMPILE, allow_missing=True)
+        ffi.register_global_func(COMPILE, lambda source: code, override=True)
+        try:
+            yield
+        finally:
+            ffi.registry.remove_global_func(COMPILE) if before is None else ffi.register_global_func(COMPILE, before, override=True)
+
+
 @cache
 def memory_of(device: str) -> DeviceMemory:
     """The memory of "cpu" or "cuda". Raises DeviceError where there is no such device, BackendError where a library is missing."""
@@ -100,6 +121,7 @@ def open_cuda() -> None:
         raise BackendError(found)
     if not present():
         raise DeviceError(ABSENT)
+    runtime()
     _load_cudart()
     try:
         ctypes.CDLL(str(found.folder / "libtvm_runtime_cuda.so"), ctypes.RTLD_GLOBAL)
