@@ -21,14 +21,14 @@ NO_SIZES = Sizes()
 class Binder:
     """Checks a call against the signature. Raises GuardError that names the argument, what came, and what is allowed."""
 
-    def __init__(self, flow: Flow, form: Form) -> None:
+    def __init__(self, flow: Flow, form: Form, target: str = "cpu") -> None:
         self.form: Form = form
         self.signature = flow.signature
         written = {n for b in flow.blocks for n in b.mutates}
         ranges = {d.name: d for d in flow.signature.dims}
         self.paths = tuple(i.path for i in flow.signature.inputs)
         self.guards = tuple(
-            TensorGuard(i.path, i.value.type, form, ranges, i.value.name in written) if isinstance(i.value.type, TensorType)
+            TensorGuard(i.path, i.value.type, form, ranges, i.value.name in written, target) if isinstance(i.value.type, TensorType)
             else ScalarGuard(i.path, i.value.type) if isinstance(i.value.type, ScalarType) else _anything
             for i in flow.signature.inputs)
         self.arguments = tuple(p for p in flow.signature.params if p.place == "argument")

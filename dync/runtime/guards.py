@@ -56,8 +56,10 @@ def _names(expression: ast.expr) -> set[str]:
 class TensorGuard:
     """Admits one tensor argument in the home form. Call with the value and the sizes known so far, which it adds to."""
 
-    def __init__(self, path: str, type: TensorType, form: Form, ranges: dict[str, DimRange], written: bool) -> None:
-        self.path, self.type, self.ranges, self.written = path, type, ranges, written
+    def __init__(
+        self, path: str, type: TensorType, form: Form, ranges: dict[str, DimRange], written: bool, target: str = "cpu"
+    ) -> None:
+        self.path, self.type, self.ranges, self.written, self.target = path, type, ranges, written, target
         self.form: Form = form
         self.rank, self.plain = len(type.shape), type.dtype not in WIDTHS
         self.static = tuple(type.shape) if all(isinstance(d, int) for d in type.shape) else None
@@ -90,6 +92,10 @@ class TensorGuard:
         if self.form == "torch":
             if type(value) is self.home and not value.requires_grad and value.is_cpu and not value.is_sparse:
                 return value
+        elif self.target != "cpu" and is_torch(value) and value.device.type == self.target:
+            if self.written:
+                raise GuardError(f"argument {self.path!r} is written in place: {describe(value)} given, tensors on the CPU are allowed")
+            value = value.detach().cpu()
         elif self.plain and is_torch(value):
             try:
                 return value.numpy()

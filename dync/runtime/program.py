@@ -51,6 +51,7 @@ class Runtime:
     """A compiled program to call as the model: same arguments, same structure of results, tensors of the caller's kind.
 
     Calls may come from several threads; where the program keeps state they run one at a time. device: "cpu" or "cuda", as compiled.
+    A program for a device takes tensors on the CPU or there, keeps them there between blocks, and reads back what decisions ask for.
     Raises BackendError when a block's code cannot be loaded here.
     """
 
@@ -66,7 +67,7 @@ class Runtime:
         self._types = _types(self._walked.flow)
         self._lines: dict[str, Mapping[int, Span]] = {}
         self._weights = Weights(package.weights, self._form, _written(package))
-        self._binder = Binder(package.flow, self._form)
+        self._binder = Binder(package.flow, self._form, target)
         self._on_device = target != "cpu" and package.engine is None
         self._bound = binder_on_device(self._binder) if self._on_device else self._binder
         self._kernels = self._load_kernels()

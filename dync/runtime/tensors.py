@@ -155,7 +155,9 @@ def giver(form: Form, example: Any) -> Give:
     if isinstance(example, (np.ndarray, np.generic)):
         return same if form == "numpy" else to_numpy
     if is_torch(example):
-        return same if form == "torch" else _torch_of_result()
+        give = same if form == "torch" else _torch_of_result()
+        device = example.device
+        return give if device.type == "cpu" or form == "torch" else lambda value: give(value).to(device)
     return _giver_of_library(example)
 
 

@@ -1,4 +1,4 @@
-"""Runs a bundle on this machine's GPU: `python tests/gpu/replay.py FILE [PART]` names what differs from eager. Needs neither torch nor a compiler."""
+"""Runs a bundle on this machine's GPU: `python tests/gpu/replay.py FILE` names what differs from eager. Needs no compiler."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def block(one: Block) -> str:
         weights.reset()
         given = copy.deepcopy(inputs)
         made = [host(r) for r in kernel(*given)]
-        found = difference(results, made) or difference(after, [*(weights.numpy(n) for n in one.written), *(given[i] for i in one.places)], "written")
-        if found:
+        now = [*(weights.numpy(n) for n in one.written), *(given[i] for i in one.places)]
+        if found := difference(results, made) or difference(after, now, "written"):
             return found
     return ""
 
@@ -105,7 +105,8 @@ def main(arguments: Sequence[str]) -> int:
     for name, found in failures(bundle):
         wrong += 1
         print(f"{name}: {found}", flush=True)
-    print(f"{len(bundle.blocks)} blocks and {len(bundle.programs)} programs for {bundle.arch}: {wrong} differ, {time.perf_counter() - start:.0f} s")
+    count = f"{len(bundle.blocks)} blocks and {len(bundle.programs)} programs for {bundle.arch}"
+    print(f"{count}: {wrong} differ, {time.perf_counter() - start:.0f} s")
     return bool(wrong)
 
 

@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from gpu import bundle, replay
 
 from dync.runtime.device import present
+from gpu import bundle, replay
 
 pytestmark = [pytest.mark.cuda, pytest.mark.skipif(not present(), reason="there is no GPU here")]
 

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 import dync
+from dync.ir.types import TensorType
 from dync.runtime.device import DeviceTensor, on_host, put, there
 from dync.runtime.package import KernelEntry, Package
 from dync.runtime.program import Runtime
-from dync.ir.types import TensorType
 
 STAND_IN = {"tvm": "cpu:0", "iree": "local-sync"}
 """Loader → a device of its library that is the CPU by another name."""
