@@ -20,7 +20,7 @@ class Tvm:
     name = "tvm"
 
     def __init__(self) -> None:
-        self._last: tuple[Kernel, Translation | Declined] | None = None
+        self._last: tuple[Kernel, str, Translation | Declined] | None = None
 
     def available(self) -> Available | Declined:
         from dync.runtime.loaders.tvm import installed
@@ -44,12 +44,8 @@ class Tvm:
             return refused
         if refused := unfit(kernel):
             return refused
-        found = self._translation(kernel)
-        if isinstance(found, Declined):
-            return found
-        if target.kind == "cuda" and found.extra:
-            return Declined("TVM computes an operator of it by a function of its own, which runs on the CPU alone")
-        return None
+        found = self._translation(kernel, target.kind)
+        return found if isinstance(found, Declined) else None
 
     def compile(self, kernel: Kernel, target: Target, threads: int = 0) -> BlockCode:
         """A library of the kernel. Raises BackendError when TVM or the linker fails."""
@@ -59,7 +55,7 @@ class Tvm:
         from dync.backends.tvm.gpu import library_for_cuda
 
         refused = self.supports(kernel, target)
-        found = refused or self._translation(kernel)
+        found = refused or self._translation(kernel, target.kind)
         if isinstance(found, Declined):
             raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
         try:
@@ -73,12 +69,12 @@ class Tvm:
         weights = tuple(dict.fromkeys((*found.feeds, *found.weights)))
         return BlockCode("tvm", key, members, weights, {**_settings(kernel, found), **made.settings})
 
-    def _translation(self, kernel: Kernel) -> Translation | Declined:
+    def _translation(self, kernel: Kernel, kind: str) -> Translation | Declined:
         from dync.backends.tvm.translate import translate
 
-        if self._last is None or self._last[0] is not kernel:
-            self._last = (kernel, translate(kernel))
-        return self._last[1]
+        if self._last is None or self._last[0] is not kernel or self._last[1] != kind:
+            self._last = (kernel, kind, translate(kernel, kind == "cuda"))
+        return self._last[2]
 
 
 def _no_cuda(target: Target) -> Declined | None:

@@ -33,8 +33,10 @@ class RelaxBuilder(Builder):
     how many there are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, gpu: bool = False) -> None:
         super().__init__()
+        self.gpu = gpu
+        """Whether the code is for a GPU, where no function of TVM's own runs."""
         self.bb = relax.BlockBuilder()
         self.exprs: dict[str, Any] = {}
         self.prims: dict[str, Any] = {}

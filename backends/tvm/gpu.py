@@ -49,6 +49,7 @@ def lowered(module: Any, aim: Any) -> Any:
     from dync.backends.tvm.legalize import install
     from dync.backends.tvm.ordering import ordered, steady
     from dync.backends.tvm.schedule.normalisation import FORMS
+    from dync.backends.tvm.schedule.threads import on_threads
 
     install()
     steps = [
@@ -57,56 +58,8 @@ def lowered(module: Any, aim: Any) -> Any:
         t.DeadCodeElimination(),
     ]  # fmt: skip
     with aim, tvm.transform.PassContext(opt_level=3):
-        module = _scheduled(tvm.transform.Sequential(steps)(module), aim)
+        module = on_threads(tvm.transform.Sequential(steps)(module), aim)
         return steady(tvm.transform.Sequential(lowering())(ordered(module)))
-
-
-def _scheduled(module: Any, aim: Any) -> Any:
-    """All kernels with their loops bound to blocks and threads: by the first of TVM's rules that can, else each element by a thread."""
-    from tvm import tirx
-    from tvm.s_tir import dlight
-
-    rules = dlight.gpu
-    ready = {}
-    for name, function in module.functions.items():
-        if isinstance(function, tirx.PrimFunc) and not (function.attrs and function.attrs.get("tirx.is_scheduled")):
-            kept = _kept_by_threads(function)
-            for rule in (rules.Matmul(), rules.GEMV(), rules.Reduction(), rules.GeneralReduction(), rules.Fallback()):
-                try:
-                    made = rule.apply(kept, aim, False)
-                except Exception:  # noqa: BLE001  the rules fail on what they do not know, with exceptions of many classes
-                    continue
-                if made is not None:
-                    ready[name] = made.mod["main"].with_attr("tirx.is_scheduled", True)
-                    break
-    for name, function in ready.items():
-        module[name] = function
-    return module
-
-
-def _kept_by_threads(function: Any) -> Any:
-    """The function with buffers that one block alone touches in registers: running values that a reduction has beside its result."""
-    from tvm import s_tir
-
-    schedule = s_tir.Schedule(function)
-    try:
-        top = schedule.get_sblock("root")
-    except s_tir.ScheduleError:  # a kernel written by hand
-        return function
-    root = schedule.get(top)
-    users: dict[Any, list[Any]] = {}
-    for block in schedule.get_child_blocks(top):
-        read = schedule.get(block)
-        for i, region in enumerate(read.writes):
-            users.setdefault(region.source, []).append((block, i))
-        for region in read.reads:
-            users.setdefault(region.source, []).append((block, None))
-    for buffer in root.alloc_buffers:
-        if len({id(b) for b, _ in users.get(buffer, ())}) == 1:
-            block, index = users[buffer][0]
-            if index is not None:
-                schedule.set_scope(block, index, "local")
-    return schedule.mod["main"]
 
 
 def library_for_cuda(module: Any, target: Target) -> Library:

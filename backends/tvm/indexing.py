@@ -10,7 +10,7 @@ from dync.backends.onnx.builder import Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.builder import RelaxBuilder, known, product, whole
 from dync.backends.tvm.door import IRBuilder, T, te, tirx
-from dync.backends.tvm.reductions import along, extern, order, scanned
+from dync.backends.tvm.reductions import along, extern, independent, order, scanned
 from dync.backends.tvm.structure import sliced
 
 
@@ -121,7 +121,7 @@ COMBINE: dict[str | None, Callable[[Any, Any], Any]] = {
 
 
 def copied(source: Any, target: Any, count: Any) -> None:
-    with T.serial(0, count) as i:
+    with independent(count) as i:
         target[i] = source[i]
 
 
@@ -138,7 +138,7 @@ def scatter_nd(t: RelaxBuilder, x: Val, index: Val, updates: Val, reduction: str
             data, places, new, out = (T.buffer_proxy(b) for b in (*ins, outs[0]))
             with T.seq_scope():
                 copied(data, out, product(shape))
-                with T.serial(0, product(list(ins[1].shape)[:-1])) as i, T.serial(0, rest) as j:
+                with T.serial(0, product(list(ins[1].shape)[:-1])) as i, independent(rest) as j:
                     row = whole(0)
                     for d in range(depth):
                         row = row * shape[d] + wrapped(places[i * depth + d], shape[d])
@@ -170,7 +170,7 @@ def scatter_elements(t: RelaxBuilder, x: Val, index: Val, updates: Val, axis: in
             with T.seq_scope():
                 copied(data, out, product(shape))
                 with ExitStack() as loops:
-                    index = [loops.enter_context(T.serial(0, n)) for n in picked]
+                    index = [loops.enter_context(T.serial(0, n) if d == axis else independent(n)) for d, n in enumerate(picked)]
                     at = flat(index, picked)
                     row = [wrapped(places[at], shape[d]) if d == axis else i for d, i in enumerate(index)]
                     to = flat(row, shape)
@@ -208,7 +208,7 @@ def nonzero(t: RelaxBuilder, x: Val) -> Val:
         def body(ins: Any, outs: Any) -> Any:
             with IRBuilder() as ib:
                 hit, end, out = (T.buffer_proxy(b) for b in (*ins, outs[0]))
-                with T.serial(0, ins[0].shape[0]) as i, T.If(hit[i] != whole(0)), T.Then(), T.seq_scope():
+                with independent(ins[0].shape[0]) as i, T.If(hit[i] != whole(0)), T.Then(), T.seq_scope():
                     left = i
                     for d in reversed(range(len(sizes))):
                         out[whole(d) * n + end[i] - whole(1)] = tirx.floormod(left, sizes[d]) if d else left
@@ -236,7 +236,7 @@ def unique(t: RelaxBuilder, x: Val, sorted: int = 1, axis: int | None = None) ->
             with IRBuilder() as ib:
                 v, p, e, distinct, inverse, counts = (T.buffer_proxy(b) for b in (*ins, *outs))
                 with T.seq_scope():
-                    with T.serial(0, n) as i:
+                    with independent(n) as i:
                         counts[i] = whole(0)
                     with T.serial(0, ins[0].shape[0]) as i, T.seq_scope():
                         distinct[e[i] - whole(1)] = v[i]

@@ -145,13 +145,22 @@ def scan(kind: str) -> Callable[..., Val]:
     return emit
 
 
+INDEPENDENT = "dync.independent"
+"""Annotation of loops whose turns may run in any order, and beside each other: on a GPU each becomes a thread."""
+
+
+def independent(count: Any) -> Any:
+    """A loop of that kind."""
+    return T.serial(0, count, annotations={INDEPENDENT: True})
+
+
 def scanned(x: Any, axis: int, combine: Callable[[Any, Any], Any]) -> Any:
     before, length, after = product(x.shape[:axis]), x.shape[axis], product(x.shape[axis + 1 :])
 
     def body(source: Any, target: Any) -> Any:
         with IRBuilder() as ib:
             a, b = T.buffer_proxy(source), T.buffer_proxy(target)
-            with T.serial(0, before) as i, T.serial(0, length) as k, T.serial(0, after) as j:
+            with independent(before) as i, T.serial(0, length) as k, independent(after) as j:
                 at = (i * length + k) * after + j
                 b[at] = tirx.if_then_else(k == 0, a[at], combine(b[at - after], a[at]))
             return ib.get()
@@ -173,6 +182,9 @@ SORTED = ("float32", "float64", "int32", "int64")
 
 def order(t: RelaxBuilder, x: Val, axis: int, largest: bool) -> Val:
     """The places of the elements in stable order."""
+    if t.gpu:
+        ranks = t.te(lambda v: ranked(v, axis, largest), x)
+        return t.te(lambda v: placed(v, axis), ranks)
     t.extra = True
     keys = x if x.dtype in SORTED else t.cast(x, "float32" if x.floating else "int64")
 
@@ -185,6 +197,36 @@ def order(t: RelaxBuilder, x: Val, axis: int, largest: bool) -> Val:
         )  # fmt: skip
 
     return t.te(compute, keys)
+
+
+def ranked(x: Any, axis: int, largest: bool) -> Any:
+    """How many elements come before each one: n² comparisons, none of which waits for another. NaN counts as the largest."""
+    number = tirx.isnan if "float" in str(x.dtype) else (lambda v: tirx.const(False, "bool"))
+    k = te.reduce_axis((0, x.shape[axis]), "k")
+
+    def before(*at: Any) -> Any:
+        own, other = x(*at), x(*[k if d == axis else v for d, v in enumerate(at)])
+        first, last = (own, other) if largest else (other, own)
+        ahead = tirx.Or(first < last, tirx.And(tirx.Not(number(first)), number(last)))
+        behind = tirx.Or(last < first, tirx.And(tirx.Not(number(last)), number(first)))
+        return te.sum(tirx.Or(ahead, tirx.And(tirx.Not(behind), k < at[axis])).astype("int64"), axis=k)
+
+    return te.compute(x.shape, before, name="rank")
+
+
+def placed(ranks: Any, axis: int) -> Any:
+    """The places of the elements in the order that their ranks say."""
+    length, after = ranks.shape[axis], product(ranks.shape[axis + 1 :])
+
+    def body(ins: Any, outs: Any) -> Any:
+        with IRBuilder() as ib:
+            rank, order = T.buffer_proxy(ins[0]), T.buffer_proxy(outs[0])
+            with independent(product(ranks.shape)) as i:
+                place = tirx.floormod(tirx.floordiv(i, after), length)
+                order[i + (rank[i] - place) * after] = place
+            return ib.get()
+
+    return extern([ranks.shape], [ranks], body, ["int64"], "order")
 
 
 def along(x: Any, places: Any, axis: int, sizes: Any) -> Any:

@@ -36,9 +36,9 @@ class Translation(NamedTuple):
     checked: bool
 
 
-def translate(kernel: Kernel) -> Translation | Declined:
+def translate(kernel: Kernel, gpu: bool = False) -> Translation | Declined:
     """The Relax module of a kernel, or the first operator that has no form in it."""
-    return _Relax(without_writes(kernel)).translation(kernel.functional.copies if kernel.functional else ())
+    return _Relax(without_writes(kernel), gpu).translation(kernel.functional.copies if kernel.functional else ())
 
 
 def unique(t: RelaxBuilder, x: Val, sorted: bool = True, inverse: bool = False, counts: bool = False) -> tuple[Val | None, ...]:
@@ -56,8 +56,8 @@ class _Relax(Translator):
     }
     t: RelaxBuilder
 
-    def __init__(self, kernel: Kernel) -> None:
-        super().__init__(kernel, RelaxBuilder())
+    def __init__(self, kernel: Kernel, gpu: bool) -> None:
+        super().__init__(kernel, RelaxBuilder(gpu))
         self.symbols: dict[str, Prim] = {}
         self.params: dict[str, Val] = {}
         self.own: set[str] = set()
