@@ -7,6 +7,8 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +22,9 @@ from gpu.bundle import Block, Bundle, Program, read
 
 TOLERANCE = {"float64": 1e-7, "float32": 2e-4, "float16": 1e-2}
 """Relative to max(|eager|, root mean square of eager's tensor, 0.01), as in dync.backends.check."""
+
+
+WORKERS = 8
 
 
 def difference(want: Any, got: Any, where: str = "result") -> str:
@@ -89,15 +94,38 @@ def program(one: Program) -> str:
 
 
 def failures(bundle: Bundle) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong) of all that differs."""
-    for run, items in ((block, bundle.blocks), (program, bundle.programs)):
-        for one in items:
-            try:
-                found = run(one)  # type: ignore[arg-type]
-            except Exception as error:  # shown, and the others still run
-                found = f"{type(error).__name__}: {error}\n{''.join(traceback.format_tb(error.__traceback__)[-2:])}".strip()
-            if found:
-                yield one.name, found
+    """(name, what is wrong) of all that differs, by several processes: code that crashes ends one of them alone."""
+    items = [*((block, b) for b in bundle.blocks), *((program, p) for p in bundle.programs)]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for found in pool.map(lambda n: list(_in_child(items[n::WORKERS])), range(WORKERS)):
+            yield from found
+
+
+def _in_child(items: Sequence[tuple[Any, Any]]) -> Iterator[tuple[str, str]]:
+    context, at = get_context("fork"), 0
+    while at < len(items):
+        mine, theirs = context.Pipe()
+        child = context.Process(target=_run, args=(items[at:], theirs))
+        child.start()
+        theirs.close()
+        try:
+            while at < len(items):
+                if found := mine.recv():
+                    yield items[at][1].name, found
+                at += 1
+        except EOFError:
+            yield items[at][1].name, "the process crashed"
+            at += 1
+        child.join()
+
+
+def _run(items: Sequence[tuple[Any, Any]], pipe: Any) -> None:
+    for run, one in items:
+        try:
+            found = run(one)
+        except Exception as error:  # shown, and the others still run
+            found = f"{type(error).__name__}: {error}\n{''.join(traceback.format_tb(error.__traceback__)[-2:])}".strip()
+        pipe.send(found)
 
 
 def main(arguments: Sequence[str]) -> int:

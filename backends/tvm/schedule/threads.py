@@ -37,6 +37,8 @@ def on_threads(module: tvm.IRModule, aim: Any) -> tvm.IRModule:
 
 
 def _scheduled(function: Any, aim: Any) -> Any:
+    if _writes_nothing(function):
+        return function.with_body(tirx.Evaluate(tirx.const(0, "int32")))
     if (made := _launched(function)) is not None:
         return made
     rules, kept = dlight.gpu, _in_registers(function)
@@ -48,6 +50,13 @@ def _scheduled(function: Any, aim: Any) -> Any:
         if found is not None and _all_on_device(found.mod["main"].body):
             return found.mod["main"]
     raise BackendError("TVM has no schedule on a GPU for a kernel of the block")
+
+
+def _writes_nothing(function: Any) -> bool:
+    """Whether what the function writes has no elements: CUDA starts no kernel without threads."""
+    written: list[Any] = []
+    structural_walk(function.body, (tirx.BufferStore, lambda node: written.append(node.buffer)), order="pre")
+    return bool(written) and all(any(isinstance(n, tirx.IntImm) and not n.value for n in b.shape) for b in written)
 
 
 def _all_on_device(node: Any) -> bool:
