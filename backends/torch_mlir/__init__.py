@@ -103,7 +103,8 @@ def _empties(kernel: Kernel) -> Declined | None:
 
     for node in kernel.graph.nodes:
         for size in getattr(node.meta.get("val"), "shape", ()):
-            if not isinstance(size, int) and size.node.shape_env.bound_sympy(size.node.expr).lower < 1:
+            least = size if isinstance(size, int) else size.node.shape_env.bound_sympy(size.node.expr).lower
+            if least < 1:
                 return Declined(f"{label(node)}: a size may be 0, on which IREE's code for CUDA fails", node.meta.get("span", UNKNOWN))
     return None
 

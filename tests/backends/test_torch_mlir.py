@@ -151,3 +151,9 @@ def test_cuda_names_what_it_has_code_for():
     k = kernel(lambda x: x * 2, {"x": "float32[4]"})
     declined = TorchMlir().supports(k, Target("cuda", "sm_20"))
     assert isinstance(declined, Declined) and "sm_80" in declined.reason
+
+
+def test_cuda_is_not_for_tensors_that_may_be_empty():
+    k = kernel(lambda x: x[x > 0] * 2, {"x": "float32[4]"})
+    declined = TorchMlir().supports(k, Target("cuda", "sm_90"))
+    assert isinstance(declined, Declined) and "a size may be 0" in declined.reason and declined.span.line
