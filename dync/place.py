@@ -41,10 +41,22 @@ def place(kernels: Mapping[str, Kernel], shop: Workshop, ask: bool = False) -> d
     forced = dict(options.forced)
     if unknown := [b for b in forced if b not in kernels]:
         raise UsageError(f"backend {options.backend!r}: there is no block {unknown[0]} with code; there are: {', '.join(kernels)}")
+    _reachable(shop)
     for name in (*options.backends, *forced.values()):
         if isinstance(answer := shop.available(name), Declined):
             raise BackendError(f"backend {name} is not available: {answer.reason}")
     return {block: _placement(kernel, asked(shop, forced.get(block)), shop, ask) for block, kernel in kernels.items()}
+
+
+def _reachable(shop: Workshop) -> None:
+    """Raises BackendError when no backend compiles for the target: all blocks would fall back on the CPU."""
+    target = shop.options.target
+    if target.kind == "cpu":
+        return
+    answers = [shop.available(n) for n in registry.preference()]
+    known = dict.fromkeys(t for a in answers if not isinstance(a, Declined) for t in a.can_compile if t != "cpu")
+    if not any(t in (str(target), target.kind) or not target.arch and t.startswith(f"{target.kind}:") for t in known):
+        raise BackendError(f"no backend compiles for {target} here; there is {', '.join(known) or 'none: install tvm or torch-mlir'}")
 
 
 def asked(shop: Workshop, forced: str | None = None) -> list[Choice]:

@@ -161,6 +161,11 @@ def test_a_target_that_nothing_was_captured_for(program):
         dync.compile(program, X, target="cuda", backend="eager")
 
 
+def test_a_target_that_nothing_compiles_for(program):
+    with pytest.raises(BackendError, match="no backend compiles for cuda:sm_20 here"):
+        dync.compile(program, X, target="cuda:sm_20")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
 def test_code_for_a_device_that_is_not_here_can_be_saved_and_says_so_when_called(program, tmp_path):
     pytest.importorskip("iree.compiler")
