@@ -123,6 +123,12 @@ class Recorder:
             engine.problem("DY203", "a backward pass inside forward", "programs are compiled for inference",
                            "compute it outside the compiled model")
             return None
+        if func is torch.autograd.grad:
+            engine.refuse("DY203", "a gradient inside forward", "programs are compiled for inference, and autograd's tape is not kept",
+                          "write it with torch.func.grad, or compute it outside the compiled model")
+        if torch._C._functorch.peek_interpreter_stack() is not None and self.in_event is None:
+            engine.refuse("DY203", "a function of torch.func that keeps what it ran for later, as vjp and jacrev do",
+                          "what it keeps is not part of the program", "write it with torch.func.grad, jvp, jacfwd, hessian or vmap")
         if engine.arrays:
             args, kwargs = given(name, args, kwargs)
         if name in SIZED and any(map(_is_number_tensor, sizes_in(args))):

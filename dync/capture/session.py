@@ -38,6 +38,7 @@ from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
 from dync.capture.text import SymText
+from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
@@ -382,6 +383,7 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     engine.patch = patch
     open_makers(engine, patch)
     open_padding(engine.recorder, patch)
+    open_transforms(engine.recorder, patch)
 
     def patch_code(function: Any, code: types.CodeType) -> None:
         undo.callback(setattr, function, "__code__", function.__code__)

@@ -149,6 +149,19 @@ class WritesTheCallersDict(nn.Module):
     inputs = staticmethod(lambda: (torch.ones(2, 4), {"h": torch.ones(2, 4)}))
 
 
+class Gradient(nn.Module):
+    def forward(self, x):
+        with torch.enable_grad():
+            x = x.detach().requires_grad_(True)
+            return torch.autograd.grad((x**3).sum(), x)[0]  # DY203
+
+
+class Pullback(nn.Module):
+    def forward(self, x):
+        y, back = torch.func.vjp(torch.sin, x)  # DY203
+        return back(y) if y.sum() > 0 else y
+
+
 class Many(nn.Module):
     """Every one of them is reported, though some stand behind others and some inside `try`."""
 
