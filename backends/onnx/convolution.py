@@ -17,6 +17,8 @@ Ints = int | Sequence[int]
 def spread(value: Ints, n: int) -> list[int]:
     """One number for each spatial dim."""
     values = [value] if isinstance(value, int) else list(value)
+    if any(isinstance(v, Val) for v in values):
+        raise Unsupported("strides, padding or dilation known only at run time")
     return values * n if len(values) == 1 else values
 
 

@@ -21,6 +21,7 @@ from dync.backends.kernels import renamed_weights, structure_key
 BFLOAT16 = {f"bfloat16-{n}": "bfloat16 value that goes in or out" for n in ("linear", "norm", "conv", "moves", "compare")}
 RANDOM = dict.fromkeys(("rand", "bernoulli", "multinomial", "dropout-training"), "random")
 ATEN = {
+    "conv-padding-dynamic": "known only at run time",
     "int-div-by-tensor": "integer division by a run-time value",
     "median": "no translation",
     "bilinear": "no translation",

@@ -367,6 +367,8 @@ case("index-add", lambda x, i, y: (x.index_add(0, i, y), x.index_add(0, i, y, al
     {"x": "float32[4, 3]", "i": "int64[5]", "y": "float32[5, 3]"},
      examples=[(w(4, 3), torch.tensor([1, 1, 0, 1, 3]), w(5, 3, seed=1))])
 case("index-add-columns", lambda x, i, y: x.index_add(1, i, y), {"x": "float32[3, 4]", "i": "int64[5]", "y": "float32[3, 5]"})
+case("conv-padding-dynamic", lambda x, y: F.conv2d(y, y.new_ones(2, 1, 3, 3), padding=x.shape[0]),
+     {"x": "float32[N, 3]", "y": "float32[1, 1, 5, 5]"}, N=(1, 4))
 case("index-broadcast-dynamic", lambda x, i, j: (x[i, j], x.index_put((i, j), x.new_full((), 2.0))),
      {"x": "float32[6, 6]", "i": "int64[n]", "j": "int64[1]"},
      examples=[(w(6, 6), torch.tensor([5, 0, 2]), torch.tensor([3])), (w(6, 6), torch.tensor([1]), torch.tensor([3]))], n=(0, 16))
