@@ -14,7 +14,7 @@ import torch
 from dync.capture import comprehend
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import KINDS, Grown, Paired, SymRange, is_grown
+from dync.capture.lists import KINDS, Grown, Paired, Parts, SymRange, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
@@ -124,6 +124,8 @@ def _divmod(engine: Any, a: Any, b: Any) -> Any:
 
 def _in(engine: Any, item: Any, container: Any) -> Any:
     """`item in container`: one decision for a number known only at run time, which has no hash."""
+    if isinstance(item, torch.SymBool) and isinstance(container, (set, frozenset, dict)):
+        return bool(item) in container
     if not is_number(item) or isinstance(item, torch.SymBool):
         return item in container
     if isinstance(container, range):
@@ -139,6 +141,14 @@ def _str(engine: Any, *args: Any, **kwargs: Any) -> Any:
     if len(args) == 1 and not kwargs and (is_number(args[0]) or is_array(args[0]) or isinstance(args[0], SymText)):
         return formatted(engine, args[0], ord("s"), "")
     return str(*args, **kwargs)
+
+
+def _repr(engine: Any, x: Any) -> Any:
+    return formatted(engine, x, ord("r"), "") if is_number(x) else repr(x)
+
+
+def _format(engine: Any, x: Any, spec: Any = "") -> Any:
+    return formatted(engine, x, -1, spec) if is_number(x) or isinstance(x, SymText) else format(x, spec)
 
 
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
@@ -225,7 +235,7 @@ def _drained(engine: Any, items: Any) -> Any:
     """The list of what a generator that forks gives; anything else as it is."""
     if is_grown(items) or not _walked(engine, items):
         return items
-    return comprehend.collect(engine.listed(f"the list made at {engine.span()}", []), items, lambda item: (item,))
+    return engine.collected(items)
 
 
 def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
@@ -259,8 +269,8 @@ def _holds(name: str) -> Callable[..., Any]:
 def _copied(kind: type) -> Callable[..., Any]:
     def copy(engine: Any, *args: Any, **kwargs: Any) -> Any:
         items = _drained(engine, args[0]) if len(args) == 1 and not kwargs else None
-        if isinstance(items, SymRange):
-            items = comprehend.collect(engine.listed(f"the list made at {engine.span()}", []), items, lambda item: (item,))
+        if isinstance(items, (SymRange, Parts)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
+            items = engine.collected(items)
         return items.converted(KINDS[kind]) if isinstance(items, Grown) else kind(*args, **kwargs) if items is None else kind(items)
 
     return copy
@@ -288,6 +298,6 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
-    divmod: _divmod, map: _map, sorted: _sorted, "in": _in,
+    divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
     min: _extreme("min"), max: _extreme("max")}

@@ -15,6 +15,8 @@ from dync.capture.text import formatted, join
 from dync.capture.values import Values
 from dync.ir.flow import MISFIT
 
+MAX_PARTS = 8
+"""So many parts of a tensor may be unpacked, a path for each number of them."""
 INDEXING = frozenset({"__getitem__", "aten::select.int", "aten::argmax", "aten::argmin", "aten::amax", "aten::amin", "aten::kthvalue",
                       "aten::max.dim", "aten::min.dim", "aten::median.dim", "aten::nanmedian.dim", "aten::mode"})
 """Operations that raise IndexError for a place outside a dimension or for an empty dimension; others raise RuntimeError."""
@@ -122,6 +124,17 @@ class Decisions(Values):
         self.path = [*self.path, start]
         self.advance()
         return first
+
+    def counted(self, number: Any, most: int | None) -> int:
+        """A number of parts as one of few, a path for each."""
+        known = self.known_int(number)
+        if known is not None:
+            return known
+        if most is not None and most <= MAX_PARTS:
+            return next((n for n in range(1, most) if number == n), most)
+        return self.refuse("DY206", "a list or tuple of the parts of a tensor whose number depends on data",
+                           "Python code that is not the model's own walks it, and must know how many there are",
+                           "loop over it with for, make a list of it, or keep it a tensor")
 
     def check_place(self, index: Any, size: Any, dim: int) -> None:
         """Raises IndexError on the path where an index is out of bounds, if the user's code may catch it."""

@@ -36,9 +36,10 @@ class Expressions(Rolling):
 
     original_print: Any = print
 
-    def is_(self, value: Any, constant: bool, negate: bool) -> bool:
-        truth = self.decide(scalar_of(value)) is constant if isinstance(value, torch.SymBool) else value is constant
-        return truth is not negate
+    def is_(self, value: Any, other: Any, negate: bool) -> bool:
+        """`value is other`: there is one True and one False."""
+        value, other = (self.decide(scalar_of(v)) if isinstance(v, torch.SymBool) else v for v in (value, other))
+        return (value is other) is not negate
 
     is_true = property(lambda self: Truth(self, True))
     is_false = property(lambda self: Truth(self, False))
@@ -54,6 +55,8 @@ class Expressions(Rolling):
             index = self.place_of(index)
         if sequence and isinstance(index, torch.SymInt):
             return self.of_model(lambda: container[self.choose(index, len(container))])
+        if isinstance(container, dict) and isinstance(index, torch.SymBool):
+            index = bool(index)
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
             if isinstance(index, SymText) and (index.vague or index.number() is None):
                 return self.text_of(index)
@@ -77,7 +80,7 @@ class Expressions(Rolling):
             found = self.choose(index, len(container))
             self.of_model(lambda: container[found])
             return found
-        return index
+        return bool(index) if isinstance(container, dict) and isinstance(index, torch.SymBool) else index
 
     def slice_end(self, end: Any, length: int) -> Any:
         """Where a slice of a Python sequence begins or ends, as a number known on this path."""

@@ -76,6 +76,10 @@ class Growing(Running):
         self.needed.add(key)
         return Grown(self, key, form, [self.do(torch.Tensor.to, x, NUMBERS[kind])])
 
+    def collected(self, items: Any) -> Any:
+        """The list of the items, as Python's `list` makes it."""
+        return comprehend.collect(self.listed(f"the list made at {self.span()}", []), items, lambda item: (item,))
+
     def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item."""
         rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None

@@ -450,6 +450,53 @@ class SymRange:
         return iter(range(int(self.start), int(self.stop), int(self.step)))
 
 
+class Parts:
+    """What `split`, `chunk` or `unbind` gives where the number of parts is known only at run time: views, made when they are asked for."""
+
+    __slots__ = ("engine", "tensor", "dim", "size", "most")
+
+    def __init__(self, engine: Any, tensor: Any, dim: int, size: Any, most: int | None = None) -> None:
+        self.engine, self.tensor, self.dim, self.size, self.most = engine, tensor, dim, size, most
+        """size: of a part; None where the dimension goes. most: so many parts may there be, and one at least; None for any number."""
+
+    @property
+    def length(self) -> Any:
+        n = self.tensor.shape[self.dim]
+        return n if self.size is None else torch.sym_max((n + self.size - 1) // self.size, 1)
+
+    def at(self, index: Any) -> Any:
+        if self.size is None:
+            return self.tensor.select(self.dim, index)
+        start = index * self.size
+        return self.tensor.narrow(self.dim, start, torch.sym_min(self.size, self.tensor.shape[self.dim] - start))
+
+    def __getitem__(self, index: Any) -> Any:
+        n = self.length
+        index = index.item() if isinstance(index, torch.Tensor) else index
+        if isinstance(index, slice):
+            return tuple(self)[index]
+        if -n <= index < n:
+            return self.at(index if index >= 0 else index + n)
+        raise of_model(IndexError("tuple index out of range"))
+
+    def __bool__(self) -> bool:
+        return bool(self.length != 0)
+
+    def __iter__(self) -> Iterator[Any]:
+        """For C code that walks it, as `a, b = x.chunk(2)` does: paths that differ in the number are kept apart."""
+        return iter([self.at(i) for i in range(self.engine.counted(self.length, self.most))])
+
+    def __len__(self) -> int:
+        return self.engine.counted(self.length, self.most)
+
+    def refuse(self, what: str) -> NoReturn:
+        self.engine.refuse("DY206", f"{what} of the parts of a tensor whose number depends on data", "they are views, made when asked for",
+                           "make a list of them, or loop over them with for")
+        raise AssertionError("a refusal raises")
+
+    __torch_function__ = Grown.__torch_function__
+
+
 class Paired:
     """`enumerate` or `zip` over lists of which some have a length known only at run time."""
 
@@ -488,4 +535,4 @@ def item_at(x: Any, index: Any) -> Any:
 
 
 def is_grown(x: Any) -> bool:
-    return isinstance(x, (Grown, Paired, SymRange))
+    return isinstance(x, (Grown, Paired, SymRange, Parts))

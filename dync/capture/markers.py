@@ -35,7 +35,7 @@ ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int_
                      "__iter__", "__next__"})
 """Methods that the interpreter calls and whose results it checks."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
-                      "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type"})
+                      "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 
@@ -342,8 +342,8 @@ class _Inserter(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.expr:
         self.generic_visit(node)
         match node.ops, node.comparators:
-            case [ast.Is() | ast.IsNot() as op], [ast.Constant(value=bool()) as constant]:
-                return self.put_expr(node, _call("is_", node.left, constant, ast.Constant(isinstance(op, ast.IsNot))))
+            case [ast.Is() | ast.IsNot() as op], [other] if not any(map(_is_none, (node.left, other))):
+                return self.put_expr(node, _call("is_", node.left, other, ast.Constant(isinstance(op, ast.IsNot))))
             case [ast.In() | ast.NotIn() as op], [container]:
                 found = ast.Call(_call("builtin", ast.Constant("in")), [node.left, container], [])
                 return self.put_expr(node, found if isinstance(op, ast.In) else ast.UnaryOp(ast.Not(), found))
@@ -386,6 +386,10 @@ class _Inserter(ast.NodeTransformer):
 
 def _is_number(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) or isinstance(node, ast.UnaryOp) and isinstance(node.operand, ast.Constant)
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _is_path(node: ast.expr) -> bool:
@@ -446,7 +450,7 @@ def instrument(markers: Markers, source: str, filename: str, codes: set[types.Co
     ast.fix_missing_locations(tree)
     module = compile(tree, filename, "exec", dont_inherit=True, flags=_future_flags(wanted))
     twins: dict[types.CodeType, types.CodeType] = {}
-    for candidate in _all_codes(module):
+    for candidate in all_codes(module):
         for code in wanted:
             same = all(getattr(candidate, a) == getattr(code, a) for a in ("co_name", "co_firstlineno", "co_qualname", "co_freevars"))
             if same and DOOR in _flat_constants(candidate):
@@ -463,8 +467,8 @@ def _future_flags(codes: list[types.CodeType]) -> int:
     return codes[0].co_flags & mask if codes else 0
 
 
-def _all_codes(code: types.CodeType) -> list[types.CodeType]:
-    return [code] + [c for k in code.co_consts if isinstance(k, types.CodeType) for c in _all_codes(k)]
+def all_codes(code: types.CodeType) -> list[types.CodeType]:
+    return [code] + [c for k in code.co_consts if isinstance(k, types.CodeType) for c in all_codes(k)]
 
 
 def _flat_constants(code: types.CodeType) -> list[object]:

@@ -11,7 +11,7 @@ import torch
 
 from dync.capture.arrays import is_array
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import LEAF, Constant, Grown
+from dync.capture.lists import LEAF, Constant, Grown, is_grown
 from dync.capture.text import SymText
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
@@ -24,7 +24,8 @@ class Unrepresentable(Exception):
 
     def __init__(self, value: object, where: str) -> None:
         self.where, self.kind = where, type(value).__qualname__
-        super().__init__(f"{where or 'the value'} is a {type(value).__module__}.{self.kind}")
+        named = "sequence of unknown length that is no list" if is_grown(value) else f"{type(value).__module__}.{self.kind}"
+        super().__init__(f"{where + ', ' if where else ''}a {named}")
 
 
 LeafOf = Callable[[Any, str], Any]

@@ -72,8 +72,11 @@ def span_of(frame: Any) -> Span:
 @cache
 def asks_kind(code: types.CodeType, kind: str) -> bool:
     """Whether code may tell a symbolic number from Python's own without a question: by `type`, or `is True`, also in a match."""
-    bools = any(k is True or k is False for k in code.co_consts)
-    return "type" in code.co_names or kind == "bool" and bools and any(i.opname == "IS_OP" for i in dis.get_instructions(code))
+    def asked() -> Iterator[bool]:
+        steps = list(dis.get_instructions(code))
+        yield from (step.opname == "IS_OP" and before.argrepr != "None" for before, step in zip(steps, steps[1:]))
+
+    return "type" in code.co_names or kind == "bool" and any(asked())
 
 
 @cache

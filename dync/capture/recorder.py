@@ -10,6 +10,7 @@ from typing import Any
 
 import sympy
 import torch
+import torch.nn.functional as F
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -26,7 +27,7 @@ from dync.capture.algebra import check_linear_algebra
 from dync.capture.arrays import array_of, given, is_array, stand_in, tensors_of
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import Grown, is_grown
+from dync.capture.lists import Grown, Parts, is_grown
 from dync.capture.places import OURS, is_user
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
@@ -114,8 +115,10 @@ class Recorder:
         if name in RESHAPING or name.startswith("set:"):
             if name in ("set:requires_grad", "set:grad") or (name == "set:data" and args[0] is args[1]):
                 return None
-            engine.problem("DY202", f"`{name.removeprefix('set:')}` changes a tensor's form in place", "blocks hold tensors of one form",
-                           f"write `{name.rstrip('_')}` and use its result")
+            written = name.removeprefix("set:")
+            remedy = "write its numbers with `.copy_(...)`, or bind the name anew" if written != name or name not in REFORMING else (
+                f"write `{name.rstrip('_')}` and use its result")
+            engine.problem("DY202", f"`{written}` changes a tensor's form in place", "blocks hold tensors of one form", remedy)
             return args[0]
         if name in ("backward", "requires_grad_"):
             if name == "requires_grad_":
@@ -138,8 +141,8 @@ class Recorder:
         if name in BROADCASTING:
             args = BROADCASTING[name](engine, lambda f, *a: self.call(f, a, {}), args)
         special = SPECIAL.get(name)
-        if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, Grown) for a in args):
-            next(a for a in args if isinstance(a, Grown)).refuse(f"`torch.{name}`")
+        if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, (Grown, Parts)) for a in args):
+            next(a for a in args if isinstance(a, (Grown, Parts))).refuse(f"`torch.{name}`")
         if special is not None:
             done = special(self, func, args, kwargs)
             if done is not NotImplemented:
@@ -236,7 +239,8 @@ class Recorder:
             if self.in_event is not None:
                 self.in_event.append(number)
             return number
-        known = self.remembered("items", source, x) or packed.first_batch(self, source)
+        known = self.remembered("items", source, x)
+        known = packed.first_batch(self, source) if known is None else known
         if known is not None:
             if self.in_event is not None:
                 self.in_event.append(known)
@@ -544,9 +548,29 @@ def _is_counts(recorder: Recorder, size: Any) -> bool:
 def _unbind(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     x, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
     if x.dim() and isinstance(x.shape[dim], torch.SymInt) and recorder.engine.known_int(x.shape[dim]) is None:
-        recorder.engine.refuse("DY206", "a list or tuple of the rows of a tensor whose number depends on data",
-                               "a Python list's length must be fixed at capture", "keep it a tensor, or loop over it with for")
+        return Parts(recorder.engine, x, dim % x.dim(), None)
     return NotImplemented
+
+
+def _split(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    """`x.split(size, dim)`, or `x.chunk(count, dim)`, into a number of parts known only at run time."""
+    name, engine = function_name(func), recorder.engine
+    many = "chunks" if name == "chunk" else "split_size_or_sections" if func is torch.functional.split else "split_size"
+    x = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+    given = {**dict(zip((many, "dim"), args[1:])), **kwargs}
+    how, dim = given.get(many), given.get("dim", 0)
+    if not isinstance(x, torch.Tensor) or not isinstance(dim, int) or not isinstance(how, (int, torch.SymInt)) or not x.dim():
+        return NotImplemented
+    size, most = x.shape[dim], None
+    if not isinstance(size, torch.SymInt) and not isinstance(how, torch.SymInt):
+        return NotImplemented
+    if name == "chunk":
+        if size == 0:
+            return NotImplemented
+        most, how = how if isinstance(how, int) else None, (size + how - 1) // how
+    parts = Parts(engine, x, dim % x.dim(), how, most)
+    known = engine.known_int(parts.length)
+    return parts if known is None else tuple(parts.at(i) for i in range(known))
 
 
 def _equal(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
@@ -568,7 +592,7 @@ def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     """`x[i]` where i is a one-number tensor or a symbolic integer: torch reads the number and selects, and so do we."""
     x, index = args[0], args[1]
     given = index if type(index) is tuple else (index,)
-    parts = [recorder.item(p) if _is_number_tensor(p) else _bounds(recorder, p) if isinstance(p, slice) else p for p in given]
+    parts = [_index(recorder, p) for p in given]
     if not any(isinstance(p, torch.SymInt) for p in parts):
         if all(map(operator.is_, parts, given)):
             return NotImplemented
@@ -594,6 +618,17 @@ def _indexed(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return None
 
 
+def _index(recorder: Recorder, p: Any) -> Any:
+    """One index: numbers in place of one-number tensors, a tensor in place of a list that holds symbolic numbers."""
+    if _is_number_tensor(p):
+        return recorder.item(p)
+    if isinstance(p, torch.SymBool):
+        return bool(p)
+    if isinstance(p, list) and any(isinstance(v, SYMBOLIC) for v in tree_flatten(p)[0]):
+        return recorder.call(torch.tensor, (p,), {})
+    return _bounds(recorder, p) if isinstance(p, slice) else p
+
+
 def _bounds(recorder: Recorder, part: slice) -> slice:
     """A slice with the numbers in place of one-number tensors."""
     ends = (part.start, part.stop, part.step)
@@ -613,6 +648,25 @@ def _len(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 
 def _data(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return recorder.call(torch.Tensor.detach, (args[0],), {})
+
+
+def _max_pool1d(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    """As torch itself does where there is a gradient: its other kernel asks for sizes as plain numbers."""
+    names = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    given = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, **dict(zip(names, args)), **kwargs}
+    x, indices = given.pop("input"), given.pop("return_indices", False)
+    plain = (int, tuple, list, type(None))
+    if func not in (torch.max_pool1d, F.max_pool1d) or indices or not isinstance(x.shape[-1], torch.SymInt) or not all(
+            isinstance(v, plain) for v in given.values()):
+        return NotImplemented
+    size, stride, padding, dilation = (v[0] if isinstance(v, (tuple, list)) and v else v for v in map(given.get, names[1:5]))
+    rows = recorder.call(torch.unsqueeze, (x, -2), {})
+    window = ((1, size), (1, stride or size), (0, padding), (1, dilation), given["ceil_mode"])
+    return recorder.call(torch.squeeze, (recorder.call(torch.max_pool2d, (rows, *window), {}), -2), {})
+
+
+def _deepcopy(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return recorder.call(torch.clone, (args[0],), {})
 
 
 def _new_tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
@@ -660,6 +714,8 @@ def _as_tensor(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 def _stack(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     """torch.stack or torch.cat of a list of unknown length."""
     items = args[0] if args else kwargs.get("tensors")
+    if isinstance(items, Parts):
+        return recorder.call(func, (recorder.engine.collected(items), *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
     if not is_grown(items):
         return NotImplemented
     if not items:
@@ -670,8 +726,10 @@ def _stack(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
 
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
-           "__len__": _len, "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
-           "unbind": _unbind, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
+           "__len__": _len,
+           "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
+           "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d,
+           "__deepcopy__": _deepcopy, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
            **RECURRENT}
 """Calls that read data, by name."""
 

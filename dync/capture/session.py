@@ -34,7 +34,7 @@ from dync.capture.outputs import Unrepresentable, class_name, tree_of
 from dync.capture.packed import open_padding
 from dync.capture.places import NN, is_helper, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
-from dync.capture.scalars import Expr, FloatNode, scalar_of
+from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
 from dync.capture.text import SymText
@@ -457,14 +457,31 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
 
         return hash_
 
+    module_delattr = nn.Module.__delattr__
+
+    def delattr_(module: nn.Module, name: str) -> None:
+        if name not in module.__dict__:
+            missing(module, name)
+        module_delattr(module, name)
+
+    def exclusive_or(a: Any, b: Any) -> Any:
+        if not isinstance(b, (bool, torch.SymBool)):
+            return NotImplemented
+        return torch.SymBool(BoolNode(Expr("xor", (scalar_of(a), scalar_of(b)), "bool"), engine))
+
     patch(nn.Module, "__getattr__", getattr_)
+    patch(nn.Module, "__delattr__", delattr_)
     patch(FakeTensor, "tolist", torch.Tensor.tolist)
     for cls in SYMBOLIC:
         for method in ("__str__", "__repr__", "__format__"):
             patch(cls, method, textual(cls, method))
         patch(cls, "__hash__", hashed(cls))
+        patch(cls, "__copy__", lambda self: self)
+        patch(cls, "__deepcopy__", lambda self, memo: self)
     for cls, kind in zip(SYMBOLIC, (int, float, bool)):
         patch(cls, "__getattribute__", kind_of(cls, kind))
+    patch(torch.SymBool, "__xor__", exclusive_or)
+    patch(torch.SymBool, "__rxor__", exclusive_or)
     rounded: Any = torch.SymInt.__round__
     patch(torch.SymInt, "__round__", lambda self, digits=None: rounded(self) if digits is None or digits >= 0 else engine.integer(
         Expr("round_digits", (scalar_of(self), digits), "int")))

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import types
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NoReturn
 
 import torch
@@ -20,6 +22,7 @@ from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
+from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, tree_of
 from dync.capture.places import line_span
 from dync.capture.scalars import scalar_of
@@ -163,7 +166,16 @@ class Forms:
     def is_loose(self, n: int, key: Any) -> bool:
         """Whether reading the attribute can be seen, and has not been seen yet."""
         x = self.heap.objects[n]
-        return (n, key) not in self.read and isinstance(x, nn.Module) and key[0] == "a" and not hasattr(type(x), key[1])
+        unread = (n, key) not in self.read and isinstance(x, nn.Module) and key[0] == "a" and not hasattr(type(x), key[1])
+        return unread and not self.peeks
+
+    @cached_property
+    def peeks(self) -> bool:
+        """Whether the model's code may read attributes without asking for them."""
+        modules = {type(x) for x in self.heap.objects if isinstance(x, nn.Module)}
+        classes = {cls for kind in modules for cls in kind.__mro__ if not cls.__module__.startswith("torch")}
+        own = [f.__code__ for cls in classes for f in vars(cls).values() if isinstance(f, types.FunctionType)]
+        return any(name in code.co_names for function in own for code in all_codes(function) for name in ("__dict__", "vars"))
 
     def missing(self, module: nn.Module, name: str) -> None:
         """Called when code asks for an attribute that a module lacks: a loose one is read after all."""

@@ -51,6 +51,12 @@ class SymText:
         found = re.fullmatch(pattern, text)
         return int(found.group(1)) if found and found.group(1) != "-0" else None
 
+    def __copy__(self) -> SymText:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> SymText:
+        return self
+
     def __add__(self, other: Any) -> Any:
         return join(self.engine, [self, other]) if isinstance(other, (str, SymText)) else NotImplemented
 

@@ -54,16 +54,6 @@ class Model(nn.Module):
         b = (x.sum() > 0).item()
 """
 PROGRAMS = r"""
-a = []
-if x[0] > 0: a.append(x)
-a.append(x + 1)
-return a
-
-a = [x]
-if x[0] > 0: a.extend([x * 2, x * 3])
-else: a.insert(0, x - 1)
-return torch.stack(a).sum(0), len(a)
-
 a = [x, x + 1, x + 2]
 if b: a.pop()
 if f > 0: a.pop(0)
@@ -230,8 +220,6 @@ return any(v > 0 for v in [f, g]), all(v > i for v in (1, j)), sum(v > 0 for v i
 return max([], default=i), min((v for v in [i, j] if v > 1), default=None)
 
 return sum([x, x + 1]), sum([[1], [i]], [])
-
-return sum((v for v in n.tolist() if v > 0), start=j)
 
 self.count += 1
 if b: self.count += i
@@ -436,10 +424,6 @@ return y
 y = x.clone(); y[n.clamp(0, 2)] = 0
 return y
 
-y = x.unsqueeze(0); y2 = y.squeeze(0)
-if b: y2.add_(1)
-return x, y
-
 return f"{i}-{j}"
 
 s = f"{i}"
@@ -604,9 +588,6 @@ else:
     k = -1
 return k
 
-while (m := self.count) < i: self.count += 1
-return m
-
 if (y := x.sum()) > 0: return y
 return -y
 
@@ -674,8 +655,6 @@ return list(itertools.chain([i], [j, x]))
 
 return [p * q for p, q in itertools.product([i, 1], [j, 2])]
 
-return list(itertools.takewhile(lambda v: v < 3, [1, i, j]))
-
 return list(itertools.dropwhile(lambda v: v < 3, [1, i, 2]))
 
 return [(k, len(list(v))) for k, v in itertools.groupby([i, j, 1])]
@@ -698,14 +677,9 @@ return [x, -x][b]
 
 return ("neg", "pos")[f > 0], [1, 2][i > j]
 
-return list(range(abs(i)))
-
 a = []
 for _ in range(abs(i)): a.append(x)
 return torch.stack(a) if a else x
-
-a = [x * k for k in range(abs(i) + 1)]
-return torch.cat(a)
 
 return x[n]
 
@@ -778,11 +752,6 @@ try: y = torch.cat([x[None], torch.zeros(1, abs(j))])
 except RuntimeError: y = x
 return y
 
-try: return torch.eye(3) @ torch.ones(abs(j))
-except RuntimeError: y = x
-finally: self.count += 1
-return y
-
 match {"b": b, "t": x > 0}:
     case {"b": False}: return 1
     case {"b": True, "t": v} if v[0]: return v
@@ -792,11 +761,6 @@ return x.view(1, i)
 return x.view(i, 3)
 
 return b is True, (x[0] > 0).item() is False
-
-return list(range(abs(i))), tuple(range(j, i))
-
-for k in list(range(abs(i))): x = x + k
-return x
 
 def gen():
     for k in range(4):
@@ -815,12 +779,589 @@ s = 0
 for v in gen(): s = s + v
 return s
 
-def gen():
-    for k in range(4):
-        if x[k % 3] > k / 2: yield x[k % 3] * k
-s = torch.zeros(())
-for v in gen(): s = s + v
+s, k = 0.0, 0
+while True:
+    s += f + 1
+    k += 1
+    if s > 3 or k > 10: break
+return s, k
+
+out = None
+for k in range(abs(j)):
+    out = x if out is None else out + x
+return out
+
+best, arg = -1.0, None
+for k in range(3):
+    v = x[k].item()
+    if v > best: best, arg = v, k
+return best, arg
+
+best = max(range(3), key=lambda k: x[k].item())
+return best
+
+order = sorted(range(3), key=lambda k: x[k].item())
+return order, [x[k] for k in order]
+
+total = 0
+for k, v in enumerate(x.tolist()):
+    if v < 0: continue
+    total += k * v
+return total
+
+for k in range(3):
+    if x[k] < 0: continue
+    for m in range(2):
+        if x[k] > m + 0.5: break
+    else:
+        return k, "else"
+    return k, m
+return "none"
+
+groups = defaultdict(list)
+for k in range(3): groups[(x[k] > 0).item()].append(k)
+return len(groups), groups[True]
+
+def f1(v, acc=[]):
+    acc.append(v)
+    return acc
+f1(i)
+if b: f1(j)
+return f1(0)
+
+acc = []
+def push(v): acc.append(v)
+if b: push(x)
+push(x + 1)
+return acc
+
+class Node:
+    def __init__(s, v): s.v, s.next = v, None
+head = Node(x)
+if b: head.next = Node(x + 1)
+t, m = 0, head
+while m is not None: t = t + m.v; m = m.next
+return t
+
+class Acc:
+    total = 0
+    def __iadd__(s, v): s.total = s.total + v; return s
+a = Acc()
+a += x
+if b: a += 1
+return a.total
+
+class P:
+    def __init__(s): s._v = 0
+    @property
+    def v(s): return s._v
+    @v.setter
+    def v(s, q): s._v = q * 2
+p = P()
+if b: p.v = i
+p.v = p.v + 1
+return p.v
+
+self.hist = getattr(self, "hist", []) + [i]
+self.hist = self.hist[-2:]
+return len(self.hist)
+
+self.log[:] = [x, i] if b else []
+return len(self.log)
+
+if len(self.log) == 2: self.log.reverse()
+if len(self.log) < 2: self.log.append(x.sum())
+return list(self.log)
+
+self.table["n"] = self.table.get("n", 0) + 1
+if self.table["n"] > 2: del self.table["n"]
+return dict(self.table)
+
+if b: self.table["x"] = x
+elif "x" in self.table: return self.table["x"]
+return x * 0
+
+self.table.update(a=i, b=x)
+return sorted(self.table)
+
+d = self.table
+d["k"] = d.get("k", 0) + (2 if b else 1)
+return d["k"]
+
+if self.cache is None: self.cache = (x, x)
+k, v = self.cache
+self.cache = (torch.cat([k, x])[-5:], v + 1)
+return self.cache[0].shape[0], v
+
+self.count, old = i, self.count
+return old
+
+if b: del self.cache; self.cache = x
+else: self.cache = None
+return self.cache
+
+if hasattr(self, "tmp"): del self.tmp
+elif b: self.tmp = x
+return hasattr(self, "tmp")
+
+self.lin.count = getattr(self.lin, "count", 0) + 1
+return self.lin(x) * self.lin.count
+
+self.lin.weight.data.mul_(0.9)
+return self.lin(x)
+
+self.lin.weight.data[0] = x
+return self.lin(x)
+
+with torch.no_grad(): self.lin.bias.copy_(x) if b else self.lin.bias.zero_()
+return self.lin(x)
+
+self.buf.lerp_(x, 0.5); m = self.buf
+m += 1
+return self.buf
+
+self.buf = self.buf.clone(); old = self.buf
+self.buf += x
+return old
+
+self.alias = self.buf
+if b: self.alias += 1
+return self.buf * 1
+
+v = self.buf[1:]
+v += i
+if b: v.zero_()
+return self.buf.sum()
+
+self.buf[i % 3] = f
+self.buf[1] += self.buf[0]
+return self.buf.clone()
+
+self.steps.add_(1)
+if self.steps.item() > 2: self.steps.fill_(0)
+return int(self.steps)
+
+self.steps += 1
+return x if self.steps.item() % 3 else x * 2
+
+n_old = int(self.steps); self.steps.copy_(n[0])
+return n_old
+
+self._buffers["buf"] = x
+return self.buf
+
+setattr(self, "count" if b else "best", i)
+return self.count
+
+self.__dict__["count"] = self.count + i
+return self.count
+
+self.on = b and f > 0
+return self.on
+
+self.name = "a" if b else "b"
+return self.name + "!"
+
+self.last = f"{'p' if b else 'n'}"
+return self.last
+
+self.m = max(getattr(self, "m", 0), i)
+self.lo, self.hi = min(f, getattr(self, "lo", 0.0)), max(f, getattr(self, "hi", 0.0))
+return self.m, self.hi - self.lo
+
+y = x.clone(); z = y
+y = y + 1 if b else y
+y += 1
+return y, z
+
+y = x.clone(); z = y[None]
+z[0, 0] = i
+y.mul_(2)
+return z, y
+
+y = torch.zeros(3, 3); r = y[1]; c = y[:, 1]
+r += x
+if b: c += 1
+return y, r, c
+
+y = torch.zeros(6); a, c = y.view(2, 3)
+a.copy_(x); c.add_(a)
+return y
+
+y = torch.zeros(2, 3); a, c = y.unbind(0) if b else y.chunk(2)
+a += 1
+return y
+
+y = torch.zeros(2, 3); p, q = y.split(1)
+p += x; q -= x
+return y
+
+y = x.clone(); d = y.diagonal() if y.dim() > 1 else y[::2]
+d.mul_(3)
+return y
+
+y = x.clone().expand(2, 3).clone(); y.t()[0] = 9
+return y
+
+y = x.reshape(3, 1); y += 1
+return x
+
+y = x.contiguous(); y += 1
+return x
+
+y = x.to(torch.float32); y[0] = 0
+return x
+
+y = x.flatten(); y[0] = 0
+return x
+
+y = x.float(); y.neg_()
+return x, y is x
+
+y = x.numpy(); y[0] = 3
+return x
+
+y = x.data; y += 1
+return x
+
+x, y = x + 1, x
+y *= 2
+return x, y
+
+def inc(t): t += 1; return t
+y = inc(x)
+if b: y = inc(y)
+return x, y
+
+def swap(a, c): a.copy_(c)
+y = x * 2; swap(x, y)
+return x
+
+z = x
+for k in range(2):
+    if x[k] > 0: z = z.clone(); z[k] = 0
+return z, x
+
+a = [x, x]
+a[0] = a[0] + 1
+a[1] += 1
+return a, x
+
+a = {"p": x, "q": x}
+a["p"] += 1
+if b: a["q"] = a["q"] * 2
+return a
+
+t = (x, x.clone())
+t[0].add_(1)
+if b: t[1].sub_(1)
+return t
+
+y = x.clone(); y.clamp_(min=0); w = y > 0
+y[w] = y[w] * 2
+return y, w
+
+y = x.clone(); y.scatter_(0, n.clamp(0, 2), 9.0)
+return y.index_fill(0, torch.tensor([i % 3]), 0)
+
+y = x.clone(); torch.where(y > 0, y, y.neg(), out=y) if b else None
+return y
+
+y = x.clone(); torch.sum(x, 0, out=y[0])
+return y
+
+o = torch.empty(3); torch.sort(x, out=(o, torch.empty(3, dtype=torch.long)))
+return o
+
+y = x.sigmoid_() if b else x.tanh()
+return x, y
+
+y = F.relu(x, inplace=True)
+return x, y
+
+y = F.dropout(x, 0.5, training=False, inplace=True); y += 1
+return x
+
+y = x.masked_fill_(x > 0, 0) if i > 0 else x
+return y, x
+
+y = torch.zeros(4, 3); y[i % 4] += x; y[j % 4].sub_(x)
+return y
+
+y = x.repeat(2); v = y.view(2, 3)[i % 2]
+v.fill_(f)
+return y
+
+s = [str(v) for v in range(3)]
+return "-".join(s), "abc".replace("b", "x" if b else "y"), "a,b".split(",")
+
+s = "pos" if b else "neg"
+return s.startswith("p"), s[0], len(s), s in ("pos", "x"), s == "neg", {"pos": 1, "neg": 2}[s]
+
+k = f"{i}:{j}"
+return {"key": k, "n": i}
+
+return f"{i:d}" + "/" + f"{f:6.2f}", f"{b!s}", f"{i!r:>5}"
+
+return "{:.1f} {}".format(f, i), "{0}-{0}".format(i), "{a}".format(a=j)
+
+msg = "low" if f < 0 else "mid" if f < 1 else "high"
+raise ValueError(msg) if i < 0 else KeyError(msg)
+
+if i > 2: raise ValueError(f"too big: {i}", i)
+return i
+
+if i > 2: raise IndexError
+return i
+
+class Stop(Exception):
+    def __init__(s, value): super().__init__("stop"); s.value = value
+try:
+    for k in range(3):
+        if x[k] > 0: raise Stop(x[k])
+except Stop as e: return e.value
+return x
+
+try:
+    for k in range(3):
+        if x[k] > 1: raise ValueError(k)
+        if x[k] < -1: raise KeyError(k)
+except ValueError as e: return "v", e.args
+except (KeyError, TypeError) as e: return "k", e.args
+else: return "else"
+finally: self.count += 1
+
+def safe(g):
+    try: return g()
+    except ZeroDivisionError: return -1
+return safe(lambda: 1 / i), safe(lambda: i // j), safe(lambda: f % g)
+
+try:
+    y = x
+    if b: y = y + 1; raise ValueError
+    y = y + 2
+except ValueError:
+    y = y + 4
+return y
+
+y = x
+try:
+    try:
+        if b: raise ValueError("a")
+    except KeyError: y = y + 1
+    finally: y = y + 2
+except ValueError: y = y + 4
+return y
+
+def f2():
+    try: return x
+    finally: self.count += 1
+y = f2()
+return self.count, y
+
+try: y = self.missing
+except AttributeError: y = x
+return y
+
+try: a, c = [x] if b else [x, x]
+except ValueError: return "unpack"
+return a + c
+
+try: y = [x, x + 1].index(5) if b else 0
+except ValueError: y = -1
+return y
+
+try: assert i > 0, f"bad {i}"
+except AssertionError as e: return e.args[0]
+return i
+
+from contextlib import contextmanager
+@contextmanager
+def cm():
+    self.count += 1
+    try: yield self.count
+    finally: self.count -= 3
+with cm() as c:
+    if b: x = x + c
+    elif f > 0: return x
+return x, self.count
+
+def counter():
+    c = 0
+    def inc(by=1):
+        nonlocal c
+        c += by
+        return c
+    return inc
+c = counter()
+c()
+if b: c(i)
+return c(), c(2)
+
+def make(k): return lambda t: t * k + i
+fs = {k: make(k) for k in (1, 2)}
+return fs[1](x), fs[2 if b else 1](x)
+
+h = [lambda t: t, lambda t: t * 2, torch.relu][i % 3]
+return h(x)
+
+compose = lambda *fs: functools.reduce(lambda p, q: lambda t: q(p(t)), fs)
+return compose(torch.sin, lambda t: t + i)(x)
+
+@functools.wraps(torch.sin)
+def deco(t): return torch.sin(t) if b else t
+return deco(x)
+
+from operator import itemgetter, attrgetter, mul
+return itemgetter(1)([i, j]), mul(i, j), max([(i, 0), (j, 1)], key=itemgetter(0)), functools.reduce(mul, (i, j, 2))
+
+it = iter([i, j, 3])
+return [v for v in it if v > 1], list(it)
+
+z = list(zip(*[(i, x), (j, x + 1)]))
+return z
+
+u = dict(sorted({"b": i, "a": j}.items()))
+return u, list(u.values()), max(u, key=u.get)
+
+u = {"a": i, "b": j}
+return {k: v for k, v in u.items() if v > 0}
+
+u = {"a": i}; w = u | {"b": j}
+u |= {"a": 5}
+return u, w
+
+a, (c, *d) = i, [j, x, f]
+return a, c, d
+
+a = b = [i]; a += [j]
+return b
+
+a = [i, j, 4]
+a[0], a[2] = a[2], a[0]
+a[1:2] = []
+return a
+
+a = [[x], [x + 1]]
+c = [r[:] for r in a]
+if b: c[0].append(i)
+a[1][0] = j
+return a, c
+
+a = [3, 1, 2]
+m = min(a) if b else max(a); a.remove(m)
+return a, sum(a) * i
+
+p = Pair(a=i, b=[x])
+p.b.append(p.a)
+return p, p == Pair(i, p.b), p[0], p._asdict()["a"]
+
+o = Box(x, i); o2 = o
+if b: o2.n = 7
+return o.n, o is o2, o.value
+
+o = Box(i); o.kept += [j] if b else []
+return o == Box(i, 0, [j]), repr(b)
+
+if isinstance(i, bool): return 1
+if isinstance(b, bool) and isinstance(f, float): return 2
+
+q = i if i > 0 else None
+return q is None, q or j, q and 5
+
+return (i or j), (b and f), (not i), bool(f), i and f and "s"
+
+return [i > 0, b][0], (i > 0) + b, sum([i > 0, b, f > 1]), (i > 0) is b, b == (f > 0)
+
+t = x[0] > 0
+if t and not b or f > 1: return 1
+return t
+
+t = (x > 0).any(); u = (x > 1).all()
+return t & ~u, bool(t) and not bool(u), t.item() ^ b
+
+def rec(t, d=0):
+    if d >= 3 or t.sum() > 2: return [d, t]
+    return rec(t + 0.5, d + 1)
+return rec(x)
+
+def rec(lo, hi):
+    if hi - lo == 1: return x[lo]
+    m = (lo + hi) // 2
+    l, r = rec(lo, m), rec(m, hi)
+    return l if l > r else r
+return rec(0, 3)
+
+def ack(m, k):
+    if m == 0: return k + 1
+    return ack(m - 1, k + 2) if x[m] > 0 else ack(m - 1, k)
+return ack(2, i)
+
+def even(k): return True if k == 0 else odd(k - 1)
+def odd(k): return False if k == 0 else even(k - 1)
+return even(4) if b else odd(3)
+
+def walk(tree):
+    if isinstance(tree, list): return [walk(t) for t in tree]
+    return tree + 1 if b else tree
+return walk([x, [i, [j]]])
+
+y = self.__dict__.get("cache"); self.cache = x
+return y
+
+y = "tmp" in self.__dict__; self.tmp = i
+return y
+
+y = vars(self).get("cache", 5); self.cache = i
+return y
+
+self.lin.weight = nn.Parameter(self.lin.weight * 0.9)
+return self.lin(x)
+
+if b: self.lin.weight = nn.Parameter(self.lin.weight + 1)
+return self.lin(x)
+
+self.lin.weight.data.mul_(0.9).add_(x, alpha=0.1)
+return self.lin(x)
+
+self.lin.bias = None
+return self.lin(x)
+
+import copy
+return copy.deepcopy(x), copy.deepcopy([x, i]), copy.copy(f)
+
+y = getattr(self, "tmp", None)
+if b: self.tmp = x
+return y
+
+return dataclasses.astuple(Box(x, i)), dataclasses.asdict(Box(i, j))
+
+return repr(i), format(f, ".2f"), repr(b)
+
+d = {}
+d[b] = x; d[f > 0] = i
+return d
+
+y = torch.arange(abs(i) + 3)
+s = torch.tensor(0)
+for c in y.split(2): s = s + c.max()
 return s
+
+y = torch.arange(abs(i) + 1)
+s = 0
+for c in y.unbind(0): s = s * 2 + c.item()
+return s
+
+y = torch.arange(abs(i) + 4.)
+return F.max_pool1d(y[None, None], 2), F.avg_pool1d(y[None, None], 2)
+
+y = torch.arange(abs(i) + 4.)
+return y.unfold(0, 2, 1)
+
+y = torch.arange(abs(i) + 4.).repeat(2, 1)
+z = y.unfold(1, 3, 2)
+z[:, 0] += 1
+return y, z.mean(-1)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -838,13 +1379,16 @@ DY320
 def deep(k): return 0 if k <= 0 else 1 + deep(k - 1)
 return deep(i)
 
+DY206
+return x[x > 0].unbind()[::-1]
+
 DY202
 self.lin.bias.data = self.lin.bias.data + 1
 return self.lin(x)
 """
 """A code and a body."""
 GROUPS = 12
-RUNS = 10
+RUNS = 6
 
 
 def build(body: str, folder: Path) -> type:
