@@ -51,7 +51,7 @@ class PackedGruSorted(Packed):
         packed = pack_padded_sequence(x[order].transpose(0, 1), lengths.tolist())
         out, h = self.rnn(packed)
         out, lengths = pad_packed_sequence(out, total_length=6, padding_value=-1.0)
-        if h[-1].sum() > 0:
+        if x.sum() > 0:
             return out[lengths - 1, torch.arange(4)]
         return h[-1]
 
