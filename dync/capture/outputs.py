@@ -25,7 +25,7 @@ class Unrepresentable(Exception):
     def __init__(self, value: object, where: str) -> None:
         self.where, self.kind = where, type(value).__qualname__
         named = "sequence of unknown length that is no list" if is_grown(value) else f"{type(value).__module__}.{self.kind}"
-        super().__init__(f"{where + ', ' if where else ''}a {named}")
+        super().__init__(f"{where + ' is ' if where else ''}a {named}")
 
 
 LeafOf = Callable[[Any, str], Any]
