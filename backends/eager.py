@@ -139,16 +139,18 @@ def _argument(arg: Any, names: dict[Node, str]) -> dict[str, Any]:
 
 
 def _reshapable(graph: Graph) -> set[Node]:
-    """Views of what came in, or of views of it, that may become reshapes: nothing reachable through them is written in place."""
-    roots = {n: n for n in graph.find_nodes(op="placeholder")}
+    """Views that may become reshapes: nothing reachable through them is written in place.
+
+    What comes in may have other strides than in eager, and operators hand them on: elementwise ones, attention.
+    """
+    roots = {n: n for n in graph.nodes if n.op != "output"}
     written: set[Node] = set()
     for node in graph.nodes:
         if node.op != "call_function":
             continue
         for parent in _aliased(node):
-            if parent in roots:
-                roots.setdefault(node, roots[parent])
-        written.update(roots[p] for p in _mutated(node) if p in roots)
+            roots[node] = roots[parent]
+        written.update(roots[p] for p in _mutated(node))
     return {n for n, root in roots.items() if n.op == "call_function" and str(n.target) in VIEWS and root not in written}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dync.backends.base import Functional, Kernel
 from dync.ir import aliases
 from dync.ir.program import Program
-from dync.ir.types import TensorType, Value
+from dync.ir.types import UNKNOWN, Span, TensorType, Value
 
 if TYPE_CHECKING:
     import torch
@@ -156,6 +157,21 @@ def _meta_text(value: Any, symbols: _Numbers) -> str:
     if isinstance(value, (tuple, list)):
         return "(" + ",".join(_meta_text(v, symbols) for v in value) + ")"
     return type(value).__name__
+
+
+def empty_size(kernel: Kernel) -> tuple[str, Span] | None:
+    """What may be 0 in a call, and where: a size of an input, or of what an operator gives; None where all tensors have elements."""
+    for value in kernel.inputs:
+        sizes = value.type.shape if isinstance(value.type, TensorType) else ()
+        names = [n for d in sizes if isinstance(d, str) for n in re.findall(r"[A-Za-z_]\w*", d)]
+        if small := next((n for n in names if kernel.ranges.get(n, (0, None))[0] < 1), None):
+            return f"the size {small} of an input", UNKNOWN
+    for node in kernel.graph.nodes:
+        for size in getattr(node.meta.get("val"), "shape", ()):
+            least = size if isinstance(size, int) else size.node.shape_env.bound_sympy(size.node.expr).lower
+            if least < 1:
+                return f"a size of what {target_text(node.target)} gives", node.meta.get("span", UNKNOWN)
+    return None
 
 
 def target_text(target: Any) -> str:

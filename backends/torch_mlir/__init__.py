@@ -98,15 +98,10 @@ class TorchMlir:
 
 def _empties(kernel: Kernel) -> Declined | None:
     """IREE 3.13 starts a kernel of no threads for a tensor without elements, which CUDA refuses."""
-    from dync.backends.onnx.translate import label
-    from dync.ir.types import UNKNOWN
+    from dync.backends.kernels import empty_size
 
-    for node in kernel.graph.nodes:
-        for size in getattr(node.meta.get("val"), "shape", ()):
-            least = size if isinstance(size, int) else size.node.shape_env.bound_sympy(size.node.expr).lower
-            if least < 1:
-                return Declined(f"{label(node)}: a size may be 0, on which IREE's code for CUDA fails", node.meta.get("span", UNKNOWN))
-    return None
+    found = empty_size(kernel)
+    return found and Declined(f"{found[0]} may be 0, on which IREE's code for CUDA fails", found[1])
 
 
 def own(found: Translation, kernel: Kernel) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target, unfit
+from dync.backends.kernels import empty_size
 from dync.errors import BackendError
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ class Tvm:
         if isinstance(found, Declined):
             raise BackendError(f"{kernel.name}: {found.reason} ({found.span})")
         try:
-            made = library_for_cuda(found.module, target) if target.kind == "cuda" else library(found.module, target, threads)
+            if target.kind == "cuda":
+                made = library_for_cuda(found.module, target, empty_size(kernel) is not None)
+            else:
+                made = library(found.module, target, threads)
         except BackendError:
             raise
         except Exception as error:  # noqa: BLE001  TVM's exception classes share no root

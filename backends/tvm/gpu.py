@@ -39,7 +39,7 @@ def tvm_target(target: Target) -> Any:
     return tvm.target.Target({"kind": "cuda", "arch": target.arch or NEWEST, **sizes, "host": {"kind": "llvm", "mcpu": "x86-64-v2"}})
 
 
-def lowered(module: Any, aim: Any) -> Any:
+def lowered(module: Any, aim: Any, empty: bool = True) -> Any:
     """The module with scheduled kernels, its functions as the virtual machine runs them."""
     import tvm
     from tvm.relax import backend
@@ -58,19 +58,22 @@ def lowered(module: Any, aim: Any) -> Any:
         t.DeadCodeElimination(),
     ]  # fmt: skip
     with aim, tvm.transform.PassContext(opt_level=3):
-        module = on_threads(tvm.transform.Sequential(steps)(module), aim)
+        module = on_threads(tvm.transform.Sequential(steps)(module), aim, empty)
         return steady(tvm.transform.Sequential(lowering())(ordered(module)))
 
 
-def library_for_cuda(module: Any, target: Target) -> Library:
-    """The library of a module, and its kernels as machine code. Raises BackendError when CUDA's compiler refuses one."""
+def library_for_cuda(module: Any, target: Target, empty: bool = True) -> Library:
+    """The library of a module, and its kernels as machine code. empty: whether a size of a call may be 0.
+
+    Raises BackendError when CUDA's compiler refuses a kernel.
+    """
     import tvm
     from tvm import relax
 
     from dync.backends.tvm.build import Library, exported
 
     aim = tvm_target(target)
-    module = lowered(module, aim)
+    module = lowered(module, aim, empty)
     with aim, tvm.transform.PassContext(opt_level=3):
         built = relax.build(module, aim, relax_pipeline=None)
     sources = [m.inspect_source() for m in _imported(built.mod) if m.kind == "cuda"]

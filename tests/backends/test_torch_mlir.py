@@ -156,4 +156,7 @@ def test_cuda_names_what_it_has_code_for():
 def test_cuda_is_not_for_tensors_that_may_be_empty():
     k = kernel(lambda x: x[x > 0] * 2, {"x": "float32[4]"})
     declined = TorchMlir().supports(k, Target("cuda", "sm_90"))
-    assert isinstance(declined, Declined) and "a size may be 0" in declined.reason and declined.span.line
+    assert isinstance(declined, Declined) and "may be 0" in declined.reason and declined.span.line
+    for low, taken in ((0, False), (1, True)):
+        k = kernel(lambda x: x * 2, {"x": "float32[N, 4]"}, dims={"N": (low, 8)})
+        assert (TorchMlir().supports(k, Target("cuda", "sm_90")) is None) is taken

@@ -40,11 +40,11 @@ class Block:
 
 @dataclass
 class Program:
-    """An artifact and calls of it: (args, kwargs, result or exception's class and text, path), state kept from call to call."""
+    """An artifact and calls of it, as `_call` gives them; state is kept from call to call."""
 
     name: str
     artifact: bytes
-    calls: list[tuple[Any, Any, Any, tuple[str, ...]]]
+    calls: list[tuple[Any, Any, Any, Any]]
 
 
 @dataclass
@@ -125,7 +125,6 @@ def runs(kernel: Any, examples: Sequence[Any]) -> list[tuple[list[Any], list[Any
 
 def programs(arch: str, step: int, refused: list[str]) -> Iterator[Program]:
     """The programs of the front-end suite, each compiled by every backend."""
-    import torch
     from programs.harness import call_of, capture, load
     from programs.test_programs import PROGRAMS
 
@@ -138,6 +137,8 @@ def programs(arch: str, step: int, refused: list[str]) -> Iterator[Program]:
             program = capture(cls, model)
         except CaptureError:
             continue
+        model = load(cls)
+        calls = [_call(model, *call_of(cls, seed)) for seed in range(3)]
         for backend in BACKENDS:
             try:
                 compiled = dync.compile(program, target=f"cuda:{arch}", backend=backend)
@@ -147,18 +148,21 @@ def programs(arch: str, step: int, refused: list[str]) -> Iterator[Program]:
             with TemporaryDirectory() as folder:
                 compiled.save(Path(folder) / "a.dync")
                 artifact = (Path(folder) / "a.dync").read_bytes()
-            calls, copied = [], copy.deepcopy(load(cls))
-            for seed in range(3):
-                args, kwargs = call_of(cls, seed)
-                given = plain(copy.deepcopy((args, kwargs)))
-                torch.manual_seed(0)
-                try:
-                    with torch.no_grad():
-                        result = ("gives", plain(copied(*args, **kwargs)))
-                except Exception as error:  # what the model raises is what it does
-                    result = ("raises", type(error).__name__)
-                calls.append((*given, result, plain((args, kwargs))))
             yield Program(f"{backend} {cls.__name__}", artifact, calls)
+
+
+def _call(model: Any, args: Any, kwargs: Any) -> tuple[Any, Any, Any, Any]:
+    """(args, kwargs, ("gives", result) or ("raises", class), what the arguments hold then) of a call of the eager model."""
+    import torch
+
+    given = plain(copy.deepcopy((args, kwargs)))
+    torch.manual_seed(0)
+    try:
+        with torch.no_grad():
+            result = ("gives", plain(model(*args, **kwargs)))
+    except Exception as error:  # what the model raises is what it does
+        result = ("raises", type(error).__name__)
+    return (*given, result, plain((args, kwargs)))
 
 
 def write(path: Path, arch: str = "sm_90", step: int = 1, program_step: int = 8) -> Bundle:

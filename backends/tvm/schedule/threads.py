@@ -22,27 +22,28 @@ THREADS = 256
 """In a block of the kernels that no rule of TVM's schedules."""
 
 
-def on_threads(module: tvm.IRModule, aim: Any) -> tvm.IRModule:
-    """All kernels scheduled: by the first rule that can, else each element by a thread.
+def on_threads(module: tvm.IRModule, aim: Any, empty: bool) -> tvm.IRModule:
+    """All kernels scheduled: by the first rule that can, else each element by a thread. empty: whether a size of the call may be 0.
 
     Raises BackendError for a kernel that no rule knows: it would run on the CPU, on memory of the device.
     """
     ready = {}
     for name, function in module.functions.items():
         if isinstance(function, tirx.PrimFunc) and not (function.attrs and function.attrs.get(DONE)):
-            ready[name] = _scheduled(function, aim).with_attr(DONE, True)
+            ready[name] = _scheduled(function, aim, empty).with_attr(DONE, True)
     for name, function in ready.items():
         module[name] = function
     return module
 
 
-def _scheduled(function: Any, aim: Any) -> Any:
+def _scheduled(function: Any, aim: Any, empty: bool) -> Any:
     if _writes_nothing(function):
         return function.with_body(tirx.Evaluate(tirx.const(0, "int32")))
     if (made := _launched(function)) is not None:
         return made
     rules, kept = dlight.gpu, _in_registers(function)
-    for rule in (rules.Matmul(), rules.GEMV(), rules.Reduction(), rules.GeneralReduction(), rules.Fallback()):
+    by_row = () if empty and _has_symbols(function) else (rules.GEMV(), rules.Reduction(), rules.GeneralReduction())
+    for rule in (rules.Matmul(), *by_row, rules.Fallback()):
         try:
             found = rule.apply(kept, aim, False)
         except Exception:  # noqa: BLE001  the rules fail on what they do not know, with exceptions of many classes
@@ -50,6 +51,11 @@ def _scheduled(function: Any, aim: Any) -> Any:
         if found is not None and _all_on_device(found.mod["main"].body):
             return found.mod["main"]
     raise BackendError("TVM has no schedule on a GPU for a kernel of the block")
+
+
+def _has_symbols(function: Any) -> bool:
+    """Whether sizes are known only in a call. TVM starts a kernel of no blocks with one, and rules for rows do not ask if it has a row."""
+    return any(not isinstance(n, tirx.IntImm) for p in function.params for n in getattr(p.ty, "shape", ()))
 
 
 def _writes_nothing(function: Any) -> bool:
