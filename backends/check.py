@@ -212,6 +212,22 @@ FATAL_ON_EMPTY = frozenset({"aten._scaled_dot_product_flash_attention_for_cpu.de
 """Operators of torch 2.13 that end the process (SIGFPE) on empty tensors; a model never gives them any."""
 
 
+PACKED = frozenset(f"aten.{n}.data" for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")) | {"aten._pad_packed_sequence.default"}
+"""Operators that believe the second argument, sequences by step, and read memory that is not theirs where it is not so."""
+
+
+def unsafe(target: str, args: Sequence[Any]) -> bool:
+    """Whether the operator would read or write outside its tensors, or end the process: a model never gives it that."""
+    import torch
+
+    if target in PACKED:
+        data, sizes = args[0], args[1].tolist()
+        hidden = args[2] if target == "aten.lstm.data" else [args[2]] if target.endswith(".data") else []
+        fits = sum(sizes) == data.shape[0] and sizes == sorted(sizes, reverse=True) and all(n > 0 for n in sizes)
+        return not fits or not sizes or any(h.shape[1] != sizes[0] for h in hidden)
+    return target in FATAL_ON_EMPTY and any(isinstance(a, torch.Tensor) and not a.numel() for a in args)
+
+
 def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ...] | None:
     """What the kernel's graph gives in eager, then the weights that it wrote; None where it raises, which random inputs may make it do.
 
@@ -229,7 +245,7 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
                     env[node] = weights[str(node.target)]
                 elif node.op == "call_function":
                     args, kwargs = (map_arg(a, env.__getitem__) for a in (node.args, node.kwargs))
-                    if str(node.target) in FATAL_ON_EMPTY and any(isinstance(a, torch.Tensor) and not a.numel() for a in args):
+                    if unsafe(str(node.target), args):
                         return None
                     env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
                     if str(node.target) in EMPTY:

@@ -134,6 +134,14 @@ def _entry(
     return env | {s.value.name: slots[s.name] for s in program.slots}
 
 
+class _Raised(Exception):
+    """An operator of a block raised `cause`."""
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
+
 @dataclass
 class _Walk:
     program: Program
@@ -149,7 +157,10 @@ class _Walk:
         while block is not None:
             if len(self.path) == limit:
                 raise StepLimitError(f"{self.program.name}: stopped after {limit} blocks, last {self.path[-1]}")
-            self._run_block(block)
+            try:
+                self._run_block(block)
+            except _Raised as error:
+                return Outcome(None, error.cause, Trace(tuple(self.path), tuple(self.decisions)))
             edge = self._edge(block)
             block = self._follow(blocks, edge) if edge else None
         exit = blocks[self.path[-1]].flow.exit
@@ -165,7 +176,10 @@ class _Walk:
         inputs = [self.env[n] for n in block.flow.inputs]
         if self.watch is not None:
             self.watch(block.name, inputs)
-        results = run_graph(block.graph, inputs, self.weights)
+        try:
+            results = run_graph(block.graph, inputs, self.weights)
+        except Exception as error:  # an operator's own: the model raises it
+            raise _Raised(error) from error
         self.env.update(zip((r.name for r in block.flow.results), results, strict=True))
         for op in block.flow.host:
             self.env[op.result.name] = SCALAR_OPS[op.op].function(*map(self._value, op.args))
