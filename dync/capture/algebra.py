@@ -34,4 +34,4 @@ def check_linear_algebra(engine: Any, call: Any, read: Any, info: Any, name: str
     before, *after = REASONS.get(name, ("The algorithm failed with code ", "."))
     where = [] if batch is None else ["(Batch element ", formatted(engine, read(batch), -1, ""), "): "]
     rest = [formatted(engine, number, -1, ""), *after] if after else []
-    raise of_model(torch.linalg.LinAlgError(join(engine, [f"{name}: ", *where, before, *rest])))
+    raise of_model(torch.linalg.LinAlgError(join(engine, [f"{name}: ", *where, before, *rest])))  # pyright: ignore[reportPrivateImportUsage]

@@ -83,7 +83,8 @@ def asks_kind(code: types.CodeType, kind: str) -> bool:
 def _handlers(code: types.CodeType) -> list[tuple[int, int]]:
     """The stretches of code that an `except` or `finally` stands around."""
     ops = {i.offset: i.opname for i in dis.get_instructions(code)}
-    caught = [e for e in dis.Bytecode(code).exception_entries if ops.get(e.target) == "PUSH_EXC_INFO"]
+    entries: Any = getattr(dis.Bytecode(code), "exception_entries")  # noqa: B009  typeshed lacks it
+    caught = [e for e in entries if ops.get(e.target) == "PUSH_EXC_INFO"]
     return [(e.start, e.end) for e in caught if ops.get(e.target + 2) != "WITH_EXCEPT_START"]
 
 

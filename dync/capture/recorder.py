@@ -11,6 +11,7 @@ from typing import Any
 import sympy
 import torch
 import torch.nn.functional as F
+from torch._C._functorch import peek_interpreter_stack  # pyright: ignore[reportMissingModuleSource]
 from torch._dispatch.python import enable_python_dispatcher
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -129,7 +130,7 @@ class Recorder:
         if func is torch.autograd.grad:
             engine.refuse("DY203", "a gradient inside forward", "programs are compiled for inference, and autograd's tape is not kept",
                           "write it with torch.func.grad, or compute it outside the compiled model")
-        if torch._C._functorch.peek_interpreter_stack() is not None and self.in_event is None:
+        if peek_interpreter_stack() is not None and self.in_event is None:
             engine.refuse("DY203", "a function of torch.func that keeps what it ran for later, as vjp and jacrev do",
                           "what it keeps is not part of the program", "write it with torch.func.grad, jvp, jacfwd, hessian or vmap")
         if engine.arrays:

@@ -44,7 +44,8 @@ def _whole(recorder: Any, op: Any, args: Any) -> Any:
         out = engine.partial.pop(0)
     else:
         recorder.record(op, args, {}, out)
-    recorder.in_event.append(out)
+    if recorder.in_event is not None:
+        recorder.in_event.append(out)
     return out
 
 

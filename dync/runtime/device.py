@@ -46,7 +46,8 @@ class DeviceTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._array.shape if self._array is not None else tuple(self._held.shape)
+        own: Any = self._held if self._array is None else self._array
+        return tuple(own.shape)
 
     def on(self, memory: Memory) -> Any:
         """As `memory` calls it, copied there if it is not there yet."""

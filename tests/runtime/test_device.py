@@ -108,8 +108,7 @@ def on_stand_in(package: Package) -> Package:
     return replace(package, kernels=kernels, meta={**package.meta, "target": "cuda"})
 
 
-@pytest.mark.parametrize("kind", ("numpy", "torch"))
-@pytest.mark.parametrize("backend", ("tvm", "torch-mlir"))
+@pytest.mark.parametrize("backend, kind", (("tvm", "numpy"), ("tvm", "torch"), ("torch-mlir", "numpy")))
 def test_programs(backend: str, kind: str):
     if not next(b for b in dync.targets().backends if b.name == backend).available:
         pytest.skip(f"{backend} is not here")

@@ -55,7 +55,7 @@ def caller(
     """A function on arrays and numbers, as Module.function says."""
     memory, view = memory_of(module), module.rt.HalBufferView
     run = _caller(module, function, types, len(outputs), frozenset(range(len(types))))
-    dtypes = [numpy_dtype(d) if d else None for d in outputs]
+    dtypes = [numpy_dtype(d or "int64") for d in outputs]
 
     def call(inputs: Sequence[Any]) -> list[Any]:
         found: list[Any] = [None] * len(outputs)
@@ -63,8 +63,8 @@ def caller(
             results = run(inputs)
             places: Sequence[int] = range(len(outputs))
             if wanted:
-                found[0] = results.get_variant(0)
-                places = wanted[found[0]]
+                way: int = results.get_variant(0)
+                found[0], places = way, wanted[way]
             for i in places:
                 found[i] = memory.download(results.get_as_object(i, view), dtypes[i])
             return found

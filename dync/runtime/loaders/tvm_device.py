@@ -6,7 +6,7 @@ import ctypes
 import site
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -90,7 +90,7 @@ class DeviceMemory:
 
 
 @contextmanager
-def baked(kernels: Any) -> Iterator[None]:
+def baked(kernels: Any) -> Generator[None, None, None]:
     """While a library is loaded: its kernels are this machine code, where TVM would compile their source."""
     if kernels is None:
         yield
@@ -98,7 +98,11 @@ def baked(kernels: Any) -> Iterator[None]:
     ffi, code = runtime(), bytes(kernels)
     with _lock:
         before = ffi.get_global_func(COMPILE, allow_missing=True)
-        ffi.register_global_func(COMPILE, lambda source: code, override=True)
+
+        def compiled(source: str) -> bytes:
+            return code
+
+        ffi.register_global_func(COMPILE, compiled, override=True)
         try:
             yield
         finally:
