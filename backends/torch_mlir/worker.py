@@ -13,6 +13,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Collection
+from functools import cache
 from typing import Any, BinaryIO
 
 import msgspec
@@ -128,11 +129,20 @@ def _joined(job: Job, lowered: bytes) -> bytes:
         return found.getvalue()
 
 
+@cache
+def _process_flags() -> None:
+    """IREE 3.13 otherwise keeps command buffers from call to call, and on some paths of a program gives them too few buffers."""
+    from iree.compiler import api
+
+    api._initializeGlobalCL("dync", "--iree-hal-memoization=false")
+
+
 def _compiled(module: bytes, ways: tuple[tuple[str, ...], ...]) -> bytes:
     """IREE's bytecode, made with the first flags that it succeeds with."""
     from iree.compiler import api
 
     flags, *others = ways
+    _process_flags()
     session = api.Session()
     session.set_flags("--iree-input-type=tm_tensor", *flags)
     invocation = session.invocation()

@@ -2,6 +2,7 @@
 
 from importlib.metadata import entry_points
 
+import onnx  # noqa: F401  loaded once a process, before pytester takes away what its runs import
 import pytest
 import torch
 from hypothesis import given, settings

@@ -134,9 +134,7 @@ class _Function:
     def nothing(self, type: Type) -> str:
         zeros = text.tensor(type.dtype, [0] * type.rank)
         value = text.number(0, "bool") if type.dtype == "bool" else "0.0" if "float" in type.dtype else "0"
-        made = self.op(f"arith.constant dense<{value}> : {zeros}")
-        made = made if type.rank else self.op(f"util.optimization_barrier {made} : {zeros}")
-        return self.cast(made, zeros, text.open_text(type))
+        return self.cast(self.op(f"arith.constant dense<{value}> : {zeros}"), zeros, text.open_text(type))
 
     def cast(self, value: str, have: str, want: str) -> str:
         return value if have == want else self.op(f"tensor.cast {value} : {have} to {want}")
