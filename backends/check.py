@@ -220,6 +220,8 @@ def unsafe(target: str, args: Sequence[Any]) -> bool:
     """Whether the operator would read or write outside its tensors, or end the process: a model never gives it that."""
     import torch
 
+    if target == "aten._local_scalar_dense.default":
+        return args[0].numel() != 1
     if target in PACKED:
         data, sizes = args[0], args[1].tolist()
         hidden = args[2] if target == "aten.lstm.data" else [args[2]] if target.endswith(".data") else []

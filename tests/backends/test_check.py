@@ -46,6 +46,14 @@ def test_numbers_keep_their_kind():
     assert check(k, CODE, run=lambda i: [int(i[0].sum())]) == 0
 
 
+def test_a_number_is_read_from_one_element_only():
+    """The operator itself reads the first of several, and foreign memory where there is none; a program looks at the size before."""
+    k = kernel(lambda x: torch.ops.aten._local_scalar_dense(x), {"x": "float32[n]"}, dims={"n": (0, None)})
+    given = []
+    check(k, CODE, run=lambda i: [given.append(len(i[0])) or i[0].sum().item()])
+    assert given and set(given) == {1}
+
+
 def test_a_failing_run_is_refused():
     def run(inputs):
         raise RuntimeError("engine broke")
