@@ -225,6 +225,7 @@ case("causal-mask", lambda x: (x @ x.t()).masked_fill((x @ x.t()).new_ones(()).e
 case("zero-size", lambda x: (x + 1, x.sum(0), x.reshape(0, 6), x.transpose(0, 1), torch.cat([x, x]),
     x @ x.new_ones(3, 2) if False else x.exp()), "float32[0, 2, 3]")
 case("zero-size-matmul", lambda x: x @ x.new_ones(3, 2), "float32[N, 3]", N=(0, 9))
+case("zero-size-last", lambda x: (x.unsqueeze(-1), x + 1, x.sum(0), x.t()), "float32[3, N]", N=(0, 9))
 case("zero-dim", lambda x: (x + 1, x.sum(), x.exp(), x.reshape(1), x.softmax(0), x.unsqueeze(0)), "float32[]")
 case("input-returned", lambda x: x)
 case("input-twice", lambda x: (x, x, x + 0))

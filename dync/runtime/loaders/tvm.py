@@ -163,19 +163,16 @@ class Machines(threading.local):
 def _aligned(array: Array) -> Array:
     """The array itself, or a copy of it in row-major aligned memory."""
     array = np.ascontiguousarray(array).reshape(array.shape)
-    if array.ctypes.data % _ALIGNMENT == 0:
-        return array
-    memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    copy = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+    return array if array.ctypes.data % _ALIGNMENT == 0 else _compact(array)
 
 
 def _compact(array: Any) -> Any:
-    """The array with the strides that its sizes ask for, also along sizes of 0 and 1, where numpy leaves anything."""
-    flat: Any = np.ascontiguousarray(array).reshape(-1)
-    return flat.reshape(array.shape)
+    """A copy in aligned memory with the strides that its sizes ask for, also along sizes of 0 and 1, where numpy has any."""
+    memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    strides = np.cumprod([array.itemsize, *array.shape[:0:-1]])[::-1].tolist() if array.ndim else []
+    copy: Any = np.ndarray(array.shape, array.dtype, memory.data, -memory.ctypes.data % _ALIGNMENT, strides)
+    copy[...] = array
+    return copy
 
 
 def _tensor(ffi: Any, array: Array) -> Any:
