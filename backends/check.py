@@ -27,6 +27,8 @@ SECONDS = 5.0
 """Time after which no further input is drawn."""
 SIZES = (2, 7, 1, 0, 3)
 """Sizes tried for a symbol, as far as its range has them."""
+LARGER = (5, 9, 13, 17, 33, 65, 129)
+"""Sizes tried where the kernel takes none of SIZES: decisions before it may leave large ones only."""
 INDEX_BOUNDS = (8, 4, 2, 1)
 """Integer inputs are drawn below these in turn, until eager takes them: they may be indices."""
 EMPTY = frozenset(
@@ -231,8 +233,9 @@ def unsafe(target: str, args: Sequence[Any]) -> bool:
 
 
 def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ...] | None:
-    """What the kernel's graph gives in eager, then the weights that it wrote; None where it raises, which random inputs may make it do.
+    """What the kernel's graph gives in eager, then the weights that it wrote; None for inputs that the program never gives it.
 
+    Such are those where it raises, and those that make a size another than the graph says: decisions before it settled that one.
     Uninitialised memory holds `fill`.
     """
     import torch
@@ -250,12 +253,25 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
                     if unsafe(str(node.target), args):
                         return None
                     env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
+                    if _otherwise(env[node], node.meta.get("val")):
+                        return None
                     if str(node.target) in EMPTY:
                         env[node].fill_(fill)
     except (RuntimeError, IndexError, ValueError, ArithmeticError):
         return None
     results = map_arg(kernel.graph.output_node().args[0], env.__getitem__)
     return *results, *(weights[n] for n in written_weights(kernel))  # type: ignore[misc]
+
+
+def _otherwise(found: Any, declared: Any) -> bool:
+    """Whether a size of a tensor is not the number that is declared."""
+    import torch
+
+    if isinstance(found, (tuple, list)) and isinstance(declared, (tuple, list)):
+        return any(map(_otherwise, found, declared))
+    if not isinstance(found, torch.Tensor) or not isinstance(declared, torch.Tensor):
+        return False
+    return any(type(d) is int and f != d for f, d in zip(found.shape, declared.shape, strict=False))
 
 
 def compare(
@@ -329,16 +345,20 @@ def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: 
 
 
 def draws(kernel: Kernel, seed: int = 0) -> Iterator[list[Any]]:
-    """Inputs of the kernel's types: for each of a few sizes the largest integer bound that eager takes, then zeros."""
-    rng, tied = random.Random(seed), size_inputs(kernel)
-    for number, sizes in enumerate(size_draws(kernel)):
+    """Inputs of the kernel's types: for each of a few sizes the largest integer bound that eager takes, then zeros.
+
+    Larger sizes come until one is taken, where none of the first is.
+    """
+    rng, tied, first = random.Random(seed), size_inputs(kernel), True
+    for sizes in itertools.chain(size_draws(kernel), (s for s in size_draws(kernel, LARGER) if first)):
         for bound in INDEX_BOUNDS:
             inputs = drawn(kernel, tied, sizes, rng, bound)
             if any(i is None for i in inputs) or eager(kernel, copies(inputs)) is None:
                 continue
             yield inputs
-            more = [drawn(kernel, tied, sizes, rng, bound, spread) for spread in (1.0, 0.0)] if number == 0 else []
+            more = [drawn(kernel, tied, sizes, rng, bound, spread) for spread in (1.0, 0.0)] if first else []
             yield from (m for m in more if eager(kernel, copies(m)) is not None)
+            first = False
             break
 
 
@@ -352,7 +372,7 @@ def typical(kernel: Kernel, sizes: Mapping[str, int]) -> list[Any] | None:
     return None
 
 
-def size_draws(kernel: Kernel) -> list[dict[str, int]]:
+def size_draws(kernel: Kernel, tried: Sequence[int] = SIZES) -> list[dict[str, int]]:
     """A few assignments of sizes to symbols: alike, then corners. Without symbols one, the empty assignment."""
     names = symbols(kernel)
     if not names:
@@ -363,8 +383,8 @@ def size_draws(kernel: Kernel) -> list[dict[str, int]]:
         low, high = limits[name]
         return max(low, size if high is None else min(size, high))
 
-    found = [{n: fit(n, size) for n in names} for size in SIZES]
-    mixed = [{n: fit(n, SIZES[(i + shift) % len(SIZES)]) for i, n in enumerate(names)} for shift in range(2)]
+    found = [{n: fit(n, size) for n in names} for size in tried]
+    mixed = [{n: fit(n, tried[(i + shift) % len(tried)]) for i, n in enumerate(names)} for shift in range(2)]
     return [dict(items) for items in dict.fromkeys(tuple(d.items()) for d in (*found, *mixed))]
 
 

@@ -54,6 +54,15 @@ def test_a_number_is_read_from_one_element_only():
     assert given and set(given) == {1}
 
 
+def test_sizes_are_those_that_the_graph_declares():
+    """Behind a decision that n is more than eight a slice of eight has eight rows, and code may count on it."""
+    k = kernel(lambda x: x[:8], {"x": "float32[n]"}, dims={"n": (0, None)})
+    next(n for n in k.graph.nodes if n.op == "call_function").meta["val"] = torch.empty(8)
+    given = []
+    assert check(k, CODE, run=lambda i: [given.append(len(i[0])) or i[0][:8] + 0]) == 0
+    assert given and min(given) >= 8
+
+
 def test_a_failing_run_is_refused():
     def run(inputs):
         raise RuntimeError("engine broke")
