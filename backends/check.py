@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import BlockCode, Kernel
+from dync.backends.given import Sizes, unsafe, widens
 from dync.errors import BackendError
 from dync.ir.types import ScalarType, TensorType, Value
 
@@ -210,39 +211,19 @@ def settled(kernel: Kernel, inputs: Sequence[Any], expected: Sequence[Any], foun
     return settled
 
 
-FATAL_ON_EMPTY = frozenset({"aten._scaled_dot_product_flash_attention_for_cpu.default"})
-"""Operators of torch 2.13 that end the process (SIGFPE) on empty tensors; a model never gives them any."""
-
-
-PACKED = frozenset(f"aten.{n}.data" for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")) | {"aten._pad_packed_sequence.default"}
-"""Operators that believe the second argument, sequences by step, and read memory that is not theirs where it is not so."""
-
-
-def unsafe(target: str, args: Sequence[Any]) -> bool:
-    """Whether the operator would read or write outside its tensors, or end the process: a model never gives it that."""
-    import torch
-
-    if target == "aten._local_scalar_dense.default":
-        return args[0].numel() != 1
-    if target in PACKED:
-        data, sizes = args[0], args[1].tolist()
-        hidden = args[2] if target == "aten.lstm.data" else [args[2]] if target.endswith(".data") else []
-        fits = sum(sizes) == data.shape[0] and sizes == sorted(sizes, reverse=True) and all(n > 0 for n in sizes)
-        return not fits or not sizes or any(h.shape[1] != sizes[0] for h in hidden)
-    return target in FATAL_ON_EMPTY and any(isinstance(a, torch.Tensor) and not a.numel() for a in args)
-
-
 def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ...] | None:
     """What the kernel's graph gives in eager, then the weights that it wrote; None for inputs that the program never gives it.
 
-    Such are those where it raises, and those that make a size another than the graph says: decisions before it settled that one.
-    Uninitialised memory holds `fill`.
+    Such are those where it raises, and those of dync.backends.given. Uninitialised memory holds `fill`.
     """
     import torch
     from torch.fx.node import map_arg
 
     env: dict[Any, Any] = dict(zip(kernel.graph.find_nodes(op="placeholder"), inputs, strict=True))
     weights = {n: w.clone() if n in kernel.mutates else w for n, w in kernel.weights.items()}
+    sizes = Sizes()
+    if not all(sizes.fit(value, node.meta.get("val")) for node, value in env.items()):
+        return None
     try:
         with torch.no_grad():
             for node in kernel.graph.nodes:
@@ -253,7 +234,7 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
                     if unsafe(str(node.target), args):
                         return None
                     env[node] = node.target(*args, **kwargs)  # type: ignore[operator]
-                    if _otherwise(env[node], node.meta.get("val")):
+                    if not sizes.fit(env[node], node.meta.get("val")) or widens(node, env):
                         return None
                     if str(node.target) in EMPTY:
                         env[node].fill_(fill)
@@ -261,17 +242,6 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
         return None
     results = map_arg(kernel.graph.output_node().args[0], env.__getitem__)
     return *results, *(weights[n] for n in written_weights(kernel))  # type: ignore[misc]
-
-
-def _otherwise(found: Any, declared: Any) -> bool:
-    """Whether a size of a tensor is not the number that is declared."""
-    import torch
-
-    if isinstance(found, (tuple, list)) and isinstance(declared, (tuple, list)):
-        return any(map(_otherwise, found, declared))
-    if not isinstance(found, torch.Tensor) or not isinstance(declared, torch.Tensor):
-        return False
-    return any(type(d) is int and f != d for f, d in zip(found.shape, declared.shape, strict=False))
 
 
 def compare(

@@ -63,6 +63,21 @@ def test_sizes_are_those_that_the_graph_declares():
     assert given and min(given) >= 8
 
 
+def test_a_size_that_is_not_declared_as_one_meets_its_equal_only():
+    k = kernel(lambda x, y: (x + x, y * 1), {"x": "float32[n, 2]", "y": "float32[m, 2]"}, dims={"n": (0, None), "m": (0, None)})
+    x, y = k.graph.find_nodes(op="placeholder")
+    next(n for n in k.graph.nodes if n.op == "call_function").args = (x, y)
+    assert {tuple(len(i) for i in inputs) for inputs in draws(k)} == {(n, n) for n in (0, 1, 2, 3, 7)}
+
+
+def test_one_symbol_is_one_size():
+    """Also where the kernel's types name it twice."""
+    k = kernel(lambda x, y: (x + 0, y + 0), {"x": "float32[n]", "y": "float32[m]"}, dims={"n": (0, None), "m": (0, None)})
+    x, y = k.graph.find_nodes(op="placeholder")
+    y.meta["val"] = x.meta["val"]
+    assert {tuple(len(i) for i in inputs) for inputs in draws(k)} == {(n, n) for n in (0, 1, 2, 3, 7)}
+
+
 def test_a_failing_run_is_refused():
     def run(inputs):
         raise RuntimeError("engine broke")
