@@ -11,7 +11,13 @@ from dync.backends.onnx.registry import Unsupported
 
 
 def matmul(t: Builder, a: Val, b: Val) -> Val:
-    return t.op("MatMul", t.cast(a, t.dtype), t.cast(b, t.dtype))
+    """A vector beside a matrix goes in as a matrix: ONNX Runtime 1.32 multiplies it wrong where the other is a transposed one."""
+    a, b = t.cast(a, t.dtype), t.cast(b, t.dtype)
+    if b.rank == 1 < a.rank:
+        return t.squeeze(t.op("MatMul", a, t.unsqueeze(b, 1)), a.rank - 1)
+    if a.rank == 1 < b.rank:
+        return t.squeeze(t.op("MatMul", t.unsqueeze(a, 0), b), b.rank - 2)
+    return t.op("MatMul", a, b)
 
 
 def gemm(t: Builder, a: Val, b: Val, c: Val | None, alpha: Number = 1, beta: Number = 1) -> Val:
@@ -64,7 +70,7 @@ def scaled_sum(t: Builder, c: Val, product: Val, beta: Number, alpha: Number) ->
 
 
 def addmv(t: Builder, c: Val, a: Val, b: Val, beta: Number = 1, alpha: Number = 1) -> Val:
-    return scaled_sum(t, c, t.op("MatMul", a, b), beta, alpha)
+    return scaled_sum(t, c, matmul(t, a, b), beta, alpha)
 
 
 def addbmm(t: Builder, c: Val, a: Val, b: Val, beta: Number = 1, alpha: Number = 1) -> Val:

@@ -238,6 +238,8 @@ case("slice-scatter", lambda x: (torch.slice_scatter(x, torch.ones(2, 2, 4), 1, 
 
 case("matmul", lambda x, a: (x @ a, torch.matmul(x[0], a), x[0, 0] @ a), "float32[2, 3, 4]", {"a": w(4, 5)})
 case("matmul-batch", lambda x, y: x @ y, {"x": "float32[2, 1, 3, 4]", "y": "float32[5, 4, 2]"})
+case("matmul-transposed-vector", lambda x, y, v: (x.t() @ v, v @ x, v @ x.t().contiguous().t(), torch.addmv(v[:3], x[:, :3].t(), v),
+    y.mT @ v, v @ y), {"x": "float32[4, 5]", "y": "float32[2, 4, 3]", "v": "float32[4]"})
 case("matmul-int", lambda x, y: x @ y, {"x": "int64[2, 3]", "y": "int64[3, 2]"})
 case("dot", lambda x, y: torch.dot(x, y), {"x": "float32[5]", "y": "float32[5]"})
 case("bmm", lambda x, y: (torch.bmm(x, y), torch.baddbmm(x @ y, x, y, beta=0.5, alpha=2)),
