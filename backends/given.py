@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-FATAL_ON_EMPTY = frozenset({"aten._scaled_dot_product_flash_attention_for_cpu.default"})
-"""Operators of torch 2.13 that end the process (SIGFPE) on empty tensors; a model never gives them any."""
-
-
+ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu.default"
+"""It reads as many values as there are keys, and ends the process (SIGFPE, torch 2.13) on empty tensors."""
 PACKED = frozenset(f"aten.{n}.data" for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")) | {"aten._pad_packed_sequence.default"}
 """Operators that believe the second argument, sequences by step, and read memory that is not theirs where it is not so."""
 
@@ -28,7 +26,9 @@ def unsafe(target: str, args: Sequence[Any]) -> bool:
         hidden = args[2] if target == "aten.lstm.data" else [args[2]] if target.endswith(".data") else []
         fits = sum(sizes) == data.shape[0] and sizes == sorted(sizes, reverse=True) and all(n > 0 for n in sizes)
         return not fits or not sizes or any(h.shape[1] != sizes[0] for h in hidden)
-    return target in FATAL_ON_EMPTY and any(isinstance(a, torch.Tensor) and not a.numel() for a in args)
+    if target == ATTENTION:
+        return args[1].shape[:3] != args[2].shape[:3] or any(isinstance(a, torch.Tensor) and not a.numel() for a in args)
+    return False
 
 
 class Sizes:

@@ -169,7 +169,8 @@ def _matmul(engine: Any, call: Call, args: Any) -> Any:
 
 
 BROADCASTING: dict[str, Callable[[Any, Call, Any], Any]] = {
-    **dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "binary_cross_entropy_with_logits", "dist"), _losses),
+    **dict.fromkeys(("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "binary_cross_entropy_with_logits", "dist",
+                     "cosine_similarity", "pairwise_distance"), _losses),
     "broadcast_tensors": _tensors,
     **dict.fromkeys(("matmul", "__matmul__", "__rmatmul__"), _matmul),
 }

@@ -35,7 +35,7 @@ class Decisions(Values):
         if self.finished:
             raise GuardOnDataDependentSymNode(predicate, "the program is captured: nothing more is decided")
         if self.making:
-            return isinstance(predicate, sympy.Ne)  # torch asks whether a size is 0 or 1: it may be any
+            return isinstance(predicate, (sympy.Ne, sympy.Ge))  # torch asks whether a size is 0 or 1, or no less: it may be any
         self.check_alive()
         known = self.fact(predicate)
         if known is not None:

@@ -41,7 +41,7 @@ class Engine(Expressions):
         self.written = []
         self.plans = {}
         self.grown, self.ungrown, self.needed, self.loose = {}, {}, set(), set()
-        self.apart = set()
+        self.apart, self.flags = set(), set()
         self.unfoldable = set()
         self.given = set()
         self.recorder = Recorder(self)
@@ -54,6 +54,7 @@ class Engine(Expressions):
         Expr.forget()
         self.shape_env = PathShapeEnv(self)
         self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)
+        self.fake_mode.cache_enabled = False
         self.weights.start(self.fake_mode)
         self.vals = {}
         self.integers = {}

@@ -53,10 +53,15 @@ class Joins(Growing):
     """Places that hold run-time parameters."""
     waiting: dict[tuple[Any, ...], list[Waiting]]
     paths_apart: int
+    flags: set[tuple[str, int, str]]
+    """Names of frames (file and line of the function, name) whose bools are decided where they are bound."""
 
     def mark(self, site_uid: int) -> dict[str, Any] | None:
-        site = self.markers.sites[site_uid]
-        act = self._here(site, sys._getframe(1))
+        site, frame = self.markers.sites[site_uid], sys._getframe(1)
+        new = self._joined(site, self._here(site, frame))
+        return self._decided(site, frame, new) if self.flags else new
+
+    def _joined(self, site: Site, act: Activation) -> dict[str, Any] | None:
         start = act.starts.get(site.depth, act.entry)
         if self.rec is start:
             return None
@@ -64,6 +69,23 @@ class Joins(Growing):
         new = self.join(act.position(site.uid, site.loops), start, site, act, {}, pending=pending)
         act.starts[site.depth] = self.rec
         return new if pending is None else {**pending, **(new or {})}
+
+    def refused_numbers(self, stack: list[Any]) -> None:
+        """C++ code refused a number known only at run time: the bools that these frames hold are decided where they are bound."""
+        for frame in stack:
+            for name, value in frame.f_locals.items():
+                if isinstance(value, torch.SymBool):
+                    self.split_constants(scalar_of(value))
+                    fresh = {(*_place(frame), name)} - self.flags
+                    self.flags |= fresh
+                    if fresh:
+                        self.start_again()
+
+    def _decided(self, site: Site, frame: Any, new: dict[str, Any] | None) -> dict[str, Any] | None:
+        """With what is written back, the bools that are to be known."""
+        held = {n: {**frame.f_locals, **(new or {})}.get(n) for n in site.names if (*_place(frame), n) in self.flags}
+        known = {n: bool(v) for n, v in held.items() if isinstance(v, torch.SymBool)}
+        return {**(new or {}), **known} or None
 
     def begin(self) -> Rec:
         return self.rec
@@ -174,7 +196,9 @@ class Joins(Growing):
 
     def fits(self, a: Image, b: Image, key: tuple[Any, ...]) -> bool:
         """Whether two paths can join here."""
-        place = self.join_key(key)
+        place, flags = self.join_key(key), {name for *_, name in self.flags}
+        if any(x.where.lstrip("^") in flags and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)):
+            return False
         return compatible(a, b, place in self.loose) and layouts_fit(self, a, b) and not (self.apart and any(
             (place, x.where) in self.apart and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)))
 
@@ -228,6 +252,7 @@ class Joins(Growing):
         new: list[Any] = []
         merged: dict[tuple[Any, ...], Any] = {}
         columns: list[tuple[Any, ...]] = []
+        sizes: dict[Any, Any] = {}
         for leaves in zip(*(i.leaves for i in images)):
             values = tuple(leaf_key(leaf) for leaf in leaves)
             if all(v == values[0] for v in values) and self._everywhere(leaves[0], above):
@@ -235,7 +260,7 @@ class Joins(Growing):
                 continue
             column = (leaves[0].kind, *values)
             if column not in merged:
-                merged[column] = self._param(leaves)
+                merged[column] = self._param(leaves, sizes)
                 if all(isinstance(leaf.value, (bool, int, float)) for leaf in leaves):
                     self.constant_joins[join.params[-1]] = (self.join_key(key), leaves[0].where)
                 columns.append(leaves)
@@ -261,11 +286,11 @@ class Joins(Growing):
             return all(any(s in rec.bindings for rec in start.chain()) for s in value.free_symbols)
         return True
 
-    def _param(self, leaves: tuple[Any, ...]) -> Any:
+    def _param(self, leaves: tuple[Any, ...], sizes: dict[Any, Any]) -> Any:
         first = leaves[0]
         if first.kind == "tensor":
             fakes = [self.weights.fake(leaf.raw) for leaf in leaves]
-            shape = [merge_size(self, [f.shape[d] for f in fakes]) for d in range(fakes[0].dim())]
+            shape = [merge_size(self, [f.shape[d] for f in fakes], sizes) for d in range(fakes[0].dim())]
             fake = self.made(shape, fakes[0], dense=len({layout(f) for f in fakes}) > 1)
             val = self.new_tensor(fake, "join", self._where(leaves))
             val.name = first.where
@@ -325,7 +350,13 @@ class Joins(Growing):
             raise Diverged(f"replay diverged at a join: {describe_difference(found, signature)}")
         changed = {n: v for n, v in own.items() if v is not roots.own[n]}
         act.starts[site.depth] = self.rec
+        if self.flags and site.kind == "mark" and not changed.keys() <= {*site.names, *(pending or {}), *extra}:
+            raise Diverged(f"{sorted(changed.keys() - {*site.names})} differ at a join behind a statement that does not bind them")
         return changed or None
+
+
+def _place(frame: Any) -> tuple[str, int]:
+    return frame.f_code.co_filename, frame.f_code.co_firstlineno
 
 
 def common(a: Rec, b: Rec) -> Rec:
@@ -345,14 +376,18 @@ def leaf_key(leaf: Any) -> Any:
     return (type(v), repr(v)) if isinstance(v, float) else (type(v), v) if isinstance(v, (bool, int)) else v
 
 
-def merge_size(engine: Joins, sizes: list[Any]) -> Any:
+def merge_size(engine: Joins, sizes: list[Any], known: dict[Any, Any]) -> Any:
+    """The size of a join's parameter from those of its paths; known: what others became, for sizes that are equal on each path."""
     if all(isinstance(s, int) for s in sizes) and len(set(sizes)) == 1:
         return sizes[0]
     exprs: list[Any] = [scalar_of(s) for s in sizes]
     if all(e == exprs[0] for e in exprs) and not isinstance(exprs[0], int) and all(
             any(sym in rec.bindings for rec in engine.rec.chain()) for sym in exprs[0].free_symbols):
         return sizes[0]
-    return engine.shape_env.new_symbol(0)
+    if tuple(exprs) not in known:
+        low = min(e if isinstance(e, int) else engine.shape_env.least(e) for e in exprs)
+        known[tuple(exprs)] = engine.shape_env.new_symbol(max(low, 0))
+    return known[tuple(exprs)]
 
 
 def compatible(a: Image, b: Image, loose: bool) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import sympy
 import torch
 
 from dync.capture.heap import MISSING
@@ -37,8 +38,10 @@ class Plan:
     """Leaf → the dimensions that change, for each leaf that is a parameter of the header."""
     dense: set[str] = field(default_factory=set)
     """Parameters that are copied to a contiguous layout where they come in another."""
-    falling: set[str] = field(default_factory=set)
-    """Places of `for` loops that come back smaller than at first; the others are held to be no less."""
+    falling: set[Any] = field(default_factory=set)
+    """Places of `for` loops, and (leaf, dimension), that come back smaller than at first; the others are held to be no less."""
+    untied: set[tuple[str, int]] = field(default_factory=set)
+    """Dimensions that do not go with the others that are equal when the loop begins: all others that are equal then stay so."""
     reason: str = ""
 
 
@@ -116,6 +119,7 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
     new: list[Any] = [MISSING] * len(image.leaves)
     positions, args = [], []
     by_value: dict[Any, Any] = {}
+    sizes: dict[Any, Any] = {}
     before, engine.rec = engine.rec, header
     for n, leaf in enumerate(image.leaves):
         dims = plan.widened.get(leaf.where)
@@ -123,7 +127,8 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
             continue
         group = (leaf.where,)
         if group not in by_value:
-            by_value[group] = engine.loop_param(leaf, dims, leaf.where in plan.dense, leaf.where not in plan.falling)
+            made = {d: header_size(engine, plan, leaf, d, sizes) for d in dims}
+            by_value[group] = engine.loop_param(leaf, made, leaf.where in plan.dense, leaf.where not in plan.falling)
             positions.append(n)
             args.append(engine.in_layout(before, leaf, by_value[group], image))
         new[n] = by_value[group]
@@ -169,11 +174,40 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
                 if layout(old.raw) != "dense":
                     plan.dense.add(old.where)
                     grown = True
-    if grown:
+    if grown or not hold(engine, plan, header, image):
         return None
     values = [engine.in_layout(engine.rec, image.leaves[n], header.image.leaves[n].raw, image, True) for n in header.positions]
     engine.rec.exit = JumpExit(To(header.rec, values))
     return ""
+
+
+def header_size(engine: Any, plan: Plan, leaf: Leaf, d: int, sizes: dict[Any, Any]) -> Any:
+    """The symbol of a size that changes from turn to turn; sizes: the symbols made before, by what goes together."""
+    first, falls = size_of(leaf.raw, d), (leaf.where, d) in plan.falling
+    key = (first, falls, (leaf.where, d) if (leaf.where, d) in plan.untied else None)
+    if key not in sizes:
+        low = 0 if falls else first if isinstance(first, int) else engine.shape_env.least(first)
+        sizes[key] = engine.shape_env.new_symbol(low)
+        engine.floors[sizes[key].node.expr] = low
+    return sizes[key]
+
+
+def hold(engine: Any, plan: Plan, header: Header, image: Image) -> bool:
+    """Whether sizes come back as the header takes them: equal where they were, and no less than at first. What does not is noted."""
+    met: dict[Any, Any] = {}
+    untied, falling = set(), set()
+    for n in header.positions:
+        old, new = header.image.leaves[n], image.leaves[n]
+        for d in plan.widened.get(old.where, ()) if old.kind == "tensor" else ():
+            symbol, size = size_of(old.raw, d), size_of(new.raw, d)
+            first, floor = met.setdefault(symbol, size), engine.floors.get(symbol, 0)
+            if size != first and engine.shape_env.known(sympy.Eq(size, first)) is not True:
+                untied.add((old.where, d))
+            if floor and engine.shape_env.known(sympy.Ge(size, floor)) is not True:
+                falling.add((old.where, d))
+    plan.untied |= untied
+    plan.falling |= falling
+    return not untied and not falling
 
 
 def difference(a: Image, b: Image) -> str:

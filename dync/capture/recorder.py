@@ -32,7 +32,7 @@ from dync.capture.lists import Grown, Parts, is_grown
 from dync.capture.places import OURS, is_user
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import Event, Op, Val, Weight, of_model
+from dync.capture.tape import Event, Op, Rec, Val, Weight, of_model
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
@@ -89,7 +89,10 @@ class Recorder:
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
-        self.in_event: list[Any] | None = None
+        self.in_event: list[tuple[int, Any, Rec]] | None = None
+        """What the operations gave of the call that runs now, those inside of one that has ended left out: (nested, result, record)."""
+        self.nested = 0
+        """How many operations are being dispatched, each inside another."""
         self.running = ""
         """The function, or the ATen operation in it, that torch is asked for now."""
         self.literals: set[Val] = set()
@@ -200,7 +203,7 @@ class Recorder:
 
     def attempt(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Calls torch. Where C++ code takes no symbolic sizes, torch's own Python twins of it are tried."""
-        rec, before = self.engine.rec, len(self.engine.rec.ops)
+        rec, before, given = self.engine.rec, len(self.engine.rec.ops), list(self.engine.partial)
         with torch._C._ExcludeDispatchKeyGuard(NO_VIEWS):
             try:
                 return func(*args, **kwargs)
@@ -208,7 +211,7 @@ class Recorder:
                 if NO_SYMBOLS not in str(e) or self.engine.rec is not rec:
                     raise
             del rec.ops[before:]
-            self.in_event = []
+            self.in_event, self.engine.partial = [], given
             with enable_python_dispatcher():
                 return func(*args, **kwargs)
 
@@ -230,22 +233,16 @@ class Recorder:
         x = engine.weights.fake(x)
         if x.numel() != 1:
             raise of_model(RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number"))
-        if self.in_event is not None and engine.partial:
-            self.in_event.append(engine.partial.pop(0))
-            return self.in_event[-1]
+        if self.resumes():
+            return self.resume()
         source = engine.value(x)
         constant = self.constant(source)
         if constant is not None and constant.numel() == 1 and not x.dtype.is_complex:
-            number = constant.item()
-            if self.in_event is not None:
-                self.in_event.append(number)
-            return number
+            return self.done(constant.item())
         known = self.remembered("items", source, x)
         known = packed.first_batch(self, source) if known is None else known
         if known is not None:
-            if self.in_event is not None:
-                self.in_event.append(known)
-            return known
+            return self.done(known)
         kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
         if x.dtype.is_complex:
             engine.refuse("DY205", "a complex number is read from a tensor", "", "read its real and imaginary parts")
@@ -253,9 +250,7 @@ class Recorder:
         self.append(aten._local_scalar_dense.default, (x,), {}, [val], True, False)
         result = engine.symbolic(val, x.dtype)
         engine.rec.items[source] = result
-        if self.in_event is not None:
-            self.in_event.append(result)
-        return result
+        return self.done(result)
 
     def constant(self, source: Any) -> Any:
         """The tensor behind a value that the code makes of literals alone; None for any other."""
@@ -304,6 +299,27 @@ class Recorder:
                 return None
         return None
 
+    def resumes(self) -> bool:
+        """Whether what is asked for now was done before the call that asks forked, in another run."""
+        partial = self.engine.partial
+        return self.in_event is not None and bool(partial) and partial[0][0] == self.nested
+
+    def resume(self) -> Any:
+        """What it gave then."""
+        assert self.in_event is not None
+        self.in_event.append(self.engine.partial.pop(0))
+        _, out, rec = self.in_event[-1]
+        self.engine.skip_to(rec)
+        return out
+
+    def done(self, out: Any) -> Any:
+        """Notes what an operation gave, in place of what was done on the way."""
+        if self.in_event is not None:
+            while self.in_event and self.in_event[-1][0] > self.nested:
+                self.in_event.pop()
+            self.in_event.append((self.nested, out, self.engine.rec))
+        return out
+
     def dispatch(self, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine
         engine.check_alive()
@@ -322,9 +338,17 @@ class Recorder:
             if not isinstance(args[0], FakeTensor):
                 return self.dispatch(aten.clone.default, (args[0],), {})
             return args[0]
-        if self.in_event is not None and engine.partial:
-            self.in_event.append(engine.partial.pop(0))
-            return self.in_event[-1]
+        if self.resumes():
+            return self.resume()
+        self.nested += 1
+        try:
+            out = self.perform(func, args, kwargs)
+        finally:
+            self.nested -= 1
+        return self.done(out)
+
+    def perform(self, func: Any, args: Any, kwargs: Any) -> Any:
+        engine = self.engine
         if torch._C._dispatch_has_kernel_for_dispatch_key(func.name(), "CompositeImplicitAutograd") and func not in KEEP:
             with self.engine.modes_on():
                 done = func.decompose(*args, **kwargs)
@@ -343,12 +367,15 @@ class Recorder:
         counted = [t for t in tree_flatten(args[:2])[0] if isinstance(t, FakeTensor)] if func in COUNTING else []
         for t in counted:
             t.nonzero_memo = self.remembered("counts", engine.loose_value(t), t)
-        engine.fake_mode.cache_enabled = not symbolic
         if func in packed.PACKED:
             out = packed.form(self, func, args)
         else:
-            with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
-                out = func(*args, **kwargs)
+            engine.fake_mode.cache_enabled = not symbolic  # the cache asks about sizes, once: another run would not be asked
+            try:
+                with engine.fake_mode, enable_python_dispatcher() if symbolic else nullcontext():
+                    out = func(*args, **kwargs)
+            finally:
+                engine.fake_mode.cache_enabled = False
         for t in counted:
             if isinstance(t.nonzero_memo, torch.SymInt):
                 engine.rec.counts[engine.loose_value(t)] = t.nonzero_memo
@@ -357,8 +384,6 @@ class Recorder:
                 t.nonzero_memo = t.item_memo = t.unique_memo = t.unique_consecutive_memo = None
         self.record(func, args, kwargs, out)
         self.running = outer
-        if self.in_event is not None:
-            self.in_event.append(out)
         return out
 
     def ask(self, func: Any, *args: Any) -> Any:
@@ -377,8 +402,6 @@ class Recorder:
         val.fake, engine.vals[id(before)] = before, val
         new = engine.new_tensor(x, packet.__name__)
         self.append(view, (before, *args[1:]), kwargs, [new], True, False)
-        if self.in_event is not None:
-            self.in_event.append(x)
         return x
 
     def record(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
@@ -666,6 +689,23 @@ def _max_pool1d(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return recorder.call(torch.squeeze, (recorder.call(torch.max_pool2d, (rows, *window), {}), -2), {})
 
 
+def _diff(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    """As torch itself does it, by differences of neighbours: its kernel asks for sizes as plain numbers."""
+    given = {"n": 1, "dim": -1, "prepend": None, "append": None, **dict(zip(("input", "n", "dim", "prepend", "append"), args)), **kwargs}
+    x, n, dim = given["input"], given["n"], given["dim"]
+    if not any(isinstance(s, torch.SymInt) for s in x.shape) or "out" in given or not isinstance(n, int):
+        return NotImplemented
+    parts = [p for p in (given["prepend"], x, given["append"]) if p is not None]
+    x = recorder.call(torch.cat, (parts, dim), {}) if len(parts) > 1 and n else x
+    for _ in range(n):
+        size = x.shape[dim]
+        if size < 1:
+            break
+        later, earlier = (recorder.call(torch.narrow, (x, dim, start, size - 1), {}) for start in (1, 0))
+        x = recorder.call(torch.ne if x.dtype == torch.bool else torch.sub, (later, earlier), {})
+    return x
+
+
 def _deepcopy(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
     return recorder.call(torch.clone, (args[0],), {})
 
@@ -729,7 +769,7 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
-           "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d,
+           "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
            **RECURRENT}
 """Calls that read data, by name."""

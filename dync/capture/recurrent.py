@@ -40,13 +40,10 @@ def _whole(recorder: Any, op: Any, args: Any) -> Any:
     width = first.shape[2] * (2 if args[7] else 1)
     y = engine.made([*x.shape[:2], width], x)
     out = (y, *(engine.made(list(s.shape), s) for s in (states if isinstance(states, (list, tuple)) else (states,))))
-    if recorder.in_event is not None and engine.partial:
-        out = engine.partial.pop(0)
-    else:
-        recorder.record(op, args, {}, out)
-    if recorder.in_event is not None:
-        recorder.in_event.append(out)
-    return out
+    if recorder.resumes():
+        return recorder.resume()
+    recorder.record(op, args, {}, out)
+    return recorder.done(out)
 
 
 def cell(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:

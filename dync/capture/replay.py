@@ -65,6 +65,12 @@ class Replay(Stack):
         self.step, self.rec, self.cursor = last, target, 1
         return target.log[0]
 
+    def skip_to(self, rec: Rec) -> None:
+        """Goes on in a later record of the path: what was asked up to there is not asked again."""
+        if rec in self.path[self.step + 1:]:
+            self.step = self.path.index(rec)
+            self.rec, self.cursor = rec, 0
+
     def new_rec(self, above: Rec | None) -> Rec:
         rec = Rec(len(self.records), above)
         self.records.append(rec)

@@ -205,11 +205,11 @@ class Rolling(Joins):
         """Whether a leaf is unchanged since the header."""
         return leaf_key(old) == leaf_key(new)
 
-    def loop_param(self, leaf: Any, dims: set[int], dense: bool, rising: bool) -> Any:
-        """A parameter of a loop's header, any size in `dims`; rising: the place of a `for` loop is never less than at first."""
+    def loop_param(self, leaf: Any, sizes: dict[int, Any], dense: bool, rising: bool) -> Any:
+        """A parameter of a loop's header; sizes: of the dimensions that change; rising: the place of a `for` loop never falls."""
         if leaf.kind == "tensor":
             fake = self.weights.fake(leaf.raw)
-            shape = [self.shape_env.new_symbol(0) if d in dims else s for d, s in enumerate(fake.shape)]
+            shape = [sizes.get(d, s) for d, s in enumerate(fake.shape)]
             made = self.made(shape, fake, dense)
             val = self.new_tensor(made, "loop", getattr(leaf.value, "span", UNKNOWN))
             val.name = leaf.where

@@ -54,3 +54,30 @@ def test_the_switch_transformer():
     model = transformers.SwitchTransformersEncoderModel(config).eval()
     model.set_experts_implementation("eager")
     check(model)
+
+
+class Generates(torch.nn.Module):
+    """transformers' own `generate`, with its cache."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids):
+        return self.model.generate(ids, max_new_tokens=6, do_sample=False)
+
+
+def test_generate_is_captured_unedited():
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=8, n_positions=32, initializer_range=0.8, **TOKENS)
+    model = Generates(transformers.GPT2LMHeadModel(config)).eval()
+    program = capture(model, (torch.tensor([[3, 4, 5]]),))
+    verify(program)
+    lengths = set()
+    for seed in range(12):
+        ids = torch.randint(3, 8, (1, 3), generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            want = model(ids)
+        assert torch.equal(interpret(program, (ids,))[0], want)
+        lengths.add(want.shape[1])
+    assert len(lengths) > 1
