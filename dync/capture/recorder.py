@@ -356,7 +356,7 @@ class Recorder:
                 return done
         args, kwargs = tree_map(engine.weights.fake, args), tree_map(engine.weights.fake, kwargs)
         flat, _ = tree_flatten((args, kwargs))
-        symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.has_symbols(a)) for a in flat)
+        symbolic = any(isinstance(a, SYMBOLIC) or (isinstance(a, torch.Tensor) and engine.is_laid_out_by_symbols(a)) for a in flat)
         if symbolic and func in SQUEEZES:
             return squeeze(engine, self.ask, args[0], args[1:])
         outer, self.running = self.running, func.name()

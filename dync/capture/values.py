@@ -75,6 +75,10 @@ class Values(Replay):
         steps = (*t.stride(), t.storage_offset()) if t.layout == torch.strided else ()
         return any(isinstance(s, torch.SymInt) for s in (*t.shape, *steps))
 
+    def is_laid_out_by_symbols(self, t: torch.Tensor) -> bool:
+        """As a row that data select, or a column of a matrix whose width they decide."""
+        return any(isinstance(s, torch.SymInt) for s in (*t.shape, *t.stride(), t.storage_offset()))
+
     def new_tensor(self, fake: Any, label: str = "", span: Span = UNKNOWN) -> Val:
         self.uids += 1
         val = Val(self.uids, self.rec, fake, "tensor", span, label)

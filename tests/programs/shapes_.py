@@ -416,3 +416,18 @@ class RecurrentDynamic(nn.Module):
 
     inputs = staticmethod(lambda seed: (rand(seed, 2 + seed % 3, 1 + seed % 4, 4),))
     DYNAMIC = ({0: Dim("batch", min=1, max=8), 1: Dim("length", min=1, max=8)},)
+
+
+class PlacedByData(nn.Module):
+    """Tensors of fixed sizes whose place or strides in memory data decide, into an operator that torch makes of others."""
+
+    def __init__(self):
+        super().__init__()
+        self.mix = nn.Bilinear(4, 4, 3)
+
+    def forward(self, x):
+        kept = x.t()[:, x[:, 0] > 0]
+        row = x[int((x[:, 1] > 0).sum()) % 5]
+        return self.mix(row, kept[:, -1] if kept.shape[1] > 0 else row)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5, 4) + (seed % 3 - 1),))
