@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from dync.capture import comprehend
+from dync.capture import comprehend, keyed
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import KINDS, Grown, Paired, Parts, SymRange, is_grown
+from dync.capture.lists import KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
 from dync.capture.scalars import Expr, FloatNode, scalar_of
+from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
 
@@ -34,8 +35,11 @@ def twin(engine: Any, function: Any) -> Any:
     made = _TWINS.get(function) if isinstance(function, (type, type(len), str)) else None
     if made is not None:
         return lambda *args, **kwargs: made(engine, *args, **kwargs)
-    if getattr(function, "__name__", "") == "index" and type(getattr(function, "__self__", None)) is list:
+    owner = type(getattr(function, "__self__", None))
+    if owner is list and function.__name__ == "index":
         return lambda value, *ends: _index(engine, function, value, *ends)
+    if owner in keyed.KINDS:
+        return engine.method(function)
     if getattr(function, "__module__", None) == "math":
         return lambda *args: _math(engine, function, *args)
     return function
@@ -124,8 +128,12 @@ def _divmod(engine: Any, a: Any, b: Any) -> Any:
 
 def _in(engine: Any, item: Any, container: Any) -> Any:
     """`item in container`: one decision for a number known only at run time, which has no hash."""
+    if isinstance(container, keyed.Keyed):
+        return container.has(item)
     if isinstance(item, torch.SymBool) and isinstance(container, (set, frozenset, dict)):
         return bool(item) in container
+    if not is_number(item) and isinstance(container, (set, frozenset, dict)) and keyed.is_running(item):
+        return engine.method(container.__contains__)(item)
     if not is_number(item) or isinstance(item, torch.SymBool):
         return item in container
     if isinstance(container, range):
@@ -155,6 +163,8 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
     if isinstance(x, Grown):
         own = {k for cls, name in KINDS.items() if name == x.form.kind for k in (cls, *cls.__mro__, *LIKE_LISTS)}
         return isinstance(x, kinds) or any(k in own for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
+    if isinstance(x, keyed.Keyed):
+        return issubclass(keyed.CLASSES[x.kind], kinds) or isinstance(x, kinds)
     if is_number(x):
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
@@ -167,6 +177,8 @@ def _type(engine: Any, *args: Any) -> Any:
     kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
     if len(args) == 1 and is_array(args[0]):
         return class_of(args[0])
+    if len(args) == 1 and isinstance(args[0], keyed.Keyed):
+        return keyed.CLASSES[args[0].kind]
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
 
 
@@ -175,6 +187,9 @@ def _extreme(name: str) -> Callable[..., Any]:
 
     def pick(engine: Any, *args: Any, **kwargs: Any) -> Any:
         args = (_drained(engine, args[0]),) if len(args) == 1 else args
+        kwargs = {**kwargs, "key": twin(engine, kwargs["key"])} if kwargs.get("key") is not None else kwargs
+        if args and isinstance(args[0], Walked):
+            return _of_walked(args[0], name, kwargs)
         if args and is_grown(args[0]):
             otherwise = (kwargs["default"],) if "default" in kwargs else ()
             return comprehend.extreme(args[0], name, kwargs.get("key") or (lambda x: x), otherwise)
@@ -189,6 +204,21 @@ def _extreme(name: str) -> Callable[..., Any]:
         return best
 
     return pick
+
+
+def _of_walked(items: Any, name: str, kwargs: Any) -> Any:
+    """The greatest or least of what a set or dict holds."""
+    if "key" in kwargs and kwargs["key"] is not None and isinstance(items, KeyedSet):
+        return items.in_order(f"`{name}` by a key of")
+    otherwise = (kwargs["default"],) if "default" in kwargs else ()
+    if not items:
+        return comprehend.extreme((), name, None, otherwise)
+    rows = items.sequence()
+    if kwargs.get("key") is None and rows.form.structure == LEAF and rows.form.columns[0].kind == "int":
+        engine = rows.engine
+        return engine.do(torch.Tensor.item, engine.do(getattr(torch, f"a{name}"), rows.columns[0]))
+    key = kwargs.get("key")
+    return comprehend.extreme(rows, name, lambda x: x, otherwise) if key is None else comprehend.extreme_by(items.walk(), name, key)
 
 
 def _peek(x: Any) -> tuple[Any, ...]:
@@ -239,6 +269,11 @@ def _drained(engine: Any, items: Any) -> Any:
 
 
 def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
+    if isinstance(items, Walked):
+        rows = items.sequence()
+        if rows.form.structure == LEAF and rows.form.columns[0].kind in ("int", "bool"):
+            return start + engine.item_of_sum(rows)
+        items = rows
     return comprehend.total(items, start) if _walked(engine, items) else sum(items, start)
 
 
@@ -258,17 +293,25 @@ def _map(engine: Any, function: Any, *items: Any) -> Any:
 
 
 def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:
-    return sorted(items, key=key and twin(engine, key), reverse=reverse)
+    key = key and twin(engine, key)
+    return engine.sort(items, key, reverse) if _walked(engine, items) else sorted(items, key=key, reverse=reverse)
 
 
 def _holds(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
-    return lambda engine, items: comprehend.holds(items, name == "any") if _walked(engine, items) else function(items)
+
+    def holds(engine: Any, items: Any) -> Any:
+        items = items.sequence() if isinstance(items, Walked) else items
+        return comprehend.holds(items, name == "any") if _walked(engine, items) else function(items)
+
+    return holds
 
 
 def _copied(kind: type) -> Callable[..., Any]:
     def copy(engine: Any, *args: Any, **kwargs: Any) -> Any:
         items = _drained(engine, args[0]) if len(args) == 1 and not kwargs else None
+        if isinstance(items, Walked):
+            items = items.in_order("making a list of") if isinstance(items, KeyedSet) else items.sequence()
         if isinstance(items, (SymRange, Parts)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
             items = engine.collected(items)
         return items.converted(KINDS[kind]) if isinstance(items, Grown) else kind(*args, **kwargs) if items is None else kind(items)
@@ -277,26 +320,34 @@ def _copied(kind: type) -> Callable[..., Any]:
 
 
 def _enumerate(engine: Any, items: Any, start: Any = 0) -> Any:
+    items = items.walk() if isinstance(items, (keyed.Keyed, keyed.View)) else items
     return Paired((items,), start) if is_walk(engine, items) else enumerate(items, start)
 
 
 def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
+    parts = tuple(p.walk() if isinstance(p, (keyed.Keyed, keyed.View)) else p for p in parts)
     fit = not kwargs and all(is_grown(p) or isinstance(p, (list, tuple, torch.Tensor)) for p in parts)
     if fit and any(is_walk(engine, p) for p in parts):
         return Paired(parts)
     return zip(*parts, **kwargs)
 
 
+def _iter(engine: Any, items: Any, *stop: Any) -> Any:
+    walked = items.walk() if isinstance(items, (keyed.Keyed, keyed.View)) else None
+    return iter(items, *stop) if walked is None else keyed.Steps(walked)
+
+
 def _reversed(engine: Any, items: Any) -> Any:
     turned: Any = items
     if isinstance(items, SymRange) and items.step in (1, -1):
         return SymRange(items.stop - items.step, items.start - items.step, -items.step)
-    return turned.reversed() if isinstance(items, Grown) else reversed(turned)
+    turned = turned.sequence() if isinstance(turned, Walked) else turned
+    return turned.reversed() if isinstance(turned, Grown) else reversed(turned)
 
 
 _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
-    collections.deque: _copied(collections.deque), reversed: _reversed,
+    collections.deque: _copied(collections.deque), reversed: _reversed, iter: _iter,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
     divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),

@@ -34,6 +34,18 @@ def extreme(items: Any, name: str, key: Any, otherwise: Any) -> Any:
     return best
 
 
+def extreme_by(items: Any, name: str, key: Any) -> Any:
+    """`max` and `min` by a key, of items that there are."""
+    best = items[0]
+    bound = key(best)
+    for item in items:
+        found = key(item)
+        beyond = found > bound if name == "max" else found < bound
+        if beyond:
+            best, bound = item, found
+    return best
+
+
 def holds(items: Any, for_any: bool) -> bool:
     """`any`, or `all`."""
     for item in items:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import string
 import sys
 from typing import Any
@@ -11,6 +12,8 @@ import torch
 from dync.capture.arrays import number_of
 from dync.capture.builtins import twin
 from dync.capture.image import SYMBOLIC
+from dync.capture.keyed import is_running
+from dync.capture.keying import MISSING
 from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling
@@ -57,6 +60,8 @@ class Expressions(Rolling):
             return self.of_model(lambda: container[self.choose(index, len(container))])
         if isinstance(container, dict) and isinstance(index, torch.SymBool):
             index = bool(index)
+        if isinstance(container, dict) and is_running(index) and type(index) is not torch.SymInt:
+            index = self.found_in(container, index)
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
             if isinstance(index, SymText) and (index.vague or index.number() is None):
                 return self.text_of(index)
@@ -64,23 +69,37 @@ class Expressions(Rolling):
             values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
             fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
             n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
-            return self.of_model(lambda: container[fitting[n][0] if n < len(fitting) else "a number known only at run time"])
-        return container[index]
+            return self.of_model(lambda: container[fitting[n][0]]) if n < len(fitting) else self.no_entry(container, index)
+        whole: Any = container
+        return whole[index]
+
+    def found_in(self, container: Any, index: Any) -> Any:
+        """The key of Python's own dict that equals a tuple of numbers known only at run time."""
+        found = self.entry_of(container, index)
+        return self.no_entry(container, index) if found is MISSING else found
+
+    def no_entry(self, container: Any, index: Any) -> Any:
+        """What a dict has for a key that it has not."""
+        if isinstance(container, collections.Counter):
+            return 0
+        if isinstance(container, collections.defaultdict) and container.default_factory is not None:
+            self.keyed_by_number(container)
+        raise of_model(KeyError(index))
 
     def place_of(self, index: Any) -> Any:
         """An index into a Python sequence as the integer that it counts as."""
         index = number_of(index)
         return self.as_int(index) if isinstance(index, torch.SymBool) else index
 
-    def place(self, container: Any, index: Any) -> Any:
-        """The index at which a Python container is written, the same one or one of those it may be."""
+    def place(self, container: Any, index: Any, reads: bool = False) -> Any:
+        """The index at which a Python container is written, the same one or one of those it may be. reads: it must be there."""
         if isinstance(container, list):
             index = self.place_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):
             found = self.choose(index, len(container))
             self.of_model(lambda: container[found])
             return found
-        return bool(index) if isinstance(container, dict) and isinstance(index, torch.SymBool) else index
+        return self.written_at(container, index, reads) if isinstance(container, dict) else index
 
     def slice_end(self, end: Any, length: int) -> Any:
         """Where a slice of a Python sequence begins or ends, as a number known on this path."""

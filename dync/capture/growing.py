@@ -101,10 +101,10 @@ class Growing(Running):
         fresh = False
         for where in a.lists.keys() & b.lists.keys():
             (key, kind, x), (other, _, y) = a.lists[where], b.lists[where]
-            if key != other or len(x) == len(y) or key in self.grown:
+            if key != other or self.is_same_size(kind, x, y) or key in self.grown:
                 continue
             self.splits[key] += 1
-            if now or self.splits[key] > MAX_SPLITS:
+            if now or self.splits[key] > self.most_splits(kind):
                 self.needed |= {key} if now else set()
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:
@@ -118,9 +118,19 @@ class Growing(Running):
                 self.loose.add(place)
                 self.start_again()
 
+    def is_same_size(self, kind: str, x: tuple[Any, ...], y: tuple[Any, ...]) -> bool:
+        return len(x) == len(y)
+
+    def most_splits(self, kind: str) -> int:
+        return MAX_SPLITS
+
+    def form(self, kind: str, items: tuple[Any, ...]) -> Form:
+        """The form that all items have. Raises NotUniform."""
+        return form_of(self, kind, items)
+
     def learn(self, key: str, kind: str, items: tuple[Any, ...]) -> bool:
         try:
-            self.grown[key] = form_of(self, kind, items)
+            self.grown[key] = self.form(kind, items)
             return True
         except NotUniform as error:
             self.grown[key], self.ungrown[key] = None, str(error)
@@ -160,14 +170,15 @@ class Growing(Running):
         memory.held = True
 
     def written_item(self) -> NoReturn:
-        self.refuse("DY314", "a tensor in a list whose length is known only at run time is written in place",
-                    "such a list holds its items' values", "append a copy (`x.clone()`), or write `x = x + y` for `x += y`")
+        self.refuse("DY314", "a tensor in a list, or dict, whose length is known only at run time is written in place",
+                    "such a list holds its items' values", "put a copy in (`x.clone()`), or write `x = x + y` for `x += y`")
 
     def length(self, grown: Any) -> Any:
         """`len` of a list, remembered for who needs to know it now."""
         n = grown.length
-        if isinstance(n, torch.SymInt) and isinstance(grown, Grown):
-            self.lengths[n.node.expr] = grown.key
+        key = getattr(grown, "key", None) or getattr(grown, "place", None)
+        if isinstance(n, torch.SymInt) and key is not None:
+            self.lengths[n.node.expr] = key
         return n
 
     def split_constants(self, scalar: Any) -> None:

@@ -127,7 +127,7 @@ class _Walk:
                 grown.columns[i] = self.leaf("tensor", self.tensor(column), column, fixed, f"{where}<{i}>", sign)
             return x
         if id(x) in self.born:
-            self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x)))
+            self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x.items() if isinstance(x, dict) else x)))
         if isinstance(x, types.GeneratorType):
             sign, local = self.generator(x)
             self.signature.append(("generator", x.gi_code, *sign))

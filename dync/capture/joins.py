@@ -10,9 +10,9 @@ from typing import Any
 import sympy
 import torch
 
-from dync.capture.growing import Growing
 from dync.capture.heap import MISSING, WHOLE, StaticHeap
 from dync.capture.image import Image, Roots, layout, substitute, take
+from dync.capture.keying import Keying
 from dync.capture.loops import skeleton
 from dync.capture.markers import Site
 from dync.capture.places import Activation, frames, has_state
@@ -43,7 +43,7 @@ class Column:
     value: Any
 
 
-class Joins(Growing):
+class Joins(Keying):
     """The markers of straight code, and what they do."""
 
     heap: StaticHeap

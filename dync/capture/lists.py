@@ -133,6 +133,15 @@ def describe(form: Form) -> str:
     return columns if form.structure == LEAF else f"({columns})"
 
 
+class Walked:
+    """What is walked as a list of unknown length is, and is none: it has `length` and `at`."""
+
+    __slots__ = ()
+    length: Any
+    at: Any
+    sequence: Any
+
+
 class Grown:
     """A list, tuple or deque of unknown length; what Python's own would do, on columns."""
 
@@ -315,6 +324,9 @@ class Grown:
         if any(c.ragged is not None for c in self.form.columns):
             self.refuse("`reverse`")
         self.columns[:] = [self._do(torch.flip, c, [0]) for c in self.columns]
+
+    def sort(self, *, key: Any = None, reverse: Any = False) -> None:
+        self.columns[:] = self.engine.sort(self, key, reverse).columns
 
     def reversed(self) -> Grown:
         made = self.copy()
@@ -535,4 +547,4 @@ def item_at(x: Any, index: Any) -> Any:
 
 
 def is_grown(x: Any) -> bool:
-    return isinstance(x, (Grown, Paired, SymRange, Parts))
+    return isinstance(x, (Grown, Paired, SymRange, Parts, Walked))

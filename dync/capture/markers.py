@@ -10,7 +10,8 @@
     resumed(s, (yield x))   around a yield: another may have run meanwhile
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
-    place(x, i)         around the index of `x[i] = v`, `x[i] += v` and `del x[i]`
+    place(x, i)         around the index of `x[i] = v`; place(x, i, True) of `x[i] += v` and `del x[i]`
+    stored, display     around what makes sets and dicts: see keying.py
     is_true, is_false   for True and False as patterns of a match
     is_, builtin        around `is True`, and calls of int, float, len, range, math.* ...: Python's own refuse symbolic numbers
 
@@ -34,8 +35,15 @@ DOOR = "@dync-engine@"
 ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int__", "__float__", "__hash__", "__length_hint__",
                      "__iter__", "__next__"})
 """Methods that the interpreter calls and whose results it checks."""
+KEYED = frozenset({"set", "frozenset", "dict", "Counter", "defaultdict", "OrderedDict", "fromkeys"})
+"""What makes sets and dicts."""
+ASKS_HASHES = frozenset({"add", "setdefault", "update", "union", "symmetric_difference", "symmetric_difference_update", "subtract",
+                         "discard", "remove", "pop", "move_to_end", "intersection", "intersection_update", "difference",
+                         "difference_update", "get", "issubset", "issuperset", "isdisjoint", "copy"})
+"""Methods of sets and dicts to which a number known only at run time may be given."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
-                      "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format"})
+                      "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format",
+                      "iter"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 
@@ -98,6 +106,8 @@ class _Inserter(ast.NodeTransformer):
         self.near = self._near(tree.body)[0]
         """Names that code from here to the next marker, or after it, may read or bind."""
         self.depth = 0
+        self.reads = False
+        """Whether a subscript that is written must be there."""
         self.inner = 0
         """How many lambdas and comprehensions are around an expression: they have frames of their own, where nothing joins."""
         self.loops: list[int] = []
@@ -272,6 +282,10 @@ class _Inserter(ast.NodeTransformer):
             case ast.Name(id=name) if name in BUILTINS:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
                 return self.born(node) if name in ("list", "deque") else node
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in KEYED:
+                node.func = self.put_expr(node.func, _call("keyed", self.place(node), node.func))
+            case ast.Attribute(attr=name) if name in ASKS_HASHES:
+                node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(attr="deque"):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
                 return self.born(node)
@@ -294,6 +308,42 @@ class _Inserter(ast.NodeTransformer):
     def visit_List(self, node: ast.List) -> ast.expr:
         self.generic_visit(node)
         return self.born(node) if isinstance(node.ctx, ast.Load) else node
+
+    def visit_Dict(self, node: ast.Dict) -> ast.expr:
+        self.generic_visit(node)
+        if all(isinstance(k, ast.Constant) for k in node.keys):
+            return self.put_expr(node, _call("stored", self.place(node), node))
+        parts = [_spread(v) if k is None else ast.Tuple([k, v], ast.Load()) for k, v in zip(node.keys, node.values)]
+        return self.put_expr(node, _call("display", self.place(node), ast.Constant("dict"), *parts))
+
+    def visit_Set(self, node: ast.Set) -> ast.expr:
+        self.generic_visit(node)
+        if all(isinstance(e, ast.Constant) for e in node.elts):
+            return self.put_expr(node, _call("stored", self.place(node), node))
+        parts = [_spread(e.value) if isinstance(e, ast.Starred) else ast.Tuple([e], ast.Load()) for e in node.elts]
+        return self.put_expr(node, _call("display", self.place(node), ast.Constant("set"), *parts))
+
+    def visit_SetComp(self, node: ast.SetComp | ast.DictComp) -> ast.expr:
+        """`{e for x in xs}` and `{k: v for x in xs}` as the list of what goes in."""
+        kind = "set" if isinstance(node, ast.SetComp) else "dict"
+        item = node.elt if isinstance(node, ast.SetComp) else ast.Tuple([node.key, node.value], ast.Load())
+        items = ast.copy_location(ast.ListComp(item, node.generators), node)
+        made = self.visit_ListComp(items)
+        return self.put_expr(node, _call("display", ast.Constant(f"{self.place(node).value}:{kind}"), ast.Constant(kind), _spread(made)))
+
+    visit_DictComp = visit_SetComp
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
+        return self._reading(node)
+
+    def visit_Delete(self, node: ast.Delete) -> ast.stmt:
+        return self._reading(node)
+
+    def _reading(self, node: ast.stmt) -> ast.stmt:
+        self.reads = True
+        self.generic_visit(node)
+        self.reads = False
+        return node
 
     def visit_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr:
         """`[e for x in xs if c]` → comprehend(place, xs, lambda them: [e for x in them if c], lambda it: [e for x in (it,) if c])."""
@@ -351,7 +401,7 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         self.generic_visit(node)
-        if isinstance(node.slice, (ast.Constant, ast.Tuple)):
+        if isinstance(node.slice, ast.Constant) or isinstance(node.slice, ast.Tuple) and any(map(_is_part, node.slice.elts)):
             return node
         if isinstance(node.slice, ast.Slice):
             ends = [e or ast.Constant(None) for e in (node.slice.lower, node.slice.upper, node.slice.step)]
@@ -360,7 +410,7 @@ class _Inserter(ast.NodeTransformer):
         elif isinstance(node.ctx, ast.Load):
             return self.put_expr(node, _call("getitem", node.value, node.slice))
         elif _is_path(node.value):
-            node.slice = self.put_expr(node, _call("place", _read(node.value), node.slice))
+            node.slice = self.put_expr(node, _call("place", _read(node.value), node.slice, *[ast.Constant(True)] * self.reads))
         return node
 
     def visit_Yield(self, node: ast.Yield | ast.YieldFrom) -> ast.expr:
@@ -381,7 +431,16 @@ class _Inserter(ast.NodeTransformer):
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _opaque
-    visit_Lambda = visit_SetComp = visit_DictComp = _inside
+    visit_Lambda = _inside
+
+
+def _is_part(node: ast.expr) -> bool:
+    """Whether an element of an index is for tensors alone."""
+    return isinstance(node, (ast.Slice, ast.Starred)) or isinstance(node, ast.Constant) and node.value in (None, ...)
+
+
+def _spread(node: ast.expr) -> ast.expr:
+    return ast.List([node], ast.Load())
 
 
 def _is_number(node: ast.expr) -> bool:

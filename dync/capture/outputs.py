@@ -11,6 +11,7 @@ import torch
 
 from dync.capture.arrays import is_array
 from dync.capture.image import SYMBOLIC
+from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, Constant, Grown, is_grown
 from dync.capture.text import SymText
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
@@ -50,10 +51,13 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
         if all(isinstance(v, int) for v in x):
             return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
         return RecordTree("namedtuple", "torch:Size", (), tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
+    kind = x.form.kind if isinstance(x, Grown) else ""
+    if isinstance(x, Keyed):
+        kind, x = kind_of(x.empty()), x.rows if x.rows is not None else x.empty()
     if isinstance(x, Grown):
         numbers = iter(range(len(x.form.columns)))
         columns = tuple("number" if c.kind != "tensor" else "tensor" if c.ragged is None else f"ragged:{c.ragged}" for c in x.form.columns)
-        return RowsTree(x.form.kind, _element(x.form.structure, numbers), columns, tuple(Leaf(leaf(t, where)) for t in x.columns))  # type: ignore[arg-type]
+        return RowsTree(kind, _element(x.form.structure, numbers), columns, tuple(Leaf(leaf(t, where)) for t in x.columns))  # type: ignore[arg-type]
     opaque = to_opaque(x)
     if opaque is not None:
         return opaque
@@ -72,7 +76,9 @@ def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
     if type(x) in (tuple, list):
         items = tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x))
         return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
-    if type(x) in (dict, collections.OrderedDict, collections.defaultdict):
+    if type(x) in (set, frozenset) and all(isinstance(k, (str, int, float, bool, type(None))) for k in x):
+        return DictTree(tuple(lit(k) for k in x), tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
+    if type(x) in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
         for k in x:
             if not isinstance(k, (str, int, float, bool, type(None))):
                 raise Unrepresentable(k, f"a key of {where or 'the dict'}")

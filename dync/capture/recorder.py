@@ -145,7 +145,7 @@ class Recorder:
         if name in BROADCASTING:
             args = BROADCASTING[name](engine, lambda f, *a: self.call(f, a, {}), args)
         special = SPECIAL.get(name)
-        if special not in (_stack, _tensor, _as_tensor) and any(isinstance(a, (Grown, Parts)) for a in args):
+        if special not in (_stack, _tensor, _as_tensor, _indexed) and any(isinstance(a, (Grown, Parts)) for a in args):
             next(a for a in args if isinstance(a, (Grown, Parts))).refuse(f"`torch.{name}`")
         if special is not None:
             done = special(self, func, args, kwargs)
@@ -650,6 +650,9 @@ def _index(recorder: Recorder, p: Any) -> Any:
         return bool(p)
     if isinstance(p, list) and any(isinstance(v, SYMBOLIC) for v in tree_flatten(p)[0]):
         return recorder.call(torch.tensor, (p,), {})
+    if isinstance(p, Grown):
+        recorder.engine.rather_known(p, "a tensor is indexed by it")
+        return p.numbers()
     return _bounds(recorder, p) if isinstance(p, slice) else p
 
 

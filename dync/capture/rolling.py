@@ -11,6 +11,7 @@ import torch
 
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
+from dync.capture.keyed import Keyed, View, Walk
 from dync.capture.lists import SymRange, is_grown, length_of
 from dync.capture.loops import (
     FOR_TURNS,
@@ -60,6 +61,7 @@ class Rolling(Joins):
             act.walked[site_uid] = iterable
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt)
         listed = is_grown(iterable) and not isinstance(iterable, SymRange)
+        iterable = iterable.walk() if isinstance(iterable, (Keyed, View)) else iterable
         rows: Any = iterable if listed or tensor else None
         key = self.loop_key(site)
         if rows is not None:
@@ -68,7 +70,8 @@ class Rolling(Joins):
             if known is None or is_grown(rows) and key in self.plans and self.plans[key].rolled:
                 iterable = SymRange(0, n, 1)
             else:
-                iterable = [rows.at(i) for i in range(known)] if is_grown(rows) else iterable
+                steps = rows.steps(known) if isinstance(rows, Walk) else [rows.at(i) for i in range(known)] if is_grown(rows) else iterable
+                iterable = steps
         if not isinstance(iterable, (range, SymRange)):
             if rows is None:
                 act.fixed.add(site_uid)

@@ -30,7 +30,7 @@ from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText
 from dync.capture.writes import where_written
 from dync.errors import Diagnostic
-from dync.ir.flow import FORM, DimRange, Leaf, OpaqueTree, Slot, StateForm, Tree
+from dync.ir.flow import FORM, DimRange, Leaf, OpaqueTree, RowsTree, Slot, StateForm, Tree
 from dync.ir.meta import value_type
 from dync.ir.trees import build
 from dync.ir.types import Lit, ObjectType, Ref, ScalarType, Span, Value, lit
@@ -296,6 +296,10 @@ class Forms:
                 return Ref(path)
 
             trees.append(self.carried((n, key), x, of, seen, own))
+            if has_rows(trees[-1]):
+                name = place_name(self.heap, n, key)
+                self.refuse([(n, key)], "DY402", f"`{name}` is written by forward and holds a list, set or dict of unknown length",
+                            "it cannot be carried from call to call", "make it anew in each call, or keep a tensor that grows by torch.cat")
         self.seen = seen
         return Found(tuple(trees), values)
 
@@ -464,6 +468,10 @@ class Forms:
         if len(made) == 1 and not made[0].dims and all(isinstance(t, Leaf) and t.operand == Ref(name) for name, t in made[0].attributes):
             made = []
         return slots, tuple(made)
+
+
+def has_rows(tree: Any) -> bool:
+    return isinstance(tree, RowsTree) or any(map(has_rows, getattr(tree, "items", ())))
 
 
 def renamed(tree: Tree, leaf: dict[str, Leaf]) -> Tree:

@@ -116,7 +116,7 @@ class Rec:
     """A block under construction. `above` is the nearest record that surely ran before (for facts and visibility)."""
 
     __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending",
-                 "released", "items", "counts", "header")
+                 "released", "items", "counts", "header", "present", "sure")
 
     def __init__(self, uid: int, above: Rec | None, span: Span = UNKNOWN) -> None:
         self.uid = uid
@@ -140,6 +140,10 @@ class Rec:
         """Val → the number read from it, while nothing writes to its memory."""
         self.counts: dict[Any, Any] = {}
         """Val → how many of its elements are not 0, while nothing writes to its memory."""
+        self.present: dict[Any, Any] = {}
+        """Columns of keys and a key → which row is the key, and whether there is one."""
+        self.sure: set[Any] = set()
+        """Columns of keys and a key that is in them."""
         self.header = False
         self.released: set[Any] = set()
         """Keys of markers that a path ending here waited at and left alone."""

@@ -83,7 +83,7 @@ class TupleTree(msgspec.Struct, frozen=True, tag="tuple"):
 
 
 class DictTree(msgspec.Struct, frozen=True, tag="dict"):
-    """Keys are constants; `kind` is "dict", "OrderedDict" or "defaultdict"; order is kept."""
+    """Keys are constants, their order is kept; `kind` is the name of a class of dicts, or "set" or "frozenset" of the keys."""
 
     keys: tuple[Lit, ...]
     items: tuple[Tree, ...]
@@ -104,14 +104,15 @@ class RecordTree(msgspec.Struct, frozen=True, tag="record"):
 
 
 class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
-    """A list, tuple or deque (`kind`) whose length is known only at run time: item i is `element` over row i of the columns.
+    """A list, tuple, deque, set or dict (`kind`) whose length is known only at run time: item i is `element` over row i of the columns.
+    The items of a dict are pairs; its kind may be one of DictTree's, or "Counter".
 
     element: its leaves are Ref("0"), Ref("1"), ..., one a column. columns: for each, what its rows are: "tensor"; "number", Python's;
     or "ragged:d", tensors that differ in size along dimension d. items: the columns' tensors as leaves; a ragged column has two, its
     rows one after another along dimension 0, where d is moved to, and their int64 sizes.
     """
 
-    kind: Literal["list", "tuple", "deque"]
+    kind: str
     element: Tree
     columns: tuple[str, ...]
     items: tuple[Leaf, ...]

@@ -15,6 +15,7 @@ from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsT
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
 
+SEQUENCES: dict[str, Callable[..., Any]] = {c.__name__: c for c in (list, tuple, collections.deque, set, frozenset)}
 _FACTORIES: dict[str, Callable[[], Any]] = {c.__name__: c for c in (list, dict, set, int, float, str, tuple, bool)}
 
 
@@ -57,7 +58,8 @@ def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
             case _:
                 cells.append(list(rows))
     items = (build(tree.element, lambda name, row=row: row[int(name)]) for row in zip(*cells))
-    return {"list": list, "tuple": tuple, "deque": collections.deque}[tree.kind](items)
+    made = SEQUENCES.get(tree.kind)
+    return made(items) if made is not None else _fill(tree.kind, dict(items))
 
 
 def _moved(rows: Any, dim: int) -> Any:
@@ -91,6 +93,9 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
         case RecordTree():
             for name, item in zip(tree.fields, tree.items, strict=True):
                 _match(item, _field(tree, value, name, where), f"{where}.{name}", found)
+        case DictTree() if tree.kind in SEQUENCES:
+            if type(value) is not SEQUENCES[tree.kind] or value != {k.python for k in tree.keys}:
+                raise GuardError(f"argument {where!r}: another {describe(value)} given, captured with {tree.kind} of {len(tree.keys)}")
         case DictTree():
             keys = tuple(k.python for k in tree.keys)
             if not isinstance(value, dict) or kind_of(value) != tree.kind or tuple(value) != keys:
@@ -124,18 +129,22 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}" if isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 
-def kind_of(value: dict) -> str:
-    """DictTree.kind of a dict: "dict", "OrderedDict", "defaultdict", or "defaultdict:list" with a builtin factory."""
+def kind_of(value: Any) -> str:
+    """DictTree.kind of a dict or set: its class's name, or "defaultdict:list" with a builtin factory."""
     if isinstance(value, collections.defaultdict) and value.default_factory:
         return f"defaultdict:{getattr(value.default_factory, '__name__', '')}"
     return type(value).__name__
 
 
-def _fill(kind: str, items: dict[Any, Any]) -> dict[Any, Any]:
+def _fill(kind: str, items: dict[Any, Any]) -> Any:
     name, _, factory = kind.partition(":")
     match name:
         case "OrderedDict":
             return collections.OrderedDict(items)
+        case "Counter":
+            return collections.Counter(items)
+        case "set" | "frozenset":
+            return SEQUENCES[name](items)
         case "defaultdict":
             return collections.defaultdict(_FACTORIES.get(factory), items)
         case _:

@@ -139,6 +139,9 @@ class Idle(Expressions):
     def listed(self, key, value):
         return value
 
+    stored = listed
+    grown, born = {}, {}
+
     def comprehend(self, key, items, plain, one):
         return plain(items)
 

@@ -1362,6 +1362,226 @@ y = torch.arange(abs(i) + 4.).repeat(2, 1)
 z = y.unfold(1, 3, 2)
 z[:, 0] += 1
 return y, z.mean(-1)
+
+seen = set()
+for t in n.tolist():
+    if t in seen: x = x * 2
+    seen.add(t)
+return x, len(seen), sorted(seen)
+
+seen = {i}
+seen.add(j)
+seen.add(3)
+return seen, i in seen, 2 in seen, (i + 1) not in seen
+
+d = {}
+d[i] = 1.5; d[j] = f; d[i] = g
+return d, list(d), list(d.values()), list(d.items())
+
+c = Counter()
+for k in (i, j, i + j, i): c[k] += 1
+return c, c[7], len(c), c.most_common(), c.most_common(1)
+
+d = {}
+for k in (i, j, 2, i): d[k] = d.get(k, 0) + 1
+return d, max(d, key=d.get), sum(d.values()), max(d.values()), min(d)
+
+d = {i: x * 1, j: x + 1}
+return d.get(2), d.get(i), d.get(9, x * 0), 2 in d
+
+d = {i: 1, j: 2}
+try:
+    return d[2]
+except KeyError as e:
+    return e.args[0], len(d)
+
+d = {i: 1, j: 2}
+return d[2], d[i]
+
+d = {i: 1, j: 2, 5: 3}
+a = d.pop(i)
+b2 = d.pop(2, -1)
+d[i] = 9
+return a, b2, d, list(d.keys())
+
+s = {i, j}
+t = {j, 2, i + 1}
+return s | t, s & {2, i}, s - t, s <= t, s.isdisjoint({5, j}), s == {j, i}
+
+s = {i, j}
+s ^= {j, 5}
+s.discard(99)
+s.update([7])
+return s, sum(s), max(s), min(s), sorted(s, reverse=True)
+
+d = dict(zip(n.tolist(), (x * 2, x + 1)))
+return d, n[0].item() in d
+
+d = OrderedDict()
+for k in (i, j, 1, i):
+    if k in d: d.move_to_end(k)
+    d[k] = k + 1
+if len(d) > 2: d.popitem(last=False)
+return d, list(d)
+
+d = {}
+k = 0
+while k < 4:
+    v = (x * k).sum().long().item()
+    d[v] = k
+    k += 1
+return d, len(d)
+
+seen = set()
+while i not in seen and len(seen) < 5:
+    seen.add(i)
+    i = (i * i + j) % 7
+return i, len(seen), sorted(seen)
+
+grams = set()
+toks = [i, j, i, j, 2]
+for a, c in zip(toks, toks[1:]):
+    if (a, c) in grams: x = x + 1
+    grams.add((a, c))
+return x, len(grams), sorted(grams)
+
+d = {}
+d[(i, j)] = x * 1
+d[(j, i)] = x + 1
+return d, d.get((1, 2)), (i, i) in d
+
+d = {}
+for k in range(abs(i) + abs(j)): d[k * k] = x + k
+return d, sum(d.keys()), len(d)
+
+d = {}
+for k in range(abs(i) + abs(j)): d[k % 3] = d.get(k % 3, 0) + k
+out = 0
+for k, v in d.items(): out = out * 10 + k + v
+return d, out
+
+d = {i: 1, j: 2}
+d.setdefault(i, 5)
+d.setdefault(2, 7)
+y = d.setdefault(3, 8)
+return d, y
+
+d = {i: x * 1}
+y = d.setdefault(j, x + 1)
+return d, y
+
+d = {i: 1}
+e = d.copy()
+e[j] = 4
+return d, e, isinstance(d, dict), isinstance({i}, set), type(e) is dict
+
+c = Counter(n.tolist())
+c.update([i, 2])
+c.subtract([2, 2])
+return c, c.total(), sum(c.values())
+
+d = {i: 1, **{5: 3}}
+d.update({7: 4, i: 9})
+d |= {j: 6}
+return d
+
+d = dict.fromkeys(n.tolist())
+return list(d), d, dict.fromkeys([i, j], 0)
+
+d = {i: 3, j: 1, 4: 2}
+return sorted(d.items(), key=lambda kv: kv[1]), sorted(d, key=d.get, reverse=True), sorted(d.items())
+
+d = {}
+if b: d[i] = x * 1
+if f > 0: d[j] = x + 1
+x = x * 1
+if i in d: x = d[i]
+return x, len(d), d
+
+def visit(node, seen):
+    if node in seen: return 0
+    seen.add(node)
+    return 1
+s = set()
+return visit(i, s) + visit(j, s) + visit(2, s), s
+
+par = {k: k for k in range(5)}
+a, c = i % 5, j % 5
+while par[a] != a: a = par[a]
+while par[c] != c: c = par[c]
+par[a] = c
+return par
+
+self.table = {}
+self.table[i] = x * 1
+self.table[j] = x + 1
+return self.table[i], len(self.table)
+
+class Memo:
+    def __init__(self): self.seen = {}
+    def f(self, k):
+        if k not in self.seen: self.seen[k] = k * k
+        return self.seen[k]
+m = Memo()
+return m.f(i) + m.f(j) + m.f(2), len(m.seen)
+
+a = [i, j, 2]
+return sorted(a, key=lambda v: int(v)), max(a, key=lambda v: abs(int(v)))
+
+d = defaultdict(float)
+d[i] += f; d[j] += g; d[2] -= 1.0
+return d, d[5], len(d), {v: k for k, v in {i: j, 4: i}.items()}
+
+d = {i: 1, j: 2}
+try:
+    for k in d: d[k + 1] = 5
+except RuntimeError as e: return d, e.args
+return d
+
+d = {i: (x * 2, 1), j: (x + 1, 2)}
+y, k = d[i]
+s = frozenset([i, j])
+return y, k, d, d.popitem(), s, set(), {1, 2}, Counter("aab")
+
+d = {1: x * 1, 2: x + 1}
+s = {1, 2, 3}
+s.discard(i)
+if j in s: s.remove(j)
+return d.get(i), d.get(j, x * 3), d.pop(i, None), len(d), s
+
+kept = set()
+for k in range(9):
+    if x[k % 3] > k / 9: kept.add(k)
+return sorted(kept), len(kept)
+
+d = {}
+if b: d[i] = True
+if f > 0: d[j] = False
+if i in d: del d[i]
+return d, all(d.values()), any(d.values())
+
+s = {i, j, 4}
+return sorted(s, key=lambda v: -v), {4, 5} - s, {i} < s, 4 in s - {i}
+
+d = {i: 1, j: 2}
+k = next(iter(d))
+e = {j: 2}
+e[i] = 1
+return d == e, d != {}, d == {1: 1, 2: 2}, k, d.pop(k), next(iter({}), None), set() == {i}, {} == {i: 1}
+
+d = {i: 1.5}
+try: a = next(iter(d.values()))
+except StopIteration: a = 0
+d.clear()
+try: c = next(iter(d))
+except StopIteration: c = -1
+return a, c
+
+s = set()
+for k in range(3):
+    s |= {i * k}
+    s = s | {j + k}
+return sorted(s)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -1385,6 +1605,50 @@ return x[x > 0].unbind()[::-1]
 DY202
 self.lin.bias.data = self.lin.bias.data + 1
 return self.lin(x)
+
+DY316
+s = {i, j}
+for v in s: x = x + v
+return x
+
+DY316
+s = {i, j}
+return list(s)
+
+DY315
+d = {}
+d[i] = self.lin
+return d[i](x)
+
+DY315
+d = {}
+d[f] = 1
+return d
+
+DY315
+d = defaultdict(list)
+d[i].append(x)
+return len(d)
+
+DY315
+d = {i: 1}
+d[j] = 0.5
+return d
+
+DY314
+d = {}
+d[i] = x
+x += 1
+return d[i]
+
+DY402
+if self.cache is None: self.cache = {}
+self.cache[i] = j
+return len(self.cache)
+
+DY315
+self.table[i] = x
+return len(self.table)
 """
 """A code and a body."""
 GROUPS = 12

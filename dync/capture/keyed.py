@@ -1,0 +1,361 @@
+"""Sets and dicts whose keys are numbers known only at run time, as the user's Python sees them.
+
+One that is given such a key is from the next attempt on a `Keyed` from its birth. It holds rows in a `Grown`: columns of integers for
+the keys, and for a dict columns for the values. A key is found by comparing it with all rows, a new one goes to the end, where
+Python's dict has it too. The order of a set is that of Python's hash table, which columns do not know: what could show it is refused.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import torch
+
+from dync.capture import keys
+from dync.capture.arrays import number_of
+from dync.capture.image import SYMBOLIC
+from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, Walked, taken_apart
+from dync.capture.scalars import scalar_of
+from dync.capture.tape import of_model
+
+KINDS: dict[type, str] = {set: "set", frozenset: "frozenset", dict: "dict", collections.OrderedDict: "OrderedDict",
+                          collections.Counter: "Counter", collections.defaultdict: "defaultdict"}
+CLASSES = {name: cls for cls, name in KINDS.items()}
+SETS = ("set", "frozenset")
+
+
+def leaf_count(structure: Any) -> int:
+    if structure == LEAF or isinstance(structure, Constant):
+        return int(structure == LEAF)
+    return sum(map(leaf_count, structure[1]))
+
+
+def key_of(form: Form) -> Any:
+    """The structure of the keys."""
+    return form.structure if form.kind in SETS else form.structure[1][0]
+
+
+def check_form(form: Form) -> Form:
+    """Raises NotUniform for rows that no set or dict can be of."""
+    n = leaf_count(key_of(form))
+    strange = [str(c) for c in form.columns[:n] if c.kind not in ("int", "bool")]
+    if strange or not n:
+        raise NotUniform(f"its keys are {' and '.join(strange) or 'constants'}, not integers")
+    if any(c.ragged is not None for c in form.columns):
+        raise NotUniform("its values are tensors whose sizes differ or depend on data")
+    return form
+
+
+class Keyed(Walked):
+    """What sets and dicts have in common. rows: None for one that has never been given anything, so that its form is not known yet."""
+
+    __slots__ = ("engine", "place", "kind", "default", "rows")
+
+    def __init__(self, engine: Any, place: str, kind: str, rows: Grown | None, default: Any = None) -> None:
+        self.engine, self.place, self.kind, self.rows, self.default = engine, place, kind, rows, default
+
+    # ---- rows ------------------------------------------------------------------------------------------------------
+
+    def _do(self, function: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.engine.do(function, *args, **kwargs)
+
+    @property
+    def width(self) -> int:
+        """How many columns hold the keys."""
+        return leaf_count(key_of(self.rows.form)) if self.rows is not None else 0
+
+    @property
+    def key_columns(self) -> list[Any]:
+        return self.rows.columns[:self.width] if self.rows is not None else []
+
+    @property
+    def length(self) -> Any:
+        return self.rows.length if self.rows is not None else 0
+
+    def formed(self, items: Any) -> Grown:
+        """The rows; starts over where the form of what comes in was not known yet."""
+        if self.rows is None:
+            self.engine.shape(self.place, self.kind, items)
+        assert self.rows is not None
+        return self.rows
+
+    def empty(self) -> Any:
+        """Python's own of this kind, with nothing in it."""
+        return collections.defaultdict(self.default) if self.kind == "defaultdict" else CLASSES[self.kind]()
+
+    def set_columns(self, columns: list[Any]) -> None:
+        assert self.rows is not None
+        self.rows.columns[:] = columns
+
+    def like(self, columns: list[Any] | None = None, kind: str = "") -> Any:
+        """Another of the same form, by default with the same rows."""
+        kind = kind or self.kind
+        if self.rows is None:
+            return self.engine.keyed_of(self.place, kind, None, self.default)
+        form = Form(kind, self.rows.form.structure, self.rows.form.columns)
+        rows = Grown(self.engine, self.place, form, list(self.rows.columns if columns is None else columns))
+        return self.engine.keyed_of(self.place, kind, rows, self.default)
+
+    def parts(self, key: Any) -> list[Any] | None:
+        """The numbers that a key consists of; None where no row can be this key."""
+        if self.rows is None:
+            return None
+        key = plain_key(key)
+        try:
+            structure, leaves = taken_apart(key)
+        except NotUniform:
+            return None
+        if any(isinstance(v, (torch.Tensor, torch.SymFloat)) for v in leaves):
+            return self.refuse("a lookup by a tensor or a run-time float")
+        if structure != key_of(self.rows.form) or any(isinstance(v, float) for v in leaves):
+            return None
+        return [self.engine.as_int(v) if isinstance(v, (bool, torch.SymBool)) else v for v in leaves]
+
+    def find(self, key: Any) -> tuple[Any, Any]:
+        """Whether a key is there, and the row that it is in as bool [n]."""
+        parts = self.parts(key)
+        if parts is None or self.engine.known_int(self.length) == 0:
+            return False, None
+        return self.engine.present(self.key_columns, parts)
+
+    def has(self, key: Any) -> Any:
+        return self.find(key)[0]
+
+    def put(self, item: Any, key: Any) -> None:
+        """Puts an item into the row of its key, or after the last. The key that is there already stays."""
+        rows = self.formed((item,))
+        found, hit = self.find(key)
+        known = self.engine.truth(found)
+        row = rows._row(item)
+        columns = list(rows.columns)
+        if known is not False:
+            for n in range(self.width, len(columns)):
+                marks = hit
+                for _ in range(columns[n].dim() - 1):
+                    marks = self._do(torch.unsqueeze, marks, -1)
+                columns[n] = self._do(torch.where, marks, row[n], columns[n])
+        if known is None:
+            fresh = self.engine.fresh(hit)
+            row = [self._do(torch.narrow, c, 0, 0, fresh) for c in row]
+        if known is not True:
+            self.append(row, columns, key)
+        else:
+            self.set_columns(columns)
+
+    def append(self, row: list[Any], columns: list[Any], key: Any) -> None:
+        """Puts a row after the others, or none where it is empty because its key is there."""
+        assert self.rows is not None
+        before = self.key_columns
+        self.set_columns(self.rows._joined([columns, row]))
+        self.engine.surely(self.key_columns, self.parts(key))
+        self.engine.longer(self.key_columns, before)
+
+    def is_first(self, other: Any) -> bool:
+        """Whether this one is empty, and the other has each key once."""
+        once = isinstance(other, Keyed) or isinstance(other, View) and other.part != "values"
+        return once and self.engine.known_int(self.length) == 0
+
+    def drop(self, hit: Any) -> None:
+        """Takes the marked rows out."""
+        assert self.rows is not None
+        self.set_columns(keys.chosen(self._do, self.rows.columns, self._do(torch.logical_not, hit)))
+
+    def remove_or(self, key: Any, missing: Any) -> Any:
+        """The row of a key that is there; `missing()` where it is not."""
+        found, hit = self.find(key)
+        return hit if found else missing()
+
+    def missing(self, key: Any) -> NoReturn:
+        raise of_model(KeyError(key))
+
+    def clear(self) -> None:
+        if self.rows is not None:
+            self.rows.clear()
+
+    def copy(self) -> Any:
+        return self.like()
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.copy()
+
+    def sequence(self, part: str = "keys", kind: str = "list") -> Grown:
+        """The keys, values or items as a list of its own."""
+        if self.rows is None:
+            form = Form(kind, (tuple, (LEAF, LEAF)), (Column("int", torch.int64),) * 2)
+            form = form if part == "items" else Form(kind, LEAF, form.columns[:1])
+            nothing = [self._do(torch.zeros, (0,), dtype=torch.int64) for _ in form.columns]
+            return self.engine.derived(f"nothing of the {part} of {self.place}", form, nothing, self.place)
+        rows, n, form = self.rows, self.width, self.rows.form
+        structure, some = form.structure, slice(0, None)
+        if part == "keys":
+            structure, some = key_of(form), slice(0, n)
+        elif part == "values":
+            structure, some = form.structure[1][1], slice(n, None)
+        form = Form(kind, structure, form.columns[some])
+        return self.engine.derived(f"the {part} of {self.place}", form, rows.columns[some], self.place)
+
+    # ---- what both can do ------------------------------------------------------------------------------------------
+
+    def __bool__(self) -> bool:
+        return bool(self.length != 0)
+
+    def __contains__(self, key: Any) -> bool:
+        return bool(self.has(key))
+
+    def __len__(self) -> int:
+        n = self.engine.known_int(self.length)
+        return self.refuse("its length as a plain number") if n is None else n
+
+    def __ne__(self, other: object) -> Any:
+        equal = self.__eq__(other)
+        return equal if equal is NotImplemented else negated(equal)
+
+    def __eq__(self, other: object) -> Any:
+        return self.refuse("a comparison")
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def refuse(self, what: str) -> NoReturn:
+        self.engine.without(self.place, f"{what} is asked of it")
+        self.engine.refuse("DY313", f"{what} of a {self.kind} whose keys are known only at run time",
+                           "it holds its keys and values as the rows of tensors",
+                           "use lookups, assignment, in, len, for statements, sorted, sum, min and max of it, or keep a tensor")
+        raise AssertionError("a refusal raises")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(CLASSES[self.kind], name):
+            raise AttributeError(f"'{self.kind}' object has no attribute '{name}'")
+        return self.refuse(f"`{name}`")
+
+
+class View(Walked):
+    """`d.keys()`, `d.values()` or `d.items()`: shows what the dict holds at any time."""
+
+    __slots__ = ("of", "part")
+
+    def __init__(self, of: Any, part: str) -> None:
+        self.of, self.part = of, part
+
+    @property
+    def length(self) -> Any:
+        return self.of.length
+
+    def sequence(self, kind: str = "list") -> Grown:
+        return self.of.sequence(self.part, kind)
+
+    def walk(self) -> Walk:
+        return Walk(self)
+
+    def at(self, index: Any) -> Any:
+        item = self.sequence().at(index)
+        if self.part != "values":
+            key = item if self.part == "keys" else item[0]
+            self.of.engine.surely(self.of.key_columns, self.of.parts(key))
+        return item
+
+    def __contains__(self, item: Any) -> bool:
+        if self.part == "keys":
+            return item in self.of
+        return self.of.refuse(f"`in` on its {self.part}")
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def __bool__(self) -> bool:
+        return bool(self.of)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.walk())
+
+    def __eq__(self, other: object) -> Any:
+        return self.of.refuse("a comparison")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Walk(Walked):
+    """One walk over a view. A dict that changes its size meanwhile is an error, as in Python."""
+
+    __slots__ = ("view", "begun", "n")
+
+    def __init__(self, view: View) -> None:
+        self.view, self.begun, self.n = view, tuple(view.of.key_columns), view.length
+
+    @property
+    def length(self) -> Any:
+        of = self.view.of
+        if all(a is b for a, b in zip(of.key_columns, self.begun, strict=True)):
+            return self.n
+        if of.length != self.n:
+            raise of_model(RuntimeError("dictionary changed size during iteration"))
+        if not of.engine.is_longer(of.key_columns, list(self.begun)) and not self._same(of):
+            of.engine.trap("a key is taken out and another put in while a dict is walked")
+        return self.n
+
+    def _same(self, of: Any) -> Any:
+        equal = [of._do(torch.all, of._do(torch.eq, a, b)) for a, b in zip(of.key_columns, self.begun)]
+        return all(of._do(torch.Tensor.item, e) for e in equal)
+
+    def at(self, index: Any) -> Any:
+        return self.view.at(index)
+
+    def sequence(self, kind: str = "list") -> Grown:
+        return self.view.sequence(kind)
+
+    def steps(self, n: int) -> Iterator[Any]:
+        """For a number of keys that is known at capture."""
+        for i in range(n):
+            assert self.length is not None
+            yield self.at(i)
+        assert self.length is not None
+
+    def __iter__(self) -> Iterator[Any]:
+        of = self.view.of
+        n = of.engine.known_int(self.n)
+        return of.refuse(f"walking its {self.view.part} here") if n is None else self.steps(n)
+
+    __getitem__ = at
+
+
+class Steps:
+    """`iter(d)`, for `next`: its place is known at capture."""
+
+    __slots__ = ("walk", "i")
+
+    def __init__(self, walk: Walk) -> None:
+        self.walk, self.i = walk, 0
+
+    def __iter__(self) -> Steps:
+        return self
+
+    def __next__(self) -> Any:
+        if not self.walk.length > self.i:
+            raise StopIteration
+        self.i += 1
+        return self.walk.at(self.i - 1)
+
+
+def negated(truth: Any) -> Any:
+    return torch.sym_not(truth) if isinstance(truth, torch.SymBool) else not truth
+
+
+def plain_key(key: Any) -> Any:
+    """A key with NumPy's scalars as numbers, and floats that are whole as ints: Python has them equal."""
+    if type(key) is tuple:
+        return tuple(map(plain_key, key))
+    key = number_of(key) if not isinstance(key, torch.Tensor) else key
+    return int(key) if isinstance(key, float) and key.is_integer() else key
+
+
+def is_running(key: Any) -> bool:
+    """Whether a key is, or holds, a number known only at run time."""
+    if isinstance(key, tuple):
+        return any(map(is_running, key))
+    return isinstance(key, SYMBOLIC) and not isinstance(scalar_of(key), (bool, int, float))
+
+
+__all__ = ["CLASSES", "KINDS", "SETS", "Keyed", "Steps", "View", "Walk", "check_form", "is_running"]

@@ -1,0 +1,58 @@
+"""Sorting of lists whose length is known only at run time: Python's order, which is stable, by the columns of their keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from dync.capture import comprehend
+from dync.capture.lists import Grown
+
+
+def arranged(items: Grown, by: list[Any], reverse: bool, apart: bool = False) -> Grown:
+    """The items in the order of their rows in `by`, whose first column matters most. apart: no two may be equal."""
+    engine, order = items.engine, None
+    for column in reversed(by):
+        if column.dtype == torch.bool:
+            column = engine.do(torch.Tensor.to, column, torch.int64)
+        elif column.dtype.is_floating_point and engine.do(torch.Tensor.item, engine.do(torch.any, engine.do(torch.isnan, column))):
+            engine.trap("a list that holds NaN is sorted")
+        now = column if order is None else engine.do(torch.index_select, column, 0, order)
+        step = engine.do(torch.sort, now, stable=True, dim=0, descending=bool(reverse))[1]
+        order = step if order is None else engine.do(torch.index_select, order, 0, step)
+    assert order is not None
+    if apart:
+        check_apart(engine, [engine.do(torch.index_select, c, 0, order) for c in by])
+    return items._like([engine.do(torch.index_select, c, 0, order) for c in items.columns])
+
+
+def check_apart(engine: Any, by: list[Any]) -> None:
+    """The order of a set's elements whose keys are equal is that of Python's hash table."""
+    n = by[0].shape[0]
+    if n < 2:
+        return
+    equal = None
+    for c in by:
+        same = engine.do(torch.eq, engine.do(torch.narrow, c, 0, 0, n - 1), engine.do(torch.narrow, c, 0, 1, n - 1))
+        equal = same if equal is None else engine.do(torch.logical_and, equal, same)
+    if engine.do(torch.Tensor.item, engine.do(torch.any, equal)):
+        engine.trap("elements of a set are sorted by keys that are equal")
+
+
+def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False) -> Grown:
+    """`sorted(items, key=key, reverse=reverse)`, where `key` is given what `walked` has. apart: see `arranged`."""
+    given = items if key is None else keys_of(items.engine, walked, key)
+    for column, tensor in zip(given.form.columns, given.columns):
+        if tensor.dim() != 1 or column.ragged is not None:
+            return items.refuse("sorting by what is no number")
+    if any(c.ragged is not None for c in items.form.columns):
+        return items.refuse("sorting items of several sizes")
+    return arranged(items, given.columns, reverse, apart) if given.columns else items.copy()
+
+
+def keys_of(engine: Any, walked: Any, key: Any) -> Grown:
+    """What `key` gives for each item."""
+    engine.mark_function(comprehend.collect)
+    found = comprehend.collect(engine.listed(f"the keys of the sort at {engine.span()}", []), walked, lambda item: (key(item),))
+    return found if isinstance(found, Grown) else engine.rows_of(f"the sort at {engine.span()}", found)
