@@ -28,9 +28,9 @@ DOCS = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 Written by `python -m benchmarks NAME ... --docs`, which replaces the sections of what ran; only figures that ran. Read the ratios,
-not the times: runners are called in turn in one process with the same number of threads, compile time is apart, and every
-output is compared with eager PyTorch before anything is timed. Under each command stand the commit and the load of the machine
-when it began: on a busy machine ratios are rougher.
+not the times: runners are called in turn in one process with the same number of threads, in an order drawn anew each round and each
+after an untimed call of its own, compile time is apart, and every output is compared with eager PyTorch before anything is timed.
+Under each command stand the commit and the load of the machine when it began: on a busy machine ratios are rougher.
 """
 
 

@@ -19,10 +19,11 @@ def run(options: Options) -> Result:
 
     model = fashion_exits.build()
     images = fashion_exits.sample()[0].split(1)
-    args = (images[0],)
+    args, params = (images[0],), {"threshold": (model.threshold, 0.0, 1.0)}
     makers = {
         "eager": pytorch.eager,
-        "dync": partial(compile_dync, params={"threshold": (model.threshold, 0.0, 1.0)}, threads=options.threads),
+        "dync": partial(compile_dync, params=params, threads=options.threads),
+        "dync, ONNX Runtime alone": partial(compile_dync, params=params, threads=options.threads, backend="onnxruntime"),
         "torch.compile": pytorch.torch_compile,
         "TorchScript": pytorch.torchscript,
         "DyCL by hand": partial(dycl.dycl, threads=options.threads),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,8 +22,12 @@ class Latency:
 def interleave(
     runners: Mapping[str, Callable[..., Any]], inputs: list[tuple], seconds: float = 1.0, warm_up: int = 3, most: int = 2000
 ) -> dict[str, Latency]:
-    """Call every runner on every input in turn, round after round, for about `seconds`; the order rotates each round."""
-    names = list(runners)
+    """Call every runner on every input in turn, round after round, for about `seconds`.
+
+    The order is drawn anew each round, and each timed call comes after one of the same runner on the same input: what another left in
+    the caches would else be counted, for or against whoever comes next.
+    """
+    names, order = list(runners), random.Random(0)
     taken: dict[str, list[float]] = {name: [] for name in names}
     for name in names:
         for n in range(max(warm_up, len(inputs))):
@@ -31,9 +36,9 @@ def interleave(
     turn = 0
     while turn < most and (turn < 2 * len(names) or time.perf_counter() < end):
         args = inputs[turn % len(inputs)]
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in order.sample(names, len(names)):
             run = runners[name]
+            run(*args)
             start = time.perf_counter_ns()
             run(*args)
             taken[name].append((time.perf_counter_ns() - start) / 1e6)
