@@ -46,8 +46,8 @@ class Cache:
     def path(self, key: str) -> Path:
         return self.folder / "code" / key[:2] / key
 
-    def get(self, key: str, kernel: Kernel) -> BlockCode | None:
-        """The code stored under `key`, its weights renamed to those of `kernel`; None when there is none or it is damaged."""
+    def get(self, key: str, kernel: Kernel | None) -> BlockCode | None:
+        """The code stored under `key`, its weights renamed to those of `kernel`, if any; None when there is none or it is damaged."""
         if not self.enabled:
             return None
         try:
@@ -55,16 +55,19 @@ class Cache:
         except OSError:
             return None
         try:
-            return with_weights(_decode(data), dict(enumerate(canonical_weights(kernel))))
+            code = _decode(data)
+            return code if kernel is None else with_weights(code, dict(enumerate(canonical_weights(kernel))))
         except (ValueError, KeyError, TypeError) as error:
             warnings.warn(f"dync: the cache entry {self.path(key)} is damaged ({error}) and is compiled anew", stacklevel=2)
             return None
 
-    def put(self, key: str, kernel: Kernel, code: BlockCode) -> None:
+    def put(self, key: str, kernel: Kernel | None, code: BlockCode) -> None:
         """Stores `code`; where that fails (no space, no permission) a notice says so and nothing is kept."""
         if not self.enabled:
             return
-        self._write(self.path(key), _encode(with_weights(code, {name: i for i, name in enumerate(canonical_weights(kernel))})))
+        if kernel is not None:
+            code = with_weights(code, {name: i for i, name in enumerate(canonical_weights(kernel))})
+        self._write(self.path(key), _encode(code))
 
     def fact(self, key: str) -> Any:
         """What was kept under `key`; None when there is nothing, or it is damaged."""
@@ -105,7 +108,7 @@ def cache_key(structure: str, backend: str, version: str, target: Target, thread
 
     Code for "this machine" (a target without arch) is this machine's. The source of the backends counts as their version.
     """
-    return key_of(backend, version, source_digest(), str(target), "" if target.arch else machine(), threads, structure)
+    return key_of(backend, version, source_digest(Path(__file__).parent), str(target), "" if target.arch else machine(), threads, structure)
 
 
 def key_of(*facts: Any) -> str:
@@ -114,10 +117,10 @@ def key_of(*facts: Any) -> str:
 
 
 @lru_cache
-def source_digest() -> str:
-    """sha256 of the source of dync.backends: another translation gives other code."""
+def source_digest(folder: Path) -> str:
+    """sha256 of the source in a folder: another translation gives other code."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         digest.update(f"{path.name}\n".encode() + path.read_bytes())
     return digest.hexdigest()
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from random import Random
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,8 @@ ONNX = "onnxruntime"
 PYTHON, MIXED = "python", "mixed"
 SECONDS, ROUNDS, LEAST = 0.4, 100, 5
 """Time for a measurement, and the most and the least calls of each host."""
+SAVED = 5e-6
+"""Seconds that an engine may save a block: a call of it from Python (docs/benchmarks.md, "Host: cost of a decision")."""
 ENOUGH, ALONE = 0.9, 0.97
 """An engine, and one backend in place of the mix, must take less than this share of the time of the Python host with the mix:
 above that the measurement may be noise."""
@@ -67,7 +71,7 @@ def _offers(built: Built, seconds: Mapping[str, float], engines: bool) -> dict[s
             why = f"measured: the program is fastest with {name} alone on this path"
             offers[f"{PYTHON} with {name}"] = lambda instead=instead, why=why: built.package(seconds, instead, why)
     if engines:
-        for name in (*(e for e in registry.ENGINES if e not in registry.ASKED), MIXED):
+        for name in (*registry.ENGINES, MIXED):
             offers[name] = lambda name=name: in_engine(built, name, built.package(seconds))
     return offers
 
@@ -83,25 +87,39 @@ def _about(built: Built, offers: Sequence[str]) -> tuple[Any, ...]:
 def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[Package, str, str]:
     """Package, name and reason of the fastest offer; the Python host's mix unless another is better by a margin."""
     made: dict[str, Package | Declined] = {}
+    later = [n for n in offers if n in registry.AGAIN]
     for name, make in offers.items():
-        if name != MIXED or all(isinstance(made[n], Declined) for n in registry.ENGINES if n in offers):  # else an engine takes the whole
+        whole = [made[n] for n in registry.ENGINES if n in made]
+        if name not in later and (name != MIXED or all(isinstance(m, Declined) for m in whole)):  # else an engine takes the whole
             made[name] = make()
     packages = {n: p for n, p in made.items() if not isinstance(p, Declined)}
-    declined = "".join(f"; the {n} host declines: {p}" for n, p in made.items() if isinstance(p, Declined))
     mix = packages[PYTHON]
-    if len(packages) == 1:
-        return mix, PYTHON, declined.removeprefix("; ")
+    if not later and len(packages) == 1:
+        return mix, PYTHON, _declined(made).removeprefix("; ")
     if not args and not kwargs and built.program.signature.inputs:
         return mix, PYTHON, "no example inputs to measure the hosts with"
     times = measure(packages, args, kwargs)
     if times is None:
         return mix, PYTHON, UNTOLD
+    for name in later:
+        if built.options.budget and SAVED * len(built.seen.path) > (1 - ENOUGH) * min(times.values()):
+            made[name] = offers[name]()
+    packages = {n: p for n, p in made.items() if not isinstance(p, Declined)}
+    declined = _declined(made)
+    if len(packages) == 1:
+        return mix, PYTHON, declined.removeprefix("; ")
+    if len(packages) > len(times):
+        times = measure(packages, args, kwargs) or times
     python = min((n for n in times if n.startswith(PYTHON)), key=lambda n: times[n])
     python = python if times[python] < ALONE * times[PYTHON] else PYTHON
     best = min(times, key=lambda n: times[n])
     name = best if times[best] < ENOUGH * times[python] else python
     figures = ", ".join(f"{n} {microseconds(t)}" for n, t in times.items())
     return packages[name], name, f"measured: {figures} a call{declined}"
+
+
+def _declined(made: Mapping[str, Package | Declined]) -> str:
+    return "".join(f"; the {n} host declines: {p}" for n, p in made.items() if isinstance(p, Declined))
 
 
 def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
@@ -120,7 +138,7 @@ def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
             if backend not in one.made:
                 why = next((r for r in reversed(one.refused) if r.backend == backend), None)
                 return Declined(f"block {block} runs on {one.chosen}" + (f": {why.reason}" if why else ""), *([why.span] if why else []))
-        made = registry.load(place)(package, built.program, built.kernels)
+        made = _whole(built, host, place, package)
     if isinstance(made, Declined):
         return made
     try:
@@ -130,6 +148,27 @@ def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
     except BackendError as error:
         return Declined(str(error))
     return made
+
+
+def _whole(built: Built, host: str, place: str, package: Package) -> Package | Declined:
+    """The program as one piece of code of an engine, from the cache if it was made before."""
+    from dync.backends.base import BlockCode
+    from dync.backends.cache import source_digest
+    from dync.backends.kernels import content_key
+    from dync.runtime.package import KernelEntry
+
+    program, shop = built.program, built.shop
+    kernels = [[b, content_key(k, shop.key(k)), shop.code_key(registry.ENGINES[host][0], k)] for b, k in built.kernels.items()]
+    key = key_of("whole", host, source_digest(Path(__file__).parent), msgspec.json.encode(program.flow).hex(), kernels)
+    if (code := shop.cache.get(key, None)) is None:
+        made = registry.load(place)(package, program, built.kernels)
+        if not isinstance(made, Declined):
+            entry = made.engine
+            shop.cache.put(key, None, BlockCode(entry.loader, key, made.members, entry.weights, entry.settings, entry.needs))
+        return made
+    entry = KernelEntry(code.loader, tuple(code.members), code.settings, code.weights, needs=code.needs)
+    weights = {n: program.weights[n] for n in code.weights}
+    return replace(package, kernels={}, members=code.members, weights=weights, engine=entry)
 
 
 def _said(package: Package, host: str, reason: str) -> Package:
@@ -147,9 +186,9 @@ def measure(packages: Mapping[str, Package], args: Sequence[Any], kwargs: Mappin
     runs = {n: Runtime(p) for n, p in packages.items()}
     times: dict[str, list[float]] = {n: [] for n in runs}
     names, turn, end = list(runs), 0, perf_counter() + SECONDS
+    order = Random(0)
     while turn < LEAST or turn < ROUNDS and perf_counter() < end:
-        shift = turn % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in order.sample(names, len(names)):
             given = clone((tuple(args), dict(kwargs)))
             start = perf_counter()
             try:

@@ -40,8 +40,8 @@ ENGINES: Mapping[str, tuple[str, str]] = {
 (package of the Python host, program, kernels by block) → Package or Declined."""
 ON_DEVICES = ("python", "torch-mlir")
 """Hosts of programs that run on another device than the CPU."""
-ASKED = ("tvm",)
-"""Hosts that host="auto" does not try: they compile all blocks once more."""
+AGAIN = ("tvm",)
+"""Hosts that compile all blocks once more: host="auto" tries them where a call walks so many blocks that much is to be gained."""
 PASSES: Mapping[str, str] = {
     "fold": "dync.passes.graph.fold:Fold",
     "common-subexpression": "dync.passes.graph.common_subexpression:CommonSubexpression",

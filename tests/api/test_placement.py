@@ -352,3 +352,40 @@ def test_the_choice_of_a_host_is_remembered(program, monkeypatch):
     first = dync.compile(program, X)
     monkeypatch.setattr(hosts, "measure", lambda *_: pytest.fail("measured again"))
     assert dync.compile(program, X).report.host_reason == first.report.host_reason
+
+
+class Chain(nn.Module):
+    """So many small blocks that walking them costs more than their work."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x):
+        for n in range(self.count):
+            if x.sum() > n:
+                x = x * 1.5
+        return x
+
+
+@pytest.mark.parametrize("count, tried", [(12, True), (1, False)])
+def test_a_host_that_compiles_again_is_tried_where_many_blocks_are_walked(monkeypatch, count, tried):
+    pytest.importorskip("tvm")
+    monkeypatch.setattr(registry, "PREFERENCE", ("tvm", "eager"))
+    monkeypatch.setattr("dync.hosts.SAVED", 5e-6 if tried else 0.0)
+    compiled = dync.compile(Chain(count).eval(), (torch.ones(3),))
+    assert (", tvm " in compiled.report.host_reason) == tried, compiled.report.host_reason
+    for x in (torch.ones(3), -torch.ones(3), torch.full((3,), 2.0)):
+        assert torch.equal(compiled(x), Chain(count)(x))
+
+
+def test_a_whole_program_is_compiled_once(monkeypatch):
+    pytest.importorskip("tvm")
+    program = dync.capture(Chain(2).eval(), (torch.ones(3),))
+    first = dync.compile(program, (torch.ones(3),), backend="tvm", host="tvm")
+    monkeypatch.setattr("dync.whole_tvm.isolated", None)
+    again = dync.compile(program, (torch.ones(3),), backend="tvm", host="tvm")
+    assert torch.equal(first(torch.ones(3)), again(torch.ones(3)))
+    other = dync.capture(Chain(3).eval(), (torch.ones(3),))
+    with pytest.raises(TypeError):
+        dync.compile(other, (torch.ones(3),), backend="tvm", host="tvm")
