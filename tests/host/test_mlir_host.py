@@ -155,3 +155,33 @@ def test_the_way_is_told_in_its_order():
     run = compiled(Best(), (torch.randn(2, 4),))
     for _ in range(6):
         assert not mismatch(run, run.program, (torch.randn(2, 4),), {})
+
+
+class PrunedTree(nn.Module):
+    """A heap of vectors from its leaves up, where the score of a node cuts off all below it."""
+
+    def __init__(self):
+        super().__init__()
+        self.score, self.join = nn.Linear(4, 1), nn.Linear(8, 12)
+
+    def visit(self, nodes, at):
+        if at >= len(nodes):
+            return torch.zeros(4), torch.zeros(4), 0
+        if at and self.score(nodes[at]).item() < -0.3:
+            return torch.zeros(4), torch.zeros(4), 1
+        (h, c, n), (k, d, m) = self.visit(nodes, 2 * at + 1), self.visit(nodes, 2 * at + 2)
+        i, f, u = self.join(torch.cat([nodes[at], h + k])).chunk(3)
+        c = i.sigmoid() * u.tanh() + f * (c + d)
+        return c.tanh(), c, n + m
+
+    def forward(self, nodes):
+        h, _, pruned = self.visit(nodes, 0)
+        return h, pruned
+
+
+def test_constants_that_paths_bring_are_there():
+    """IREE copied such a one from nowhere on some of the ways that are told."""
+    torch.manual_seed(0)
+    made = compiled(PrunedTree().eval(), ([torch.randn(4) for _ in range(7)],))
+    for _ in range(6):
+        assert not mismatch(made, made.program, ([torch.randn(4) * 2 for _ in range(7)],), {})
