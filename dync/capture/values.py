@@ -71,13 +71,9 @@ class Values(Replay):
         return next((truth for p, truth in self.facts() if p is predicate), None)
 
     def has_symbols(self, t: torch.Tensor) -> bool:
-        """Whether sizes or strides are symbols: a part of fixed sizes keeps the strides of what it is a part of."""
+        """Whether sizes or strides are symbols: as of a row that data select, or a column of a matrix whose width they decide."""
         steps = (*t.stride(), t.storage_offset()) if t.layout == torch.strided else ()
         return any(isinstance(s, torch.SymInt) for s in (*t.shape, *steps))
-
-    def is_laid_out_by_symbols(self, t: torch.Tensor) -> bool:
-        """As a row that data select, or a column of a matrix whose width they decide."""
-        return any(isinstance(s, torch.SymInt) for s in (*t.shape, *t.stride(), t.storage_offset()))
 
     def new_tensor(self, fake: Any, label: str = "", span: Span = UNKNOWN) -> Val:
         self.uids += 1

@@ -1,0 +1,275 @@
+"""Calls of torch that read data, or sizes as plain numbers: what is recorded in their place."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.utils._pytree import tree_flatten
+
+from dync.capture.arrays import is_array, tensors_of
+from dync.capture.image import SYMBOLIC
+from dync.capture.lists import Grown, Parts, is_grown
+from dync.capture.recurrent import RECURRENT
+from dync.capture.tape import Val
+
+aten = torch.ops.aten
+
+
+def function_name(func: Any) -> str:
+    owner = getattr(func, "__self__", None)
+    name = getattr(func, "__name__", str(func))
+    if name in ("__get__", "__set__", "__delete__") and owner is not None and hasattr(owner, "__name__"):
+        return f"{name.strip('_')}:{owner.__name__}"
+    return name
+
+
+def _bool(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return bool(recorder.item(args[0]))
+
+
+def _number(kind: type) -> Any:
+    def convert(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+        value = recorder.item(args[0])
+        return kind(value) if not isinstance(value, SYMBOLIC) else recorder.engine.concretise(value.node, kind.__name__)
+
+    return convert
+
+
+def _item(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return recorder.item(args[0])
+
+
+def _tolist(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    x = args[0]
+    if x.dim() == 0:
+        return recorder.item(x)
+    n = recorder.engine.known_int(x.shape[0])
+    if n is None:
+        n = recorder.engine.least(x.shape[0])
+        if n < 1 or not _is_counts(recorder, x.shape[0]):
+            return recorder.engine.numbers(x)
+        if recorder.engine.pick(x.shape[0], [(n,)]):  # i has no larger number, as a rule
+            raise RuntimeError(f"`tolist` of more than {n} numbers")
+    return [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
+
+
+def _is_counts(recorder: Any, size: Any) -> bool:
+    """Whether a size is that of `torch.bincount(i, minlength=n)`."""
+    engine = recorder.engine
+    asked = engine.made_by.get(engine.binding(size.node.expr))
+    made = engine.made_by.get(asked.args[0]) if asked is not None and isinstance(asked.args[0], Val) else None
+    return made is not None and made.target is aten.bincount.default
+
+
+def _unbind(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    x, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    if x.dim() and isinstance(x.shape[dim], torch.SymInt) and recorder.engine.known_int(x.shape[dim]) is None:
+        return Parts(recorder.engine, x, dim % x.dim(), None)
+    return NotImplemented
+
+
+def _split(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """`x.split(size, dim)`, or `x.chunk(count, dim)`, into a number of parts known only at run time."""
+    name, engine = function_name(func), recorder.engine
+    many = "chunks" if name == "chunk" else "split_size_or_sections" if func is torch.functional.split else "split_size"
+    x = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
+    given = {**dict(zip((many, "dim"), args[1:])), **kwargs}
+    how, dim = given.get(many), given.get("dim", 0)
+    if not isinstance(x, torch.Tensor) or not isinstance(dim, int) or not isinstance(how, (int, torch.SymInt)) or not x.dim():
+        return NotImplemented
+    size, most = x.shape[dim], None
+    if not isinstance(size, torch.SymInt) and not isinstance(how, torch.SymInt):
+        return NotImplemented
+    if name == "chunk":
+        if size == 0:
+            return NotImplemented
+        most, how = how if isinstance(how, int) else None, (size + how - 1) // how
+    parts = Parts(engine, x, dim % x.dim(), how, most)
+    known = engine.known_int(parts.length)
+    return parts if known is None else tuple(parts.at(i) for i in range(known))
+
+
+def _equal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    a, b = args
+    if a.dim() != b.dim() or any(x != y for x, y in zip(a.shape, b.shape)):
+        return False
+    return bool(recorder.item(recorder.call(torch.all, (recorder.call(torch.eq, (a, b), {}),), {})))
+
+
+def _allclose(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return bool(recorder.item(recorder.call(torch.all, (recorder.call(torch.isclose, args, kwargs),), {})))
+
+
+def _contains(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return bool(recorder.item(recorder.call(torch.any, (recorder.call(torch.eq, args, kwargs),), {})))
+
+
+def _indexed(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """`x[i]` where i is a one-number tensor or a symbolic integer: torch reads the number and selects, and so do we."""
+    x, index = args[0], args[1]
+    given = index if type(index) is tuple else (index,)
+    parts = [_index(recorder, p) for p in given]
+    if not any(isinstance(p, torch.SymInt) for p in parts):
+        if all(map(operator.is_, parts, given)):
+            return NotImplemented
+        return recorder.event(function_name(func), func, (x, tuple(parts), *args[2:]), kwargs)
+    taken = sum(p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 0 if p is None or p is Ellipsis else 1 for p in parts)
+    dim, selects, rest = 0, [], []
+    for p in parts:
+        if isinstance(p, torch.SymInt):
+            selects.append((dim, p))
+        else:
+            rest.append(p)
+        if p is Ellipsis:
+            dim += x.dim() - taken
+        elif p is not None:
+            dim += p.dim() if isinstance(p, torch.Tensor) and p.dtype == torch.bool else 1
+    for d, p in reversed(selects):
+        recorder.engine.check_place(p, x.shape[d], d)
+        x = recorder.event("select", torch.select, (x, d, p), {})
+    plain = all(p is Ellipsis or (isinstance(p, slice) and p == slice(None)) for p in rest)
+    if func.__name__ == "__getitem__":
+        return x if plain else recorder.call(func, (x, tuple(rest)), {})
+    recorder.call(func, (x, Ellipsis if plain else tuple(rest), args[2]), {})
+    return None
+
+
+def _index(recorder: Any, p: Any) -> Any:
+    """One index: numbers in place of one-number tensors, a tensor in place of a list that holds symbolic numbers."""
+    if is_number_tensor(p):
+        return recorder.item(p)
+    if isinstance(p, torch.SymBool):
+        return bool(p)
+    if isinstance(p, list) and any(isinstance(v, SYMBOLIC) for v in tree_flatten(p)[0]):
+        return recorder.call(torch.tensor, (p,), {})
+    if isinstance(p, Grown):
+        recorder.engine.rather_known(p, "a tensor is indexed by it")
+        return p.numbers()
+    return _bounds(recorder, p) if isinstance(p, slice) else p
+
+
+def _bounds(recorder: Any, part: slice) -> slice:
+    """A slice with the numbers in place of one-number tensors."""
+    ends = (part.start, part.stop, part.step)
+    return slice(*(recorder.item(e) if is_number_tensor(e) else e for e in ends)) if any(map(is_number_tensor, ends)) else part
+
+
+def is_number_tensor(p: Any) -> bool:
+    return isinstance(p, torch.Tensor) and p.dim() == 0 and not p.dtype.is_floating_point and p.dtype not in (torch.bool, torch.uint8)
+
+
+def _len(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    if args[0].dim() == 0:
+        raise TypeError("len() of a 0-d tensor")
+    n = args[0].shape[0]
+    return n if isinstance(n, int) else recorder.engine.concretise_int(n.node.expr)
+
+
+def _data(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return recorder.call(torch.Tensor.detach, (args[0],), {})
+
+
+def _max_pool1d(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """As torch itself does where there is a gradient: its other kernel asks for sizes as plain numbers."""
+    names = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode")
+    given = {"stride": None, "padding": 0, "dilation": 1, "ceil_mode": False, **dict(zip(names, args)), **kwargs}
+    x, indices = given.pop("input"), given.pop("return_indices", False)
+    plain = (int, tuple, list, type(None))
+    if func not in (torch.max_pool1d, F.max_pool1d) or indices or not isinstance(x.shape[-1], torch.SymInt) or not all(
+            isinstance(v, plain) for v in given.values()):
+        return NotImplemented
+    size, stride, padding, dilation = (v[0] if isinstance(v, (tuple, list)) and v else v for v in map(given.get, names[1:5]))
+    rows = recorder.call(torch.unsqueeze, (x, -2), {})
+    window = ((1, size), (1, stride or size), (0, padding), (1, dilation), given["ceil_mode"])
+    return recorder.call(torch.squeeze, (recorder.call(torch.max_pool2d, (rows, *window), {}), -2), {})
+
+
+def _diff(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """As torch itself does it, by differences of neighbours: its kernel asks for sizes as plain numbers."""
+    given = {"n": 1, "dim": -1, "prepend": None, "append": None, **dict(zip(("input", "n", "dim", "prepend", "append"), args)), **kwargs}
+    x, n, dim = given["input"], given["n"], given["dim"]
+    if not any(isinstance(s, torch.SymInt) for s in x.shape) or "out" in given or not isinstance(n, int):
+        return NotImplemented
+    parts = [p for p in (given["prepend"], x, given["append"]) if p is not None]
+    x = recorder.call(torch.cat, (parts, dim), {}) if len(parts) > 1 and n else x
+    for _ in range(n):
+        size = x.shape[dim]
+        if size < 1:
+            break
+        later, earlier = (recorder.call(torch.narrow, (x, dim, start, size - 1), {}) for start in (1, 0))
+        x = recorder.call(torch.ne if x.dtype == torch.bool else torch.sub, (later, earlier), {})
+    return x
+
+
+def _deepcopy(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return recorder.call(torch.clone, (args[0],), {})
+
+
+def _new_tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    return _tensor(recorder, func, args[1:], {"dtype": kwargs.get("dtype") or args[0].dtype})
+
+
+def _tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.tensor over symbolic numbers: stacked 0-d tensors."""
+    args = (tensors_of(args[0]), *args[1:])
+    if is_grown(args[0]):
+        if not args[0]:
+            return recorder.call(func, ([], *args[1:]), kwargs)
+        numbers = args[0].numbers()
+        dtype = kwargs.get("dtype") or (torch.get_default_dtype() if numbers.dtype == torch.float64 else None)
+        return recorder.call(torch.clone, (recorder.call(torch.Tensor.to, (numbers, dtype), {}) if dtype else numbers,), {})
+    flat, spec = tree_flatten(args[0])
+    if not any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in flat):
+        return NotImplemented
+    dtype = kwargs.get("dtype")
+    if dtype is None:
+        kinds = {"float" if isinstance(v, (float, torch.SymFloat)) else "bool" if isinstance(v, (bool, torch.SymBool)) else "int"
+                 for v in flat if not isinstance(v, torch.Tensor)}
+        tensors = [v.dtype for v in flat if isinstance(v, torch.Tensor)]
+        rest = torch.bool if kinds == {"bool"} else tensors[0] if tensors else torch.int64
+        dtype = torch.get_default_dtype() if "float" in kinds else rest
+
+    def build(x: Any) -> torch.Tensor:
+        if isinstance(x, (list, tuple)):
+            return recorder.call(torch.stack, ([build(v) for v in x],), {})
+        if isinstance(x, torch.Tensor):
+            return recorder.call(torch.clone, (recorder.call(torch.Tensor.to, (x.detach(), dtype), {}),), {})
+        if isinstance(x, torch.SymBool):
+            x = recorder.engine.as_int(x)
+        return recorder.call(torch.full, ((), x), {"dtype": dtype})
+
+    return build(args[0])
+
+
+def _as_tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    if is_array(args[0]):
+        return recorder.call(torch.as_tensor, (args[0].tensor, *args[1:]), kwargs)
+    return NotImplemented if isinstance(args[0], torch.Tensor) else _tensor(recorder, func, args, kwargs)
+
+
+def _stack(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """torch.stack or torch.cat of a list of unknown length."""
+    items = args[0] if args else kwargs.get("tensors")
+    if isinstance(items, Parts):
+        return recorder.call(func, (recorder.engine.collected(items), *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
+    if not is_grown(items):
+        return NotImplemented
+    if not items:
+        return recorder.call(func, ([], *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
+    dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+    return items.stacked(dim) if function_name(func) == "stack" else items.concatenated(dim)
+
+
+SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
+           "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
+           "__len__": _len,
+           "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
+           "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
+           "__deepcopy__": _deepcopy, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
+           **RECURRENT}
+"""Calls that read data, by name."""
+TAKE_LISTS = (_stack, _tensor, _as_tensor, _indexed)
+"""Those that take lists of a length known only at run time."""
