@@ -93,6 +93,9 @@ def put(x: Any, key: Any, value: Any) -> None:
         case ("*",) if isinstance(x, collections.deque):
             x.clear()
             x.extend(value)
+        case ("*",) if isinstance(x, set):
+            x.clear()
+            x.update(value)
         case ("*",) if isinstance(x, dict):
             dict.clear(x)
             for k, v in value.items():

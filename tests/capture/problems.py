@@ -76,17 +76,6 @@ class GrowingLog(nn.Module):
         return x
 
 
-class SetState(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.seen = set()
-
-    def forward(self, x):
-        if x.sum() > 0:
-            self.seen.add(1)  # DY402
-        return x
-
-
 class ModuleState(nn.Module):
     def __init__(self):
         super().__init__()
@@ -168,7 +157,6 @@ class Many(nn.Module):
     def __init__(self):
         super().__init__()
         self.log = []
-        self.seen = set()
 
     def forward(self, x):
         scale = np.unwrap(x.numpy()).mean()  # DY201
@@ -182,7 +170,6 @@ class Many(nn.Module):
             except Exception:
                 y = y + scale
             print(str(y))  # DY207
-        self.seen.add(3)  # DY402
         self.log.append(1)  # DY401
         return y
 
