@@ -19,6 +19,7 @@ from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
+from dync.capture.views import Steps, View
 
 INTEGRAL = {"floor", "ceil", "trunc"}
 LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)
@@ -320,12 +321,12 @@ def _copied(kind: type) -> Callable[..., Any]:
 
 
 def _enumerate(engine: Any, items: Any, start: Any = 0) -> Any:
-    items = items.walk() if isinstance(items, (keyed.Keyed, keyed.View)) else items
+    items = items.walk() if isinstance(items, (keyed.Keyed, View)) else items
     return Paired((items,), start) if is_walk(engine, items) else enumerate(items, start)
 
 
 def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
-    parts = tuple(p.walk() if isinstance(p, (keyed.Keyed, keyed.View)) else p for p in parts)
+    parts = tuple(p.walk() if isinstance(p, (keyed.Keyed, View)) else p for p in parts)
     fit = not kwargs and all(is_grown(p) or isinstance(p, (list, tuple, torch.Tensor)) for p in parts)
     if fit and any(is_walk(engine, p) for p in parts):
         return Paired(parts)
@@ -333,8 +334,8 @@ def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
 
 
 def _iter(engine: Any, items: Any, *stop: Any) -> Any:
-    walked = items.walk() if isinstance(items, (keyed.Keyed, keyed.View)) else None
-    return iter(items, *stop) if walked is None else keyed.Steps(walked)
+    walked = items.walk() if isinstance(items, (keyed.Keyed, View)) else None
+    return iter(items, *stop) if walked is None else Steps(walked)
 
 
 def _reversed(engine: Any, items: Any) -> Any:

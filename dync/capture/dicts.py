@@ -8,10 +8,11 @@ from typing import Any
 import torch
 
 from dync.capture import keys
-from dync.capture.keyed import Keyed, View
+from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, Grown, put_together
 from dync.capture.sorting import arranged
 from dync.capture.tape import of_model
+from dync.capture.views import View
 
 NOTHING = object()
 PURE = (int, float, bool)

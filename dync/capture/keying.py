@@ -9,17 +9,16 @@ from typing import Any, NoReturn
 
 import torch
 
-from dync.capture.dicts import KeyedDict, pairs_of, sequence_of
-from dync.capture.growing import Growing
-from dync.capture.image import SYMBOLIC
-from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, View, check_form, is_running
+from dync.capture.dicts import KeyedDict, sequence_of
+from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_running
 from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
 from dync.capture.places import can_mark
+from dync.capture.presence import Presence
 from dync.capture.scalars import scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.sorting import sort
-from dync.capture.stack import Suspended
-from dync.capture.tape import RaiseExit, of_model
+from dync.capture.tape import of_model
+from dync.capture.views import View
 
 MISSING = object()
 MAKERS = frozenset({"BUILD_MAP", "BUILD_SET", "BUILD_CONST_KEY_MAP"})
@@ -37,7 +36,7 @@ REMEDY = ("make it in forward by `{}`, `dict()`, `set()` or `Counter()`, with in
           "all tensors of one form, all ints or all floats; or keep a tensor with a row for each key")
 
 
-class Keying(Growing):
+class Keying(Presence):
     """Makes Keyed sets and dicts where they were found to be needed."""
 
     origins: dict[str, str]
@@ -349,64 +348,6 @@ class Keying(Growing):
             raise of_model(KeyError(key))
         return self.keyed_by_number(x)
 
-    # ---- what Keyed asks -------------------------------------------------------------------------------------------
-
-    def present(self, columns: list[Any], key: list[Any]) -> tuple[Any, Any]:
-        """Whether a key is in one of the rows, asked once on a path; and the row, as bool [n]."""
-        with torch._C.DisableTorchFunction():
-            hit, found = self.recorder.event("a key", self._present, (list(columns), list(key)), {})
-        return (True if self.is_sure(columns, key) else found), hit
-
-    def _present(self, columns: list[Any], key: list[Any]) -> tuple[Any, Any]:
-        named = self.named(columns, key)
-        kept = next((rec.present[named] for rec in self.rec.chain() if named in rec.present), None)
-        if kept is None:
-            hit: Any = None
-            for column, number in zip(columns, key, strict=True):
-                equal = torch.eq(column, number)
-                hit = equal if hit is None else torch.logical_and(hit, equal)
-            kept = self.rec.present[named] = (hit, self.recorder.local_scalar(torch.any(hit)))
-        return kept
-
-    def named(self, columns: list[Any], key: list[Any]) -> Any:
-        return (*map(self.value, columns), *map(scalar_of, key))
-
-    def surely(self, columns: list[Any], key: list[Any] | None) -> None:
-        """Notes that a key is in one of the rows."""
-        if key is not None:
-            self.rec.sure.add(self.named(columns, key))
-
-    def is_sure(self, columns: list[Any], key: list[Any]) -> bool:
-        named = self.named(columns, key)
-        return any(named in rec.sure for rec in self.rec.chain())
-
-    def longer(self, columns: list[Any], before: list[Any]) -> None:
-        """Notes that columns are others with rows after them, or none."""
-        if before:
-            self.rec.sure.add(("longer", self.named(columns, []), self.named(before, [])))
-
-    def is_longer(self, columns: list[Any], before: list[Any]) -> bool:
-        now, wanted = self.named(columns, []), self.named(before, [])
-        known = {fact[1]: fact[2] for rec in self.rec.chain() for fact in rec.sure if fact[0] == "longer"}
-        while now != wanted and now in known:
-            now = known[now]
-        return now == wanted
-
-    def truth(self, found: Any) -> bool | None:
-        """What the path knows of an answer."""
-        return found if isinstance(found, bool) else self.fact(scalar_of(found))
-
-    def fresh(self, hit: Any) -> Any:
-        """How many rows a key needs, 0 or 1, that is in the marked row or in none."""
-        absent = self.do(torch.logical_not, self.do(torch.any, hit))
-        number = self.do(torch.Tensor.item, self.do(torch.Tensor.to, absent, torch.int64))
-        if isinstance(number, torch.SymInt) and number.node.expr.is_Symbol:
-            self.shape_env.bound(number.node.expr, 0, 1)
-        return number
-
-    def item_of_sum(self, items: Grown) -> Any:
-        return self.do(torch.Tensor.item, self.do(torch.sum, items.numbers()))
-
     def sort(self, items: Any, key: Any, reverse: Any) -> Any:
         """`sorted` of what has a length known only at run time."""
         rows = sequence_of(items) if isinstance(items, Keyed) else self.walked(items)
@@ -416,14 +357,6 @@ class Keying(Growing):
             return sort(rows, rows, key, bool(reverse), key is not None)
         return sort(rows, items.walk() if isinstance(items, (Keyed, View)) else rows, key, bool(reverse))
 
-    def trap(self, text: str) -> NoReturn:
-        """A path for which there is no code: whoever takes it is told so at run time."""
-        self.check_alive()
-        span = self.span()
-        self.rec.exit = RaiseExit("dync.errors:GuardError", (f"{span}: no code for this path: {text}",), (), span)
-        self.dead = True
-        raise Suspended
-
 
 def makes(code: types.CodeType) -> bool:
     """Whether code makes sets or dicts of its own."""
@@ -431,6 +364,3 @@ def makes(code: types.CodeType) -> bool:
 
     names = {cls.__name__ for cls in KINDS}
     return bool(names & {*code.co_names}) or any(i.opname in MAKERS for i in dis.get_instructions(code))
-
-
-__all__ = ["SYMBOLIC", "Keying", "pairs_of"]

@@ -11,7 +11,7 @@ import torch
 
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
-from dync.capture.keyed import Keyed, View, Walk
+from dync.capture.keyed import Keyed
 from dync.capture.lists import SymRange, is_grown, length_of
 from dync.capture.loops import (
     FOR_TURNS,
@@ -31,6 +31,7 @@ from dync.capture.markers import Site
 from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
+from dync.capture.views import View, Walk
 from dync.ir.types import UNKNOWN
 
 

@@ -9,8 +9,9 @@ import torch
 
 from dync.capture import keys
 from dync.capture.dicts import sequence_of
-from dync.capture.keyed import Keyed, View, negated
+from dync.capture.keyed import Keyed, negated
 from dync.capture.lists import Grown
+from dync.capture.views import View
 
 
 class KeyedSet(Keyed):
