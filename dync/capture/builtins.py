@@ -335,7 +335,8 @@ def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
 
 def _iter(engine: Any, items: Any, *stop: Any) -> Any:
     walked = items.walk() if isinstance(items, (keyed.Keyed, View)) else None
-    return iter(items, *stop) if walked is None else Steps(walked)
+    given: Any = (items, *stop)
+    return iter(*given) if walked is None else Steps(walked)
 
 
 def _reversed(engine: Any, items: Any) -> Any:
