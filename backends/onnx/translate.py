@@ -120,7 +120,7 @@ class Translator:
         tensor = self.kernel.weights[name]
         check_type(dtype_name(tensor.dtype), str(tensor.device), str(tensor.layout))
         if not tensor.numel():
-            return self.t.full(list(tensor.shape), 0, dtype_name(tensor.dtype))
+            return replace(self.t.full(list(tensor.shape), 0, dtype_name(tensor.dtype)), shape=tuple(tensor.shape))
         if name in self.kernel.written:
             return self.feed(name, tensor)
         initializer = f"w{len(self.weights)}"

@@ -202,6 +202,7 @@ case("select", lambda x: (x[0], x[:, -1], x.select(2, 1)))
 case("cat", lambda x, y: (torch.cat([x, y]), torch.cat([x, y, x], 0), torch.stack([x, x], 1)), {"x": "float32[N, 3]", "y": "float32[M, 3]"},
     N=(0, 64), M=(0, 64))
 case("cat-promotes", lambda x, y: torch.cat([x, y]), {"x": "float32[2]", "y": "int64[3]"})
+case("cat-empty-weight", lambda x, none: torch.cat([none, x.transpose(0, 1)], -2), "float32[2, 3]", {"none": torch.zeros(0)})
 case("cat-empty", lambda x, y: torch.cat([x, y]), {"x": "float32[0]", "y": "float32[2, 3]"})
 case("split", lambda x: (x.split(2, 1), x.chunk(2, 2), x.unbind(0), x.split([1, 2], 1)), "float32[2, 3, 4]")
 case("flip", lambda x: (x.flip(0), x.flip(1, 2)))
