@@ -49,7 +49,7 @@ class Sizes:
             return all(map(self._fits, found.shape, declared.shape))
         return True
 
-    def _fits(self, found: int, declared: Any) -> bool:
+    def _fits(self, found: Any, declared: Any) -> bool:
         if type(declared) is int:
             return found == declared
         symbol = declared.node.expr

@@ -169,7 +169,7 @@ def _aligned(array: Array) -> Array:
 def _compact(array: Any) -> Any:
     """A copy in aligned memory with the strides that its sizes ask for, also along sizes of 0 and 1, where numpy has any."""
     memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
-    strides = np.cumprod([array.itemsize, *array.shape[:0:-1]])[::-1].tolist() if array.ndim else []
+    strides: Any = np.cumprod([array.itemsize, *array.shape[:0:-1]])[::-1].tolist() if array.ndim else []
     copy: Any = np.ndarray(array.shape, array.dtype, memory.data, -memory.ctypes.data % _ALIGNMENT, strides)
     copy[...] = array
     return copy
