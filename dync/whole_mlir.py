@@ -118,6 +118,7 @@ def compiled(lowering: Lowering) -> bytes | Declined:
 
 def with_iree(package: Package, program: Program, kernels: Mapping[str, Kernel]) -> Package | Declined:
     """The package with all of its control flow and code as one module for IREE; or why not."""
+    from dync.backends.torch_mlir import sizes_from_data
     from dync.options import parse_target
     from dync.runtime.engine_iree import MODULE
     from dync.runtime.package import KernelEntry
@@ -130,6 +131,8 @@ def with_iree(package: Package, program: Program, kernels: Mapping[str, Kernel])
     if isinstance(code, Declined):
         return code
     settings: dict[str, Any] = {"parameters": dict(lowering.weights), "device": target.kind}
+    if any(map(sizes_from_data, lowering.origins.values())):
+        settings["in_order"] = True
     entry = KernelEntry("iree", (MODULE,), settings, tuple(lowering.weights.values()), needs=("iree.runtime",))
     kept = {n: program.weights[n] for n in lowering.weights.values()}
     return replace(package, kernels={}, members={MODULE: code}, weights=kept, engine=entry)

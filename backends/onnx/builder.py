@@ -61,6 +61,8 @@ class Builder:
         self.low: str | None = None
         self.kept: list[Any] = []
         self.uniform: dict[str, int] = {}
+        self.columns: dict[str, list[Val]] = {}
+        """Mask → where it is true."""
         self._flipped: dict[str, Val] = {}
         self._constants: dict[tuple[Any, ...], Val] = {}
         self._count = 0

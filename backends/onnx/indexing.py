@@ -20,9 +20,13 @@ def nonzero(t: Builder, x: Val) -> Val:
 
 
 def columns(t: Builder, mask: Val) -> list[Val]:
-    """A mask of rank r as r index vectors."""
-    found = t.op("NonZero", mask)
-    return [Val(t.op("Gather", found, t.const(d, "int64"), axis=0).name, "int64", (None,)) for d in range(mask.rank)]
+    """A mask of rank r as r index vectors, the same ones each time: their length is one number that data decide, not several."""
+    if mask.name not in t.columns:
+        found = t.op("NonZero", mask)
+        t.columns[mask.name] = [
+            Val(t.op("Gather", found, t.const(d, "int64"), axis=0).name, "int64", (None,)) for d in range(mask.rank)
+        ]
+    return t.columns[mask.name]
 
 
 def unmask(t: Builder, indices: Sequence[Val | None]) -> list[Val | None]:

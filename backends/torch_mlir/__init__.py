@@ -76,6 +76,8 @@ class TorchMlir:
         key = sha256(code).hexdigest()
         weights = {n: found.weights[n] for n in names}
         settings: dict[str, object] = {"parameters": weights, "device": target.kind, "outputs": outputs}
+        if sizes_from_data(found):
+            settings["in_order"] = True
         if copied := own(found, kernel):
             settings["copied"] = copied
         if found.feeds:
@@ -102,6 +104,13 @@ def _empties(kernel: Kernel) -> Declined | None:
 
     found = empty_size(kernel)
     return found and Declined(f"{found[0]} may be 0, on which IREE's code for CUDA fails", found[1])
+
+
+def sizes_from_data(found: Translation) -> bool:
+    """Whether data decide about sizes. On several threads such code of IREE 3.13 reads what is not written yet, as indices."""
+    import onnx
+
+    return any(n.op_type == "NonZero" for n in onnx.load_model_from_string(found.model).graph.node)
 
 
 def own(found: Translation, kernel: Kernel) -> list[int]:

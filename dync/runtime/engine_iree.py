@@ -31,6 +31,7 @@ class IreeEngine:
     def __init__(self, entry: KernelEntry, members: Mapping[str, Any], weights: Weights, threads: int) -> None:
         parameters = {n: weights.raw(w) for n, w in entry.settings["parameters"].items()}  # type: ignore[attr-defined]
         self._way = _Way()
+        threads = 1 if entry.settings.get("in_order") else threads
         self._module = Module(bytes(members[MODULE]), parameters, str(entry.settings["device"]), threads, self._way.module)
         main = self._module.module.lookup_function(MAIN)
         self.convention = said = read_convention(dict(main.reflection) if main else {})

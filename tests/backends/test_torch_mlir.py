@@ -13,6 +13,7 @@ import pytest
 import torch
 from support.kernels import kernel
 
+import dync
 from dync.backends.base import Declined, Target
 from dync.backends.check import check, open_code
 from dync.errors import BackendError
@@ -160,3 +161,33 @@ def test_cuda_is_not_for_tensors_that_may_be_empty():
     for low, taken in ((0, False), (1, True)):
         k = kernel(lambda x: x * 2, {"x": "float32[N, 4]"}, dims={"N": (low, 8)})
         assert (TorchMlir().supports(k, Target("cuda", "sm_90")) is None) is taken
+
+
+class Prunes(torch.nn.Module):
+    """Edges by a mask, then messages along them: sizes that data decide, in steps that depend on one another."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(1)
+        self.score, self.message, self.update = torch.nn.Linear(8, 1), torch.nn.Linear(4, 4), torch.nn.GRUCell(4, 4)
+
+    def forward(self, x, source, target):
+        weight = self.score(torch.cat([x[source], x[target]], -1)).squeeze(-1).sigmoid()
+        keep = weight > 0.5
+        if not keep.any():
+            return x, source, target
+        source, target, weight = source[keep], target[keep], weight[keep]
+        degree = torch.zeros(5).scatter_add_(0, target, torch.ones_like(weight)).clamp_(min=1)
+        y = torch.zeros_like(x).index_add(0, target, self.message(x[source]) * weight[:, None]) / degree[:, None]
+        return self.update(y, x), source, target
+
+
+def test_sizes_that_data_decide_on_all_threads():
+    model = Prunes().eval()
+    generator = torch.Generator().manual_seed(0)
+    calls = [(torch.randn(5, 4, generator=generator) * 2, *torch.randint(0, 5, (2, 9), generator=generator)) for _ in range(40)]
+    compiled = dync.compile(model, calls[0], backend="torch-mlir", host="python")
+    assert {b.backend for b in compiled.report.blocks} == {"torch-mlir"}, compiled.report
+    for call in calls:
+        for found, wanted in zip(compiled(*call), model(*call), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)

@@ -3,7 +3,7 @@
 members: module.vmfb, whose function `main` takes the block's inputs, then the weights that calls write. settings: "device", "cpu" or
 "cuda" (see iree_device.py); "parameters", the module's parameter → weight, read where it lies; "outputs", the dtypes of what `main`
 gives; "feeds", weights that calls write; "copies", (index of an output, index of an argument) pairs: what the block writes in place;
-"copied", arguments that the code is given copies of, as it writes into them.
+"copied", arguments that the code is given copies of, as it writes into them; "in_order", that one thread does its steps one by one.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     written = sorted(set(parameters.values()) & set(weights.written))
     if written:
         raise BackendError(f"weight {written[0]!r} is written by calls: the module must take it as an input")
+    threads = 1 if settings.get("in_order") else threads
     module = Module(bytes(members[MODULE]), {n: weights.raw(w) for n, w in parameters.items()}, settings["device"], threads)
     feeds = [weights.numpy(w) for w in settings.get("feeds", ())]
     copied = frozenset(settings.get("copied", ()))
