@@ -54,7 +54,9 @@ class Explanation(msgspec.Struct, frozen=True):
     """Paths without code, each with its place and why: a call that takes one is refused."""
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {len(self.constructs)} data-dependent decisions in the source, {len(self.blocks)} blocks", ""]
+        found, blocks = len(self.constructs), len(self.blocks)
+        asked = f"{found} data-dependent decision{'s' * (found != 1)} in the source"
+        lines = [f"{self.name}: {asked}, {blocks} block{'s' * (blocks != 1)}", ""]
         for one in self.constructs:
             lines += [f"{one.span}: {one.became}: {one.text}", *_caret(one), f"  asked by {', '.join(one.blocks)}", ""]
         lines += [f"a call begins with state {n}: {text}" for n, text in enumerate(self.states)] + [""] * bool(self.states)

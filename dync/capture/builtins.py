@@ -54,10 +54,15 @@ def as_float(engine: Any, x: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr("float", (scalar_of(x),), "float"), engine)) if not isinstance(x, torch.SymFloat) else x
 
 
+def _only_number(engine: Any, x: torch.Tensor) -> Any:
+    with torch._C.DisableTorchFunction():
+        return engine.recorder.item(x, ValueError)
+
+
 def _int(engine: Any, *args: Any) -> Any:
     x = tensors_of(args[0]) if len(args) == 1 else None
     if isinstance(x, torch.Tensor):
-        x = x.item()
+        x = _only_number(engine, x)
     if isinstance(x, torch.SymInt):
         return x
     return engine.as_int(x) if is_number(x) else int(*args)
@@ -66,7 +71,7 @@ def _int(engine: Any, *args: Any) -> Any:
 def _float(engine: Any, *args: Any) -> Any:
     x = tensors_of(args[0]) if args else None
     if isinstance(x, torch.Tensor):
-        x = x.item()
+        x = _only_number(engine, x)
     return as_float(engine, x) if is_number(x) else float(*args)
 
 

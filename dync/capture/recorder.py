@@ -222,15 +222,15 @@ class Recorder:
         """A size that is given as a one-number tensor, as a number; anything else unchanged."""
         return self.item(x) if is_number_tensor(x) else x
 
-    def item(self, x: torch.Tensor) -> Any:
-        """The number in a one-element tensor, as an event."""
-        return self.event("item", lambda t: self.local_scalar(t), (x,), {})
+    def item(self, x: torch.Tensor, error: type[Exception] = RuntimeError) -> Any:
+        """The number in a one-element tensor, as an event; for another, an error of the class that eager raises."""
+        return self.event("item", lambda t: self.local_scalar(t, error), (x,), {})
 
-    def local_scalar(self, x: Any) -> Any:
+    def local_scalar(self, x: Any, error: type[Exception] = RuntimeError) -> Any:
         engine = self.engine
         x = engine.weights.fake(x)
         if x.numel() != 1:
-            raise of_model(RuntimeError(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number"))
+            raise of_model(error(f"{MISFIT}: a tensor that is read as a number has one element, this one has another number"))
         if self.resumes():
             return self.resume()
         source = engine.value(x)

@@ -30,9 +30,9 @@ def _bool(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return bool(recorder.item(args[0]))
 
 
-def _number(kind: type) -> Any:
+def _number(kind: type, error: type[Exception]) -> Any:
     def convert(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
-        value = recorder.item(args[0])
+        value = recorder.item(args[0], error)
         return kind(value) if not isinstance(value, SYMBOLIC) else recorder.engine.concretise(value.node, kind.__name__)
 
     return convert
@@ -263,8 +263,8 @@ def _stack(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return items.stacked(dim) if function_name(func) == "stack" else items.concatenated(dim)
 
 
-SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int), "__index__": _number(int),
-           "__float__": _number(float), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
+SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int, ValueError), "__index__": _number(int, TypeError),
+           "__float__": _number(float, ValueError), "tolist": _tolist, "equal": _equal, "allclose": _allclose, "__contains__": _contains,
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,

@@ -58,6 +58,10 @@ if b: self.seen.add("positive")
 elif f > 0: self.seen.discard("positive")
 return len(self.seen), "positive" in self.seen
 
+y = x[x > 0]
+try: return int(y), float(y)
+except ValueError as e: return type(e) is ValueError
+
 a = [x, x + 1, x + 2]
 if b: a.pop()
 if f > 0: a.pop(0)
