@@ -100,7 +100,7 @@ def _fastest(offers: Mapping[str, Make], built: Built, args: Sequence[Any], kwar
         return mix, PYTHON, "no example inputs to measure the hosts with"
     times = measure(packages, args, kwargs)
     if times is None:
-        return mix, PYTHON, UNTOLD
+        return mix, PYTHON, UNTOLD + _declined(made)
     for name in later:
         if built.options.budget and SAVED * len(built.seen.path) > (1 - ENOUGH) * min(times.values()):
             made[name] = offers[name]()

@@ -45,7 +45,7 @@ class Model(nn.Module):
         super().__init__()
         self.register_buffer("buf", torch.arange(3.0))
         self.register_buffer("steps", torch.tensor(0))
-        self.count, self.cache, self.log, self.table, self.seen = 0, None, [], {}, set()
+        self.count, self.cache, self.log, self.table, self.marks = 0, None, [], {}, set()
         self.lin = nn.Linear(3, 3)
 
     def forward(self, x, n, r):
@@ -54,9 +54,9 @@ class Model(nn.Module):
         b = (x.sum() > 0).item()
 """
 PROGRAMS = r"""
-if b: self.seen.add("positive")
-elif f > 0: self.seen.discard("positive")
-return len(self.seen), "positive" in self.seen
+if b: self.marks.add("positive")
+elif f > 0: self.marks.discard("positive")
+return len(self.marks), "positive" in self.marks
 
 y = x[x > 0]
 try: return int(y), float(y)
