@@ -72,7 +72,7 @@ class _Blocks:
     def function(self, block: FlowBlock) -> Function | Declined | None:
         import onnx
 
-        from dync.backends.torch_mlir import bare, mlir
+        from dync.backends.torch_mlir import bare, mlir, sizes_from_data
         from dync.backends.torch_mlir.legal import legal, scattered
         from dync.host.mlir.module import Function
 
@@ -86,7 +86,7 @@ class _Blocks:
         if spoiled := scattered(onnx.load_model_from_string(made.model)):
             values = [f"{v.name}, a value of another block" for i, v in enumerate(whole.inputs) if f"i{i}" in spoiled]
             return Declined(f"scatters into {values[0] if values else 'a constant'}, which IREE does in place", block.span)
-        if "NonZero" in self.operators and any(n.op_type == "NonZero" for n in onnx.load_model_from_string(made.model).graph.node):
+        if "NonZero" in self.operators and sizes_from_data(made):
             return Declined("data decides about sizes in several blocks, which IREE confuses", block.span)
         model, initializers = bare(onnx.load_model_from_string(made.model), made.weights)
         inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(model.graph.output)

@@ -47,8 +47,8 @@ class Builder:
     """One ONNX graph under construction.
 
     outs: dtype and shape of what the current ATen node must give. low: the low-precision dtype that the node works in, whose
-    values are computed as float32. kept: the initialisers of the finished model. uniform: value → the dim along which a NaN
-    fills the whole row, as softmax makes it.
+    values are computed as float32. places: mask → its true places. kept: the initialisers of the finished model. uniform: value → the
+    dim along which a NaN fills the whole row, as softmax makes it.
     """
 
     def __init__(self) -> None:
@@ -61,8 +61,7 @@ class Builder:
         self.low: str | None = None
         self.kept: list[Any] = []
         self.uniform: dict[str, int] = {}
-        self.columns: dict[str, list[Val]] = {}
-        """Mask → where it is true."""
+        self.places: dict[str, Val] = {}
         self._flipped: dict[str, Val] = {}
         self._constants: dict[tuple[Any, ...], Val] = {}
         self._count = 0

@@ -16,17 +16,20 @@ def nonzero(t: Builder, x: Val) -> Val:
     """[n, rank] places, row-major."""
     if not x.rank:
         return t.full([t.cast(t.cast(x, "bool"), "int64"), 0], 0, "int64")
-    return Val(t.op("Transpose", t.op("NonZero", x), perm=[1, 0]).name, "int64", (None, x.rank))
+    return Val(t.op("Transpose", places(t, x), perm=[1, 0]).name, "int64", (None, x.rank))
+
+
+def places(t: Builder, mask: Val) -> Val:
+    """[rank, n] places, the same value each time: how many there are is one number that data decide, not several."""
+    if mask.name not in t.places:
+        t.places[mask.name] = t.op("NonZero", mask)
+    return t.places[mask.name]
 
 
 def columns(t: Builder, mask: Val) -> list[Val]:
-    """A mask of rank r as r index vectors, the same ones each time: their length is one number that data decide, not several."""
-    if mask.name not in t.columns:
-        found = t.op("NonZero", mask)
-        t.columns[mask.name] = [
-            Val(t.op("Gather", found, t.const(d, "int64"), axis=0).name, "int64", (None,)) for d in range(mask.rank)
-        ]
-    return t.columns[mask.name]
+    """A mask of rank r as r index vectors."""
+    found = places(t, mask)
+    return [Val(t.op("Gather", found, t.const(d, "int64"), axis=0).name, "int64", (None,)) for d in range(mask.rank)]
 
 
 def unmask(t: Builder, indices: Sequence[Val | None]) -> list[Val | None]:

@@ -29,8 +29,7 @@ class RelaxBuilder(Builder):
 
     exprs: value → its Relax expression. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
     anchor: a parameter; what takes it is not folded to a constant in the library. extra: a function of TVM's second runtime library
-    is called. outside: counts of indices that are out of range. places: mask → its true places, so that all who ask have one symbol for
-    how many there are.
+    is called. outside: counts of indices that are out of range.
     """
 
     def __init__(self, gpu: bool = False) -> None:
@@ -45,7 +44,6 @@ class RelaxBuilder(Builder):
         self.extra = False
         self.anchor: Val | None = None
         self.outside: list[Val] = []
-        self.places: dict[str, Val] = {}
         self._data = 0
 
     # -- values ----------------------------------------------------------------------------------------------------------

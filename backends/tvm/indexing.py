@@ -199,8 +199,6 @@ def counted(t: RelaxBuilder, flags: Val) -> tuple[Val, Any]:
 
 def nonzero(t: RelaxBuilder, x: Val) -> Val:
     """[rank, n] places, row-major."""
-    if x.name in t.places:
-        return t.places[x.name]
     flags = t.cast(t.cast(t.flat(x), "bool"), "int64")
     running, many = counted(t, flags)
 
@@ -217,8 +215,7 @@ def nonzero(t: RelaxBuilder, x: Val) -> Val:
 
         return extern([(whole(len(sizes)), n)], [mask, ends], body, ["int64"], "nonzero")
 
-    t.places[x.name] = t.te(compute, flags, running, t.dims_of(x), many)
-    return t.places[x.name]
+    return t.te(compute, flags, running, t.dims_of(x), many)
 
 
 def unique(t: RelaxBuilder, x: Val, sorted: int = 1, axis: int | None = None) -> tuple[Val, ...]:

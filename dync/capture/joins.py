@@ -83,7 +83,8 @@ class Joins(Keying):
 
     def _decided(self, site: Site, frame: Any, new: dict[str, Any] | None) -> dict[str, Any] | None:
         """With what is written back, the bools that are to be known."""
-        held = {n: {**frame.f_locals, **(new or {})}.get(n) for n in site.names if (*_place(frame), n) in self.flags}
+        now = {**frame.f_locals, **(new or {})}
+        held = {n: now.get(n) for n in site.names if (*_place(frame), n) in self.flags}
         known = {n: bool(v) for n, v in held.items() if isinstance(v, torch.SymBool)}
         return {**(new or {}), **known} or None
 
@@ -197,7 +198,7 @@ class Joins(Keying):
     def fits(self, a: Image, b: Image, key: tuple[Any, ...]) -> bool:
         """Whether two paths can join here."""
         place, flags = self.join_key(key), {name for *_, name in self.flags}
-        if any(x.where.lstrip("^") in flags and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)):
+        if flags and any(x.where.lstrip("^") in flags and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)):
             return False
         return compatible(a, b, place in self.loose) and layouts_fit(self, a, b) and not (self.apart and any(
             (place, x.where) in self.apart and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)))

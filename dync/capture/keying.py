@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
+from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_running
 from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
 from dync.capture.places import can_mark
@@ -20,7 +21,6 @@ from dync.capture.sorting import sort
 from dync.capture.tape import of_model
 from dync.capture.views import View
 
-MISSING = object()
 MAKERS = frozenset({"BUILD_MAP", "BUILD_SET", "BUILD_CONST_KEY_MAP"})
 KEYS = frozenset({"add", "setdefault", "discard", "remove", "pop", "get", "move_to_end", "__contains__"})
 """Methods that are given one key; others are given sets, dicts and lists."""

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.growing import Growing
+from dync.capture.keys import hits
 from dync.capture.lists import Grown
 from dync.capture.scalars import scalar_of
 from dync.capture.stack import Suspended
@@ -26,10 +27,7 @@ class Presence(Growing):
         named = self.named(columns, key)
         kept = next((rec.present[named] for rec in self.rec.chain() if named in rec.present), None)
         if kept is None:
-            hit: Any = None
-            for column, number in zip(columns, key, strict=True):
-                equal = torch.eq(column, number)
-                hit = equal if hit is None else torch.logical_and(hit, equal)
+            hit = hits(lambda function, *args: function(*args), columns, key)
             kept = self.rec.present[named] = (hit, self.recorder.local_scalar(torch.any(hit)))
         return kept
 

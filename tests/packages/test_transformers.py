@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import dync
 from dync.capture import capture
 from dync.ir.interpret import interpret
 from dync.ir.verify import verify
@@ -67,17 +68,23 @@ class Generates(torch.nn.Module):
         return self.model.generate(ids, max_new_tokens=6, do_sample=False)
 
 
-def test_generate_is_captured_unedited():
+def test_generate_is_one_onnx_file_unedited(tmp_path):
+    """Captured, interpreted, and written for plain ONNX Runtime: eager's tokens, with its stopping rule."""
+    onnxruntime = pytest.importorskip("onnxruntime")
     torch.manual_seed(0)
     config = transformers.GPT2Config(n_layer=1, n_head=2, n_embd=16, vocab_size=8, n_positions=32, initializer_range=0.8, **TOKENS)
     model = Generates(transformers.GPT2LMHeadModel(config)).eval()
     program = capture(model, (torch.tensor([[3, 4, 5]]),))
     verify(program)
+    dync.compile(program, (torch.tensor([[3, 4, 5]]),), backend="onnxruntime", host="onnx").save(tmp_path / "generate.onnx")
+    plain = onnxruntime.InferenceSession(tmp_path / "generate.onnx")
     lengths = set()
     for seed in range(12):
         ids = torch.randint(3, 8, (1, 3), generator=torch.Generator().manual_seed(seed))
         with torch.no_grad():
             want = model(ids)
         assert torch.equal(interpret(program, (ids,))[0], want)
+        exit, *found = plain.run(None, {"ids": ids.numpy()})
+        assert any(torch.equal(torch.from_numpy(f), want) for f in found if f.shape == want.shape), (exit, found)
         lengths.add(want.shape[1])
     assert len(lengths) > 1
