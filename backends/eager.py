@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
@@ -143,45 +142,8 @@ def _reshapable(graph: Graph) -> set[Node]:
 
     What comes in may have other strides than in eager, and operators hand them on: elementwise ones, attention.
     """
-    roots = {n: n for n in graph.nodes if n.op != "output"}
-    written: set[Node] = set()
-    for node in graph.nodes:
-        if node.op != "call_function":
-            continue
-        for parent in _aliased(node):
-            roots[node] = roots[parent]
-        written.update(roots[p] for p in _mutated(node))
-    return {n for n, root in roots.items() if n.op == "call_function" and str(n.target) in VIEWS and root not in written}
+    from dync.ir.effects import roots, written
 
-
-def _mutated(node: Node) -> Iterable[Node]:
-    return _by_alias(node, lambda info: info is not None and info.is_write)
-
-
-def _aliased(node: Node) -> Iterable[Node]:
-    """The arguments that the node's result may share memory with; getitem and reshape included."""
-    import operator
-
-    if node.target is operator.getitem or str(node.target) in (
-        "aten.reshape.default",
-        "aten.contiguous.default",
-        "aten._unsafe_view.default",
-    ):
-        return node.all_input_nodes[:1]
-    return _by_alias(node, lambda info: info is not None)
-
-
-def _by_alias(node: Node, chosen: Any) -> list[Node]:
-    import torch
-
-    schema = getattr(node.target, "_schema", None)
-    if schema is None:
-        return []
-    found = []
-    for argument, value in zip(schema.arguments, node.args, strict=False):
-        if chosen(argument.alias_info):
-            found += [v for v in (value if isinstance(value, (tuple, list)) else (value,)) if isinstance(v, torch.fx.Node)]
-    found += [
-        v for k, v in node.kwargs.items() for a in schema.arguments if a.name == k and chosen(a.alias_info) and isinstance(v, torch.fx.Node)
-    ]
-    return found
+    memory = roots(graph)
+    changed = {r for n in graph.nodes for w in written(n) for r in memory[w]}
+    return {n for n in graph.nodes if n.op == "call_function" and str(n.target) in VIEWS and not memory[n] & changed}

@@ -41,7 +41,7 @@ class Engine(Expressions):
         self.written = []
         self.plans = {}
         self.grown, self.ungrown, self.needed, self.loose = {}, {}, set(), set()
-        self.apart, self.flags, self.origins = set(), set(), {}
+        self.apart, self.plain_calls, self.origins = set(), set(), {}
         self.unfoldable = set()
         self.given = set()
         self.recorder = Recorder(self)

@@ -11,7 +11,7 @@ import sympy
 import torch
 
 from dync.capture.heap import MISSING, WHOLE, StaticHeap
-from dync.capture.image import Image, Roots, layout, substitute, take
+from dync.capture.image import SYMBOLIC, Image, Roots, layout, substitute, take
 from dync.capture.keying import Keying
 from dync.capture.loops import skeleton
 from dync.capture.markers import Site
@@ -53,15 +53,12 @@ class Joins(Keying):
     """Places that hold run-time parameters."""
     waiting: dict[tuple[Any, ...], list[Waiting]]
     paths_apart: int
-    flags: set[tuple[str, int, str]]
-    """Names of frames (file and line of the function, name) whose bools are decided where they are bound."""
+    plain_calls: set[tuple[str, int, int]]
+    """Calls (file, line, column) whose bools are decided before they are given."""
 
     def mark(self, site_uid: int) -> dict[str, Any] | None:
         site, frame = self.markers.sites[site_uid], sys._getframe(1)
-        new = self._joined(site, self._here(site, frame))
-        return self._decided(site, frame, new) if self.flags else new
-
-    def _joined(self, site: Site, act: Activation) -> dict[str, Any] | None:
+        act = self._here(site, frame)
         start = act.starts.get(site.depth, act.entry)
         if self.rec is start:
             return None
@@ -70,23 +67,26 @@ class Joins(Keying):
         act.starts[site.depth] = self.rec
         return new if pending is None else {**pending, **(new or {})}
 
-    def refused_numbers(self, stack: list[Any]) -> None:
-        """C++ code refused a number known only at run time: the bools that these frames hold are decided where they are bound."""
-        for frame in stack:
-            for name, value in frame.f_locals.items():
-                if isinstance(value, torch.SymBool):
-                    self.split_constants(scalar_of(value))
-                    fresh = {(*_place(frame), name)} - self.flags
-                    self.flags |= fresh
-                    if fresh:
-                        self.start_again()
+    def argument(self, value: Any, line: int, col: int) -> Any:
+        """What is given to the call at a line and column of the marked code that runs; of `*args` and `**kwargs` all that they hold."""
+        if not self.plain_calls or (sys._getframe(1).f_code.co_filename, line, col) not in self.plain_calls:
+            return value
+        if type(value) is tuple:
+            return tuple(map(self.plain, value))
+        return {k: self.plain(v) for k, v in value.items()} if type(value) is dict else self.plain(value)
 
-    def _decided(self, site: Site, frame: Any, new: dict[str, Any] | None) -> dict[str, Any] | None:
-        """With what is written back, the bools that are to be known."""
-        now = {**frame.f_locals, **(new or {})}
-        held = {n: now.get(n) for n in site.names if (*_place(frame), n) in self.flags}
-        known = {n: bool(v) for n, v in held.items() if isinstance(v, torch.SymBool)}
-        return {**(new or {}), **known} or None
+    def plain(self, value: Any) -> Any:
+        """A number as C code takes it: a bool is decided, another may be known on each path that is kept apart."""
+        if isinstance(value, SYMBOLIC):
+            self.split_constants(scalar_of(value))
+        return bool(value) if isinstance(value, torch.SymBool) else value
+
+    def refused_numbers(self, call: Span) -> None:
+        """C code refused a number known only at run time in a call: the bools among its arguments are decided before, from now on."""
+        place = (call.file, call.line, call.col)
+        if place not in self.plain_calls:
+            self.plain_calls.add(place)
+            self.start_again()
 
     def begin(self) -> Rec:
         return self.rec
@@ -197,9 +197,7 @@ class Joins(Keying):
 
     def fits(self, a: Image, b: Image, key: tuple[Any, ...]) -> bool:
         """Whether two paths can join here."""
-        place, flags = self.join_key(key), {name for *_, name in self.flags}
-        if flags and any(x.where.lstrip("^") in flags and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)):
-            return False
+        place = self.join_key(key)
         return compatible(a, b, place in self.loose) and layouts_fit(self, a, b) and not (self.apart and any(
             (place, x.where) in self.apart and leaf_key(x) != leaf_key(y) for x, y in zip(a.leaves, b.leaves)))
 
@@ -351,13 +349,7 @@ class Joins(Keying):
             raise Diverged(f"replay diverged at a join: {describe_difference(found, signature)}")
         changed = {n: v for n, v in own.items() if v is not roots.own[n]}
         act.starts[site.depth] = self.rec
-        if self.flags and site.kind == "mark" and not changed.keys() <= {*site.names, *(pending or {}), *extra}:
-            raise Diverged(f"{sorted(changed.keys() - {*site.names})} differ at a join behind a statement that does not bind them")
         return changed or None
-
-
-def _place(frame: Any) -> tuple[str, int]:
-    return frame.f_code.co_filename, frame.f_code.co_firstlineno
 
 
 def common(a: Rec, b: Rec) -> Rec:

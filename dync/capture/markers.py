@@ -13,6 +13,7 @@
     place(x, i)         around the index of `x[i] = v`; place(x, i, True) of `x[i] += v` and `del x[i]`
     stored, display     around what makes sets and dicts: see keying.py
     is_true, is_false   for True and False as patterns of a match
+    argument(v, l, c)   around an argument of the call at a line and column
     is_, builtin        around `is True`, and calls of int, float, len, range, math.* ...: Python's own refuse symbolic numbers
 
 Rewriting is on Python's own syntax tree: positions survive, so tracebacks and spans name the user's lines.
@@ -41,6 +42,8 @@ ASKS_HASHES = frozenset({"add", "setdefault", "update", "union", "symmetric_diff
                          "discard", "remove", "pop", "move_to_end", "intersection", "intersection_update", "difference",
                          "difference_update", "get", "issubset", "issuperset", "isdisjoint", "copy"})
 """Methods of sets and dicts to which a number known only at run time may be given."""
+MAYBE_BOOL = (ast.Name, ast.Compare, ast.BoolOp, ast.BinOp, ast.IfExp, ast.Call, ast.Attribute, ast.Subscript)
+"""Expressions that may give a bool known only at run time, or hold one."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
                       "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format",
                       "iter"})
@@ -277,7 +280,10 @@ class _Inserter(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
-        self.generic_visit(node)
+        node.func = self.visit(node.func)
+        node.args = [self.argument(a, node) for a in node.args]
+        for k in node.keywords:
+            k.value = self.argument(k.value, node)
         match node.func:
             case ast.Name(id=name) if name in BUILTINS:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
@@ -297,6 +303,14 @@ class _Inserter(ast.NodeTransformer):
             case ast.Attribute(value=ast.Name(id="torch"), attr="LongTensor" | "FloatTensor"):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
         return node
+
+    def argument(self, value: ast.expr, call: ast.Call) -> ast.expr:
+        """An argument of a call: where C code is found to want a bool, one known only at run time is decided before it is given."""
+        if isinstance(value, ast.Starred):
+            value.value = self.argument(value.value, call)
+            return value
+        may, new = isinstance(value, MAYBE_BOOL), self.visit(value)
+        return self.put_expr(value, _call("argument", new, ast.Constant(call.lineno), ast.Constant(call.col_offset))) if may else new
 
     def born(self, node: ast.expr) -> ast.expr:
         """Around what makes a list: where lists are found to be of unknown length, others are made in their place."""

@@ -278,9 +278,9 @@ class Session:
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
             if isinstance(error, TypeError) and "Sym" in text and ("must be" in text or "combination of arguments" in text):
-                engine.refused_numbers([f for f, _ in frames])
+                engine.refused_numbers(span)
                 engine.refuse("DY208", f"a number known only at run time is given where C code takes a plain one: {text}",
-                              "C code needs the value now", "bind it to a name before (`flag = n > 3`), or make it a fixed argument", span)
+                              "C code needs the value now", "use torch or arithmetic on it, or make it a fixed argument", span)
             if engine.rec is engine.records[0] or isinstance(error, NotImplementedError) or "Sym" in text:
                 engine.refuse("DY302", f"{type(error).__name__}: {text}", "the model's code fails when it is captured",
                               "check that the model runs in eager on such inputs", span)

@@ -14,6 +14,10 @@ _HIDDEN_WRITES = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::mi
 """Write running_mean and running_var when training, though their schemas do not say so."""
 
 
+_HIDDEN_VIEWS = frozenset({"aten::_unsafe_view", "aten::unsafe_split", "aten::unsafe_split_with_sizes", "aten::unsafe_chunk"})
+"""Give views of their first argument, though their schemas do not say so."""
+
+
 def written(node: Node) -> tuple[Node, ...]:
     """The argument nodes that `node` writes in place."""
     if node.op != "call_function" or not isinstance(node.target, OpOverload):
@@ -50,6 +54,8 @@ def aliased(node: Node) -> tuple[Node, ...]:
         return nodes_in(node.args[0])
     if not isinstance(node.target, OpOverload):
         return ()
+    if node.target._schema.name in _HIDDEN_VIEWS:
+        return nodes_in(node.args[0])
     returned = {s for r in node.target._schema.returns if r.alias_info for s in r.alias_info.before_set | r.alias_info.after_set}
     shares = [
         v

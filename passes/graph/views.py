@@ -50,9 +50,9 @@ def item_of(node: Node) -> tuple[Node, OpOverload, tuple[Any, ...]] | None:
     match source.target:
         case aten.unbind.int:
             return tensor, aten.select.int, (dim, index)
-        case aten.split.Tensor:
+        case aten.split.Tensor | aten.unsafe_split.Tensor:
             sizes = [given["split_size"]] * count
-        case aten.split_with_sizes.default:
+        case aten.split_with_sizes.default | aten.unsafe_split_with_sizes.default:
             sizes = given["split_sizes"]
         case _:
             return None

@@ -140,7 +140,7 @@ class Idle(Expressions):
         return value
 
     stored = listed
-    grown, born = {}, {}
+    grown, born, plain_calls = {}, {}, set()
 
     def comprehend(self, key, items, plain, one):
         return plain(items)

@@ -81,7 +81,11 @@ class PlainFlag(nn.Module):
         causal = y.shape[0] > 1 and self.training is False
         z = self.attend(y[None, None], causal)
         large = (x > 0).sum().item() > 3
-        return z, torch.topk(x, 2, dim=0, largest=large), large
+        return z, torch.topk(x, 2, dim=0, largest=large), large, x.sort(dim=1, descending=(x < 0).sum().item() > 2), self.by_lambda(y)
+
+    def by_lambda(self, y):
+        order = lambda few: y.sum(1).sort(descending=few)[0]
+        return order(y.shape[0] <= 1), [y[:, k].sort(descending=(y[:, k] > 0.5).any().item())[0] for k in range(2)]
 
     def attend(self, q, flag):
         return F.scaled_dot_product_attention(q, q, q, is_causal=flag)

@@ -53,6 +53,15 @@ def _shape(text):
     return [int(d) if d.strip().isdigit() else 5 for d in text.partition("[")[2].rstrip("]").split(",") if d.strip()]
 
 
+def test_writes_into_items_of_a_split_whose_schema_hides_that_they_are_views():
+    def f(x):
+        parts = torch.ops.aten.unsafe_split.Tensor(x.exp(), 1)
+        parts[0].add_(parts[1])
+        return parts[0] * 2, parts[1], torch.ops.aten.unsafe_split_with_sizes.default(x + 1, [1, 2])[1].sigmoid_()
+
+    case(f, x="float32[3, 4]")
+
+
 def test_a_write_into_a_fresh_value(golden):
     def f(x):
         y = x.exp()

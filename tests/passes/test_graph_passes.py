@@ -247,6 +247,22 @@ def test_fold_leaves_failing_scalars_written_weights_and_what_leaves():
     assert not run_pass(Fold(), b.program()).changed
 
 
+@pytest.mark.parametrize("whole", [Fold(), CommonSubexpression()], ids=["fold", "common-subexpression"])
+def test_what_is_written_through_a_view_that_its_schema_hides_is_made_anew(whole):
+    b = Builder("hidden", {"x": "float32[2]"}, {"w": torch.arange(4.0)})
+    aten = torch.ops.aten
+
+    def body(x, w):
+        parts, sizes = aten.unsafe_split.Tensor(w.neg(), 2), aten.unsafe_split_with_sizes.default(w.neg(), [1, 3])
+        row, again = aten._unsafe_view.default(w.neg(), [2, 2]), aten._unsafe_view.default(w.neg(), [2, 2])
+        return (parts[1].add_(x) + sizes[1][1:].add_(x) + row[0].add_(x) + again[0],)
+
+    b.block("b0", body, ("y",), Return(leaf("y")))
+    made = run_pass(whole, b.program()).program
+    first, second = (run(made, (torch.ones(2),)).result for _ in "12")
+    assert torch.equal(first, run(b.program(), (torch.ones(2),)).result) and torch.equal(first, second)
+
+
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("passes", [(p,) for p in ALL] + [ALL, ALL[::-1]], ids=pipeline_text)
 def test_passes_keep_the_meaning(name, passes):
