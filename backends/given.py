@@ -26,6 +26,9 @@ def unsafe(target: str, args: Sequence[Any]) -> bool:
         hidden = args[2] if target == "aten.lstm.data" else [args[2]] if target.endswith(".data") else []
         fits = sum(sizes) == data.shape[0] and sizes == sorted(sizes, reverse=True) and all(n > 0 for n in sizes)
         return not fits or not sizes or any(h.shape[1] != sizes[0] for h in hidden)
+    if target == "aten._grouped_mm.default" and len(args) > 2 and args[2] is not None and args[0].dim() == 2:
+        ends = [0, *args[2].tolist()]
+        return ends != sorted(ends) or ends[-1] != args[0].shape[0]  # rows behind the last group are whatever lies in memory
     if target == ATTENTION:
         return args[1].shape[:3] != args[2].shape[:3] or any(isinstance(a, torch.Tensor) and not a.numel() for a in args)
     return False

@@ -289,6 +289,19 @@ def bincount(t: Builder, x: Val, weights: Val | None = None, minlength: int = 0)
     return t.op("ScatterElements", zeros, ids, ones, axis=0, reduction="add")
 
 
+def histc(t: Builder, x: Val, bins: int = 100, min: Number = 0, max: Number = 0) -> Val:  # noqa: A002  ATen's names
+    """Counts of the elements in each of `bins` equal parts of min..max; those outside, and NaN, are in none."""
+    if min == max:
+        raise Unsupported("histc over a range that the data set")
+    x = t.flat(x)
+    low, high = t.const(min, x.dtype), t.const(max, x.dtype)
+    inside = t.op("And", t.op("GreaterOrEqual", x, low), t.op("LessOrEqual", x, high))
+    place = t.op("Div", t.op("Mul", t.op("Sub", t.where(inside, x, low), low), t.const(bins, x.dtype)), t.op("Sub", high, low))
+    place = t.op("Min", t.cast(place, "int64"), t.const(bins - 1, "int64"))
+    hit = t.op("And", t.op("Equal", t.reshape(place, [-1, 1]), t.const(list(range(bins)), "int64")), t.reshape(inside, [-1, 1]))
+    return t.reduce("ReduceSum", t.reshape(t.cast(hit, t.dtype), [-1, bins]), [0], False)
+
+
 def searchsorted(
     t: Builder,
     ordered: Val,
@@ -336,7 +349,7 @@ OPS: dict[str, Callable[..., Any]] = {
     "aten.scatter_add.default": scatter_add, "aten.scatter_reduce.two": scatter_reduce, "aten.embedding.default": embedding,
     "aten.take.default": take, "aten.one_hot.default": one_hot, "aten._unique2.default": unique, "aten._unique.default": lambda t, x,
         s=True, i=False: (
-        unique(t, x, s, i)[:2]), "aten.unique_dim.default": unique_dim, "aten.bincount.default": bincount,
+        unique(t, x, s, i)[:2]), "aten.unique_dim.default": unique_dim, "aten.bincount.default": bincount, "aten.histc.default": histc,
             "aten.searchsorted.Tensor": searchsorted,
     "aten.searchsorted.Scalar": searchsorted, "aten.bucketize.Tensor": bucketize, "aten.bucketize.Scalar": bucketize,
     "aten.masked_scatter.default": masked_scatter,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dync.backends.onnx.builder import Builder, Number, Val
+from dync.backends.onnx.builder import INT64_MAX, Builder, Number, Size, Val
 from dync.backends.onnx.registry import Unsupported
 
 
@@ -60,6 +60,17 @@ def linear(t: Builder, x: Val, weight: Val, bias: Val | None = None) -> Val:
     else:
         product = t.op("Gemm", rows, weight, bias, transB=1)
     return product if x.rank == 2 else t.reshape(product, [*t.sizes(x)[:-1], t.size(weight, 0)])
+
+
+def grouped_mm(t: Builder, a: Val, b: Val, offs: Val | None = None, bias: Val | None = None, out_dtype: Any = None) -> Val:
+    """Rows up to offs[g] times matrix g, group after group; what lies behind the last is anything in torch, here of the last group."""
+    groups = b.shape[0] if b.shape else None
+    if a.rank != 2 or b.rank != 3 or offs is None or bias is not None or groups is None:
+        raise Unsupported("grouped_mm of these forms")
+    ends = t.cast(offs, "int64")
+    end: list[Size] = [0, *(t.op("Gather", ends, t.const(g, "int64"), axis=0) for g in range(groups - 1)), INT64_MAX]
+    products = [t.op("MatMul", t.slice(a, 0, end[g], end[g + 1]), t.op("Gather", b, t.const(g, "int64"), axis=0)) for g in range(groups)]
+    return t.reshape(t.concat(products, 0), [t.size(a, 0), t.size(b, 2)])
 
 
 def scaled_sum(t: Builder, c: Val, product: Val, beta: Number, alpha: Number) -> Val:
@@ -370,6 +381,7 @@ def rnn_cell(op: str) -> Callable[..., Val]:
 
 # fmt: off
 OPS: dict[str, Callable[..., Any]] = {
+    "aten._grouped_mm.default": grouped_mm,
     "aten.mm.default": mm, "aten.bmm.default": matmul, "aten.matmul.default": matmul, "aten.mv.default": matmul, "aten.dot.default": matmul,
     "aten.vdot.default": matmul, "aten.addmm.default": addmm, "aten.linear.default": linear, "aten.addmv.default": addmv,
     "aten.baddbmm.default": addmv, "aten.addbmm.default": addbmm, "aten.outer.default": outer, "aten.ger.default": outer,

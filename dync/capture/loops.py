@@ -22,6 +22,9 @@ from dync.capture.tape import JumpExit, Rec, To
 WHILE_TURNS = 8
 FOR_TURNS = 48
 MANY_CALLS = 600
+HEAVY, HEAVIER = 60, 4
+"""Parts that the expression of a size may be written with in a loop that is unrolled, and how many times as many as before it: sizes
+that each turn makes of the last turn's grow until no question about them is answered in reasonable time."""
 MAX_TURNS = 600
 MAX_YIELDS = 48
 """Turns of a `while` that yields: they are written out one by one."""

@@ -14,6 +14,7 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, Constant, Grown, is_grown
 from dync.capture.text import SymText
+from dync.ir.classes import plain_fields
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
 from dync.ir.trees import kind_of
@@ -38,52 +39,80 @@ def class_name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
 
 
-def tree_of(x: Any, leaf: LeafOf, where: str = "") -> Tree:
-    """`leaf(value, path)` gives the operand of each tensor and symbolic number."""
-    if isinstance(x, (torch.Tensor, SymText, *SYMBOLIC)):
-        return Leaf(leaf(x, where))
-    if is_array(x):
-        return RecordTree("array", "numpy:ndarray", (), (Leaf(leaf(x.tensor, where)),))
-    if x is None or type(x) in (bool, int, float, str):
-        found = leaf(x, where)
-        return Leaf(found if found is not None else lit(x))
-    if isinstance(x, torch.Size):
-        if all(isinstance(v, int) for v in x):
-            return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
-        return RecordTree("namedtuple", "torch:Size", (), tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x)))
-    kind = x.form.kind if isinstance(x, Grown) else ""
-    if isinstance(x, Keyed):
-        kind, x = kind_of(x.empty()), x.rows if x.rows is not None else x.empty()
-    if isinstance(x, Grown):
-        numbers = iter(range(len(x.form.columns)))
-        columns = tuple("number" if c.kind != "tensor" else "tensor" if c.ragged is None else f"ragged:{c.ragged}" for c in x.form.columns)
-        return RowsTree(kind, _element(x.form.structure, numbers), columns, tuple(Leaf(leaf(t, where)) for t in x.columns))  # type: ignore[arg-type]
-    opaque = to_opaque(x)
-    if opaque is not None:
-        return opaque
-    if _is_dataclass(x):
-        fields = tuple(f.name for f in dataclasses.fields(x))
-        kind = "mapping" if isinstance(x, dict) else "dataclass"
-        return RecordTree(kind, class_name(type(x)), fields, tuple(tree_of(getattr(x, f), leaf, _attr(where, f)) for f in fields))
-    if _is_namedtuple(x):
-        items = tuple(tree_of(v, leaf, _attr(where, f)) for f, v in zip(x._fields, x))
-        return RecordTree("namedtuple", class_name(type(x)), tuple(x._fields), items)
-    if _is_struct(x):
-        names = [n for n in dir(x) if not n.startswith("_") and n not in STRUCT_NAMES]
-        order = sorted(names, key=lambda n: next(i for i, v in enumerate(x) if v is getattr(x, n)))
-        items = tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x))
-        return RecordTree("namedtuple", class_name(type(x)), tuple(order), items)
-    if type(x) in (tuple, list):
-        items = tuple(tree_of(v, leaf, f"{where}[{i}]") for i, v in enumerate(x))
-        return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
-    if type(x) in (set, frozenset) and all(isinstance(k, (str, int, float, bool, type(None))) for k in x):
-        return DictTree(tuple(lit(k) for k in x), tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
-    if type(x) in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
-        for k in x:
-            if not isinstance(k, (str, int, float, bool, type(None))):
-                raise Unrepresentable(k, f"a key of {where or 'the dict'}")
-        return DictTree(tuple(lit(k) for k in x), tuple(tree_of(v, leaf, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
-    raise Unrepresentable(x, where)
+def tree_of(x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: False) -> Tree:
+    """`leaf(value, path)` gives the operand of each tensor and symbolic number; plain: whether an object counts as its attributes."""
+    return _Trees(leaf, plain).of(x, where)
+
+
+class _Trees:
+    """One value on its way to a tree; `inside` are the containers that it is taken from."""
+
+    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool]) -> None:
+        self.leaf, self.plain = leaf, plain
+        self.inside: list[Any] = []
+
+    def of(self, x: Any, where: str) -> Tree:
+        if isinstance(x, (torch.Tensor, SymText, *SYMBOLIC)):
+            return Leaf(self.leaf(x, where))
+        if is_array(x):
+            return RecordTree("array", "numpy:ndarray", (), (Leaf(self.leaf(x.tensor, where)),))
+        if x is None or type(x) in (bool, int, float, str):
+            found = self.leaf(x, where)
+            return Leaf(found if found is not None else lit(x))
+        if isinstance(x, torch.Size):
+            if all(isinstance(v, int) for v in x):
+                return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
+            return RecordTree("namedtuple", "torch:Size", (), tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x)))
+        kind = x.form.kind if isinstance(x, Grown) else ""
+        if isinstance(x, Keyed):
+            kind, x = kind_of(x.empty()), x.rows if x.rows is not None else x.empty()
+        if isinstance(x, Grown):
+            numbers = iter(range(len(x.form.columns)))
+            columns = tuple(_column(c) for c in x.form.columns)
+            items = tuple(Leaf(self.leaf(t, where)) for t in x.columns)
+            return RowsTree(kind, _element(x.form.structure, numbers), columns, items)  # type: ignore[arg-type]
+        opaque = to_opaque(x)
+        if opaque is not None:
+            return opaque
+        if any(x is one for one in self.inside):
+            raise Unrepresentable(x, f"{where} stands in itself, which")
+        self.inside.append(x)
+        tree = self.container(x, where)
+        self.inside.pop()
+        return tree
+
+    def container(self, x: Any, where: str) -> Tree:
+        if _is_dataclass(x):
+            fields = tuple(f.name for f in dataclasses.fields(x))
+            return self.record("mapping" if isinstance(x, dict) else "dataclass", x, {f: getattr(x, f) for f in fields}, where)
+        if _is_namedtuple(x):
+            return self.record("namedtuple", x, x._asdict(), where)
+        if _is_struct(x):
+            names = [n for n in dir(x) if not n.startswith("_") and n not in STRUCT_NAMES]
+            order = sorted(names, key=lambda n: next(i for i, v in enumerate(x) if v is getattr(x, n)))
+            items = tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))
+            return RecordTree("namedtuple", class_name(type(x)), tuple(order), items)
+        if type(x) in (tuple, list):
+            items = tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))
+            return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
+        if type(x) in (set, frozenset) and all(isinstance(k, (str, int, float, bool, type(None))) for k in x):
+            return DictTree(tuple(lit(k) for k in x), tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
+        if type(x) in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
+            for k in x:
+                if not isinstance(k, (str, int, float, bool, type(None))):
+                    raise Unrepresentable(k, f"a key of {where or 'the dict'}")
+            return DictTree(tuple(lit(k) for k in x), tuple(self.of(v, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
+        plain = plain_fields(x)
+        if plain is not None and self.plain(x):
+            return self.record("object", x, plain, where)
+        raise Unrepresentable(x, where if plain is None else f"{where} is the model's own, which".lstrip())
+
+    def record(self, kind: Any, x: Any, fields: dict[str, Any], where: str) -> Tree:
+        return RecordTree(kind, class_name(type(x)), tuple(fields), tuple(self.of(v, _attr(where, f)) for f, v in fields.items()))
+
+
+def _column(column: Any) -> str:
+    return "number" if column.kind != "tensor" else "tensor" if column.ragged is None else f"ragged:{column.ragged}"
 
 
 def _element(structure: Any, numbers: Iterator[int]) -> Tree:

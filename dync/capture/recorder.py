@@ -29,6 +29,7 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Parts
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
+from dync.capture.shapes import weight
 from dync.capture.special import SPECIAL, TAKE_LISTS, function_name, is_number_tensor
 from dync.capture.tape import Event, Op, Rec, Val, Weight, of_model
 from dync.ir.flow import MISFIT
@@ -413,6 +414,7 @@ class Recorder:
                 vals.append(None)
                 continue
             vals.append(engine.new_tensor(o, label=func.overloadpacket.__name__))
+            engine.rec.weight = max(engine.rec.weight, *(weight(s.node.expr) for s in o.shape if isinstance(s, torch.SymInt)), 0)
         if func._schema.is_mutable:
             given = {a.name: kwargs.get(a.name, args[n] if n < len(args) else None) for n, a in enumerate(func._schema.arguments)}
             for a in func._schema.arguments:

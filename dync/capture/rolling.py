@@ -15,6 +15,8 @@ from dync.capture.keyed import Keyed
 from dync.capture.lists import SymRange, is_grown, length_of
 from dync.capture.loops import (
     FOR_TURNS,
+    HEAVIER,
+    HEAVY,
     MANY_CALLS,
     MAX_PEEL,
     MAX_TURNS,
@@ -136,7 +138,8 @@ class Rolling(Joins):
             self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
             new.update(self.join(position, act.heads[loop], site, act, extra) or {})
-        long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and self.calls_since(act.begun[loop]) > MANY_CALLS
+        long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and (
+            self.calls_since(act.begun[loop]) > MANY_CALLS or self.heavy_since(act.begun[loop]))
         if plan is None and long and not yields and loop not in act.fixed and act.heads[loop] is not self.rec and self.joins:
             self.plans[self.loop_key(self.markers.sites[loop])] = Plan()
             self.start_again()
@@ -155,6 +158,11 @@ class Rolling(Joins):
     def calls_since(self, step: int) -> int:
         """Calls of torch since a step of the path."""
         return sum(len(r.log) for r in self.path[step:self.step + 1])
+
+    def heavy_since(self, step: int) -> bool:
+        """Whether sizes have become long expressions since a step of the path."""
+        before, since = ([r.weight for r in part] for part in (self.path[:step], self.path[step:self.step + 1]))
+        return max(since) > max([HEAVY, *(HEAVIER * w for w in before)])
 
     def open_loop(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, position: tuple[int, ...],
                   pending: dict[str, Any]) -> dict[str, Any] | None:

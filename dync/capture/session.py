@@ -42,6 +42,7 @@ from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
+from dync.ir.classes import plain_fields
 from dync.ir.fakes import FAKE_LOG
 from dync.ir.flow import MISFIT
 from dync.ir.meta import value_type
@@ -215,11 +216,16 @@ class Session:
             raise Suspended
         span = self.return_span()
         try:
-            tree = tree_of(result, self.leaf)
+            tree = tree_of(result, self.leaf, "", self.is_result)
         except Unrepresentable as e:
             engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
-                          "return tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them", self.last_line() or span)
+                          "return tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them",
+                          self.last_line() or span)
         self.end(ReturnExit(tree, self.forms.writes(self.leaf), span))
+
+    def is_result(self, x: Any) -> bool:
+        """Whether an object was made by this call: one of the model's own would be given away as a copy."""
+        return id(x) not in self.heap.index
 
     def end(self, exit: Any, why: str = "") -> None:
         engine = self.engine
@@ -330,7 +336,8 @@ def held(x: Any) -> Any:
         return [(k, held(v)) for k, v in x.items()]
     if isinstance(x, (list, tuple)):
         return [held(v) for v in x]
-    return [(k, held(v)) for k, v in vars(x).items()] if dataclasses.is_dataclass(x) else Same(x)
+    fields = vars(x) if dataclasses.is_dataclass(x) else plain_fields(x)
+    return [(k, held(v)) for k, v in fields.items()] if fields is not None else Same(x)
 
 
 class Same:

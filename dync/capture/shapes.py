@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 import sympy
 import torch
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
-from torch.utils._sympy.value_ranges import ValueRanges, bound_sympy
+from torch.utils._sympy.interp import _run_sympy_handler
+from torch.utils._sympy.value_ranges import SymPyValueRangeAnalysis, ValueRanges, bound_sympy
 
 from dync.capture.scalars import BOOLEANS
 
@@ -21,7 +23,8 @@ class PathShapeEnv(ShapeEnv):
         super().__init__(should_record_events=False, specialize_zero_one=False, duck_shape=False)
         self.engine = engine
         self.kept: dict[Any, tuple[int, Learnt]] = {}
-        self.in_facts: set[Any] = set()
+        self.asked: set[Any] = set()
+        """Symbols whose ranges kept answers hang on."""
 
     def new_symbol(self, low: int | None = None, high: int | None = None) -> torch.SymInt:
         """A fresh integer symbol with inclusive bounds that hold on every path."""
@@ -35,7 +38,7 @@ class PathShapeEnv(ShapeEnv):
         new = ValueRanges(old.lower if low is None else max(old.lower, sympy.Integer(low)),
                           old.upper if high is None else min(old.upper, sympy.Integer(high)))
         self.var_to_range[symbol] = new
-        if symbol in self.in_facts and new != old:
+        if symbol in self.asked and new != old:
             self.kept.clear()
 
     def known(self, expr: Any) -> bool | int | None:
@@ -46,28 +49,31 @@ class PathShapeEnv(ShapeEnv):
             return int(expr)
         if not isinstance(expr, sympy.Basic):
             return None
-        known = self.learnt()
-        if expr in known.truths:
-            return known.truths[expr]
-        if known.truths and isinstance(expr, BOOLEANS) and (opposite := sympy.Not(expr)) in known.truths:
-            return not known.truths[opposite]
-        every: dict[Any, Any] = self.var_to_range
-        substitution = known.substitution
-        ranges = {s: known.ranges.get(s, every[s]) for s in expr.free_symbols if s in every}
-        reduced = cast(Any, expr.xreplace(substitution) if substitution else expr)
+        learnt = self.learnt()
+        if expr not in learnt.answers:
+            learnt.answers[expr] = self._known(expr, learnt)
+        return learnt.answers[expr]
+
+    def _known(self, expr: Any, learnt: Learnt) -> bool | int | None:
+        if expr in learnt.truths:
+            return learnt.truths[expr]
+        if learnt.truths and isinstance(expr, BOOLEANS) and (opposite := sympy.Not(expr)) in learnt.truths:
+            return not learnt.truths[opposite]
+        reduced: Any = expr.xreplace(learnt.substitution) if learnt.substitution else expr
         if reduced in (sympy.true, sympy.false):
             return bool(reduced)
         if isinstance(reduced, sympy.Integer):
             return int(reduced)
-        if reduced != expr and known.truths.get(reduced):
+        if reduced != expr and learnt.truths.get(reduced):
             return True
-        try:
-            bounds = bound_sympy(cast(sympy.Expr, reduced), cast(Any, ranges))
-        except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
-            return None
-        if bounds.is_singleton():
-            return bool(bounds.lower) if bounds.is_bool else int(bounds.lower)
-        return _difference(reduced, ranges)
+        return decided(reduced, self.ranges(reduced, learnt))
+
+    def ranges(self, expr: Any, learnt: Learnt) -> frozenset[tuple[Any, Any]]:
+        """The ranges of an expression's symbols on this path."""
+        every: dict[Any, Any] = self.var_to_range
+        symbols = [s for s in symbols_of(expr) if s in every]
+        self.asked.update(symbols)
+        return frozenset((s, learnt.ranges.get(s, every[s])) for s in symbols)
 
     def learnt(self) -> Learnt:
         """What the facts of the path say, kept for as long as they are the same."""
@@ -76,15 +82,15 @@ class PathShapeEnv(ShapeEnv):
         if rec is None or kept is None or kept[0] != len(rec.facts):
             facts = self.engine.facts()
             kept = self.kept[rec] = (len(rec.facts) if rec else 0, learn(facts, self.var_to_range))
-            self.in_facts.update(s for fact, _ in facts if isinstance(fact, sympy.Basic) for s in fact.free_symbols)
+            self.asked.update(s for fact, _ in facts if isinstance(fact, sympy.Basic) for s in fact.free_symbols)
         return kept[1]
+
     def least(self, expr: Any) -> int:
         """A number that a size is never below on this path."""
-        known = self.learnt()
-        ranges = {s: known.ranges.get(s, self.var_to_range[s]) for s in expr.free_symbols}
-        low = bound_sympy(cast(Any, expr.xreplace(known.substitution)), ranges).lower
+        learnt = self.learnt()
+        reduced = expr.xreplace(learnt.substitution)
+        low = bounds(reduced, dict(self.ranges(reduced, learnt)), {}).lower
         return int(low) if low.is_finite else 0
-
 
     def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
                       fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:
@@ -124,12 +130,45 @@ class PathShapeEnv(ShapeEnv):
         return None
 
 
-def _difference(expr: Any, ranges: dict[Any, Any]) -> bool | None:
+@lru_cache(maxsize=20_000)
+def decided(expr: Any, ranges: frozenset[tuple[Any, Any]]) -> bool | int | None:
+    """The value of an expression where the ranges of its symbols fix it, else None."""
+    every, found = dict(ranges), {}
+    try:
+        whole = bounds(expr, every, found)
+    except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
+        return None
+    if whole.is_singleton():
+        return bool(whole.lower) if whole.is_bool else int(whole.lower)
+    return _difference(expr, every, found)
+
+
+def bounds(expr: Any, ranges: dict[Any, Any], found: dict[Any, Any]) -> Any:
+    """torch's bound_sympy, each part of an expression once: sizes of slices of slices name their parts again and again."""
+    if expr not in found:
+        parts = [bounds(a, ranges, found) for a in expr.args] if not expr.is_Atom else []
+        found[expr] = _run_sympy_handler(SymPyValueRangeAnalysis, parts, expr) if parts else bound_sympy(expr, ranges)
+    return found[expr]
+
+
+@lru_cache(maxsize=20_000)
+def symbols_of(expr: Any) -> frozenset[Any]:
+    """An expression's symbols, each part looked at once."""
+    return frozenset((expr,)) if isinstance(expr, sympy.Symbol) else frozenset[Any]().union(*map(symbols_of, expr.args))
+
+
+@lru_cache(maxsize=20_000)
+def weight(expr: Any) -> int:
+    """How many parts an expression is written with."""
+    return 1 + sum(map(weight, expr.args))
+
+
+def _difference(expr: Any, ranges: dict[Any, Any], found: dict[Any, Any]) -> bool | None:
     """Decides a relation by the bounds of left - right."""
     if not isinstance(expr, sympy.core.relational.Relational):
         return None
     try:
-        d = bound_sympy(cast(Any, expr.lhs) - cast(Any, expr.rhs), ranges)
+        d = bounds(cast(Any, expr.lhs) - cast(Any, expr.rhs), ranges, found)
     except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
         return None
     low, high = d.lower, d.upper
@@ -156,6 +195,8 @@ class Learnt(NamedTuple):
     truths: dict[Any, bool]
     substitution: dict[Any, Any]
     ranges: dict[Any, Any]
+    answers: dict[Any, Any]
+    """What was found of expressions."""
 
 
 def learn(facts: Facts, every: dict[Any, Any]) -> Learnt:
@@ -196,4 +237,4 @@ def learn(facts: Facts, every: dict[Any, Any]) -> Learnt:
                 narrowed[left] = ValueRanges(low, high)
         elif isinstance(rel, sympy.Eq) and isinstance(right, sympy.Symbol):
             substitution[left] = right
-    return Learnt(truths, substitution, narrowed)
+    return Learnt(truths, substitution, narrowed, {})

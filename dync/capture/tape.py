@@ -116,7 +116,7 @@ class Rec:
     """A block under construction. `above` is the nearest record that surely ran before (for facts and visibility)."""
 
     __slots__ = ("uid", "above", "depth", "params", "ops", "log", "exit", "facts", "partial", "bindings", "state", "span", "pending",
-                 "released", "items", "counts", "header", "present", "sure")
+                 "released", "items", "counts", "header", "present", "sure", "weight")
 
     def __init__(self, uid: int, above: Rec | None, span: Span = UNKNOWN) -> None:
         self.uid = uid
@@ -145,6 +145,8 @@ class Rec:
         self.sure: set[Any] = set()
         """Columns of keys and a key that is in them."""
         self.header = False
+        self.weight = 0
+        """How many parts the longest expression of a tensor's size is written with."""
         self.released: set[Any] = set()
         """Keys of markers that a path ending here waited at and left alone."""
 

@@ -18,6 +18,7 @@ from dync.capture.scalars import Expr, scalar_of
 
 PLAIN = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float64)
 """Dtypes whose scalars NumPy writes as Python writes its numbers."""
+BRACKETS: dict[type, tuple[str, str]] = {tuple: ("(", ")"), list: ("[", "]"), dict: ("{", "}"), torch.Size: ("torch.Size([", "])")}
 CONVERSIONS = {-1: "", ord("s"): "str", ord("r"): "repr"}
 
 
@@ -108,5 +109,20 @@ def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
             text = Expr(op, (number,), "str") if op else Expr("format", (number, spec), "str")
             text = Expr("format", (text, spec), "str") if op and spec else text
             return SymText(engine, [text], {0: value} if isinstance(value, torch.SymInt) and spec == "" else {})
+    if type(value) in BRACKETS and spec == "" and conversion != ord("a"):
+        return join(engine, contained(engine, value))
     convert = {-1: lambda v: v, ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion]
     return format(convert(value), spec)
+
+
+def contained(engine: Any, value: Any) -> list[Any]:
+    """The pieces that make the text of a container, which Python writes with the repr of what it holds."""
+    opened, closed = BRACKETS[type(value)]
+    pieces: list[Any] = [opened]
+    for n, item in enumerate(value.items() if isinstance(value, dict) else value):
+        pieces += [", "] if n else []
+        if isinstance(value, dict):
+            pieces += [formatted(engine, item[0], ord("r"), ""), ": "]
+            item = item[1]
+        pieces.append(formatted(engine, item, ord("r"), ""))
+    return [*pieces, "," if type(value) is tuple and len(value) == 1 else "", closed]

@@ -11,7 +11,7 @@ from dync.cli.console import emit
 from dync.cli.words import Json
 from dync.ir.flow import DimRange, Fixed, RunParam
 from dync.report import size, table
-from dync.runtime.artifact import COVERAGE, WEIGHTS, Manifest
+from dync.runtime.artifact import COVERAGE, OWN, WEIGHTS, Manifest
 from dync.runtime.artifact import inspect as read_manifest
 
 
@@ -50,6 +50,8 @@ class Inspection(msgspec.Struct, frozen=True):
     params: tuple[RunParam, ...]
     blocks: tuple[str, ...]
     kernels: tuple[KernelFacts, ...]
+    engine: KernelFacts | None
+    """The whole program as one piece of code, where the control flow is in an engine; there are no `kernels` then."""
     meta: dict[str, Any]
     has_coverage: bool
     host_reason: str = ""
@@ -65,13 +67,13 @@ class Inspection(msgspec.Struct, frozen=True):
             *(f"dim {d.name}: {d.low}..{'' if d.high is None else d.high}" for d in self.dims),
             *(f"param {p.name} = {p.default}, within {p.low}..{p.high}" for p in self.params),
             f"verified when compiled: {'yes, see verify/coverage.json' if self.has_coverage else 'no'}",
-            f"blocks: {len(self.blocks)}, {len(self.kernels)} with code",
+            f"blocks: {len(self.blocks)}, " + ("all in one piece of code" if self.engine else f"{len(self.kernels)} with code"),
         ]
         rows = [
-            (k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.reason, k.members[0].split("/")[1][:8] if k.members else "-")
-            for k in self.kernels
+            (k.block, k.backend, size(k.size), ", ".join(k.needs) or "-", k.reason, k.members[0][:15] if k.members else "-")
+            for k in (*self.kernels, *([self.engine] if self.engine else []))
         ]
-        return "\n".join([*lines, *table(("block", "backend", "code", "needs", "why", "stored in blocks/"), rows)])
+        return "\n".join([*lines, *table(("block", "backend", "code", "needs", "why", "stored in"), rows)])
 
     def _said(self, fact: str) -> str:
         return str(self.meta.get(fact, "unknown"))
@@ -96,9 +98,10 @@ def inspection(path: Path, manifest: Manifest) -> Inspection:
         return KernelFacts(name, backend, kernel.loader, size, kernel.members, kernel.needs, reason, times)
 
     kernels = tuple(facts(n, k) for n, k in manifest.kernels.items())
+    engine = facts("(all)", manifest.engine) if manifest.engine else None
     return Inspection(
         str(path), manifest.schema, manifest.name, manifest.size,
-        sum(s for n, s in sizes.items() if n.startswith("blocks/")), sizes[WEIGHTS],
+        sum(s for n, s in sizes.items() if n not in OWN), sizes[WEIGHTS],
         tuple(InputFacts(i.path, str(i.value.type)) for i in signature.inputs), signature.fixed, signature.dims, signature.params,
-        manifest.blocks, kernels, manifest.meta, sizes[COVERAGE] > len(b"null"), str(report.get("host_reason", "")),
+        manifest.blocks, kernels, engine, manifest.meta, sizes[COVERAGE] > len(b"null"), str(report.get("host_reason", "")),
     )  # fmt: skip

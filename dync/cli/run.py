@@ -16,7 +16,9 @@ from dync.cli.console import constant, emit, number, pairs, steps
 from dync.cli.words import Json
 from dync.errors import GuardError, UsageError
 from dync.examples import read_arrays
+from dync.ir.classes import plain_fields
 from dync.ir.flow import Signature
+from dync.ir.opaque import Opaque
 from dync.ir.trees import build
 from dync.progress import stage
 from dync.report import table
@@ -120,7 +122,9 @@ def call(signature: Signature, given: Mapping[str, Any]) -> tuple[tuple[Any, ...
 
 
 def named_leaves(result: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    """The leaves of a nested result by their path: "y", "out[0]", "exit"; None has no leaf, a single value is "out"."""
+    """The leaves of a nested result by their path: "y", "out[0]", "exit"; None and a dtype have no leaf, a single value is "out"."""
+    if isinstance(result, Opaque):
+        return
     inside = fields_of(result)
     if inside is not None:
         for key, value in inside.items():
@@ -133,14 +137,14 @@ def named_leaves(result: Any, path: str = "") -> Iterator[tuple[str, np.ndarray]
 
 
 def fields_of(value: Any) -> Mapping[Any, Any] | None:
-    """What a dict, named tuple or dataclass holds by name; None for anything else."""
+    """What a dict, named tuple, dataclass or plain object holds by name; None for anything else."""
     if isinstance(value, Mapping):
         return value
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return value._asdict()  # type: ignore[attr-defined]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    return None
+    return plain_fields(value)
 
 
 def _array(value: Any, name: str) -> np.ndarray:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import collections
+import copyreg
 import dataclasses
 import sys
 from collections.abc import Sequence
 from functools import cache
-from types import FunctionType
+from types import FunctionType, SimpleNamespace
 from typing import Any
+
+HEAP_TYPE = 1 << 9
+"""The flag of classes that are made by a class statement (Python's object.h)."""
 
 
 def loaded_class(name: str) -> type | None:
@@ -25,9 +29,34 @@ def field_names(cls: type) -> tuple[str, ...]:
     return tuple(f.name for f in dataclasses.fields(cls)) if dataclasses.is_dataclass(cls) else tuple(getattr(cls, "_fields", ()))
 
 
+def plain_fields(x: Any) -> dict[str, Any] | None:
+    """The attributes of an object that is nothing but its attributes: a Python class's that `copy.copy` takes apart likewise."""
+    slots = _plain_slots(type(x))
+    if slots is None:
+        return None
+    missing = object()
+    return {**getattr(x, "__dict__", {}), **{s: v for s in slots if (v := getattr(x, s, missing)) is not missing}}
+
+
+@cache
+def _plain_slots(cls: type) -> tuple[str, ...] | None:
+    """Names of the slots of a class whose objects are their attributes alone; None for any other class."""
+    if cls is SimpleNamespace:
+        return ()
+    ways = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__new__")
+    changed = any(getattr(cls, w, None) is not getattr(object, w, None) for w in ways)
+    if cls is object or changed or issubclass(cls, (type, BaseException)) or not all(c.__flags__ & HEAP_TYPE for c in cls.__mro__[:-1]):
+        return None
+    if loaded_class(f"{cls.__module__}:{cls.__qualname__}") is not cls:
+        return None
+    return tuple(copyreg._slotnames(cls))  # pyright: ignore[reportAttributeAccessIssue]  what copy.copy itself asks
+
+
 def record_class(kind: str, name: str, fields: tuple[str, ...]) -> type:
     """The record's own class if its module is loaded and it is of that kind with these fields, else an equivalent of that name."""
     found = loaded_class(name)
+    if kind == "object":
+        return found if found is not None and _plain_slots(found) is not None else _made_record(kind, name, ())
     fits = (
         found is not None
         and (field_names(found) == fields or is_sequence(found))
@@ -77,6 +106,8 @@ def _made_record(kind: str, name: str, fields: tuple[str, ...]) -> type:
             made: type = collections.namedtuple(short, fields)  # type: ignore[misc]
         case "dataclass":
             made = dataclasses.make_dataclass(short, fields)
+        case "object":
+            made = type(short, (SimpleNamespace,), {})
         case _:
             made = type(short, (MappingRecord,), {"__annotations__": dict.fromkeys(fields, Any)})
     made.__module__ = module

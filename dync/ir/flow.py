@@ -91,13 +91,13 @@ class DictTree(msgspec.Struct, frozen=True, tag="dict"):
 
 
 class RecordTree(msgspec.Struct, frozen=True, tag="record"):
-    """A named tuple, dataclass, or dict-like dataclass (`kind`) of class `cls` = "module:qualname".
+    """A named tuple, dataclass, dict-like dataclass, or object that is its attributes (`kind`) of class `cls` = "module:qualname".
 
     The original class is used when its module is already imported, else an equivalent of the same name and fields.
     torch.Size is a named tuple without names; a NumPy array ("array") has one item, and of no dimensions it is NumPy's scalar.
     """
 
-    kind: Literal["namedtuple", "dataclass", "mapping", "array"]
+    kind: Literal["namedtuple", "dataclass", "mapping", "object", "array"]
     cls: str
     fields: tuple[str, ...]
     items: tuple[Tree, ...]
@@ -121,7 +121,8 @@ class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
 class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     """A constant of another type, by its text.
 
-    kind: "torch.dtype", "torch.device", "torch.Size", "slice", "range", "ellipsis", "absent", "enum", "bytes", "complex".
+    kind: "torch.dtype", "torch.device", "torch.Size", "slice", "range", "ellipsis", "absent", "enum", "class", "bytes",
+    "complex".
     """
 
     kind: str

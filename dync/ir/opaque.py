@@ -38,6 +38,8 @@ def to_opaque(value: Any) -> OpaqueTree | None:
         return OpaqueTree(value.kind, value.text)
     if isinstance(value, enum.Enum):
         return OpaqueTree("enum", f"{type(value).__module__}:{type(value).__qualname__}.{value.name}")
+    if isinstance(value, type) and loaded_class(name := f"{value.__module__}:{value.__qualname__}") is value:
+        return OpaqueTree("class", name)
     if value is Ellipsis:
         return OpaqueTree("ellipsis", "...")
     if isinstance(value, (slice, range, bytes, complex)):
@@ -73,6 +75,8 @@ def _read(tree: OpaqueTree) -> Any:
             return complex(text)
         case "enum":
             return _member(text) or Opaque("enum", text)
+        case "class":
+            return loaded_class(text) or Opaque("class", text)
         case "torch.Size":
             sizes = tuple(ast.literal_eval(text.removeprefix("torch.Size")))
             return torch.Size(sizes) if torch else sizes

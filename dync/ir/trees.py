@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 
 from dync.errors import GuardError
-from dync.ir.classes import field_names, is_sequence, record_class
+from dync.ir.classes import field_names, is_sequence, plain_fields, record_class
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
@@ -152,10 +152,8 @@ def _fill(kind: str, items: dict[Any, Any]) -> Any:
 
 
 def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
-    if (
-        type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2]
-        or field_names(type(value)) != tree.fields
-    ):
+    fields = tuple(plain_fields(value) or ()) if tree.kind == "object" else field_names(type(value))
+    if type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2] or fields != tree.fields:
         wanted = f"{tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})"
         raise GuardError(f"argument {where!r}: {type(value).__name__} given, captured with {wanted}")
     return getattr(value, name)
@@ -169,7 +167,7 @@ def _record(tree: RecordTree, items: list[Any]) -> Any:
         return cls(items) if is_sequence(cls) else tuple.__new__(cls, items)
     if tree.kind == "mapping":
         return cls(**dict(zip(tree.fields, items, strict=True)))
-    made = object.__new__(cls)  # not __init__: __post_init__ has already run on these values
+    made = cls.__new__(cls)  # not __init__: it has already run on these values
     for name, item in zip(tree.fields, items, strict=True):
         object.__setattr__(made, name, item)
     return made

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from dync.ir.classes import plain_fields
+
 
 @dataclass(frozen=True)
 class Tolerance:
@@ -141,6 +143,8 @@ def _walk(expected: Any, got: Any, where: str, tolerances: Tolerances) -> Iterat
         import numpy as np
 
         yield from _walk(torch.from_numpy(np.array(expected)), torch.from_numpy(np.array(got)), where, tolerances)
+    elif (fields := plain_fields(expected)) is not None:
+        yield from _mappings(fields, plain_fields(got) or {}, where, tolerances)
     elif expected is not got and (expected == got) is not True:
         yield Difference(where, f"{_brief(expected)} in eager, {_brief(got)} here")
 

@@ -39,6 +39,18 @@ class Apart(nn.Module):
         return a, b, a.shape[0] == b.shape[0]
 
 
+class SlicesOfSlices(nn.Module):
+    """Each turn's sizes are made of the last turn's: written out, they double with every turn."""
+
+    def forward(self, x):
+        kept = other = x
+        while x.shape[0] < 9:
+            n = int((kept > 0).sum())
+            kept, other = torch.cat([kept[:n], other[n:]]), torch.cat([other[: x.shape[0] - n], kept[n:] - 0.25])
+            x = torch.cat([x, kept[:n], other[-n:], x[:1]])
+        return x, kept, other
+
+
 class Falls(nn.Module):
     """Shorter each turn, and in the end empty."""
 
@@ -116,7 +128,7 @@ def line(seed: int) -> tuple[torch.Tensor, ...]:
 
 
 CASES = [(Cache, four), (Apart, four), (Falls, four), (SidesOfOneSize, four), (AskedTwice, masks), (Attends, masks),
-         (PlainFlag, four), (Differences, line)]
+         (PlainFlag, four), (Differences, line), (SlicesOfSlices, line)]
 
 
 def captured(cls, inputs):

@@ -90,6 +90,8 @@ def test_every_host(host, capsys):
     needs(backend)
     found = runs(capsys, "--backend", backend, "--host", host)
     assert found["meta"]["host"] == host
+    code = [found["engine"]] if host in registry.ENGINES else found["kernels"]
+    assert 1000 < found["code_bytes"] <= sum(k["size"] for k in code)
 
 
 @pytest.mark.parametrize("name", ["m.onnx", "m.vmfb", "m.mlir", "m.so"])

@@ -15,7 +15,7 @@ from programs.harness import capture, compare, load
 from dync.errors import CaptureError
 from dync.ir.verify import verify
 
-HEAD = """import collections, contextlib, dataclasses, functools, heapq, itertools, math, random
+HEAD = """import collections, contextlib, dataclasses, functools, heapq, itertools, math, random, types
 from collections import namedtuple, deque, defaultdict, Counter, OrderedDict
 from dataclasses import dataclass, field
 import torch
@@ -30,6 +30,17 @@ class Box:
     value: object
     n: int = 0
     kept: list = field(default_factory=list)
+
+
+class Result:
+    shared = "of the class"
+    __slots__ = ("value", "n", "__dict__")
+
+    def __init__(self, value, n=0):
+        self.value, self.n, self.parts = value, n, []
+
+    def total(self):
+        return self.value.sum() + self.n
 
 
 class Model(nn.Module):
@@ -54,6 +65,20 @@ class Model(nn.Module):
         b = (x.sum() > 0).item()
 """
 PROGRAMS = r"""
+made = Result(x, i)
+if b: made.value, made.extra = x * 2, "late"
+made.parts.append(Result(r, made.total()))
+return made, Result
+
+out = types.SimpleNamespace(x=x, dtype=x.dtype, n=i + 1)
+if i > 1: out.kept = [Result(x + j)]
+return out if b else {"out": out}
+
+y = x[x > 0]
+print(f"{y.shape} {list(y.shape)!s} {(i, f)}", f"{ {'n': y.shape[0], 'at': [i, (j,)]} }")
+assert len(y) != 2, f"{tuple(y.shape)} of {x.shape}: {[len(y), b]!r}"
+return y
+
 if b: self.marks.add("positive")
 elif f > 0: self.marks.discard("positive")
 return len(self.marks), "positive" in self.marks
@@ -1602,6 +1627,17 @@ return "%s/%d" % ("a", i)
 DY403
 q = deque([i])
 return q
+
+DY403
+made = Result(x)
+made.parts.append(made)
+return made
+
+DY403
+class Local: pass
+made = Local()
+made.x = x
+return made
 
 DY320
 def deep(k): return 0 if k <= 0 else 1 + deep(k - 1)
