@@ -1,4 +1,4 @@
-"""The runner: `python -m benchmarks [NAME ...] [--threads N] [--seconds S] [--json FILE] [--docs]`."""
+"""The runner: `python -m benchmarks [NAME ...] [--models A,B] [--threads N] [--seconds S] [--json FILE] [--docs]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.machine import facts
 from benchmarks.options import Options
 from benchmarks.result import Result, cell, markdown
+from benchmarks.rows import merged
 
 BENCHES = {
     "blocks": "benchmarks.blocks",
@@ -40,29 +41,34 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHES)} (default: all)")
     parser.add_argument("--threads", type=int, default=Options.threads)
     parser.add_argument("--seconds", type=float, default=Options.seconds, help="timed a group of runners")
+    parser.add_argument("--models", default="", help="of the zoo, by comma (coverage, planted-faults); rows of others stay in the page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(BENCHES):
         parser.error(f"unknown benchmark {', '.join(sorted(unknown))}; known: {', '.join(BENCHES)}")
-    options = Options(arguments.threads, arguments.seconds)
+    options = Options(arguments.threads, arguments.seconds, tuple(filter(None, arguments.models.split(","))))
 
     import torch
 
     torch.set_num_threads(options.threads)
     machine = facts(options.threads)
-    results = []
+    before, results = DOCS.read_text() if DOCS.exists() else "", []
     for name in arguments.names or BENCHES:
+        bench = import_module(BENCHES[name])
         with torch.no_grad():
-            result = import_module(BENCHES[name]).run(options)
-        flags = "".join(f" --{key} {value}" for key, value in vars(options).items() if value != getattr(Options, key))
+            result = bench.run(options)
+        if hasattr(bench, "summary"):
+            result = merged(result, before if options.models else "", bench.summary)
+        told = {"threads": options.threads, "seconds": options.seconds}
+        flags = "".join(f" --{key} {value}" for key, value in told.items() if value != getattr(Options, key))
         ran = f"{machine['dync']}, load {machine['load at start']}"
         results.append(replace(result, command=f"python -m benchmarks {name}{flags}", ran=ran))
         show(results[-1])
     if arguments.json:
         arguments.json.write_text(json.dumps({"machine": machine, "results": [r.record() for r in results]}, indent=1) + "\n")
     if arguments.docs:
-        DOCS.write_text(document(machine, results, DOCS.read_text() if DOCS.exists() else ""))
+        DOCS.write_text(document(machine, results, before))
     return 0 if all(r.ok for r in results) else 1
 
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from importlib import import_module
 
 from benchmarks.options import Options
 from benchmarks.peers import Refused
 from benchmarks.result import Cell, Result
+from benchmarks.rows import Row, chosen, taken, total
 from benchmarks.zoo import COMPILE_LIMIT, OutOfTime, limited
 
-COLUMNS = ("model", "calls", "outcomes reached", "of", "paths taken", "flips", "worst ULP", "compile s", "verify s", "against eager")
+COLUMNS = ("model", "calls", "outcomes reached", "of", "paths taken", "flips", "worst ULP", "compile s", "verify s", "against eager", "taken at")
 SECONDS = 240.0
 """After this the search for a model begins nothing new."""
 
 
 def run(options: Options) -> Result:
-    from dync.models import ZOO
-
     rows: list[tuple[Cell, ...]] = []
     notes: list[str] = []
-    for name, where in ZOO.items():
+    for name, where in chosen(options.models).items():
         try:
             row, more = one(name, where, options)
         except (Refused, OutOfTime) as error:
-            row = (name, *[None] * (len(COLUMNS) - 2), "not taken")
+            row = (name, *[None] * (len(COLUMNS) - 3), "not taken", taken())
             more = [f"not taken: {error or f'its capture took more than {COMPILE_LIMIT} s'}"]
         rows.append(row)
         notes += [f"{name}: {said}" for said in more]
-    return Result("coverage", "Decisions that verification reaches", COLUMNS, tuple(rows), tuple(notes), all(r[-1] == "same" for r in rows))
+    return Result("coverage", "Decisions that verification reaches", COLUMNS, tuple(rows), tuple(notes), all(r[-2] == "same" for r in rows))
 
 
 def one(name: str, where: str, options: Options) -> tuple[tuple[Cell, ...], list[str]]:
@@ -48,8 +48,12 @@ def one(name: str, where: str, options: Options) -> tuple[tuple[Cell, ...], list
     reached = sum(d.calls > 0 for d in report.decisions)
     missing = [str(u).replace(module.replace(".", "/"), "") for u in (*report.uncovered, *report.unreachable)]
     verdict = "same" if report.ok else f"MISMATCH {report.mismatches[0] if report.mismatches else 'nothing compared'}"
-    taken = sum(p.calls > 0 for p in report.paths)
-    figures = (report.runs, reached, len(report.decisions), taken, len(report.flips), report.worst.ulp, middle - start, end - middle)
-    return (name, *figures, verdict), missing
+    ways = sum(p.calls > 0 for p in report.paths)
+    figures = (report.runs, reached, len(report.decisions), ways, len(report.flips), report.worst.ulp, middle - start, end - middle)
+    return (name, *figures, verdict, taken()), missing
+
+
+def summary(rows: Sequence[Row]) -> str:
+    return f"{total(rows, 2)} of {total(rows, 3)} outcomes of {len(rows)} models reached; a search ends after {SECONDS:.0f} s"
 
 

@@ -20,7 +20,7 @@ def facts(threads: int) -> dict[str, str]:
         "load at start": f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "dync": f"{version('dync')} {_commit()}".strip(),
+        "dync": f"{version('dync')} {commit()}".strip(),
     }
     return found | {name: _version(name) for name in PACKAGES}
 
@@ -44,12 +44,12 @@ def _processor() -> str:
     return f"{fields.get('model name', platform.machine())} {widest}".strip()
 
 
-def _commit() -> str:
-    """The commit of the checkout, with "+" where files differ from it; empty outside of one."""
+def commit() -> str:
+    """The commit of the checkout, with "+" where files other than pages differ from it; empty outside of one."""
     here = Path(__file__).parent
     try:
         commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno", "--", ":/", ":!/docs"], cwd=here, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return ""
     return commit.stdout.strip() + ("+" if changed.stdout.strip() else "")

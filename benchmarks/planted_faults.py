@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from importlib import import_module
 
 from benchmarks.options import Options
 from benchmarks.peers import Refused, reason
 from benchmarks.result import Result
+from benchmarks.rows import Row, chosen, taken, total
 from benchmarks.zoo import OutOfTime, limited
 
 CAPTURE_LIMIT = 90
@@ -30,21 +32,22 @@ EQUIVALENT = {
 
 
 def run(options: Options) -> Result:
-    from dync.models import ZOO
-
-    rows, notes, planted, found = [], [], 0, 0
-    for name, where in ZOO.items():
+    rows, notes = [], []
+    for name, where in chosen(options.models).items():
         try:
             tried, survivors, seconds = one(where)
         except (Refused, OutOfTime) as error:
-            notes.append(f"{name} is not in it: {error or f'its capture took more than {CAPTURE_LIMIT} s'}")
+            notes.append(f"{name}: not in it: {error or f'its capture took more than {CAPTURE_LIMIT} s'}")
             continue
-        planted, found = planted + tried, found + tried - len(survivors)
-        rows.append((name, tried, tried - len(survivors), seconds))
+        rows.append((name, tried, tried - len(survivors), seconds, taken()))
         notes += [f"{name}: survived: {s}; {EQUIVALENT.get(f'{name}: {s}', 'NOT EXPLAINED')}" for s in survivors]
-    share = 100 * found / planted if planted else 0.0
-    notes.insert(0, f"{found} of {planted} planted faults found ({share:.1f} %), {BUDGET} calls a fault, seed 0")
-    return Result("planted-faults", "Planted faults, found by verification", ("model", "planted", "found", "s"), tuple(rows), tuple(notes))
+    columns = ("model", "planted", "found", "s", "taken at")
+    return Result("planted-faults", "Planted faults, found by verification", columns, tuple(rows), tuple(notes))
+
+
+def summary(rows: Sequence[Row]) -> str:
+    planted, found = total(rows, 1), total(rows, 2)
+    return f"{found} of {planted} planted faults found ({100 * found / max(1, planted):.1f} %), {BUDGET} calls a fault, seed 0"
 
 
 def one(where: str) -> tuple[int, list[str], float]:

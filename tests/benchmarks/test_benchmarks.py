@@ -142,3 +142,21 @@ def test_a_run_replaces_its_own_sections_and_leaves_the_others():
     after = document({"cores": "2"}, [Result("one", "One", ("a",), ((7,),), command="again", ran="0.1 abc, load 0.5")], before)
     assert after.count("## One") == after.count("## Two") == 1 and "| 7 |" in after and "`again` (0.1 abc, load 0.5)" in after
     assert document({"cores": "2"}, [], after) == after
+
+
+def test_rows_of_some_models_replace_their_older_ones_and_the_others_stay():
+    from benchmarks.result import Result, markdown
+    from benchmarks.rows import merged, total
+
+    def table(rows, notes):
+        return Result("x", "X", ("model", "n"), rows, notes)
+
+    def said(rows):
+        return f"{total(rows, 1)} in all"
+
+    before = merged(table((("ofa", 1), ("pabee", 2)), ("pabee: a `|` b", "ofa: x")), "", said)
+    page = "# Page\n\n## W\n\n| ofa | 9 |\n\n" + markdown(before) + "\n## Z\n\n| pabee | 9 |\n"
+    after = merged(table((("rbqe", 4), ("pabee", 3)), ("pabee: c",)), page, said)
+    assert before.notes == ("3 in all", "pabee: a `|` b", "ofa: x")
+    assert after.rows == (("rbqe", 4), ("pabee", 3), ("ofa", "1"))
+    assert after.notes == ("8 in all", "pabee: c", "ofa: x")
