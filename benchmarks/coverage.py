@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 
 from benchmarks.options import Options
@@ -11,8 +13,21 @@ from benchmarks.peers import Refused
 from benchmarks.result import Cell, Result
 from benchmarks.rows import Row, chosen, taken, total
 from benchmarks.zoo import COMPILE_LIMIT, OutOfTime, limited
+from dync.verify.report import Uncovered
 
-COLUMNS = ("model", "calls", "outcomes reached", "of", "paths taken", "flips", "worst ULP", "compile s", "verify s", "against eager", "taken at")
+COLUMNS = (
+    "model",
+    "calls",
+    "outcomes reached",
+    "of",
+    "paths taken",
+    "flips",
+    "worst ULP",
+    "compile s",
+    "verify s",
+    "against eager",
+    "taken at",
+)
 SECONDS = 240.0
 """After this the search for a model begins nothing new."""
 
@@ -46,14 +61,26 @@ def one(name: str, where: str, options: Options) -> tuple[tuple[Cell, ...], list
     report = verify(model, compiled, [example], cover="decisions", seconds=SECONDS)
     end = time.perf_counter()
     reached = sum(d.calls > 0 for d in report.decisions)
-    missing = [str(u).replace(module.replace(".", "/"), "") for u in (*report.uncovered, *report.unreachable)]
+    missing = [*(_said(u.name, u) for u in report.uncovered), *_together(report.unreachable)]
     verdict = "same" if report.ok else f"MISMATCH {report.mismatches[0] if report.mismatches else 'nothing compared'}"
     ways = sum(p.calls > 0 for p in report.paths)
     figures = (report.runs, reached, len(report.decisions), ways, len(report.flips), report.worst.ulp, middle - start, end - middle)
     return (name, *figures, verdict, taken()), missing
 
 
+def _said(name: str, one: Uncovered) -> str:
+    """The line of a report, with the file's name for its path."""
+    return re.sub(r"\(\S*/", "(", str(replace(one, name=name)))
+
+
+def _together(impossible: Sequence[Uncovered]) -> Iterator[str]:
+    """Outcomes that one line of the model has, and one reason rules out, in one note."""
+    groups: dict[tuple[object, str], list[Uncovered]] = {}
+    for one in impossible:
+        groups.setdefault((one.span, one.reason), []).append(one)
+    for same in groups.values():
+        yield _said(", ".join(one.name for one in same), same[0])
+
+
 def summary(rows: Sequence[Row]) -> str:
     return f"{total(rows, 2)} of {total(rows, 3)} outcomes of {len(rows)} models reached; a search ends after {SECONDS:.0f} s"
-
-

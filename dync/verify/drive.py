@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from dync.ir.flow import Branch, Flow, Switch
 from dync.ir.program import Program
@@ -21,9 +22,10 @@ from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
 from dync.verify.lookups import exchange, table_rows
 from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, prefix, steps
+from dync.verify.point import Point
 from dync.verify.report import DecisionCover, PathRecord, Report, Uncovered
 from dync.verify.routes import Routes
-from dync.verify.search import Found, descend
+from dync.verify.search import Found, descend, missed_by, summed, worst
 from dync.verify.sizes import size_rules
 
 BOUND = 256
@@ -32,6 +34,8 @@ TARGETS = 64
 """Most paths that are searched for one by one."""
 STARTS = 24
 """Random calls that a search begins from, beside those that came near."""
+EXCHANGED = 120
+"""Most runs of one exchange search: the next start is worth more than a longer one."""
 WAYS = 8
 """Most paths to one outcome that are tried in one round, where there are too many to list."""
 TURNS = 2
@@ -196,7 +200,8 @@ class Driver:
                 self.search_paths((path,))
 
     def ways_to(self, block: str, label: str) -> tuple[Path, ...]:
-        """Paths that leave `block` by `label` and that the flow's own numbers allow: taken ones turned there, enumerated, a shortest."""
+        """Paths that leave `block` by `label` and that the flow's own numbers allow: taken ones turned there, enumerated, a shortest,
+        shortest ones through other outcomes."""
         shortest, certain = self.routes.shortest(self.routes.start, block, label)
         if shortest is None and certain:
             return ()
@@ -204,8 +209,11 @@ class Driver:
         turned = [t for p in near[: 2 * WAYS] if (t := self.routes.turned(p, block, label)) is not None]
         listed = [p[: p.index((block, label)) + 1] for p in self.known if (block, label) in p]
         allowed = [p for p in listed if len(self.routes.along(p)) > len(p)]
-        found: list[Path] = [*turned[:WAYS], *([shortest] if shortest else []), *allowed]
-        return tuple(dict.fromkeys(found))[: WAYS if not self.complete else None]
+        found: dict[Path, None] = dict.fromkeys([*turned[:WAYS], *([shortest] if shortest else []), *allowed])
+        for o in outcomes(self.flow) if len(found) < WAYS else ():
+            other = self.routes.through((o.block, o.label), block, label)
+            found |= {} if other is None or len(found) >= WAYS else {other: None}
+        return tuple(found)[: WAYS if not self.complete else None]
 
     # -- search --------------------------------------------------------------------------------------------------------
     def search_outcome(self, block: str, label: str, share: float, turn: int) -> None:
@@ -244,9 +252,10 @@ class Driver:
         if program is None:
             self._note(path, best)
             return 0
-        for start in self._starts(path, turn):
-            for search in (descend, exchange):
-                limit = min(250, (share - before + self.work) // cost, self.work // cost)
+        for n, start in enumerate(self._starts(path, turn)):
+            swap = partial(exchange, measure=worst if n % 2 == 0 else summed())
+            for search, most in ((descend, 250), (swap, EXCHANGED)):
+                limit = min(most, (share - before + self.work) // cost, self.work // cost)
                 if limit <= 0 or time.monotonic() > until:
                     break
                 found = search(program, path, start, limit)
@@ -285,11 +294,19 @@ class Driver:
             self.books.takers, key=lambda p: -next((i for i, (a, b) in enumerate(zip(p, path)) if a != b), min(len(p), len(path)))
         )
         near = [c for p in ranked[:2] for c in self.books.takers[p][:2]]
-        new = [self.sampler.random(turn * STARTS + n) for n in range(STARTS)]
+        new = self._nearest(path, [self.sampler.random(turn * STARTS + n) for n in range(STARTS)])
         if turn == 0:
             return [*near[:2], new[0], *near[2:], *new[1:]]
         before = self.found.get(path, Found()).near
         return [*([before[1]] if before is not None else []), new[0], *near, *new[1:]]
+
+    def _nearest(self, path: Path, calls: list[Call]) -> list[Call]:
+        """Those first that miss the path by least."""
+        program, cost = self.program, sum(self.nodes.get(name, 0) for name, _ in path) + len(path)
+        if program is None or self.work < 4 * len(calls) * cost:
+            return calls
+        self.work -= len(calls) * cost
+        return sorted(calls, key=lambda c: missed_by(program, path, Point(program, c)))
 
     def _note(self, path: Path, found: Found) -> None:
         old = self.found.get(path, Found())

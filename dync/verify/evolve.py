@@ -6,7 +6,6 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 import torch
 
@@ -18,13 +17,13 @@ from dync.verify.inputs import Sampler, call_of, leaf_values
 from dync.verify.paths import Path, steps
 from dync.verify.point import BROKEN, Point, spread
 from dync.verify.relax import force
-from dync.verify.search import Found, total
+from dync.verify.search import Found, missed_by
 
 POOL = 16
 AFRESH = 0.1
 """Share of new random calls among the mutated ones."""
 Fitness = tuple[float, float]
-"""Smaller is better: steps of the path that were not gone (negative), then the distance; with a forced run, the loss on all of it."""
+"""Smaller is better: steps of the path that were not gone (negative), then the distance; what a forced run's worst decision misses."""
 
 
 def evolve(
@@ -46,7 +45,7 @@ def evolve(
     """
     rng = random.Random(f"dync-evolve-{sampler.seed}-{len(path)}")
     pool: list[tuple[Fitness, Call]] = []
-    waiting, spent, first = list(starts), 0, dict[int, float]()
+    waiting, spent = list(starts), 0
     while spent < limit and time.monotonic() < until:
         parent = None
         if waiting or len(pool) < POOL:
@@ -63,7 +62,7 @@ def evolve(
         gone = steps(flow, trace)
         if anyhow and path[-1] in gone or gone[: len(path)] == path:
             return Found(_found(call), runs=spent)
-        entry = (_fitness(program, gone, trace, path, call, first, anyhow), call)
+        entry = (_fitness(program, gone, trace, path, call, anyhow), call)
         if len(pool) < POOL:
             pool.append(entry)
             continue
@@ -76,13 +75,12 @@ def evolve(
 
 
 def _fitness(
-    program: Program | None, gone: Path, trace: Trace, path: Path, call: Call, first: dict[int, float], anyhow: bool
+    program: Program | None, gone: Path, trace: Trace, path: Path, call: Call, anyhow: bool
 ) -> Fitness:  # fmt: skip
     if program is not None:
-        with torch.no_grad(), suppress(*BROKEN):
-            loss = total(force(program, path, *Point(program, call).entry()), first)
-            if loss is not None and math.isfinite(float(loss)):
-                return -len(path), float(loss)
+        missed = missed_by(program, path, Point(program, call))
+        if math.isfinite(missed):
+            return -len(path), missed
     if anyhow and any(name == path[-1][0] for name, _ in gone):
         near = [d.margin for d in trace.decisions if d.block == path[-1][0] and d.margin is not None and math.isfinite(d.margin)]
         return 1 - len(path), min(near, default=math.inf)

@@ -7,7 +7,6 @@ The gradient at the picked rows tells, to first order, what every other row in t
 
 from __future__ import annotations
 
-import math
 import random
 from contextlib import suppress
 
@@ -18,23 +17,25 @@ from dync.verify.calls import Call
 from dync.verify.paths import Path
 from dync.verify.point import BROKEN, Point
 from dync.verify.relax import Lookup, Step, force
-from dync.verify.search import Found, contradiction, total
+from dync.verify.search import Found, Measure, contradiction, missed_by, worst
 
-TRIED = 6
-"""Exchanges tried in each round, the best by the gradient."""
-KICK = 3
+A_PLACE = 3
+"""Numbers tried at each place, the best by the gradient; as many are drawn."""
+TRIED = 60
+"""Most of them that are tried before the next kick."""
+DRAWN = 0.3
+"""Share of drawn ones among them."""
+KICK = 4
 """Numbers that are drawn anew where no exchange helps."""
 Exchange = tuple[str, int, int]
 """Input, place in it, the new number."""
 
 
-def exchange(program: Program, path: Path, start: Call, limit: int) -> Found:
-    """Exchanges numbers, greedily, from `start` until all decisions on `path` are met; random ones where it is stuck."""
+def exchange(program: Program, path: Path, start: Call, limit: int, measure: Measure = worst) -> Found:
+    """Exchanges numbers from `start`, each time for less of `measure`, until all decisions on `path` are met; kicks where stuck."""
     point, rng = Point(program, start), random.Random(f"dync-exchange-{len(path)}")
     if not point.whole:
         return Found()
-    first: dict[int, float] = {}
-    seen: set[tuple[Exchange, ...]] = set()
     closest: float | None = None
     run = 0
     while run < limit:
@@ -48,22 +49,19 @@ def exchange(program: Program, path: Path, start: Call, limit: int) -> Found:
                 if reason := contradiction(program, done):
                     return Found(impossible=reason, runs=run)
                 closest = _nearer(closest, done)
-                loss = total(done, first)
-            if loss is None or not lookups:
+                missed = measure(done)
+            if missed is None or not lookups:
                 return Found(closest=closest, runs=run)
-            loss.backward()
+            missed.backward()
         except BROKEN:
             return Found(closest=closest, runs=run)
-        best, chosen = float(loss.detach()), ()
-        for trial in _trials(lookups, point):
-            if trial in seen or run >= limit:
-                continue
+        now, better = float(missed.detach()), ()
+        for trial in _trials(lookups, point, rng)[: limit - run]:
             run += 1
-            found = _value(program, path, point.with_numbers(trial), first)
-            if found < best:
-                best, chosen = found, trial
-        seen.add(chosen)
-        point.set_numbers(chosen or _kick(lookups, point, rng))
+            if missed_by(program, path, point.with_numbers(trial), measure) < now:
+                better = trial
+                break
+        point = point.with_numbers(better or _kick(lookups, rng))
     return Found(closest=closest, runs=run)
 
 
@@ -81,27 +79,21 @@ def table_rows(program: Program, path: Path, call: Call) -> dict[str, int]:
     return found
 
 
-def _value(program: Program, path: Path, point: Point, first: dict[int, float]) -> float:
-    try:
-        with torch.no_grad():
-            loss = total(force(program, path, *point.entry()), first)
-    except BROKEN:
-        return math.inf
-    return math.inf if loss is None else float(loss)
-
-
-def _trials(lookups: list[Lookup], point: Point) -> list[tuple[Exchange, ...]]:
-    """Exchanges at one place and at several places at once, the most promising first."""
+def _trials(lookups: list[Lookup], point: Point, rng: random.Random) -> list[tuple[Exchange, ...]]:
+    """Exchanges at one place, the most promising by the gradient first and drawn ones between them, at several places, then drawn ones."""
     gains: list[tuple[float, Exchange]] = []
     for (name, table), (gradient, places) in _gradients(lookups).items():
         rows = table.flatten(1).to(gradient.dtype)
         now = point.values[point.whole[name]].reshape(-1)[places].long()
         gain = (gradient * rows[now]).sum(1, keepdim=True) - gradient @ rows.T
-        value, number = gain.max(dim=1)
-        gains += [(float(v), (name, int(p), int(k))) for v, p, k in zip(value, places, number) if float(v) > 0]
+        values, numbers = gain.topk(min(A_PLACE, len(rows)), dim=1)
+        gains += [(float(v), (name, int(p), int(k))) for vs, p, ks in zip(values, places, numbers) for v, k in zip(vs, ks) if float(v) > 0]
     ranked = [e for _, e in sorted(gains, key=lambda g: (-g[0], g[1]))]
-    several = [tuple(ranked[:n]) for n in (len(ranked), len(ranked) // 2, len(ranked) // 4, 2) if n > 1]
-    return list(dict.fromkeys([*((e,) for e in ranked[: TRIED - 3]), *several[-3:]]))
+    best = list({(name, place): (name, place, number) for name, place, number in reversed(ranked)}.values())[::-1]
+    several = [tuple(best[:n]) for n in (len(best), len(best) // 2, len(best) // 4, 2) if n > 1]
+    single = [(one if rng.random() > DRAWN else _drawn(lookups, rng),) for one in ranked[:TRIED]]
+    drawn = [(_drawn(lookups, rng),) for _ in range(TRIED // 3)]
+    return list(dict.fromkeys([*single, *several, *drawn]))
 
 
 def _gradients(lookups: list[Lookup]) -> dict[tuple[str, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
@@ -116,10 +108,13 @@ def _gradients(lookups: list[Lookup]) -> dict[tuple[str, torch.Tensor], tuple[to
     return found
 
 
-def _kick(lookups: list[Lookup], point: Point, rng: random.Random) -> tuple[Exchange, ...]:
+def _drawn(lookups: list[Lookup], rng: random.Random) -> Exchange:
     one = rng.choice(lookups)
-    places = one.places.reshape(-1).tolist()
-    return tuple((one.input, rng.choice(places), rng.randrange(len(one.table))) for _ in range(KICK))
+    return one.input, int(rng.choice(one.places.reshape(-1))), rng.randrange(len(one.table))
+
+
+def _kick(lookups: list[Lookup], rng: random.Random) -> tuple[Exchange, ...]:
+    return tuple(_drawn(lookups, rng) for _ in range(KICK))
 
 
 def _nearer(closest: float | None, done: tuple[Step, ...]) -> float | None:

@@ -24,7 +24,7 @@ LONGEST = 600
 
 
 class Count(str):
-    """A size that is not known, by its name: the same wherever the name is, and never negative."""
+    """A size that is not known, as "block.name": the same wherever the name is until the block runs again, and never negative."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Routes:
         block = self.blocks[state[0]]
         known = {name: value for name, _, value in state[1]}
         made = {v.name: self.sizes[v.name].made(known) for v in block.results if v.name in self.sizes}
-        older = {n for n, v in known.items() if isinstance(v, Count) and v in made.values()}  # of an earlier round: another number
+        older = {n for n, v in known.items() if _counted_in(state[0], v)}  # in an earlier round: another number
         known = {n: v for n, v in known.items() if n not in older and all(n != r.name for r in block.results)}
         known |= {n: v for n, v in made.items() if v is not None}
         for op in block.host:
@@ -100,7 +100,7 @@ class Routes:
     def _shape(self, name: str, known: dict[str, Any]) -> tuple[Any, ...]:
         kind = self.types.get(name)
         found = known.get(name) or (kind.shape if isinstance(kind, TensorType) else ())
-        return found if all(isinstance(d, int) for d in found) else ()
+        return found if all(isinstance(d, (int, Count)) for d in found) else ()
 
     def along(self, path: Path) -> list[State]:
         """The states before each step of a path and after it, as far as it can be gone."""
@@ -138,6 +138,14 @@ class Routes:
                 return None, False
         return None, True
 
+    def through(self, first: tuple[str, str], block: str, said: str) -> Path | None:
+        """A way that takes an outcome, first of all as soon as it can, and then leaves `block` by `said`."""
+        begun, _ = self.shortest(self.start, *first)
+        if begun is None:
+            return None
+        rest, _ = self.shortest(self.along(begun)[-1], block, said)
+        return None if rest is None else (*begun, *rest)
+
     def turned(self, path: Path, block: str, said: str) -> Path | None:
         """The path that goes along a long part of `path` and still leaves `block` by `said`; None where no part that was tried does."""
         states = self.along(path)
@@ -148,6 +156,11 @@ class Routes:
             if rest is not None:
                 return (*path[:at], *rest)
         return None
+
+
+def _counted_in(block: str, value: Any) -> bool:
+    """Whether `block` counted what `value`, a size or a shape, tells."""
+    return any(isinstance(d, Count) and d.startswith(f"{block}.") for d in (value if isinstance(value, tuple) else (value,)))
 
 
 def _counted(op: str, values: list[Any]) -> Iterator[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ AIM = 0.05
 STUCK = 25
 """Steps without progress after which a descent is given up."""
 HALVINGS = 24
+Measure = Callable[[Sequence[Step]], torch.Tensor | None]
+"""How much is missing on a forced run; None where nothing can be followed."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,37 @@ def total(done: Sequence[Step], first: dict[int, float], aim: float = AIM) -> to
         gap = aim - step.distance / size
         terms.append(torch.relu(gap) if step.met or float(step.distance.detach()) <= 0 else gap + 1)
     return torch.stack([t.double() for t in terms]).sum() if terms else None
+
+
+def worst(done: Sequence[Step]) -> torch.Tensor | None:
+    """By how much the decision that misses most misses, negative where all are met; None where nothing can be followed.
+
+    Less of it is nearer for the path as a whole: what one decision gains another cannot pay for, as it can in a sum.
+    """
+    distances, follows = [], torch.is_grad_enabled()
+    for step in done:
+        if step.distance is None or follows and not step.distance.requires_grad or not math.isfinite(float(step.distance.detach())):
+            if not step.met and not distances:
+                return None
+            continue
+        distances.append(step.distance.double())
+    return -torch.stack(distances).min() if distances else None
+
+
+def summed() -> Measure:
+    """`total`, each decision in units of its distance at the first point that is measured."""
+    first: dict[int, float] = {}
+    return lambda done: total(done, first)
+
+
+def missed_by(program: Program, path: Path, point: Point, measure: Measure = worst) -> float:
+    """The measure at a point; infinite where it cannot be told."""
+    try:
+        with torch.no_grad():
+            found = measure(force(program, path, *point.entry()))
+    except BROKEN:
+        return math.inf
+    return math.inf if found is None else float(found)
 
 
 def _slower(optimiser: torch.optim.Optimizer) -> None:

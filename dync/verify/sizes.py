@@ -1,6 +1,7 @@
 """What a Program itself says about sizes: shapes of results by those of inputs, slices by their ends, counts of one mask.
 
-size ::= a number | Count, the unknown number of elements that one mask picks: equal to itself and never negative
+size  ::= a number | Count, the unknown number of elements that one mask picks: equal to itself and never negative
+shape ::= sizes
 """
 
 from __future__ import annotations
@@ -40,12 +41,9 @@ class _Here:
 
         def made(known: Mapping[str, Any]) -> Any:
             sizes = {n: self.sources[n][1](known) for n in names}
-            if not whole and dims[0] in sizes:
-                return sizes[dims[0]]
-            if any(not isinstance(v, int) for v in sizes.values()):
-                return None
-            found = tuple(evaluate(d, sizes) for d in dims)  # type: ignore[arg-type]
-            return found if whole else found[0]
+            numbers = {n: v for n, v in sizes.items() if isinstance(v, int)}
+            found = tuple(sizes[d] if d in sizes else evaluate(d, numbers) if _symbols(d) <= set(numbers) else None for d in dims)
+            return None if None in found else found if whole else found[0]
 
         return Rule(frozenset().union(*(self.sources[n][0] for n in names)), made)
 
@@ -91,7 +89,7 @@ def _sources(block: Block, inputs: Mapping[Node, str]) -> Iterator[tuple[str, So
                 yield str(_dim(node, i)), (frozenset([name]), partial(_carried, name, i))
 
 
-def _carried(name: str, at: int, known: Mapping[str, Any]) -> int | None:
+def _carried(name: str, at: int, known: Mapping[str, Any]) -> int | Count | None:
     """A dimension of a known shape."""
     shape = known.get(name)
     return shape[at] if isinstance(shape, tuple) else None
@@ -106,9 +104,9 @@ def _slice(node: Node, inputs: Mapping[Node, str]) -> Source:
         shape = known.get(inputs.get(source, ""))  # type: ignore[arg-type]
         length = _number(_dim(source, at), known, inputs) if shape is None else shape[at]  # type: ignore[index]
         start, end = (_number(e, known, inputs) for e in ends)
-        if length is None or start is None or end is None:
+        if not isinstance(length, int) or start is None or end is None:
             return None
-        return len(range(int(length))[int(start) : int(end)])
+        return len(range(length)[int(start) : int(end)])
 
     return reads, size
 

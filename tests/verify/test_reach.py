@@ -7,8 +7,10 @@ from torch import nn
 from dync.api import capture
 from dync.verify.calls import Call
 from dync.verify.lookups import exchange
-from dync.verify.paths import steps
+from dync.verify.paths import outcomes, steps
+from dync.verify.routes import Routes
 from dync.verify.run import verify
+from dync.verify.search import summed, worst
 from dync.verify.walked import Walked
 
 
@@ -83,13 +85,24 @@ def test_every_outcome_is_reached(model, example):
     assert report.ok and report.covered and not report.unreachable, str(report)
 
 
-def test_tokens_are_exchanged_by_their_gradient():
+@pytest.mark.parametrize("measure", [worst, summed()], ids=["worst", "summed"])
+def test_tokens_are_exchanged_by_their_gradient(measure):
     """A few exchanges are enough, where 500 ** 8 sentences exist."""
     program = capture(Tokens(), (torch.arange(8),))
     walked = Walked(program)
     start = torch.arange(8)
     path = (("b0", "true"),)
-    found = exchange(program, path, Call((start,)), 100)
+    found = exchange(program, path, Call((start,)), 100, measure)
     assert found.call is not None and 0 <= int(found.call.args[0].min()) and int(found.call.args[0].max()) < 500
     assert steps(program.flow, walked.traced(*found.call.args)[1])[:1] == path
     assert torch.equal(start, torch.arange(8))
+
+
+def test_a_way_may_go_through_each_other_outcome():
+    """What leads to the last agreement at all does so after either answer before it."""
+    program = capture(Agreeing(), (torch.zeros(1, 16),))
+    routes = Routes(program.flow)
+    first, last = [o for o in outcomes(program.flow) if o.block == "b0"], outcomes(program.flow)[-1]
+    ways = [routes.through((o.block, o.label), last.block, last.label) for o in first]
+    assert sum(w is not None for w in ways) == 1, "after the first disagreement nothing follows"
+    assert all(w is None or w[-1] == (last.block, last.label) and len(routes.along(w)) == len(w) + 1 for w in ways)

@@ -109,6 +109,17 @@ class Grown(nn.Module):
         return torch.cat(found)
 
 
+class Joined(nn.Module):
+    """What two selections by one mask make comes out of branches, of which its size decides, to a third selection."""
+
+    def forward(self, x):
+        keep = x > 0
+        if keep.all():
+            return x.sum()
+        lost = (x[keep] - (2 * x)[keep]).abs()
+        return (lost / (x[keep].abs() + 1)).sum()
+
+
 class OtherMasks(nn.Module):
     """Selections by two masks seldom have one size."""
 
@@ -117,7 +128,7 @@ class OtherMasks(nn.Module):
         return above if above.size(0) == below.size(0) else below
 
 
-@pytest.mark.parametrize("model", [Masked(), Grown()], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("model", [Masked(), Grown(), Joined()], ids=lambda m: type(m).__name__)
 def test_sizes_that_the_program_itself_knows_decide(model):
     report = verify(model, Walked(capture(model, (torch.randn(6),))), [(torch.randn(6),)], budget=40, cover="decisions")
     assert report.ok and report.covered, str(report)
