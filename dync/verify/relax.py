@@ -25,6 +25,7 @@ from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref
 from dync.verify.paths import Path, label, ways
+from dync.verify.picks import Picks, agreement, chosen, joined, picked
 
 SHARP = 8.0
 """Steepness of the sigmoid that stands for a boolean where booleans are counted."""
@@ -34,13 +35,14 @@ SHARP = 8.0
 class Soft:
     """A value with its shadow. shadow: a tensor that carries the gradient; robustness where the value is bool.
 
-    picks: the scores that an argmax chose among. ranks: the robustnesses of the booleans that it counts, or by which its rows
-    were picked. varies: whether the value depends on the call. places: for whole numbers of an input, its name and where each stands.
+    picks: the scores that an argmax chose among, for each number. ranks: the robustnesses of the booleans that it counts,
+    or by which its rows were picked. varies: whether the value depends on the call. places: for whole numbers of an input,
+    its name and where each stands.
     """
 
     value: Any
     shadow: torch.Tensor | None = None
-    picks: torch.Tensor | None = None
+    picks: Picks | None = None
     ranks: torch.Tensor | None = None
     varies: bool = False
     places: tuple[str, torch.Tensor] | None = None
@@ -283,11 +285,11 @@ def _is_bool(value: Any) -> bool:
 def _compared(name: str, a: Soft, b: Soft) -> torch.Tensor | None:
     for x, y in ((a, b), (b, a)):
         if x.picks is not None and isinstance(y.value, int) and name in ("eq", "ne"):
-            equal = _chosen(x.picks, y.value)
+            equal = chosen(x.picks, y.value)
             return equal if name == "eq" else None if equal is None else -equal
-    if a.picks is not None and b.picks is not None and a.picks.shape == b.picks.shape and name in ("eq", "ne"):
-        same = torch.minimum(_margins(a.picks), _margins(b.picks)).max()
-        return same if name == "eq" else -same
+    if a.picks is not None and b.picks is not None and name in ("eq", "ne"):
+        same = agreement(a.picks, b.picks)
+        return same if same is None or name == "eq" else -same
     if a.ranks is not None and isinstance(b.value, int) and not isinstance(a.value, torch.Tensor):
         return _ranked(name, a.ranks, b.value)
     if _is_bool(a.value) or _is_bool(b.value) or not (_is_number(a.soft) and _is_number(b.soft)):
@@ -334,40 +336,29 @@ _SHAPING = frozenset(
 )
 
 
-def _picks(node: Node, known: Mapping[Node, Any]) -> torch.Tensor | None:
-    """The scores behind an argmax over one row, kept through reading it out."""
-    name = _op_name(node)
-    first = known.get(node.args[0]) if node.args and isinstance(node.args[0], Node) else None
-    if not isinstance(first, Soft):
+def _picks(node: Node, known: Mapping[Node, Any]) -> Picks | None:
+    """The scores behind what argmax picks, kept through moving, joining and reading out."""
+    name, first = _op_name(node), node.args[0] if node.args else None
+    if name in ("cat", "stack") and isinstance(first, (list, tuple)):
+        parts = [known[n] for n in first]  # type: ignore[index]
+        return joined([(p.value, p.picks) for p in parts], lambda ats: _function(node)(ats, *node.args[1:], **node.kwargs))
+    soft = known.get(first) if isinstance(first, Node) else None
+    if not isinstance(soft, Soft):
         return None
     if name in ("argmax", "argmin") or name in ("max", "min") and len(node.args) > 1:
-        scores = first.soft.reshape(-1) if _one_row(first.value, node) else None
-        return -scores if scores is not None and name in ("argmin", "min") else scores
-    kept = name in ("_local_scalar_dense", "item", "view", "select", "squeeze", "reshape", "clone", "detach", "int")
-    return first.picks if kept else None
-
-
-def _one_row(value: torch.Tensor, node: Node) -> bool:
-    dim = node.args[1] if len(node.args) > 1 else None
-    return dim is None or isinstance(dim, int) and value.dim() > 0 and value.shape[dim] == value.numel()
-
-
-def _chosen(scores: torch.Tensor, index: int) -> torch.Tensor | None:
-    """By how much `index` is the largest of the scores."""
-    if not 0 <= index < scores.numel():
+        dim, keep = (*node.args[1:], *(None, False)[len(node.args) - 1 :])[:2]
+        score = soft.soft if name in ("argmax", "max") else -soft.soft
+        return picked(score, dim, bool(node.kwargs.get("keepdim", keep))) if score.is_floating_point() else None  # type: ignore[arg-type]
+    if soft.picks is None:
         return None
-    others = torch.cat([scores[:index], scores[index + 1 :]])
-    return scores[index] - others.max() if others.numel() else scores[index] * 0 + 1
-
-
-def _margins(scores: torch.Tensor) -> torch.Tensor:
-    """By how much each of the scores is larger than all others."""
-    if len(scores) < 2:
-        return scores * 0 + 1
-    top = scores.topk(2)
-    others = top.values[0].expand(len(scores)).clone()
-    others[top.indices[0]] = top.values[1]
-    return scores - others
+    if name in ("_local_scalar_dense", "item"):
+        return soft.picks.moved(lambda at: at.reshape(()))
+    if name in ("clone", "detach", "_to_copy", "int", "contiguous", "alias"):
+        return soft.picks
+    if name not in _SHAPING and name not in ("index", "index_select"):
+        return None
+    rest = map_arg(node.args[1:], lambda n: _plain(known[n]))
+    return soft.picks.moved(lambda at: _function(node)(at, *rest))
 
 
 def _smooth(ranks: torch.Tensor | None) -> torch.Tensor | None:
