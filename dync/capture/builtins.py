@@ -5,16 +5,19 @@ from __future__ import annotations
 import builtins
 import collections
 import collections.abc
+import functools
 import types
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from dync.capture import comprehend, keyed
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
+from dync.capture.places import is_user
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
@@ -33,7 +36,7 @@ OUTSIDE: dict[str, Callable[..., Any]] = {
 
 def twin(engine: Any, function: Any) -> Any:
     """What a marked call of `function` calls instead."""
-    made = _TWINS.get(function) if isinstance(function, (type, type(len), str)) else None
+    made = _TWINS.get(function) if isinstance(function, (type, type(len), types.FunctionType, str)) else None
     if made is not None:
         return lambda *args, **kwargs: made(engine, *args, **kwargs)
     owner = type(getattr(function, "__self__", None))
@@ -93,7 +96,18 @@ def _len(engine: Any, x: Any) -> Any:
         return engine.length(x)
     if isinstance(x, torch.Tensor) and x.dim() > 0:
         return x.shape[0]
-    return len(x)
+    own = getattr(type(x), "__len__", None)
+    return _own_length(x) if isinstance(own, types.FunctionType) and is_user(own.__code__) else len(x)
+
+
+def _own_length(x: Any) -> Any:
+    """`len` of an object of the user's, whose `__len__` may give a number known only at run time."""
+    n = type(x).__len__(x)
+    if not isinstance(n, torch.SymInt):
+        return len(x)
+    if n < 0:
+        raise of_model(ValueError("__len__() should return >= 0"))
+    return n
 
 
 def _range(engine: Any, *args: Any) -> Any:
@@ -352,10 +366,15 @@ def _reversed(engine: Any, items: Any) -> Any:
     return turned.reversed() if isinstance(turned, Grown) else reversed(turned)
 
 
+def _pad_sequence(engine: Any, sequences: Any, *how: Any, **kwargs: Any) -> Any:
+    padded = sequences.padded if isinstance(sequences, Grown) else functools.partial(pad_sequence, sequences)
+    return padded(*how, **kwargs)
+
+
 _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed, iter: _iter,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
     divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format,
     torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
-    min: _extreme("min"), max: _extreme("max")}
+    min: _extreme("min"), max: _extreme("max"), pad_sequence: _pad_sequence}

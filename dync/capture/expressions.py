@@ -53,7 +53,8 @@ class Expressions(Rolling):
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
         if sequence and isinstance(index, slice):
             start, stop = (self.slice_end(e, len(container)) for e in (index.start, index.stop))
-            return container[slice(start, stop, index.step)]
+            part = container[slice(start, stop, index.step)]
+            return self.listed(f"the list made at {self.span()}", part) if type(part) is list else part
         if sequence:
             index = self.place_of(index)
         if sequence and isinstance(index, torch.SymInt):

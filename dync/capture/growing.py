@@ -14,6 +14,8 @@ from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUni
 from dync.capture.loops import skeleton
 from dync.capture.running import Running
 
+MAX_FORKS = 4
+"""So many decisions may lie in one comprehension: one with more is walked by a loop, after whose turns paths join."""
 MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
 
@@ -36,6 +38,8 @@ class Growing(Running):
     """Symbol of a length that the code asked for → the list's place of birth."""
     held: set[int]
     """Storages that a list holds."""
+    forking: set[str]
+    """Comprehensions of many decisions, by their places."""
 
     def do(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """A call of torch on the user's behalf."""
@@ -88,11 +92,39 @@ class Growing(Running):
         if isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code):
             return comprehend.collect(self.listed(key, []), items, one)
         if not is_grown(items):
-            return self.listed(key, plain(items))
+            return self.written_out(key, items, plain, one)
         grown: Any = items
         if (known := self.known_int(grown.length)) is not None:
             return self.listed(key, plain([grown.at(i) for i in range(known)]))
         return comprehend.collect(self.listed(key, []), items, one)
+
+    def written_out(self, key: str, items: Any, plain: Any, one: Any) -> Any:
+        """A comprehension over what Python walks itself: nothing joins in one, so its decisions would multiply."""
+        if key in self.forking:
+            return comprehend.collect(self.listed(key, []), items, one)
+        begun = self.step
+        made = plain(items)
+        if self.step - begun > MAX_FORKS and type(made) is list and not any(map(callable, made)):
+            self.forking.add(key)
+            self.start_again()
+        return self.listed(key, made)
+
+    def spread(self, key: str, *parts: Any) -> Any:
+        """`[a, *b]`: each part is what it adds."""
+        made = self.listed(key, [])
+        for part in parts:
+            if isinstance(part, Grown) and type(made) is list:
+                self.become(key, part)
+            made.extend(part if isinstance(part, (tuple, list, Grown)) else self.collected(part) if is_grown(part) else list(part))
+        return made
+
+    def become(self, key: str, part: Grown) -> NoReturn:
+        """The lists made at a place take the items of one of unknown length: they are such themselves."""
+        if key in self.ungrown:
+            part.refuse("spreading it into another list")
+        self.grown[key] = Form("list", part.form.structure, part.form.columns)
+        self.needed |= {key} if part.key in self.needed else set()
+        self.start_again()
 
     # ---- learning --------------------------------------------------------------------------------------------------
 

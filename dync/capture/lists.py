@@ -423,6 +423,31 @@ class Grown:
             rows = self._do(torch.movedim, rows, 0, dim)
         return self._do(torch.clone, rows, memory_format=torch.contiguous_format)
 
+    def padded(self, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right") -> Any:
+        """What torch.nn.utils.rnn.pad_sequence makes of the items: each row takes its own from all of them, and one of padding after these."""
+        if not self:
+            raise of_model(RuntimeError("received an empty list of sequences"))
+        column, rows = self._only()
+        if column.ragged is None:
+            found = self.stacked()
+        elif column.ragged != 0:
+            return self.refuse("padding along the first dimension, where another one differs,")
+        else:
+            sizes = self.columns[1]
+            longest, total = self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.amax, sizes)), 0), rows.shape[0]
+            place = self._do(torch.unsqueeze, self._do(torch.arange, longest), 0)
+            last = self._do(torch.unsqueeze, self._do(torch.cumsum, sizes, 0), 1)
+            size = self._do(torch.unsqueeze, sizes, 1)
+            place = self._do(torch.sub, place, self._do(torch.rsub, size, longest)) if padding_side == "left" else place
+            inside = self._do(torch.logical_and, self._do(torch.ge, place, 0), self._do(torch.lt, place, size))
+            source = self._do(torch.where, inside, self._do(torch.add, self._do(torch.sub, last, size), place), total)
+            filling = self._do(torch.full, (1, *rows.shape[1:]), padding_value, dtype=rows.dtype, device=rows.device)
+            flat = self._do(torch.index_select, self._do(torch.cat, [rows, filling]), 0, self._do(torch.reshape, source, (-1,)))
+            found = self._do(torch.reshape, flat, (self.length, longest, *rows.shape[1:]))
+        if batch_first:
+            return found
+        return self._do(torch.clone, self._do(torch.transpose, found, 0, 1), memory_format=torch.contiguous_format)
+
     def _only(self) -> tuple[Column, Any]:
         if self.form.structure != LEAF or self.form.columns[0].kind != "tensor":
             self.refuse("stacking tuples or numbers")

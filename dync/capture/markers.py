@@ -11,6 +11,7 @@
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
     place(x, i)         around the index of `x[i] = v`; place(x, i, True) of `x[i] += v` and `del x[i]`
+    listed, spread      around what makes lists; `[a, *b]`
     stored, display     around what makes sets and dicts: see keying.py
     is_true, is_false   for True and False as patterns of a match
     argument(v, l, c)   around an argument of the call at a line and column
@@ -287,7 +288,7 @@ class _Inserter(ast.NodeTransformer):
         match node.func:
             case ast.Name(id=name) if name in BUILTINS:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
-                return self.born(node) if name in ("list", "deque") else node
+                return self.born(node) if name in ("list", "deque", "sorted") else node
             case ast.Name(id=name) | ast.Attribute(attr=name) if name in KEYED:
                 node.func = self.put_expr(node.func, _call("keyed", self.place(node), node.func))
             case ast.Attribute(attr=name) if name in ASKS_HASHES:
@@ -298,7 +299,8 @@ class _Inserter(ast.NodeTransformer):
             case ast.Attribute(value=ast.Constant(value=str()) as template, attr="format"):
                 call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
                 return self.put_expr(node, call)
-            case ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Attribute(attr="index"):
+            case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Attribute(attr="index" | "pad_sequence")
+                  | ast.Name(id="pad_sequence")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Name(id="torch"), attr="LongTensor" | "FloatTensor"):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
@@ -321,7 +323,17 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_List(self, node: ast.List) -> ast.expr:
         self.generic_visit(node)
-        return self.born(node) if isinstance(node.ctx, ast.Load) else node
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        if not any(isinstance(e, ast.Starred) for e in node.elts):
+            return self.born(node)
+        parts = [e.value if isinstance(e, ast.Starred) else ast.Tuple([e], ast.Load()) for e in node.elts]
+        return self.put_expr(node, _call("spread", self.place(node), *parts))
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        self.generic_visit(node)
+        numeric = any(isinstance(x, ast.Constant) for x in (node.left, node.right))
+        return self.born(node) if isinstance(node.op, ast.Add) and not numeric else node
 
     def visit_Dict(self, node: ast.Dict) -> ast.expr:
         self.generic_visit(node)

@@ -204,6 +204,15 @@ def _diff(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return x
 
 
+def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """As a write through a view: torch's kernel asks for sizes as plain numbers."""
+    x, given = args[0], {"wrap": False, **dict(zip(("fill_value", "wrap"), args[1:])), **kwargs}
+    if given["wrap"] or x.dim() != 2 or not any(isinstance(s, torch.SymInt) for s in x.shape):
+        return NotImplemented
+    recorder.call(torch.Tensor.fill_, (recorder.call(torch.diagonal, (x,), {}), given["fill_value"]), {})
+    return x
+
+
 def _deepcopy(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return recorder.call(torch.clone, (args[0],), {})
 
@@ -260,7 +269,10 @@ def _stack(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     if not items:
         return recorder.call(func, ([], *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
     dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-    return items.stacked(dim) if function_name(func) == "stack" else items.concatenated(dim)
+    name, rank = function_name(func), len(items.form.columns[0].shape)
+    if name == "stack" or rank == 0 or rank == 1 and name == "vstack":
+        return recorder.call(torch.unsqueeze, (items.stacked(), 1), {}) if rank == 0 and name == "vstack" else items.stacked(dim)
+    return items.concatenated(int(rank > 1) if name == "hstack" else dim)
 
 
 SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _number(int, ValueError), "__index__": _number(int, TypeError),
@@ -268,7 +280,8 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
-           "__deepcopy__": _deepcopy, "new_tensor": _new_tensor, "stack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
+           "fill_diagonal_": _fill_diagonal,
+           "__deepcopy__": _deepcopy, "new_tensor": _new_tensor, "stack": _stack, "vstack": _stack, "hstack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
            **RECURRENT}
 """Calls that read data, by name."""
 TAKE_LISTS = (_stack, _tensor, _as_tensor, _indexed)

@@ -1615,6 +1615,47 @@ for k in range(3):
     s |= {i * k}
     s = s | {j + k}
 return sorted(s)
+
+v = [k for k, h in enumerate((x > 0).tolist() + (x > 1).tolist()) if h]
+w = [-1] + v + [9]
+return [*w, 7], w[1:]
+
+v = [x]
+for k in range(i): v.append(x[: k % 3 + 1] + k)
+from torch.nn.utils.rnn import pad_sequence
+return pad_sequence(v, batch_first=True), nn.utils.rnn.pad_sequence(v, padding_value=2.0), pad_sequence(v, True, padding_side="left")
+
+v = []
+for k in range(i): v.append(x[: k % 2 + 1])
+try: return nn.utils.rnn.pad_sequence(v)
+except RuntimeError as e: return str(e)
+
+v, w, r = [x], [x[0]], [x[None]]
+for k in range(i):
+    v.append(x + k)
+    w.append(x[1] * k)
+    r.append(x.expand(2, 3))
+return torch.vstack(v), torch.hstack(v), torch.vstack(w), torch.hstack(w), torch.vstack(r), torch.vstack([x, x])
+
+class Ring:
+    def __init__(self): self.n = 0
+    def __len__(self): return self.n
+r = Ring()
+if b: r.n += 2
+if f > 0: r.n += 1
+try: s = len(r)
+except ValueError as e: s = str(e)
+r.n = i
+try: t = len(r)
+except ValueError as e: t = str(e)
+return s, t, list(range(s))
+
+m = torch.outer(x[x > 0], x[x > -1])
+return m.fill_diagonal_(7.0), m.sum(), x[x > 0].expand(2, -1).clone().fill_diagonal_(f)
+
+flag = i > 1
+rows = torch.stack([x, x.flip(0)])
+return rows.sort(dim=1, descending=i > 0), rows.argsort(dim=0, descending=flag), rows.std(1, correction=1, keepdim=f > 0)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
