@@ -113,9 +113,10 @@ class Growing(Running):
         """`[a, *b]`: each part is what it adds."""
         made = self.listed(key, [])
         for part in parts:
-            if isinstance(part, Grown) and type(made) is list:
-                self.become(key, part)
-            made.extend(part if isinstance(part, (tuple, list, Grown)) else self.collected(part) if is_grown(part) else list(part))
+            items = part if isinstance(part, (tuple, list, Grown)) else self.collected(part) if is_grown(part) else list(part)
+            if isinstance(items, Grown) and type(made) is list:
+                self.become(key, items)
+            made.extend(items)
         return made
 
     def become(self, key: str, part: Grown) -> NoReturn:

@@ -424,7 +424,7 @@ class Grown:
         return self._do(torch.clone, rows, memory_format=torch.contiguous_format)
 
     def padded(self, batch_first: bool = False, padding_value: float = 0.0, padding_side: str = "right") -> Any:
-        """What torch.nn.utils.rnn.pad_sequence makes of the items: each row takes its own from all of them, and one of padding after these."""
+        """What torch.nn.utils.rnn.pad_sequence makes of the items: rows of all of them, or of padding."""
         if not self:
             raise of_model(RuntimeError("received an empty list of sequences"))
         column, rows = self._only()

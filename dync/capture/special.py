@@ -281,8 +281,8 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
            "fill_diagonal_": _fill_diagonal,
-           "__deepcopy__": _deepcopy, "new_tensor": _new_tensor, "stack": _stack, "vstack": _stack, "hstack": _stack, "cat": _stack, "concat": _stack, "concatenate": _stack,
-           **RECURRENT}
+           "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
+           **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""
 TAKE_LISTS = (_stack, _tensor, _as_tensor, _indexed)
 """Those that take lists of a length known only at run time."""
