@@ -10,6 +10,8 @@ from dync.backends.onnx.registry import Unsupported
 if TYPE_CHECKING:
     from torch.fx import GraphModule, Node
 
+ROWS = frozenset(f"aten.{n}.default" for n in ("mm", "matmul", "addmm", "bmm", "baddbmm", "embedding"))
+"""Operators whose result lies row by row in memory, however their arguments do."""
 HINTS = (7, 11, 13, 17, 19, 23, 29, 31)
 
 
@@ -27,6 +29,8 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
     from torch.fx.node import map_arg
 
     target: Any = node.target
+    if target is torch.ops.aten.as_strided.default:
+        return _picked(node)
     if not (isinstance(target, torch._ops.OpOverload) and (target in decomposition_table or target._can_decompose())):
         raise Unsupported("no translation")
     nodes = list(node.all_input_nodes)
@@ -50,6 +54,35 @@ def decompose(node: Node, known: Callable[[Any], bool]) -> tuple[GraphModule, li
     if any(n.target is target for n in module.graph.nodes):
         raise Unsupported("no translation")
     return module, nodes
+
+
+def _picked(node: Node) -> tuple[GraphModule, list[Node]]:
+    """`as_strided` as a look-up of elements, where what it looks into is of fixed sizes and lies row by row whatever comes in."""
+    import torch
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    x, size, stride, *rest = node.args
+    base: Any = x
+    while base.op == "call_function" and any(r.alias_info for r in base.target._schema.returns):
+        base = base.args[0]
+    fake = x.meta["val"]  # type: ignore[union-attr]
+    numbers = (*fake.shape, *fake.stride(), *size, *stride, *rest)  # type: ignore[misc]
+    packed = base.op == "call_function" and (
+        str(base.target) in ROWS or base.kwargs.get("memory_format") is torch.contiguous_format and "clone" in str(base.target))
+    if not packed or not all(isinstance(n, int) for n in numbers):
+        raise Unsupported("as_strided of a tensor whose layout is known only at run time")
+    offset = rest[0] if rest and rest[0] is not None else fake.storage_offset()
+    place = torch.full((), offset)
+    for n, step in zip(size, stride, strict=True):  # type: ignore[arg-type]
+        place = place[..., None] + torch.arange(n) * step
+    where = torch.full((fake.untyped_storage().nbytes() // fake.element_size(),), -1)
+    where.as_strided(fake.shape, fake.stride(), fake.storage_offset()).copy_(torch.arange(fake.numel()).view(fake.shape))
+    found = where[place]
+    if bool((found < 0).any()):
+        raise Unsupported("as_strided reaches elements that are not the tensor's own")
+    module = make_fx(lambda t: torch.ops.aten.index_select.default(t.reshape(-1), 0, found.reshape(-1)).reshape(size))(
+        torch.empty(fake.shape, dtype=fake.dtype))
+    return module, [x]  # type: ignore[list-item]
 
 
 class _Symbols:

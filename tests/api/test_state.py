@@ -38,7 +38,7 @@ def test_calls_in_a_row_equal_eager(cls, tmp_path) -> None:
 @pytest.mark.parametrize("cls", MODELS, ids=lambda c: c.__name__)
 def test_verify_walks_the_forms(cls) -> None:
     model, run = compiled(cls)
-    report = dync.verify(model, run, budget=40)
+    report = dync.verify(model, run, budget=12)
     assert report.ok, str(report)
 
 

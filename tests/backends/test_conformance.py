@@ -21,6 +21,7 @@ from dync.backends.kernels import renamed_weights, structure_key
 BFLOAT16 = {f"bfloat16-{n}": "bfloat16 value that goes in or out" for n in ("linear", "norm", "conv", "moves", "compare")}
 RANDOM = dict.fromkeys(("rand", "bernoulli", "multinomial", "dropout-training"), "random")
 ATEN = {
+    "as-strided-in-its-layout": "known only at run time",
     "conv-padding-dynamic": "known only at run time",
     "int-div-by-tensor": "integer division by a run-time value",
     "median": "no translation",
@@ -56,7 +57,7 @@ IREE = {
 }
 DECLINED = {"eager": {}, "tvm": ATEN, "onnxruntime": ORT, "torch-mlir": ORT | IREE}
 """backend → case, or case and form → part of the reason. What is not here must compile. Writes left in a graph are declined too."""
-FEW = {"inductor": ("mlp", "conv-bn-relu", "layer-norm", "topk", "item-bool")}
+FEW = {"inductor": ("conv-bn-relu", "item-bool")}
 """Backends that take seven seconds and more a case: one case a family (matrix products and dynamic sizes, convolutions, norms and
 reductions, sorting, numbers), in one form. The numeric check stands behind all the others when a block is compiled."""
 

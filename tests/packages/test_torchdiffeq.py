@@ -31,10 +31,9 @@ class Solve(nn.Module):
         return torchdiffeq.odeint(self.f, y, self.times, rtol=1e-3, atol=1e-4, **self.options)
 
 
-@pytest.mark.parametrize("method", ["dopri5", "bosh3"])
-def test_an_adaptive_solver(method):
+def test_an_adaptive_solver():
     torch.manual_seed(0)
-    model = Solve(method=method).eval()
+    model = Solve(method="dopri5").eval()
     generator = torch.Generator().manual_seed(0)
     program = capture(model, (torch.randn(2, 3, generator=generator),))
     verify(program)

@@ -361,6 +361,11 @@ case("masked-scatter", lambda x, y: x.masked_scatter(x > 0, y), {"x": "float32[3
 case("grouped-mm", lambda x, w, i: F.grouped_mm(x, w, offs=F.one_hot(i, 3).sum(0).cumsum(0).to(torch.int32)),
      {"x": "float32[5, 4]", "w": "float32[3, 4, 8]", "i": "int64[5]"},
      examples=[(w(5, 4), w(3, 4, 8, seed=1), torch.tensor([0, 2, 2, 0, 2])), (w(5, 4), w(3, 4, 8, seed=1), torch.tensor([1, 1, 1, 1, 1]))])
+case("as-strided", lambda x: (
+    (x @ x.t()).as_strided((3, 2, 4), (4, 2, 1)),
+    x.t().clone(memory_format=torch.contiguous_format).as_strided((4, 2), (2, 3), 1)),
+     {"x": "float32[4, 5]"})
+case("as-strided-in-its-layout", lambda x: (x * 2).as_strided((3, 2, 4), (4, 2, 1)), {"x": "float32[4, 5]"})
 case("histc", lambda x: (torch.histc(x, 4, 0, 3), torch.histc(x, 7, -1.5, 2.5)), {"x": "float32[3, 5]"},
      examples=[(torch.tensor([[0.0, 1, 2, 3, 3], [7, -1, math.nan, 2.9999, 0.5], [0.75, 1.5, 2.25, -1.5, 2.5]]),)])
 case("index-put", lambda x, i, y: x.index_put((i,), y), {"x": "float32[6, 3]", "i": "int64[2]", "y": "float32[2, 3]"},
