@@ -14,7 +14,7 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, Constant, Grown, is_grown
 from dync.capture.text import SymText
-from dync.ir.classes import plain_fields
+from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
 from dync.ir.trees import kind_of
@@ -102,6 +102,8 @@ class _Trees:
                 if not isinstance(k, (str, int, float, bool, type(None))):
                     raise Unrepresentable(k, f"a key of {where or 'the dict'}")
             return DictTree(tuple(lit(k) for k in x), tuple(self.of(v, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
+        if is_names(type(x)) and all(isinstance(k, str) for k in x) and not getattr(x, "__dict__", None):
+            return self.record("dict", x, dict(x), where)
         plain = plain_fields(x)
         if plain is not None and self.plain(x):
             return self.record("object", x, plain, where)

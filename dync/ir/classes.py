@@ -52,11 +52,19 @@ def _plain_slots(cls: type) -> tuple[str, ...] | None:
     return tuple(copyreg._slotnames(cls))  # pyright: ignore[reportAttributeAccessIssue]  what copy.copy itself asks
 
 
+def is_names(cls: type) -> bool:
+    """Whether a class is a program's own kind of dict, made like one."""
+    own = issubclass(cls, dict) and cls.__module__ not in ("builtins", "collections") and not dataclasses.is_dataclass(cls)
+    return own and cls.__new__ in (dict.__new__, collections.OrderedDict.__new__)
+
+
 def record_class(kind: str, name: str, fields: tuple[str, ...]) -> type:
     """The record's own class if its module is loaded and it is of that kind with these fields, else an equivalent of that name."""
     found = loaded_class(name)
     if kind == "object":
         return found if found is not None and _plain_slots(found) is not None else _made_record(kind, name, ())
+    if kind == "dict":
+        return found if found is not None and is_names(found) else _made_record(kind, name, ())
     fits = (
         found is not None
         and (field_names(found) == fields or is_sequence(found))
@@ -88,6 +96,15 @@ def exception(name: str, args: Sequence[Any], fields: Sequence[str] = ()) -> Bas
     return made
 
 
+class Names(collections.OrderedDict):
+    """Stands for a dict whose own class is not loaded: its keys are attributes too."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(name)
+
+
 class MappingRecord(collections.OrderedDict):
     """Stands for a dict-like dataclass whose own class is not loaded: fields that are not None are keys and attributes."""
 
@@ -106,6 +123,8 @@ def _made_record(kind: str, name: str, fields: tuple[str, ...]) -> type:
             made: type = collections.namedtuple(short, fields)  # type: ignore[misc]
         case "dataclass":
             made = dataclasses.make_dataclass(short, fields)
+        case "dict":
+            made = type(short, (Names,), {})
         case "object":
             made = type(short, (SimpleNamespace,), {})
         case _:

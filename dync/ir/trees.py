@@ -152,11 +152,12 @@ def _fill(kind: str, items: dict[Any, Any]) -> Any:
 
 
 def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
-    fields = tuple(plain_fields(value) or ()) if tree.kind == "object" else field_names(type(value))
+    held = plain_fields(value) if tree.kind == "object" else value if tree.kind == "dict" and isinstance(value, dict) else None
+    fields = field_names(type(value)) if held is None else tuple(held)
     if type(value).__qualname__.rpartition(".")[2] != tree.cls.rpartition(":")[2].rpartition(".")[2] or fields != tree.fields:
         wanted = f"{tree.cls.rpartition(':')[2]}({', '.join(tree.fields)})"
         raise GuardError(f"argument {where!r}: {type(value).__name__} given, captured with {wanted}")
-    return getattr(value, name)
+    return getattr(value, name) if held is None else held[name]
 
 
 def _record(tree: RecordTree, items: list[Any]) -> Any:
@@ -167,6 +168,11 @@ def _record(tree: RecordTree, items: list[Any]) -> Any:
         return cls(items) if is_sequence(cls) else tuple.__new__(cls, items)
     if tree.kind == "mapping":
         return cls(**dict(zip(tree.fields, items, strict=True)))
+    if tree.kind == "dict":
+        base, made = collections.OrderedDict if issubclass(cls, collections.OrderedDict) else dict, cls.__new__(cls)
+        for name, item in zip(tree.fields, items, strict=True):
+            base.__setitem__(made, name, item)
+        return made
     made = cls.__new__(cls)  # not __init__: it has already run on these values
     for name, item in zip(tree.fields, items, strict=True):
         object.__setattr__(made, name, item)

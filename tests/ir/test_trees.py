@@ -5,6 +5,7 @@ import dataclasses
 import enum
 import subprocess
 import sys
+import types
 from typing import NamedTuple
 
 import pytest
@@ -198,3 +199,20 @@ def test_arguments_that_do_not_bind(args, kwargs, message):
 def test_no_torch_is_imported():
     code = "import sys, dync.ir.trees, dync.ir.binding, dync.ir.trace; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd="/").returncode == 0
+
+
+@pytest.mark.parametrize("base", [collections.OrderedDict, dict])
+def test_dicts_of_ones_own_classes_are_of_these_or_of_their_like(base, monkeypatch):
+    own = type("Own", (base,), {"__module__": "own_module", "shout": lambda self: "!"})
+    module = types.ModuleType("own_module")
+    module.Own = own
+    monkeypatch.setitem(sys.modules, "own_module", module)
+    tree = RecordTree("dict", "own_module:Own", ("tokens", "score"), (Leaf(Ref("t")), Leaf(lit(0.5))))
+    made = build(tree, {"t": [1, 2]}.__getitem__)
+    assert type(made) is own and made.shout() == "!" and list(made.items()) == [("tokens", [1, 2]), ("score", 0.5)]
+    assert match(tree, made) == {"t": [1, 2]}
+    with pytest.raises(GuardError, match=r"captured with Own\(tokens, score\)"):
+        match(tree, own())
+    monkeypatch.delitem(sys.modules, "own_module")
+    like = build(tree, {"t": 3}.__getitem__)
+    assert type(like).__name__ == "Own" and like == {"tokens": 3, "score": 0.5} and like.tokens == 3 and not hasattr(like, "more")

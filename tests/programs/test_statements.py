@@ -43,6 +43,13 @@ class Result:
         return self.value.sum() + self.n
 
 
+class Out(OrderedDict):
+    def __getattr__(self, name):
+        if name in self:
+            return self[name]
+        raise AttributeError(name)
+
+
 class Model(nn.Module):
     @staticmethod
     def inputs(seed):
@@ -1656,6 +1663,10 @@ return m.fill_diagonal_(7.0), m.sum(), x[x > 0].expand(2, -1).clone().fill_diago
 flag = i > 1
 rows = torch.stack([x, x.flip(0)])
 return rows.sort(dim=1, descending=i > 0), rows.argsort(dim=0, descending=flag), rows.std(1, correction=1, keepdim=f > 0)
+
+out = Out(a=x, n=i)
+if b: out["more"] = [f]
+return out, Out(), {"in": Out(s=out.a.sum())}
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
