@@ -17,7 +17,7 @@ from dync.ir.types import TensorType
 from dync.verify.boundary import between, close
 from dync.verify.calls import Call, Side
 from dync.verify.evolve import evolve
-from dync.verify.flips import NUDGE_ULP
+from dync.verify.flips import NOISE, NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
 from dync.verify.lookups import exchange, table_rows
@@ -391,7 +391,7 @@ class Driver:
             if self.complete
             else [f"more than {BOUND} paths exist: decisions and loops were asked for, {len(books.paths)} paths were taken"]
         )
-        noise = f"{books.noisy:.0f} ULP by which eager itself moves when its inputs move by {NUDGE_ULP}"
+        noise = f"{NOISE:.0f} times the {books.noisy:.0f} ULP by which eager itself moves when its inputs move by {NUDGE_ULP}"
         sides = tuple(s.name for s in self.harness.sides) + (("interpret",) if self.harness.oracle else ())
         return Report(
             name,
@@ -410,7 +410,7 @@ class Driver:
             seed,
             self.budget,
             sides if books.runs else (),
-            (*notes, *unlisted, *refused, *([f"some errors are beyond tolerance, and within the {noise}"] if books.noisy else ())),
+            (*notes, *unlisted, *refused, *([f"some errors are beyond tolerance, and within {noise}"] if books.noisy else ())),
             command,
             self.complete,
         )

@@ -25,7 +25,7 @@ from dync.verify.relax import force
 NUDGES = 12
 NUDGE_ULP = 8
 NOISE = 2.0
-"""How far beyond eager's own movement, sampled NUDGES times, a predicate may be off."""
+"""How far beyond eager's own movement, sampled NUDGES times, a predicate or a result may be off."""
 AMPLIFIED = 20.0
 """How far beyond the tolerance a predicate may be off where eager itself is unstable: deep networks amplify rounding."""
 

@@ -12,7 +12,7 @@ from dync.ir.trace import Trace
 from dync.verify.blame import first_wrong_block
 from dync.verify.calls import Call, CompiledSide, EagerSide, Effect, ProgramSide, Side, differences
 from dync.verify.compare import NO_ERROR, Comparison, Error, Tolerances, worse
-from dync.verify.flips import Parting, own_noise, parting
+from dync.verify.flips import NOISE, Parting, own_noise, parting
 from dync.verify.paths import Path, back_edges, label, loop_counts, shorten, steps, ways
 from dync.verify.report import Flip, Mismatch
 
@@ -122,11 +122,11 @@ class Harness:
         return False
 
     def _is_noise(self, call: Call, found: Comparison, meaning: Effect | None) -> bool:
-        """Whether eager itself moves as far when its inputs move by a few ULP: deep networks amplify rounding."""
+        """Whether eager itself moves about as far when its inputs move by a few ULP: deep networks amplify rounding."""
         if self.program is None or self.oracle is None or meaning is None or any(d.ulp is None for d in found.differences):
             return False
         noise = own_noise(self.oracle, self.program, call, meaning, self.tolerances)
-        if found.worst.ulp > noise:
+        if found.worst.ulp > NOISE * noise:
             return False
         self.books.noisy = max(self.books.noisy, noise)
         return True

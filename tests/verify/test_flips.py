@@ -9,6 +9,9 @@ from support.builder import Builder
 from support.programs import HostOp, Ref, Return, ScalarType, Value, branch, leaf, lit, to
 from torch import nn
 
+from dync.verify.calls import Call, ProgramSide, differences
+from dync.verify.compare import Tolerances
+from dync.verify.flips import own_noise
 from dync.verify.run import verify
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -155,6 +158,20 @@ class Steep(nn.Module):
 def test_an_error_that_eager_makes_itself_under_input_noise_is_excused_and_told():
     report = verify(Steep(), Walked(steep(factor=1.0 + 2e-7), shown=steep()), [(NEAR,)], budget=10)
     assert report.ok and any("by which eager itself moves" in n for n in report.notes), str(report)
+
+
+def test_the_noise_is_sampled_and_an_error_may_be_twice_as_large():
+    call = Call((NEAR,))
+    oracle = ProgramSide(steep(), 0, {})
+    meaning = oracle.run(call)
+    noise = own_noise(oracle, steep(), call, meaning, Tolerances())
+    beyond = set()
+    for offset in (0.01, 0.1, 0.3, 2.0):
+        error = differences(meaning, ProgramSide(steep(offset), 0, {}).run(call), Tolerances()).worst.ulp
+        report = verify(Steep(), Walked(steep(offset), shown=steep()), [(NEAR,)], budget=1)
+        assert any(m.origin == "given" for m in report.mismatches) == (error > 2 * noise)
+        beyond.add(error > 2 * noise)
+    assert beyond == {True, False}
 
 
 def test_an_error_beyond_that_noise_is_a_mismatch():
