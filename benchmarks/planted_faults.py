@@ -11,6 +11,10 @@ from benchmarks.peers import Refused, reason
 from benchmarks.result import Result
 from benchmarks.rows import Row, chosen, taken, total
 from benchmarks.zoo import OutOfTime, limited
+from dync.ir.program import Program
+from dync.verify.mutate import Mutant, mutants
+from dync.verify.paths import outcomes
+from dync.verify.report import Report
 
 CAPTURE_LIMIT = 90
 """Seconds that the capture of a model may take."""
@@ -25,6 +29,7 @@ DEAD = "equivalent: the last layer's rows of other tokens than the last are not 
 EQUIVALENT = {
     "pabee: shifted predicate at b6.eq_10 +1": "equivalent: after three layers the counter is 2 at most, neither 3 nor 4",
     "window-cascade: shifted predicate at b6.gt_20 +1": "equivalent in all effects: after the last member both ways end alike",
+    "semba: shifted predicate at b9.ne_18 -1": "equivalent: no size is -1, as none there is 0",
     "duo-llm: dropped block at b49.add_345": DEAD,
     "duo-llm: wrong weight at layers.2.small.w3.weight.t1 and layers.2.small.w1.weight.t2 swapped": DEAD,
 }
@@ -40,9 +45,21 @@ def run(options: Options) -> Result:
             notes.append(f"{name}: not in it: {error or f'its capture took more than {CAPTURE_LIMIT} s'}")
             continue
         rows.append((name, tried, tried - len(survivors), seconds, taken()))
-        notes += [f"{name}: survived: {s}; {EQUIVALENT.get(f'{name}: {s}', 'NOT EXPLAINED')}" for s in survivors]
+        notes += [f"{name}: survived: {s}; {why or EQUIVALENT.get(f'{name}: {s}', 'NOT EXPLAINED')}" for s, why in survivors]
     columns = ("model", "planted", "found", "s", "taken at")
     return Result("planted-faults", "Planted faults, found by verification", columns, tuple(rows), tuple(notes))
+
+
+def unfelt(mutant: Mutant, program: Program, report: Report) -> str:
+    """Why no call can show a fault in a decision: none comes to it, or all go the way that the fault goes; empty where some might."""
+    block, _, said = mutant.where.partition(" ")
+    block = block.partition(".")[0]
+    here = {f"{o.block} {o.label}" for o in outcomes(program.flow) if o.block == block}
+    possible = here - {u.name for u in report.unreachable}
+    if here and not possible:
+        return f"equivalent: it was proved that no call comes to {block}"
+    constant = mutant.kind == "constant predicate" and possible == {f"{block} {said.lower()}"}
+    return f"equivalent: it was proved that {block} is never {str(said != 'True').lower()}" if constant else ""
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -50,12 +67,11 @@ def summary(rows: Sequence[Row]) -> str:
     return f"{found} of {planted} planted faults found ({100 * found / max(1, planted):.1f} %), {BUDGET} calls a fault, seed 0"
 
 
-def one(where: str) -> tuple[int, list[str], float]:
-    """Faults tried on a model, those that no call showed, and the seconds it took."""
+def one(where: str) -> tuple[int, list[tuple[str, str]], float]:
+    """Faults tried on a model, those that no call showed with why none can where that was proved, and the seconds it took."""
     import dync
     from dync.build import rewrite
     from dync.options import CompileOptions
-    from dync.verify.mutate import mutants
     from dync.verify.run import verify
     from dync.verify.walked import Walked
 
@@ -74,6 +90,7 @@ def one(where: str) -> tuple[int, list[str], float]:
         if time.perf_counter() - planting > SECONDS:
             break
         tried += 1
-        if verify(model, Walked(mutant.program, shown=program), inputs, budget=BUDGET, patience=1).ok:
-            survivors.append(str(mutant))
+        report = verify(model, Walked(mutant.program, shown=program), inputs, budget=BUDGET, patience=1)
+        if report.ok:
+            survivors.append((str(mutant), unfelt(mutant, program, report)))
     return tried, survivors, time.perf_counter() - start
