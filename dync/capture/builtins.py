@@ -313,7 +313,7 @@ def _map(engine: Any, function: Any, *items: Any) -> Any:
 
 
 def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:
-    key = key and twin(engine, key)
+    key, reverse = key and twin(engine, key), bool(reverse) if isinstance(reverse, torch.SymBool) else reverse
     return engine.sort(items, key, reverse) if _walked(engine, items) else sorted(items, key=key, reverse=reverse)
 
 

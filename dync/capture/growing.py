@@ -100,11 +100,11 @@ class Growing(Running):
 
     def written_out(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A comprehension over what Python walks itself: nothing joins in one, so its decisions would multiply."""
-        if key in self.forking:
-            return comprehend.collect(self.listed(key, []), items, one)
+        if key in self.forking and key not in self.ungrown:
+            return comprehend.collect(self.listed(key, []), list(items) if isinstance(items, range) else items, one)
         begun = self.step
         made = plain(items)
-        if self.step - begun > MAX_FORKS and type(made) is list and not any(map(callable, made)):
+        if self.step - begun > MAX_FORKS and key not in self.ungrown and type(made) is list and not any(map(callable, made)):
             self.forking.add(key)
             self.start_again()
         return self.listed(key, made)

@@ -12,7 +12,7 @@ import torch
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
 from dync.capture.keyed import Keyed
-from dync.capture.lists import SymRange, is_grown, length_of
+from dync.capture.lists import Grown, Paired, SymRange, is_grown, length_of
 from dync.capture.loops import (
     FOR_TURNS,
     HEAVIER,
@@ -208,10 +208,19 @@ class Rolling(Joins):
             if plan.peel > MAX_PEEL:
                 plan.rolled = False
                 if loop in act.symbolic:
+                    self.unroll(self.loop_key(self.markers.sites[loop]), extra["dync turn"].rows)
                     self.refuse("DY312", "this loop cannot be compiled as a loop", reason,
                                 "keep the loop's variables of one type and shape, tensors or numbers",
                                 line_span(act.frame.f_code.co_filename, site.line))
         self.start_again()
+
+    def unroll(self, key: Any, rows: Any) -> None:
+        """A loop over lists of unknown length cannot be rolled: where they may be Python's own, they are, and it is learnt anew."""
+        plan = self.plans.pop(key)
+        for items in rows.parts if isinstance(rows, Paired) else (rows,):
+            if isinstance(items, Grown):
+                self.without(items.key, "a loop over it cannot be compiled as a loop: " + plan.reason)
+        self.plans[key] = plan
 
     def same_at(self, header: Rec, old: Any, new: Any) -> bool:
         """Whether a leaf is unchanged since the header."""

@@ -51,6 +51,8 @@ from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, lit
 
 MAX_RESTARTS = 300
+REFUSALS = ("must be", "combination of arguments", "cannot be interpreted")
+"""Words in which C code says that an argument is not of the type that it takes."""
 STATES = ("getstate", "setstate", "get_state", "set_state")
 """What generators are asked for without a draw."""
 
@@ -283,7 +285,7 @@ class Session:
                 raise error
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
-            if isinstance(error, TypeError) and "Sym" in text and ("must be" in text or "combination of arguments" in text):
+            if isinstance(error, TypeError) and "Sym" in text and any(t in text for t in REFUSALS):
                 engine.refused_numbers(span)
                 engine.refuse("DY208", f"a number known only at run time is given where C code takes a plain one: {text}",
                               "C code needs the value now", "use torch or arithmetic on it, or make it a fixed argument", span)

@@ -1667,6 +1667,15 @@ return rows.sort(dim=1, descending=i > 0), rows.argsort(dim=0, descending=flag),
 out = Out(a=x, n=i)
 if b: out["more"] = [f]
 return out, Out(), {"in": Out(s=out.a.sum())}
+
+rows = sorted([(x[k].item(), k) for k in range(3)], key=lambda t: t[0], reverse=b)
+first, *rest = rows
+values = [v for v, _ in rows]
+values.sort(reverse=i > 0)
+return first, [*rest, first], values
+
+w = [k for k in range(5) if x[k % 3] > k / 9 - 0.5]
+return w.index(w[0]) if w else None
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
