@@ -48,6 +48,25 @@ def test_a_causal_language_model_with_experts(name):
     check(model, use_cache=False)
 
 
+def test_a_model_as_it_is_by_default():
+    """Experts by grouped_mm, and a cache object in what it returns: one block that ONNX Runtime takes."""
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = transformers.MixtralModel(transformers.MixtralConfig(**MODELS["Mixtral"], **TOKENS)).eval()
+    ids = torch.randint(3, 60, (2, 6))
+    compiled = dync.compile(model, (ids,), backend="onnxruntime", strict=True)
+    for seed in range(4):
+        ids = torch.randint(3, 60, (2, 6), generator=torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            want = model(ids)
+        got = compiled(ids)
+        assert type(got) is type(want) and type(got.past_key_values) is type(want.past_key_values)
+        for a, b in zip(got.past_key_values.layers, want.past_key_values.layers, strict=True):
+            torch.testing.assert_close((a.keys, a.values), (b.keys, b.values), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(got.last_hidden_state, want.last_hidden_state, rtol=1e-4, atol=1e-4)
+        assert got.past_key_values.get_seq_length() == 6
+
+
 def test_the_switch_transformer():
     torch.manual_seed(0)
     config = transformers.SwitchTransformersConfig(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_sparse_encoder_layers=1,
