@@ -24,10 +24,10 @@ from dync.ir.types import Ref, lit
 class Unrepresentable(Exception):
     """A value that no tree can carry; `where` is its path."""
 
-    def __init__(self, value: object, where: str) -> None:
+    def __init__(self, value: object, where: str, more: str = "") -> None:
         self.where, self.kind = where, type(value).__qualname__
         named = "sequence of unknown length that is no list" if is_grown(value) else f"{type(value).__module__}.{self.kind}"
-        super().__init__(f"{where + ' is ' if where else ''}a {named}")
+        super().__init__(f"{where + ' is ' if where else ''}a {named}{more}")
 
 
 LeafOf = Callable[[Any, str], Any]
@@ -37,6 +37,11 @@ STRUCT_NAMES = frozenset({"count", "index", "n_fields", "n_sequence_fields", "n_
 
 def class_name(cls: type) -> str:
     return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def users_fields(x: Any) -> dict[str, Any] | None:
+    """The attributes of a plain object of the user's; None for any other, and for what stands for a list or dict during capture."""
+    return None if type(x).__module__.startswith("dync.capture.") else plain_fields(x)
 
 
 def tree_of(x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: False) -> Tree:
@@ -75,7 +80,7 @@ class _Trees:
         if opaque is not None:
             return opaque
         if any(x is one for one in self.inside):
-            raise Unrepresentable(x, f"{where} stands in itself, which")
+            raise Unrepresentable(x, where, " that stands in itself")
         self.inside.append(x)
         tree = self.container(x, where)
         self.inside.pop()
@@ -104,10 +109,10 @@ class _Trees:
             return DictTree(tuple(lit(k) for k in x), tuple(self.of(v, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
         if is_names(type(x)) and all(isinstance(k, str) for k in x) and not getattr(x, "__dict__", None):
             return self.record("dict", x, dict(x), where)
-        plain = plain_fields(x)
+        plain = users_fields(x)
         if plain is not None and self.plain(x):
             return self.record("object", x, plain, where)
-        raise Unrepresentable(x, where if plain is None else f"{where} is the model's own, which".lstrip())
+        raise Unrepresentable(x, where, "" if plain is None else ", which the model itself holds")
 
     def record(self, kind: Any, x: Any, fields: dict[str, Any], where: str) -> Tree:
         return RecordTree(kind, class_name(type(x)), tuple(fields), tuple(self.of(v, _attr(where, f)) for f, v in fields.items()))

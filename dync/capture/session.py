@@ -30,7 +30,7 @@ from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
-from dync.capture.outputs import Unrepresentable, class_name, tree_of
+from dync.capture.outputs import Unrepresentable, class_name, tree_of, users_fields
 from dync.capture.packed import open_padding
 from dync.capture.places import NN, is_helper, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
@@ -42,7 +42,6 @@ from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
-from dync.ir.classes import plain_fields
 from dync.ir.fakes import FAKE_LOG
 from dync.ir.flow import MISFIT
 from dync.ir.meta import value_type
@@ -307,7 +306,7 @@ class Session:
         fields = {k: v for k, v in vars(error).items() if not k.startswith("dync_of_")}
         try:
             carried = (*error.args, *fields.values())
-            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "") for a in carried)
+            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "", self.is_result) for a in carried)
         except Unrepresentable as e:
             engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
         self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(self.leaf), span, tuple(fields)))
@@ -338,7 +337,7 @@ def held(x: Any) -> Any:
         return [(k, held(v)) for k, v in x.items()]
     if isinstance(x, (list, tuple)):
         return [held(v) for v in x]
-    fields = vars(x) if dataclasses.is_dataclass(x) else plain_fields(x)
+    fields = vars(x) if dataclasses.is_dataclass(x) else users_fields(x)
     return [(k, held(v)) for k, v in fields.items()] if fields is not None else Same(x)
 
 

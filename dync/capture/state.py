@@ -21,9 +21,9 @@ from torch import nn
 from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
-from dync.capture.inputs import identifier
+from dync.capture.inputs import anything, identifier
 from dync.capture.markers import all_codes
-from dync.capture.outputs import Unrepresentable, tree_of
+from dync.capture.outputs import Unrepresentable, tree_of, users_fields
 from dync.capture.places import line_span
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
@@ -189,7 +189,7 @@ class Forms:
         return Ref(self.engine.value(x).name) if isinstance(x, torch.Tensor) else None  # type: ignore[union-attr]
 
     def tree(self, x: Any, where: str, leaf: Any) -> Tree:
-        return OpaqueTree("absent", "") if x is MISSING else tree_of(x, leaf, where)
+        return OpaqueTree("absent", "") if x is MISSING else tree_of(x, leaf, where, anything)
 
     def enter(self, form: Form) -> None:
         engine, n = self.engine, len(self.entries)
@@ -309,10 +309,10 @@ class Forms:
         try:
             for container in containers(x):
                 self.check_owner(container, place, seen, own)
-            return tree_of(x, leaf, where)
+            return tree_of(x, leaf, where, anything)
         except Unrepresentable as e:
             self.refuse([place], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
-                        "keep tensors, numbers, strings, and lists, tuples, dicts or dataclasses of them there")
+                        "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there")
 
     def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
         static = id(container) in self.heap.index
@@ -488,12 +488,13 @@ def same_constant(a: Any, b: Any) -> bool:
     return type(a) is type(b) and (a == b and repr(a) == repr(b) or a != a and b != b)
 
 
-def containers(x: Any) -> Iterator[Any]:
-    """The mutable containers and records in a value, itself included."""
-    if isinstance(x, (list, dict, collections.deque, set)) or dataclasses.is_dataclass(x) and not isinstance(x, type):
-        yield x
-    if isinstance(x, nn.Module) or isinstance(x, (torch.Tensor, *SYMBOLIC)):
+def containers(x: Any, inside: tuple[Any, ...] = ()) -> Iterator[Any]:
+    """The mutable containers, records and plain objects in a value, itself included."""
+    if isinstance(x, (nn.Module, torch.Tensor, *SYMBOLIC)) or any(x is one for one in inside):
         return
-    if isinstance(x, (list, tuple, dict)) or dataclasses.is_dataclass(x) and not isinstance(x, type):
+    record = dataclasses.is_dataclass(x) and not isinstance(x, type) or users_fields(x) is not None
+    if isinstance(x, (list, dict, collections.deque, set)) or record:
+        yield x
+    if isinstance(x, (list, tuple, dict)) or record:
         for _, v in entries(x):
-            yield from containers(v)
+            yield from containers(v, (*inside, x))

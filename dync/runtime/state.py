@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from dync.errors import GuardError
+from dync.ir.classes import field_names, plain_fields
 from dync.ir.flow import Flow
 from dync.ir.state import attribute_names, fits, inside, outside
 from dync.ir.trees import build
@@ -80,14 +82,22 @@ class State(MutableMapping[str, Any]):
 
 
 def in_form(value: Any, form: Form) -> Any:
-    """`value` with its tensors in a form, also those in the lists, tuples and dicts that a model keeps."""
+    """`value` with its tensors in a form, also those in the lists, tuples, dicts and records that a model keeps."""
     if is_tensor(value):
         return to_home(value, form)
     if type(value) in (list, tuple):
         return type(value)(in_form(v, form) for v in value)
     if type(value) is dict:
         return {k: in_form(v, form) for k, v in cast("dict[Any, Any]", value).items()}
-    return value
+    if isinstance(value, tuple) and hasattr(value, "_make"):
+        return value._make(in_form(v, form) for v in value)  # type: ignore[attr-defined]
+    fields = {n: getattr(value, n) for n in field_names(type(value))} or plain_fields(value)
+    if not fields or isinstance(value, dict):
+        return value
+    made = copy.copy(value)
+    for name, v in fields.items():
+        object.__setattr__(made, name, in_form(v, form))
+    return made
 
 
 __all__ = ["State", "fits"]

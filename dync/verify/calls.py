@@ -7,6 +7,7 @@ generators seeded alike, and gives back all that a user could see: result or exc
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -15,6 +16,7 @@ import torch
 from torch import nn
 
 from dync.errors import DyncError
+from dync.ir.classes import field_names, plain_fields
 from dync.ir.clone import clone
 from dync.ir.flow import MISFIT
 from dync.ir.interpret import run as run_program
@@ -22,7 +24,7 @@ from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
 from dync.ir.state import attribute_names
 from dync.ir.trace import Trace
-from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
+from dync.verify.compare import Comparison, Difference, Error, Tolerances, class_name, compare, worse
 
 
 @dataclass(frozen=True)
@@ -129,17 +131,29 @@ def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
     """Parameters, buffers and plain attributes of all submodules, by dotted path."""
     for prefix, module in model.named_modules():
         lead = f"{prefix}." if prefix else ""
-        own = {k: v for k, v in vars(module).items() if k not in _TORCH_OWN and _is_plain(v)}
+        held = (pair for k, v in vars(module).items() if k not in _TORCH_OWN for pair in _spread(k, v))
+        own = {k: v for k, v in held if _is_plain(v)}
         for name, value in {**module._parameters, **module._buffers, **own}.items():
             yield lead + name, value
 
 
 def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
         return all(_is_plain(v) for v in value)
     if isinstance(value, dict):
         return all(_is_plain(v) for v in value.values())
     return isinstance(value, _PLAIN)
+
+
+def _spread(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """What a state holds by path: a record's class, and its fields one by one, as the slots of a program name them."""
+    fields = None if isinstance(value, (dict, tuple)) else {n: getattr(value, n) for n in field_names(type(value))} or plain_fields(value)
+    if fields is None or isinstance(value, nn.Module):
+        yield name, value
+        return
+    yield name, class_name(value)
+    for field_name, v in fields.items():
+        yield from _spread(f"{name}.{field_name}", v)
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
@@ -276,11 +290,12 @@ def _states(expected: Effect, got: Effect, tolerances: Tolerances) -> Comparison
     found: list[Difference] = []
     worst = Error("")
     written = expected.changed or frozenset()
-    for name in sorted(written | got.state.keys()):
-        if name not in got.state:
+    state = dict(pair for n, v in got.state.items() for pair in _spread(n, v))
+    for name in sorted(written | state.keys()):
+        if name not in state:
             found.append(Difference(f"state {name}", "written by eager, unchanged here"))
         elif name in expected.state:
-            one = compare(expected.state[name], got.state[name], tolerances, f"state {name}")
+            one = compare(expected.state[name], state[name], tolerances, f"state {name}")
             found += one.differences
             worst = worse(worst, one.worst)
         elif name in written:

@@ -77,6 +77,16 @@ if b: made.value, made.extra = x * 2, "late"
 made.parts.append(Result(r, made.total()))
 return made, Result
 
+if self.cache is None: self.cache = Result(x, i)
+else: self.cache.value = self.cache.value + x
+if b: self.cache.late = f
+self.cache.n += 1
+return self.cache.total(), hasattr(self.cache, "late")
+
+made = Result(x, i)
+if i > 2: raise ValueError("too many", made)
+return made.n
+
 out = types.SimpleNamespace(x=x, dtype=x.dtype, n=i + 1)
 if i > 1: out.kept = [Result(x + j)]
 return out if b else {"out": out}
