@@ -6,7 +6,7 @@ the same wherever the symbol stands, and one that is not declared as 1 meets onl
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu.default"
@@ -15,7 +15,7 @@ PACKED = frozenset(f"aten.{n}.data" for n in ("lstm", "gru", "rnn_tanh", "rnn_re
 """Operators that believe the second argument, sequences by step, and read memory that is not theirs where it is not so."""
 
 
-def unsafe(target: str, args: Sequence[Any]) -> bool:
+def unsafe(target: str, args: Any) -> bool:
     """Whether the operator would read or write outside its tensors, or end the process: a model never gives it that."""
     import torch
 
@@ -40,7 +40,7 @@ CHOOSING = frozenset(f"aten.{n}" for n in (
 """Operators that tell where values stand: of equal ones, any."""
 
 
-def tied(target: str, args: Sequence[Any]) -> bool:
+def tied(target: str, args: Any) -> bool:
     """Whether the operator chooses among equal values: which of them it takes is each engine's own affair."""
     if target not in CHOOSING or args[0].dim() == 0:
         return False

@@ -1,10 +1,12 @@
 """Puts tests/ on the path, so that `from support.programs import early_exit` works in every test; golden files; a cache of its own."""
 
+import gc
 import sys
 from pathlib import Path
 
 import pytest
 
+gc.set_threshold(100_000, 20, 20)  # captures make many objects: looking for garbage after each 700 takes a tenth of the time
 sys.path.insert(0, str(Path(__file__).parent))
 
 

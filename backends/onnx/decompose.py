@@ -72,7 +72,7 @@ def _picked(node: Node) -> tuple[GraphModule, list[Node]]:
     if not packed or not all(isinstance(n, int) for n in numbers):
         raise Unsupported("as_strided of a tensor whose layout is known only at run time")
     offset = rest[0] if rest and rest[0] is not None else fake.storage_offset()
-    place = torch.full((), offset)
+    place: Any = torch.full((), int(offset))  # type: ignore[arg-type]
     for n, step in zip(size, stride, strict=True):  # type: ignore[arg-type]
         place = place[..., None] + torch.arange(n) * step
     where = torch.full((fake.untyped_storage().nbytes() // fake.element_size(),), -1)

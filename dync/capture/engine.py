@@ -101,6 +101,23 @@ class Engine(Expressions):
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
             raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")
 
+    def finish(self) -> None:
+        """Answers questions about the program's sizes from here on, and lets go of all tensors.
+
+        Their sizes are C++ objects that lead back to the engine: Python's collector does not see such circles.
+        """
+        self.finished = True
+        if not self.runs:
+            return
+        self.vals, self.made_by, self.integers, self.headers, self.waiting, self.tasks = {}, {}, {}, {}, {}, []
+        self.records, self.rec = [], Rec(0, None)
+        self.path, self.partial, self.activations, self.generators, self.born = [self.rec], [], [], {}, {}
+        self.memory = Memory(self.rec, self.start_over, self.written_item)
+        self.recorder = Recorder(self)
+        self.forced = None
+        self.shape_env.kept.clear()
+        self.shape_env.fake_tensor_cache.clear()
+
     @contextlib.contextmanager
     def modes_on(self) -> Any:
         with DispatchMode(self):

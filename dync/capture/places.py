@@ -7,10 +7,11 @@ import linecache
 import os
 import sysconfig
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -18,6 +19,7 @@ import dync
 from dync.capture.tape import Rec
 from dync.ir.types import Span
 
+T = TypeVar("T")
 TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
@@ -57,7 +59,21 @@ def has_state(code: types.CodeType) -> bool:
     return is_user(code) or code.co_filename.startswith(NN) or is_helper(code)
 
 
-@cache
+def of_code(function: Callable[..., T]) -> Callable[..., T]:
+    """Keeps what a function finds of a code object for as long as the code lives: marked code holds the engine that marked it."""
+    kept: WeakKeyDictionary[types.CodeType, dict[Any, T]] = WeakKeyDictionary()
+
+    @wraps(function)
+    def look(code: types.CodeType, *more: Any) -> T:
+        found = kept.setdefault(code, {})
+        if more not in found:
+            found[more] = function(code, *more)
+        return found[more]
+
+    return look
+
+
+@of_code
 def _positions(code: types.CodeType) -> list[tuple[Any, ...]]:
     return list(code.co_positions())
 
@@ -69,7 +85,7 @@ def span_of(frame: Any) -> Span:
     return Span(code.co_filename, line or frame.f_lineno or 0, col or 0, end_line or line or 0, end_col or 0)
 
 
-@cache
+@of_code
 def asks_kind(code: types.CodeType, kind: str) -> bool:
     """Whether code may tell a symbolic number from Python's own without a question: by `type`, or `is True`, also in a match."""
     def asked() -> Iterator[bool]:
@@ -79,7 +95,7 @@ def asks_kind(code: types.CodeType, kind: str) -> bool:
     return "type" in code.co_names or kind == "bool" and any(asked())
 
 
-@cache
+@of_code
 def _handlers(code: types.CodeType) -> list[tuple[int, int]]:
     """The stretches of code that an `except` or `finally` stands around."""
     ops = {i.offset: i.opname for i in dis.get_instructions(code)}

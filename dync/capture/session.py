@@ -127,8 +127,9 @@ class Session:
                 "remove what makes it differ from run to run (time, random numbers outside torch, files)")) from error
         finally:
             engine.unmark()
-            engine.finished = True
             self.heap.restore()
+            self.inputs, self.symbols, self.labels = {}, {}, {}
+            engine.finish()
             Expr.forget()
 
     # ---- inputs ------------------------------------------------------------------------------------------------------
@@ -377,6 +378,7 @@ def patches(engine: Engine, missing: Any) -> Iterator[None]:
     """torch's integers hand float results to our exact nodes, its control flow operators are what they stand for in Python; random
     draws outside torch are refused. Undone at the end.
     """
+    import_module("torch.export._trace")  # torch may import it while we trace, and its tables keep the functions that they find first
     with contextlib.ExitStack() as undo:
         _patch(engine, missing, undo)
         undo.callback(engine.unmark)
@@ -446,7 +448,6 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
 
         return get
 
-    import_module("torch.export._trace")  # keeps the `print` that it finds when it is first imported, which torch may do while we trace
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)
     module_getattr = nn.Module.__getattr__

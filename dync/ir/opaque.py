@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import enum
 import sys
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from dync.errors import ArtifactError
 from dync.ir.classes import loaded_class
@@ -48,7 +48,7 @@ def to_opaque(value: Any) -> OpaqueTree | None:
     if torch is not None and isinstance(value, (torch.dtype, torch.device)):
         return OpaqueTree(f"torch.{type(value).__name__}", str(value))
     if torch is not None and isinstance(value, torch.Size):
-        return OpaqueTree("torch.Size", repr(tuple(int(n) for n in value)))
+        return OpaqueTree("torch.Size", repr(tuple(int(n) for n in cast("Any", value))))
     return None
 
 

@@ -163,7 +163,7 @@ def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
 def _record(tree: RecordTree, items: list[Any]) -> Any:
     if tree.kind == "array":
         return numpy.asarray(items[0])[()]
-    cls = record_class(tree.kind, tree.cls, tree.fields)
+    cls: Any = record_class(tree.kind, tree.cls, tree.fields)
     if tree.kind == "namedtuple":
         return cls(items) if is_sequence(cls) else tuple.__new__(cls, items)
     if tree.kind == "mapping":

@@ -89,12 +89,13 @@ def in_form(value: Any, form: Form) -> Any:
         return type(value)(in_form(v, form) for v in value)
     if type(value) is dict:
         return {k: in_form(v, form) for k, v in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, tuple) and hasattr(value, "_make"):
-        return value._make(in_form(v, form) for v in value)  # type: ignore[attr-defined]
-    fields = {n: getattr(value, n) for n in field_names(type(value))} or plain_fields(value)
-    if not fields or isinstance(value, dict):
-        return value
-    made = copy.copy(value)
+    record: Any = value
+    if hasattr(record, "_make"):
+        return record._make(in_form(v, form) for v in record)
+    fields = {n: getattr(record, n) for n in field_names(record.__class__)} or plain_fields(record)
+    if not fields or hasattr(record, "keys"):
+        return record
+    made = copy.copy(record)
     for name, v in fields.items():
         object.__setattr__(made, name, in_form(v, form))
     return made
