@@ -93,7 +93,7 @@ def in_form(value: Any, form: Form) -> Any:
     if hasattr(record, "_make"):
         return record._make(in_form(v, form) for v in record)
     fields = {n: getattr(record, n) for n in field_names(record.__class__)} or plain_fields(record)
-    if not fields or hasattr(record, "keys"):
+    if not fields or isinstance(value, dict):
         return record
     made = copy.copy(record)
     for name, v in fields.items():
