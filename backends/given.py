@@ -34,25 +34,6 @@ def unsafe(target: str, args: Any) -> bool:
     return False
 
 
-CHOOSING = frozenset(f"aten.{n}" for n in (
-    "topk.default", "sort.default", "sort.stable", "argsort.default", "argmax.default", "argmin.default", "max.dim", "min.dim",
-    "kthvalue.default", "median.dim"))  # fmt: skip
-"""Operators that tell where values stand: of equal ones, any."""
-
-
-def tied(target: str, args: Any) -> bool:
-    """Whether the operator chooses among equal values: which of them it takes is each engine's own affair."""
-    if target not in CHOOSING or args[0].dim() == 0:
-        return False
-    dims = {"topk.default": 2, "kthvalue.default": 2, "sort.stable": None}.get(target.removeprefix("aten."), 1)
-    dim = args[dims] if dims is not None and len(args) > dims and args[dims] is not None else -1
-    values = args[0].flatten() if "arg" in target and len(args) < 2 else args[0]
-    ordered = values.sort(dim if values.dim() > 1 else 0).values
-    along = dim if values.dim() > 1 else 0
-    rows = ordered.shape[along]
-    return rows > 1 and bool((ordered.narrow(along, 1, rows - 1) == ordered.narrow(along, 0, rows - 1)).any())
-
-
 class Sizes:
     """The sizes of one run, by symbol."""
 

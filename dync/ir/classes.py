@@ -41,7 +41,7 @@ def plain_fields(x: Any) -> dict[str, Any] | None:
 @cache
 def _plain_slots(cls: type) -> tuple[str, ...] | None:
     """Names of the slots of a class whose objects are their attributes alone; None for any other class."""
-    if cls is SimpleNamespace:
+    if issubclass(cls, SimpleNamespace):  # also what stands for a class that is not loaded
         return ()
     ways = ("__reduce_ex__", "__reduce__", "__getstate__", "__setstate__", "__new__")
     changed = any(getattr(cls, w, None) is not getattr(object, w, None) for w in ways)

@@ -108,21 +108,6 @@ def test_one_discrete_difference_may_be_rounding_two_are_not():
     assert "differs from eager" in refused(k, lambda i: [(i[0] > 0).sum() + 1])
 
 
-def test_which_of_equal_values_is_chosen_is_the_engines_own_affair_on_drawn_inputs():
-    def first(x):
-        return torch.zeros(5).index_add(0, x.topk(2).indices, torch.tensor([1.0, 3.0]))
-
-    def last(inputs):  # of equal ones, the last
-        order = (-inputs[0].flip(0)).argsort(stable=True)[:2]
-        return [torch.zeros(5).index_add(0, 4 - order, torch.tensor([1.0, 3.0]))]
-
-    k = kernel(first, {"x": "float32[5]"})
-    assert not torch.equal(first(torch.zeros(5)), last([torch.zeros(5)])[0])
-    assert check(k, CODE, run=last) == 0
-    assert "where eager has" in refused(k, last, [(torch.zeros(5),)])
-    assert "where eager has" in refused(k, lambda i: [last(i)[0] * 2])
-
-
 def test_examples_are_used():
     k = kernel(lambda x: x.clamp(max=1000), {"x": "float32[2]"})
     wrong = lambda i: [i[0].clone()]  # noqa: E731

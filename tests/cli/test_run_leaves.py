@@ -2,13 +2,16 @@
 
 import collections
 import dataclasses
+import types
 
 import numpy as np
 import pytest
 
 from dync.cli.run import call, named_leaves, values, write_npz
 from dync.errors import GuardError, UsageError
+from dync.ir.classes import record_class
 from dync.ir.flow import DictTree, Fixed, Input, Leaf, ListTree, RunParam, Signature, TupleTree
+from dync.ir.opaque import Opaque
 from dync.ir.types import Lit, Ref, ScalarType, TensorType, Value, lit
 
 Pair = collections.namedtuple("Pair", "left right")
@@ -20,10 +23,16 @@ class Out:
     exit: int
 
 
+stand_in = record_class("object", "elsewhere:Cache", ())()
+stand_in.keys, stand_in.n = np.ones(2), 3
+
+
 @pytest.mark.parametrize("result,names", [
     (1, ["out"]), (np.ones(2), ["out"]), ((1, 2), ["out[0]", "out[1]"]), ({"y": 1, "n": [2, None, (3,)]}, ["y", "n[0]", "n[2][0]"]),
     (Pair(1, {"a": 2}), ["left", "right.a"]), (Out(np.ones(1), 2), ["y", "exit"]),
-    ([Out(1, 2)], ["out[0].y", "out[0].exit"]), (None, [])])  # fmt: skip
+    ([Out(1, 2)], ["out[0].y", "out[0].exit"]), (None, []),
+    (record_class("object", "elsewhere:Cache", ())(), []), (types.SimpleNamespace(k=1, dtype=Opaque("torch.dtype", "torch.int8")), ["k"]),
+    (stand_in, ["keys", "n"])])  # fmt: skip
 def test_names(result, names):
     assert [n for n, _ in named_leaves(result)] == names
 
