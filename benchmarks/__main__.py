@@ -30,8 +30,10 @@ HEAD = """# Benchmarks
 
 Written by `python -m benchmarks NAME ... --docs`, which replaces the sections of what ran; only figures that ran. Read the ratios,
 not the times: runners are called in turn in one process with the same number of threads, in an order drawn anew each round and each
-after an untimed call of its own, compile time is apart, and every output is compared with eager PyTorch before anything is timed.
-Under each command stand the commit and the load of the machine when it began: on a busy machine ratios are rougher.
+after an untimed call of its own, compile time is apart, and every output is compared with eager PyTorch before anything is timed. A time is
+the median of each input's calls, averaged over the inputs. Under each command stand the commit, whose own runner timed it (until f593115
+by the median over all inputs together, until aaef573 in fixed turns), and the load of the machine when it began: on a busy machine ratios
+are rougher.
 """
 
 

@@ -61,10 +61,12 @@ def _picked(node: Node) -> tuple[GraphModule, list[Node]]:
     import torch
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    from dync.ir.effects import aliased
+
     x, size, stride, *rest = node.args
     base: Any = x
-    while base.op == "call_function" and any(r.alias_info for r in base.target._schema.returns):
-        base = base.args[0]
+    while parents := aliased(base):
+        base = parents[0]
     fake = x.meta["val"]  # type: ignore[union-attr]
     numbers = (*fake.shape, *fake.stride(), *size, *stride, *rest)  # type: ignore[misc]
     packed = base.op == "call_function" and (

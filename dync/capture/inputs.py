@@ -93,9 +93,8 @@ def describe(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_
         return None
 
     try:
-        spec.args = TupleTree(tuple(
-            tree_of(a, leaf, names[i] if i < len(names) else f"args[{i}]", anything) for i, a in enumerate(args)))
-        kw = tuple((k, tree_of(v, leaf, k, anything)) for k, v in kwargs.items())
+        spec.args = TupleTree(tuple(tree_of(a, leaf, names[i] if i < len(names) else f"args[{i}]") for i, a in enumerate(args)))
+        kw = tuple((k, tree_of(v, leaf, k)) for k, v in kwargs.items())
     except Unrepresentable as e:
         raise UsageError(f"an example input cannot be taken: {e}; pass tensors, numbers, strings, "
                          "and lists, tuples, dicts, dataclasses or plain objects of them") from e
@@ -110,11 +109,6 @@ def describe(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_
             dynamic_shapes = dynamic_shapes.dynamic_shapes(model, args, kwargs)
         spec.dims = read_dims(spec.tensors, arguments(parameters, names, args, kwargs), dynamic_shapes)
     return spec
-
-
-def anything(x: Any) -> bool:
-    """Every object that a caller gives may be taken for its attributes."""
-    return True
 
 
 def arguments(parameters: list[inspect.Parameter], names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def users_fields(x: Any) -> dict[str, Any] | None:
     return None if type(x).__module__.startswith("dync.capture.") else plain_fields(x)
 
 
-def tree_of(x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: False) -> Tree:
+def tree_of(x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: True) -> Tree:
     """`leaf(value, path)` gives the operand of each tensor and symbolic number; plain: whether an object counts as its attributes."""
     return _Trees(leaf, plain).of(x, where)
 

@@ -256,8 +256,11 @@ class Session:
         return None
 
     def return_span(self) -> Span:
+        """Where the last operation stands; where there is none, the model's own function."""
         rec = self.engine.rec
-        return rec.ops[-1].span if rec.ops else rec.span
+        span = rec.ops[-1].span if rec.ops else rec.span
+        code = getattr(getattr(self.model, "forward", self.model), "__code__", None)
+        return line_span(code.co_filename, code.co_firstlineno) if span == UNKNOWN and code is not None else span
 
     def last_line(self) -> Span | None:
         """The statement that the model's own forward marked last, which is its `return`."""

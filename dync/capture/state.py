@@ -21,7 +21,7 @@ from torch import nn
 from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
-from dync.capture.inputs import anything, identifier
+from dync.capture.inputs import identifier
 from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, tree_of, users_fields
 from dync.capture.places import line_span
@@ -189,7 +189,7 @@ class Forms:
         return Ref(self.engine.value(x).name) if isinstance(x, torch.Tensor) else None  # type: ignore[union-attr]
 
     def tree(self, x: Any, where: str, leaf: Any) -> Tree:
-        return OpaqueTree("absent", "") if x is MISSING else tree_of(x, leaf, where, anything)
+        return OpaqueTree("absent", "") if x is MISSING else tree_of(x, leaf, where)
 
     def enter(self, form: Form) -> None:
         engine, n = self.engine, len(self.entries)
@@ -309,7 +309,7 @@ class Forms:
         try:
             for container in containers(x):
                 self.check_owner(container, place, seen, own)
-            return tree_of(x, leaf, where, anything)
+            return tree_of(x, leaf, where)
         except Unrepresentable as e:
             self.refuse([place], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
                         "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,7 @@ from dync.cli.console import constant, emit, number, pairs, steps
 from dync.cli.words import Json
 from dync.errors import GuardError, UsageError
 from dync.examples import read_arrays
-from dync.ir.classes import plain_fields
+from dync.ir.classes import record_fields
 from dync.ir.flow import Signature
 from dync.ir.opaque import Opaque
 from dync.ir.trees import build
@@ -140,11 +139,7 @@ def fields_of(value: Any) -> Mapping[Any, Any] | None:
     """What a dict, named tuple, dataclass or plain object holds by name; None for anything else."""
     if isinstance(value, Mapping):
         return value
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return value._asdict()  # type: ignore[attr-defined]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-    return plain_fields(value)
+    return record_fields(value)
 
 
 def _array(value: Any, name: str) -> np.ndarray:

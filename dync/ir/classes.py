@@ -38,6 +38,12 @@ def plain_fields(x: Any) -> dict[str, Any] | None:
     return {**getattr(x, "__dict__", {}), **{s: v for s in slots if (v := getattr(x, s, missing)) is not missing}}
 
 
+def record_fields(x: Any) -> dict[str, Any] | None:
+    """What a dataclass, named tuple or plain object holds by name; None for anything else."""
+    names = field_names(type(x))
+    return {n: getattr(x, n) for n in names} if names else plain_fields(x)
+
+
 @cache
 def _plain_slots(cls: type) -> tuple[str, ...] | None:
     """Names of the slots of a class whose objects are their attributes alone; None for any other class."""

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 from dync.errors import GuardError
-from dync.ir.classes import field_names, plain_fields
+from dync.ir.classes import record_fields
 from dync.ir.flow import Flow
 from dync.ir.state import attribute_names, fits, inside, outside
 from dync.ir.trees import build
@@ -92,7 +92,7 @@ def in_form(value: Any, form: Form) -> Any:
     record: Any = value
     if hasattr(record, "_make"):
         return record._make(in_form(v, form) for v in record)
-    fields = {n: getattr(record, n) for n in field_names(record.__class__)} or plain_fields(record)
+    fields = record_fields(record)
     if not fields or isinstance(value, dict):
         return record
     made = copy.copy(record)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dync.errors import DyncError
-from dync.ir.classes import field_names, plain_fields
+from dync.ir.classes import record_fields
 from dync.ir.clone import clone
 from dync.ir.flow import MISFIT
 from dync.ir.interpret import run as run_program
@@ -146,8 +146,8 @@ def _is_plain(value: Any) -> bool:
 
 def _spread(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """What a state holds by path: a record's class, and its fields one by one, as the slots of a program name them."""
-    fields = None if isinstance(value, (dict, tuple)) else {n: getattr(value, n) for n in field_names(type(value))} or plain_fields(value)
-    if fields is None or isinstance(value, nn.Module):
+    fields = None if isinstance(value, (dict, tuple)) else record_fields(value)
+    if fields is None:
         yield name, value
         return
     yield name, class_name(value)

@@ -7,7 +7,6 @@ The absolute part is in units of the leaf's own scale, because rounding errors o
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 import torch
 
-from dync.ir.classes import plain_fields
+from dync.ir.classes import record_fields
 
 
 @dataclass(frozen=True)
@@ -123,18 +122,16 @@ def _walk(expected: Any, got: Any, where: str, tolerances: Tolerances) -> Iterat
         yield from _tensors(expected.detach(), got.detach(), where, tolerances)
     elif type(expected) is not type(got) and class_name(expected) != class_name(got):
         yield Difference(where, f"{class_name(expected)} {_brief(expected)} in eager, {class_name(got)} {_brief(got)} here")
-    elif dataclasses.is_dataclass(expected) and not isinstance(expected, type):
-        for one in dataclasses.fields(expected):
-            yield from _walk(getattr(expected, one.name), getattr(got, one.name, None), f"{where}.{one.name}", tolerances)
+    elif (fields := record_fields(expected)) is not None:
+        yield from _records(fields, record_fields(got) or {}, where, tolerances)
     elif isinstance(expected, Mapping):
         yield from _mappings(expected, got, where, tolerances)
     elif isinstance(expected, (list, tuple)):
-        names = [f".{n}" for n in getattr(expected, "_fields", ())] or [f"[{i}]" for i in range(len(expected))]
         if len(expected) != len(got):
             yield Difference(where, f"length {len(expected)} in eager, {len(got)} here")
         else:
-            for a, b, name in zip(expected, got, names):
-                yield from _walk(a, b, where + name, tolerances)
+            for i, (a, b) in enumerate(zip(expected, got)):
+                yield from _walk(a, b, f"{where}[{i}]", tolerances)
     elif isinstance(expected, float):
         yield from _tensors(
             torch.tensor(expected, dtype=torch.float64), torch.tensor(got, dtype=torch.float64), where, tolerances, "float32"
@@ -143,10 +140,16 @@ def _walk(expected: Any, got: Any, where: str, tolerances: Tolerances) -> Iterat
         import numpy as np
 
         yield from _walk(torch.from_numpy(np.array(expected)), torch.from_numpy(np.array(got)), where, tolerances)
-    elif (fields := plain_fields(expected)) is not None:
-        yield from _mappings(fields, plain_fields(got) or {}, where, tolerances)
     elif expected is not got and (expected == got) is not True:
         yield Difference(where, f"{_brief(expected)} in eager, {_brief(got)} here")
+
+
+def _records(expected: dict[str, Any], got: dict[str, Any], where: str, tolerances: Tolerances) -> Iterator[Difference | Error]:
+    if expected.keys() != got.keys():
+        yield Difference(where, f"fields {list(expected)} in eager, {list(got)} here")
+        return
+    for name, value in expected.items():
+        yield from _walk(value, got[name], f"{where}.{name}", tolerances)
 
 
 def _mappings(expected: Mapping[Any, Any], got: Mapping[Any, Any], where: str, tolerances: Tolerances) -> Iterator[Difference | Error]:
@@ -214,8 +217,8 @@ def _brief(value: Any) -> str:
             text = "{" + ", ".join(f"{k!r}: {_brief(v)}" for k, v in value.items()) + "}"
         case list() | tuple():
             text = "(" + ", ".join(map(_brief, value)) + ")"
-        case _ if dataclasses.is_dataclass(value):
-            text = "(" + ", ".join(f"{f.name}={_brief(getattr(value, f.name))}" for f in dataclasses.fields(value)) + ")"
+        case _ if (fields := record_fields(value)) is not None:
+            text = "(" + ", ".join(f"{n}={_brief(v)}" for n, v in fields.items()) + ")"
         case _:
             text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -176,3 +176,16 @@ class Many(nn.Module):
 
 def inputs():
     return (torch.ones(2, 4),)
+
+
+class Settings:
+    width = 4
+
+
+class ReturnsItsOwnObject(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.settings = Settings()
+
+    def forward(self, x):  # DY403
+        return self.settings

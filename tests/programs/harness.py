@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from dync.errors import CaptureError
-from dync.ir.classes import plain_fields
+from dync.ir.classes import record_fields
 from dync.ir.flow import MISFIT, Branch, Switch, edges
 from dync.ir.interpret import interpret
 from dync.ir.program import Program
@@ -103,10 +103,8 @@ def same(a: Any, b: Any) -> bool:
         )
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
-    if hasattr(a, "__dataclass_fields__"):
-        return all(same(getattr(a, f), getattr(b, f)) for f in a.__dataclass_fields__)
-    if (fields := plain_fields(a)) is not None:
-        return same(fields, plain_fields(b))
+    if (fields := record_fields(a)) is not None:
+        return same(fields, record_fields(b))
     if isinstance(a, BaseException):
         carried = same(a.args, b.args) and same(fields_of(a), fields_of(b))
         return carried or bool(b.args) and str(b.args[0]).startswith(MISFIT)

@@ -365,6 +365,7 @@ case("as-strided", lambda x: (
     (x @ x.t()).as_strided((3, 2, 4), (4, 2, 1)),
     x.t().clone(memory_format=torch.contiguous_format).as_strided((4, 2), (2, 3), 1)),
      {"x": "float32[4, 5]"})
+case("as-strided-part", lambda x: (x @ x.t()).split(2)[1].as_strided((2, 3), (4, 1)), {"x": "float32[4, 5]"})
 case("as-strided-in-its-layout", lambda x: (x * 2).as_strided((3, 2, 4), (4, 2, 1)), {"x": "float32[4, 5]"})
 case("histc", lambda x: (torch.histc(x, 4, 0, 3), torch.histc(x, 7, -1.5, 2.5)), {"x": "float32[3, 5]"},
      examples=[(torch.tensor([[0.0, 1, 2, 3, 3], [7, -1, math.nan, 2.9999, 0.5], [0.75, 1.5, 2.25, -1.5, 2.5]]),)])
