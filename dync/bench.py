@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -120,7 +120,7 @@ def bench(
     measured: list[PathLatency] = []
     with stage("measure", f"{', '.join(runners)}, in turn") as measuring, torch.no_grad():
         for number, ((blocks, decisions), calls) in enumerate(chosen):
-            latency = _interleaved(runners, calls[0], seconds)
+            latency = _interleaved(runners, _arguments(compiled, calls[0]), seconds)
             ratio = {who: one.median / latency[OWN].median for who, one in latency.items() if who != OWN}
             measured.append(PathLatency(blocks, decisions, len(calls) / total, latency, ratio))
             measuring.tick(number + 1, len(chosen))
@@ -188,16 +188,29 @@ def _peer(name: str, model: nn.Module, compiled: Runtime) -> Runner:
     return torch.compile(own)
 
 
-def _interleaved(runners: dict[str, Runner], call: Call, seconds: float) -> dict[str, Latency]:
+def _arguments(compiled: Runtime, call: Call) -> Callable[[], tuple[Sequence[Any], Mapping[str, Any]]]:
+    """Gives the arguments of a call; copies where calls write them, so that each takes the same path."""
+    from dync.verify.calls import copied
+
+    signature = compiled.flow.signature
+    written = {n for b in compiled.flow.blocks for n in b.mutates} & {i.value.name for i in signature.inputs}
+    return (lambda: copied(call)) if written or signature.written else lambda: (call.args, call.kwargs)
+
+
+def _interleaved(
+    runners: dict[str, Runner], arguments: Callable[[], tuple[Sequence[Any], Mapping[str, Any]]], seconds: float
+) -> dict[str, Latency]:
     times: dict[str, list[float]] = {who: [] for who in runners}
     for run in runners.values():
         for _ in range(WARM_UP):
-            run(*call.args, **call.kwargs)
+            args, kwargs = arguments()
+            run(*args, **kwargs)
     end = time.perf_counter() + seconds
     for _ in range(MOST_CALLS):
         for who, run in runners.items():
+            args, kwargs = arguments()
             start = time.perf_counter_ns()
-            run(*call.args, **call.kwargs)
+            run(*args, **kwargs)
             times[who].append((time.perf_counter_ns() - start) / 1e6)
         if time.perf_counter() > end:
             break

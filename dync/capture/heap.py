@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import copy
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -172,6 +172,17 @@ class StaticHeap:
                 continue
             self._add(x, name)
             queue.extend((v, _join(name, k)) for k, v in self.kept[-1])
+        self.own = len(self.objects)
+        """How many there are without those of `give`, which come behind."""
+
+    def give(self, containers: Mapping[str, Any]) -> None:
+        """Adds the caller's containers, as they were built for an attempt, by path, in place of the last attempt's."""
+        for x in self.objects[self.own:]:
+            del self.index[id(x)]
+        del self.objects[self.own:], self.kept[self.own:], self.forms[self.own:]
+        for path, x in containers.items():
+            self._add(x, path)
+        self.empty = self.held = None
 
     def _add(self, x: Any, name: str) -> None:
         self.index[id(x)] = len(self.objects)

@@ -14,6 +14,7 @@ import torch
 from dync.capture.dims import Size, read_dims
 from dync.capture.outputs import Unrepresentable, tree_of
 from dync.errors import UsageError
+from dync.ir.binding import bind
 from dync.ir.flow import DictTree, DimRange, Fixed, Input, RunParam, Signature, Tree, TupleTree
 from dync.ir.types import Lit, Ref, ScalarType, TensorType, Value, lit
 
@@ -49,11 +50,18 @@ class CallSpec:
     defaults: tuple[tuple[str, Lit], ...] = ()
     taken: set[str] = field(default_factory=set)
 
-    def signature(self, types: Mapping[str, TensorType], spans: Any = None) -> Signature:
+    def containers(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """All that holds leaves in a call of this structure, by path."""
+        bare = Signature(self.names, self.args, self.kwargs, ())
+        found: dict[str, Any] = {}
+        bind(bare, args, kwargs, containers=found)
+        return found
+
+    def signature(self, types: Mapping[str, TensorType], written: tuple[str, ...]) -> Signature:
         dims = {d.name: DimRange(d.name, d.low, d.high) for per in self.dims.values() for d in per if d is not None}
         inputs = tuple(Input(Value(n, types[n]), self.paths[n]) for n in self.tensors)
         return Signature(self.names, self.args, self.kwargs, inputs, tuple(self.fixed), tuple(self.params), tuple(dims.values()),
-                         self.defaults)
+                         self.defaults, written)
 
 
 def _forward(model: Any) -> Callable[..., Any]:

@@ -44,16 +44,21 @@ def users_fields(x: Any) -> dict[str, Any] | None:
     return None if type(x).__module__.startswith("dync.capture.") else plain_fields(x)
 
 
-def tree_of(x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: True) -> Tree:
-    """`leaf(value, path)` gives the operand of each tensor and symbolic number; plain: whether an object counts as its attributes."""
-    return _Trees(leaf, plain).of(x, where)
+def tree_of(
+    x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: True,
+    given: Callable[[Any], str | None] = lambda x: None,
+) -> Tree:  # fmt: skip
+    """`leaf(value, path)` gives the operand of each tensor and symbolic number; plain: whether an object counts as its attributes; given:
+    the path of a container that is the caller's own.
+    """
+    return _Trees(leaf, plain, given).of(x, where)
 
 
 class _Trees:
     """One value on its way to a tree; `inside` are the containers that it is taken from."""
 
-    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool]) -> None:
-        self.leaf, self.plain = leaf, plain
+    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool], given: Callable[[Any], str | None]) -> None:
+        self.leaf, self.plain, self.given = leaf, plain, given
         self.inside: list[Any] = []
 
     def of(self, x: Any, where: str) -> Tree:
@@ -79,6 +84,9 @@ class _Trees:
         opaque = to_opaque(x)
         if opaque is not None:
             return opaque
+        path = self.given(x)
+        if path is not None:
+            return OpaqueTree("given", path)
         if any(x is one for one in self.inside):
             raise Unrepresentable(x, where, " that stands in itself")
         self.inside.append(x)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import dataclasses
 import linecache
 import logging
 import operator
 import random
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
@@ -27,10 +27,11 @@ from dync.capture.arrays import open_makers
 from dync.capture.dims import Size
 from dync.capture.emit import emit
 from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
+from dync.capture.given import GivenContainers
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
-from dync.capture.outputs import Unrepresentable, class_name, tree_of, users_fields
+from dync.capture.outputs import Unrepresentable, class_name, tree_of
 from dync.capture.packed import open_padding
 from dync.capture.places import NN, is_helper, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
@@ -43,7 +44,7 @@ from dync.capture.weights import Weights
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.fakes import FAKE_LOG
-from dync.ir.flow import MISFIT
+from dync.ir.flow import MISFIT, TupleTree
 from dync.ir.meta import value_type
 from dync.ir.program import Program
 from dync.ir.trees import build
@@ -86,10 +87,12 @@ class Session:
         self.labels: dict[Val, str] = {}
         self.inputs: dict[str, Any] = {}
         self.symbols: dict[str, Any] = {}
+        self.call: tuple[Any, Any] = (), {}
         self.traps: list[str] = []
         """What history says of paths that have no code."""
         self.trapped: list[Diagnostic] = []
         self.forms = Forms(self.engine, model)
+        self.containers = GivenContainers(self.heap, self.engine.written)
         for param in self.spec.params:
             if param.place == "attribute":
                 self.engine.given.add((self.heap.index[id(self.owner(param.name))], ("a", param.name.rpartition(".")[2])))
@@ -128,7 +131,8 @@ class Session:
         finally:
             engine.unmark()
             self.heap.restore()
-            self.inputs, self.symbols, self.labels = {}, {}, {}
+            self.inputs, self.symbols, self.labels, self.call = {}, {}, {}, ((), {})
+            self.containers.put({})
             engine.finish()
             Expr.forget()
 
@@ -150,6 +154,8 @@ class Session:
                 engine.shape_env.bound(symbolic.node.expr, int(param.low), int(param.high))
             self.inputs[param.name] = symbolic
         engine.declared = {s.node.expr: name for name, s in self.symbols.items()}
+        self.call = build(self.spec.args, self.inputs.__getitem__), build(self.spec.kwargs, self.inputs.__getitem__)
+        self.containers.put(self.spec.containers(*self.call))
         given = list(entry.params)
         paths = self.forms.start(entry, taken, self.symbols)
         for path in paths:
@@ -201,9 +207,7 @@ class Session:
         for param in self.spec.params:
             if param.place == "attribute":
                 self.owner(param.name).__dict__[param.name.rpartition(".")[2]] = self.inputs[param.name]
-        args = build(self.spec.args, self.inputs.__getitem__)
-        kwargs = build(self.spec.kwargs, self.inputs.__getitem__)
-        self.given = [(name, x, held(x)) for name, x in [*zip([*self.spec.names, *["args"] * len(args)], args), *kwargs.items()]]
+        args, kwargs = self.call
         try:
             with DispatchMode(engine), engine.function_mode():
                 result = self.model(*args, **kwargs)
@@ -218,24 +222,31 @@ class Session:
             raise Suspended
         span = self.return_span()
         try:
-            tree = tree_of(result, self.leaf, "", self.is_result)
+            tree = tree_of(result, self.leaf, "", self.is_result, self.containers.returned)
         except Unrepresentable as e:
             engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
                           "return tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them",
                           self.last_line() or span)
-        self.end(ReturnExit(tree, self.forms.writes(self.leaf), span))
+        written = self.forms.writes(self.leaf)
+        try:
+            parts = self.containers.parts(self.leaf)
+        except Unrepresentable as e:
+            engine.refuse("DY407", f"forward leaves in a container that the caller gives what cannot be rebuilt: {e}",
+                          "what a call writes there is given back with its result",
+                          "put tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there",
+                          self.written_at(e.where))
+        self.end(ReturnExit(TupleTree((tree, *parts)) if parts else tree, written, span))
+
+    def written_at(self, path: str) -> Span:
+        """Where the model's source writes the argument that a path begins with."""
+        return where_named(self.heap, self.model, re.split(r"[.\[]", path)[0])
 
     def is_result(self, x: Any) -> bool:
-        """Whether an object was made by this call: one of the model's own would be given away as a copy."""
-        return id(x) not in self.heap.index
+        """Whether an object is not the model's own, which would be given away as a copy."""
+        return self.heap.index.get(id(x), self.heap.own) >= self.heap.own
 
     def end(self, exit: Any, why: str = "") -> None:
         engine = self.engine
-        for name, x, before in self.given:
-            if held(x) != before:
-                engine.refuse("DY407", f"`{name}`, a container that the caller gives, is written by forward",
-                              "a program writes the tensors of its caller, not their containers", "copy it, and return what is new",
-                              where_named(self.heap, self.model, name))
         if not engine.live:
             raise Diverged(f"replay diverged: the model ended before {engine.rec} did{why}")
         engine.rec.exit = exit
@@ -313,7 +324,12 @@ class Session:
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "", self.is_result) for a in carried)
         except Unrepresentable as e:
             engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
-        self.end(RaiseExit(class_name(type(error)), args, self.forms.writes(self.leaf), span, tuple(fields)))
+        written = self.forms.writes(self.leaf)
+        changed = self.containers.changed()
+        if changed is not None:
+            engine.refuse("DY407", f"`{changed}`, a container that the caller gives, is written by forward before it raises",
+                          "what a call writes there is given back with its result", "raise before it is written", self.written_at(changed))
+        self.end(RaiseExit(class_name(type(error)), args, written, span, tuple(fields)))
 
     @staticmethod
     def failed(error: Exception, text: str, span: Span) -> Diagnostic:
@@ -331,30 +347,9 @@ class Session:
         sources = {f: "".join(linecache.getlines(f)) for f in files if linecache.getlines(f)}
         slots, forms = self.forms.result()
         labels = self.labels | self.forms.labels
-        program = emit(entry, name, self.weights, lambda e: self.spec.signature(used), dims, list(slots), labels, sources)  # type: ignore[arg-type]
+        signature = self.spec.signature(used, self.containers.paths)  # type: ignore[arg-type]
+        program = emit(entry, name, self.weights, lambda e: signature, dims, list(slots), labels, sources)
         return replace(program, history=(*program.history, *self.traps), forms=forms)
-
-
-def held(x: Any) -> Any:
-    """What containers hold, by identity; they are alive while this is compared."""
-    if isinstance(x, dict):
-        return [(k, held(v)) for k, v in x.items()]
-    if isinstance(x, (list, tuple)):
-        return [held(v) for v in x]
-    fields = vars(x) if dataclasses.is_dataclass(x) else users_fields(x)
-    return [(k, held(v)) for k, v in fields.items()] if fields is not None else Same(x)
-
-
-class Same:
-    """Equal to another of the same object."""
-
-    def __init__(self, x: Any) -> None:
-        self.x = x
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Same) and (self.x is other.x or type(self.x) in (int, float, str) and self.x == other.x)
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 def _traceback_frames(error: BaseException) -> Iterator[tuple[Any, int]]:

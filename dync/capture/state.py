@@ -154,7 +154,7 @@ class Forms:
         own: set[int] = set()
         while True:
             self.loose = [p for p in engine.written if self.is_loose(*p)]
-            places = [p for p in engine.written if p not in self.loose]
+            places = [p for p in engine.written if p not in self.loose and p[0] < self.heap.own]
             first = self.find(places, own)
             held = {self.heap.index[i] for i in own}
             kept = [p for p in engine.written if p[0] not in held]
@@ -315,8 +315,9 @@ class Forms:
                         "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there")
 
     def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
-        static = id(container) in self.heap.index
-        if id(container) in seen or static and (own is None or self.heap.holders(container) > 1):
+        n = self.heap.index.get(id(container), -1)
+        static, written = 0 <= n < self.heap.own, n >= self.heap.own and any(at == n for at, _ in self.engine.written)
+        if id(container) in seen or written or static and (own is None or self.heap.holders(container) > 1):
             where = place_name(self.heap, *place)
             self.refuse([place], "DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
                         "a write through one of them would have to show in the other", "keep it in one place, or copy it")

@@ -10,8 +10,11 @@ from dync.ir.flow import DictTree, Signature, TupleTree
 from dync.ir.trees import describe, match
 
 
-def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The values at the leaves of a call, by path.
+def bind(
+    signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], defaults: Mapping[str, Any] | None = None,
+    containers: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """The values at the leaves of a call, by path; `containers` takes what holds them, by path.
 
     An argument may come by position or by name however it came at capture; one left out takes `defaults`, then the
     signature's default. Raises GuardError for a missing, extra or twice-given argument or another structure.
@@ -38,9 +41,9 @@ def bind(signature: Signature, args: Sequence[Any], kwargs: Mapping[str, Any], d
             raise GuardError(f"argument {name!r}: {describe(value)} given, left out at capture, which fixed its default {known[name]!r}")
     found: dict[str, Any] = {}
     for i, (tree, value) in enumerate(zip(signature.args.items, positional, strict=True)):
-        match(tree, value, signature.names[i] if i < len(signature.names) else f"args[{i}]", found)
+        match(tree, value, signature.names[i] if i < len(signature.names) else f"args[{i}]", found, containers)
     for key, tree in zip(keys, signature.kwargs.items, strict=True):
-        match(tree, by_name[str(key)], str(key), found)
+        match(tree, by_name[str(key)], str(key), found, containers)
     return found
 
 

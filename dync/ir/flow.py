@@ -124,7 +124,7 @@ class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     """A constant of another type, by its text.
 
     kind: "torch.dtype", "torch.device", "torch.Size", "slice", "range", "ellipsis", "absent", "enum", "class", "bytes",
-    "complex".
+    "complex", "given" (the caller's own container at a path of the arguments).
     """
 
     kind: str
@@ -234,7 +234,10 @@ class StateForm(msgspec.Struct, frozen=True):
 
 
 class Signature(msgspec.Struct, frozen=True):
-    """How a call is bound. names: forward's positional parameter names; args/kwargs: the example's structure, leaves named by path."""
+    """How a call is bound. names: forward's positional parameter names; args/kwargs: the example's structure, leaves named by path.
+
+    written: paths of the caller's containers that calls write; the result has one more part for each (dync/ir/given.py).
+    """
 
     names: tuple[str, ...]
     args: Tree
@@ -244,6 +247,7 @@ class Signature(msgspec.Struct, frozen=True):
     params: tuple[RunParam, ...] = ()
     dims: tuple[DimRange, ...] = ()
     defaults: tuple[tuple[str, Lit], ...] = ()
+    written: tuple[str, ...] = ()
 
 
 class Flow(msgspec.Struct, frozen=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from dync.ir.aliases import written_weights as written_weights
 from dync.ir.binding import bind
 from dync.ir.classes import exception
 from dync.ir.flow import Branch, Edge, Jump, Raise, Return, Switch
+from dync.ir.given import containers, give_back
 from dync.ir.opaque import ABSENT
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
@@ -76,12 +77,15 @@ def run(
     state = {} if state is None else state
     initial_state(program, state)
     weights = {**program.weights, **{n: state[n] for n in program.written_weights}}
+    held = containers(program.signature, args, kwargs or {}, params or {})
     slots = held_slots(program, state)
     walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, slots), watch)
     with torch.no_grad():
         outcome = walk.run(slots, limit)
     now = outside(program.forms, slots)
     state.update({name: now.get(name, ABSENT) for name in attribute_names(program.slots, program.forms)})
+    if outcome.error is None:
+        return replace(outcome, result=give_back(program.signature, held, outcome.result))
     return outcome
 
 

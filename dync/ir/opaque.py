@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import enum
 import sys
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 from dync.errors import ArtifactError
@@ -30,6 +31,13 @@ class Opaque(NamedTuple):
 
     kind: str
     text: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """Stands for the caller's own container at a path of the arguments."""
+
+    path: str
 
 
 def to_opaque(value: Any) -> OpaqueTree | None:
@@ -67,6 +75,8 @@ def _read(tree: OpaqueTree) -> Any:
             return ...
         case "absent":
             return ABSENT
+        case "given":
+            return Given(text)
         case "slice" | "range":
             return {"slice": slice, "range": range}[tree.kind](*ast.literal_eval(text.removeprefix(tree.kind)))
         case "bytes":

@@ -69,17 +69,21 @@ def _moved(rows: Any, dim: int) -> Any:
     return rows
 
 
-def match(tree: Tree, value: Any, where: str = "args", found: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The values at the Ref leaves of `tree`, by name, beside those `found` already.
+def match(
+    tree: Tree, value: Any, where: str = "args", found: dict[str, Any] | None = None, containers: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The values at the Ref leaves of `tree`, by name, beside those `found` already; `containers` takes what holds them, by path.
 
     Raises GuardError, saying where, when `value` has another structure or constant.
     """
     found = {} if found is None else found
-    _match(tree, value, where, found)
+    _match(tree, value, where, found, {} if containers is None else containers)
     return found
 
 
-def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
+def _match(tree: Tree, value: Any, where: str, found: dict[str, Any], containers: dict[str, Any]) -> None:
+    if not isinstance(tree, (Leaf, OpaqueTree)):
+        containers[where] = value
     match tree:
         case Leaf(Ref(name)):
             if name in found and found[name] is not value:
@@ -92,7 +96,7 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
                 raise GuardError(f"argument {where!r}: {value!r} given, captured with {tree.text or tree.kind}")
         case RecordTree():
             for name, item in zip(tree.fields, tree.items, strict=True):
-                _match(item, _field(tree, value, name, where), f"{where}.{name}", found)
+                _match(item, _field(tree, value, name, where), f"{where}.{name}", found, containers)
         case DictTree() if tree.kind in SEQUENCES:
             if type(value) is not SEQUENCES[tree.kind] or value != {k.python for k in tree.keys}:
                 raise GuardError(f"argument {where!r}: another {describe(value)} given, captured with {tree.kind} of {len(tree.keys)}")
@@ -102,14 +106,14 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any]) -> None:
                 given = f"{kind_of(value)} with keys {list(value)}" if isinstance(value, dict) else type(value).__name__
                 raise GuardError(f"argument {where!r}: {given} given, captured with {tree.kind} with keys {list(keys)} in this order")
             for key, item in zip(keys, tree.items, strict=True):
-                _match(item, value[key], f"{where}[{key!r}]", found)
+                _match(item, value[key], f"{where}[{key!r}]", found, containers)
         case ListTree() | TupleTree():
             kind = list if isinstance(tree, ListTree) else tuple
             if type(value) is not kind or len(value) != len(tree.items):
                 given = f"{type(value).__name__} of {len(value)}" if isinstance(value, (list, tuple)) else type(value).__name__
                 raise GuardError(f"argument {where!r}: {given} given, captured with {kind.__name__} of {len(tree.items)}")
             for i, item in enumerate(tree.items):
-                _match(item, value[i], f"{where}[{i}]", found)
+                _match(item, value[i], f"{where}[{i}]", found, containers)
 
 
 def _same_constant(constant: Lit, value: Any, where: str) -> None:

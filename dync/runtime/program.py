@@ -18,6 +18,7 @@ from dync.host.python import generate
 from dync.host.regions import collapse
 from dync.ir.classes import exception
 from dync.ir.flow import Flow, FlowBlock, Raise, Tree
+from dync.ir.given import containers, give_back
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, TensorType, ValueType
@@ -78,6 +79,7 @@ class Runtime:
         self.state = State(package.flow, self._weights)
         self._stateful = bool(package.flow.slots or self._weights.written)
         self._slots = (self.state.slots,) if package.flow.slots else ()
+        self._writes = bool(package.flow.signature.written)
 
     @property
     def flow(self) -> Flow:
@@ -92,6 +94,12 @@ class Runtime:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Runs the program. Raises GuardError for a call that does not fit, and what the model itself raises."""
         values, params, give = self._bound(args, kwargs, self.params.values_in_order)
+        if not self._writes:
+            return self._result(values, params, give)
+        held = containers(self.flow.signature, args, kwargs, self.params)
+        return give_back(self.flow.signature, held, self._result(values, params, give))
+
+    def _result(self, values: list[Any], params: tuple[Any, ...], give: Callable[[Any], Any]) -> Any:
         try:
             if self._engine is not None:
                 return self._engine.run(values, params, give)
@@ -104,12 +112,17 @@ class Runtime:
             self._place(error)
             raise
 
+
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
         """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
-        if self._engine is not None:
-            return self._traced_in_engine(*self._bound(args, kwargs, self.params.values_in_order))
-        module, run = self._traced or self._trace()
         values, params, give = self._bound(args, kwargs, self.params.values_in_order)
+        held = containers(self.flow.signature, args, kwargs, self.params)
+        walk = self._traced_in_python if self._engine is None else self._traced_in_engine
+        result, trace = walk(values, params, give)
+        return give_back(self.flow.signature, held, result), trace
+
+    def _traced_in_python(self, values: list[Any], params: tuple[Any, ...], give: Callable[[Any], Any]) -> tuple[Any, Trace]:
+        module, run = self._traced or self._trace()
         path: list[str] = []
         decisions: list[DecisionRecord] = []
 

@@ -121,18 +121,18 @@ class ReturnsObject(nn.Module):
         return x
 
 
-class WritesTheCallersList(nn.Module):
+class RaisesAfterWritingTheCallersList(nn.Module):
     def forward(self, x, seen):
-        if x.sum() > 0:
-            seen.append(x)  # DY407
+        seen.append(x)  # DY407
+        assert x.sum() > 0
         return x
 
     inputs = staticmethod(lambda: (torch.ones(2, 4), []))
 
 
-class WritesTheCallersDict(nn.Module):
+class LeavesAnObjectInTheCallersDict(nn.Module):
     def forward(self, x, state):
-        state["h"] = state["h"] + x  # DY407
+        state["h"] = object()  # DY407
         return x
 
     inputs = staticmethod(lambda: (torch.ones(2, 4), {"h": torch.ones(2, 4)}))

@@ -21,6 +21,7 @@ from dync.backends.base import Declined as Refused
 from dync.errors import CaptureError
 from dync.host.base import Declined
 from dync.hosts import in_engine
+from dync.ir.classes import record_fields
 from dync.ir.interpret import run
 from dync.models import ZOO
 from dync.options import CompileOptions
@@ -71,8 +72,8 @@ def difference(a: Any, b: Any, where: str = "result") -> str:
         if len(a) != len(b):
             return f"{where}: {len(a)} and {len(b)} items"
         return next((d for i, (x, y) in enumerate(zip(a, b, strict=True)) if (d := difference(x, y, f"{where}[{i}]"))), "")
-    if hasattr(a, "__dataclass_fields__"):
-        return next((d for f in a.__dataclass_fields__ if (d := difference(getattr(a, f), getattr(b, f), f"{where}.{f}"))), "")
+    if (fields := record_fields(a)) is not None:
+        return difference(fields, record_fields(b), where)
     if isinstance(a, BaseException):
         return "" if isinstance(a, IndexError) else difference(a.args, b.args, "exception")
     return "" if a == b else f"{where}: {a!r} and {b!r}"

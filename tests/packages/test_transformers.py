@@ -1,5 +1,7 @@
 """Whole unedited models of transformers with the eager loop over hit experts: captured, verified, equal to eager bit for bit."""
 
+import copy
+
 import pytest
 import torch
 
@@ -65,6 +67,28 @@ def test_a_model_as_it_is_by_default():
             torch.testing.assert_close((a.keys, a.values), (b.keys, b.values), rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(got.last_hidden_state, want.last_hidden_state, rtol=1e-4, atol=1e-4)
         assert got.past_key_values.get_seq_length() == 6
+
+
+def test_a_decoding_step_that_fills_the_callers_cache():
+    """One step, unedited, with the caller's DynamicCache of any length: it grows in place, and is what comes back."""
+    pytest.importorskip("onnxruntime")
+    torch.manual_seed(0)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SMALL, intermediate_size=48, num_key_value_heads=2, **TOKENS)).eval()
+    cache = transformers.DynamicCache()
+    ids = torch.randint(3, 60, (1, 7))
+    with torch.no_grad():
+        model(ids[:, :3], past_key_values=cache)
+    layers = [{"keys": {2: "past=1..60"}, "values": {2: "past=1..60"}}] * 2
+    step = dync.compile(model, (ids[:, 3:4],), {"past_key_values": copy.deepcopy(cache)}, backend="onnxruntime", strict=True,
+                        dynamic_shapes={"past_key_values": {"layers": layers}})
+    mine = copy.deepcopy(cache)
+    for n in range(3, 7):
+        with torch.no_grad():
+            want = model(ids[:, n : n + 1], past_key_values=cache)
+        got = step(ids[:, n : n + 1], past_key_values=mine)
+        assert got.past_key_values is mine and mine.get_seq_length() == n + 1
+        torch.testing.assert_close(got.logits, want.logits, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(mine.layers[1].values, cache.layers[1].values, rtol=1e-4, atol=1e-4)
 
 
 def test_the_switch_transformer():
