@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import sys
+import threading
 from ast import literal_eval
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,6 +109,25 @@ def steps(total: int) -> Iterator[None]:
             yield
     finally:
         shown.close()
+
+
+@contextmanager
+def ended_by_signal() -> Iterator[Callable[[], int]]:
+    """SIGTERM is raised as KeyboardInterrupt inside, as SIGINT is; gives the exit code after the one that came."""
+    came = [signal.SIGINT]
+
+    def terminate(number: int, _: object) -> None:
+        came.append(signal.Signals(number))
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # signals can be caught nowhere else
+        yield lambda: 128 + came[-1]
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield lambda: 128 + came[-1]
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def pairs(texts: Sequence[str], option: str) -> dict[str, str]:

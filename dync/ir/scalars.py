@@ -44,5 +44,9 @@ SCALAR_OPS: dict[str, ScalarOp] = {
 }
 """Comparisons whose margin |a - b| says how near a decision was to flipping."""
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
+NEVER_RAISE = COMPARISONS | frozenset(
+    {"add", "sub", "mul", "and_", "or_", "xor", "not_", "neg", "pos", "invert", "bool", "abs", "min", "max", "select"}
+)
+"""Operations that cannot fail on numbers; the others (division, math functions, int of nan) may raise."""
 EFFECTS = frozenset({"print"})
 """Operations that do something: they run where they stand, also where every operand is a constant."""

@@ -13,7 +13,6 @@ from functools import partial
 from dync.ir.flow import Branch, Flow, Switch
 from dync.ir.program import Program
 from dync.ir.trace import Trace
-from dync.ir.types import TensorType
 from dync.verify.boundary import between, close
 from dync.verify.calls import Call, Side
 from dync.verify.evolve import evolve
@@ -23,10 +22,9 @@ from dync.verify.inputs import Sampler
 from dync.verify.lookups import exchange, table_rows
 from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, prefix, steps
 from dync.verify.point import Point
+from dync.verify.proofs import possible, routes
 from dync.verify.report import DecisionCover, PathRecord, Report, Uncovered
-from dync.verify.routes import Routes
 from dync.verify.search import Found, descend, missed_by, summed, worst
-from dync.verify.sizes import size_rules
 
 BOUND = 256
 """Most paths that are enumerated; beyond, only decisions and loops are asked for."""
@@ -77,11 +75,8 @@ class Driver:
         self.program: Program | None = self.harness.program
         self.books = self.harness.books
         self.known, self.complete = paths(self.flow, BOUND)
-        rules = size_rules(self.program) if self.program is not None else {}
-        shapes = {v.name for b in self.flow.blocks for v in b.results if isinstance(v.type, TensorType)}
-        self.routes = Routes(self.flow, {n: r for n, r in rules.items() if n not in shapes})
-        self.proofs = (self.routes, Routes(self.flow, rules))
-        """With fewer facts first: more of them tell apart more states than can be looked at."""
+        self.proofs = routes(self.flow, self.program)
+        self.routes = self.proofs[0]
         self.backs = back_edges(self.flow)
         self.nodes = {b.name: len(b.graph.nodes) + len(b.flow.host) for b in self.program.blocks} if self.program else {}
         self.deadline = math.inf if self.seconds is None else time.monotonic() + self.seconds
@@ -161,9 +156,10 @@ class Driver:
 
     def outcomes_first(self) -> None:
         """Searches for each missing outcome: in rounds, since a find brings others nearer, with what is left of the work and the time."""
-        for block, label in self.missing_outcomes():
-            if any(r.shortest(r.start, block, label) == (None, True) for r in self.proofs):
-                self.impossible[block, label] = "on every way that leads here, numbers that the program itself counts or knows decide it"
+        taken = possible(self.proofs) if self.missing_outcomes() else None
+        for outcome in self.missing_outcomes() if taken is not None else ():
+            if outcome not in taken:
+                self.impossible[outcome] = "on every way that leads here, numbers that the program itself counts or knows decide it"
         self.scan(itertools.islice(self.sampler, SCANNED * self.budget), SCAN_SHARE)
         for turn in range(TURNS):
             missing = [o for o in self.missing_outcomes() if o not in self.impossible]

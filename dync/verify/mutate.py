@@ -1,7 +1,7 @@
 """Planted faults: Programs that are wrong in one place, to see whether verification finds them.
 
-Each kind is one function, Program → wrong Programs with a word on where. A mutant may be equivalent (a branch whose arms agree,
-a weight that is never read on any path): the survivors are for people to explain.
+Each kind is one function, Program → wrong Programs with a word on where. None is planted where it is proved that no call shows it.
+Some are equivalent nevertheless (a branch whose arms agree, rows that nothing reads): the survivors are for people to explain.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from dync.ir.flow import (
 from dync.ir.program import Block, Program
 from dync.ir.scalars import COMPARISONS
 from dync.ir.types import Lit, Operand, Ref, ScalarType, TensorType, Value, ValueType, lit
+from dync.verify.proofs import acts
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,14 @@ class Mutant:
 def mutants(program: Program, seed: int = 0, limit: int | None = None) -> tuple[Mutant, ...]:
     """Faults of all kinds; with `limit`, a seeded choice that takes from each kind in turn."""
     made = {kind: [Mutant(kind, where, wrong) for where, wrong in make(program)] for kind, make in KINDS.items()}
+    right = acts(program)
     if limit is None:
-        return tuple(m for found in made.values() for m in found)
+        return tuple(m for found in made.values() for m in found if acts(m.program) != right)
     rng = random.Random(f"dync-mutate-{seed}")
     for found in made.values():
         rng.shuffle(found)
     in_turn = (m for row in itertools.zip_longest(*made.values()) for m in row if m is not None)
-    return tuple(itertools.islice(in_turn, limit))
+    return tuple(itertools.islice((m for m in in_turn if acts(m.program) != right), limit))
 
 
 Wrong = Iterator[tuple[str, Program]]

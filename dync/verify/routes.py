@@ -17,6 +17,8 @@ from dync.verify.paths import Path, label, ways
 
 Known = tuple[tuple[str, str, Any], ...]
 State = tuple[str, Known]
+Taken = frozenset[tuple[str, str]]
+"""Ways out, as block and label, and every block that is come to, with the label ""."""
 MOST = 2000
 """States that are looked at before a search gives up."""
 LONGEST = 600
@@ -112,6 +114,20 @@ class Routes:
             states.append(after)
         return states
 
+    def possible(self) -> Taken | None:
+        """What some call may take: none takes anything else. None where there are too many states to look at."""
+        seen, queue, found = {self.start}, [self.start], set[tuple[str, str]]()
+        for now in queue:
+            found.add((now[0], ""))
+            for way, after in self.following(now):
+                found.add((now[0], way))
+                if after not in seen:
+                    seen.add(after)
+                    queue.append(after)
+            if len(seen) > MOST:
+                return None
+        return frozenset(found)
+
     def shortest(self, state: State, block: str, said: str) -> tuple[Path | None, bool]:
         """A shortest way from `state` through `block`, left by `said`; where there is none, whether that is certain."""
         key = (state, block, said)
@@ -169,6 +185,8 @@ def _counted(op: str, values: list[Any]) -> Iterator[bool]:
         yield op in ("eq", "le", "ge")
     elif op in ("ge", "lt") and isinstance(values[1], int) and values[1] <= 0:
         yield op == "ge"
+    elif op in ("gt", "ne", "le", "eq") and isinstance(values[1], int) and values[1] < 0:
+        yield op in ("gt", "ne")
 
 
 def _meant(said: str) -> bool | int:

@@ -22,38 +22,11 @@ from dync.ir.effects import is_pure, is_random, roots, written
 from dync.ir.flow import Branch, Edge, FlowBlock, HostOp, Raise, Return, Switch, edges, exit_operands, leaves, map_edges
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import copy_graph
+from dync.ir.scalars import NEVER_RAISE
 from dync.ir.scope import Scope
 from dync.ir.text import digest
 from dync.ir.types import Operand, Ref
 from dync.passes.base import Pass, PassResult
-
-NEVER_RAISE = frozenset(
-    {
-        "add",
-        "sub",
-        "mul",
-        "lt",
-        "le",
-        "gt",
-        "ge",
-        "eq",
-        "ne",
-        "and_",
-        "or_",
-        "xor",
-        "not_",
-        "neg",
-        "pos",
-        "invert",
-        "bool",
-        "abs",
-        "min",
-        "max",
-        "select",
-    }
-)
-"""Host operations that cannot fail on numbers; the others (division, math functions, int of nan) are kept."""
-
 
 @dataclass(frozen=True)
 class DeadCode(Pass):

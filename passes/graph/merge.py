@@ -23,9 +23,9 @@ from dync.ir.effects import is_pure
 from dync.ir.flow import Edge, Jump, edges, exit_operands, map_edges
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import append_graph, copy_graph, replace_values
+from dync.ir.scalars import NEVER_RAISE
 from dync.ir.types import Operand, Ref
 from dync.passes.base import Pass, PassResult
-from dync.passes.graph.dead_code import NEVER_RAISE
 
 
 @dataclass(frozen=True)

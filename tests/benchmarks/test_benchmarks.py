@@ -160,23 +160,3 @@ def test_rows_of_some_models_replace_their_older_ones_and_the_others_stay():
     assert before.notes == ("3 in all", "pabee: a `|` b", "ofa: x")
     assert after.rows == (("rbqe", 4), ("pabee", 3), ("ofa", "1"))
     assert after.notes == ("8 in all", "pabee: c", "ofa: x")
-
-
-def test_a_survivor_is_explained_where_no_call_goes_another_way():
-    from types import SimpleNamespace
-
-    from support.programs import CASES
-
-    from benchmarks.planted_faults import unfelt
-    from dync.verify.mutate import Mutant
-
-    def said(kind, where, *impossible):
-        found = SimpleNamespace(unreachable=[SimpleNamespace(name=n) for n in impossible])
-        return unfelt(Mutant(kind, where, program), program, found)
-
-    program = CASES["early_exit"].program()
-    assert "never false" in said("constant predicate", "b0 True", "b0 false")
-    assert not said("constant predicate", "b0 False", "b0 false")
-    assert not said("inverted predicate", "b0", "b0 false")
-    assert "no call comes to b0" in said("inverted predicate", "b0", "b0 false", "b0 true")
-    assert not said("dropped block", "b9.add", "b0 false", "b0 true")

@@ -1,8 +1,11 @@
 """The verbs on a model outside the repository: exit codes, JSON on stdout, progress on stderr, nothing half-written."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 
 import numpy as np
@@ -270,6 +273,28 @@ def test_fuzz(capsys, tmp_path):
     found = json.loads(capsys.readouterr().out)
     assert code == (0 if found["ok"] else 1) and found["count"] == 1 and found["backends"] == ["onnxruntime"]
     assert invoke(["fuzz", "--backend", "nope"]) == 2
+
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_fuzz_tells_what_ran_when_a_signal_ends_it(sent, code, capsys, monkeypatch):
+    from dync.verify.fuzz.check import Finding
+    from dync.verify.fuzz.worker import Worker
+
+    asked = []
+
+    def check(worker, path, backends, hosts):
+        asked.append(path)
+        if len(asked) == 3:
+            os.kill(os.getpid(), sent)
+            time.sleep(1)  # the signal comes while this network is in work
+        return Finding("same", stages={"interpret": "", "eager/python": "DeclinedError: not today"})
+
+    monkeypatch.setattr(Worker, "check", check)
+    before = signal.getsignal(signal.SIGTERM)
+    assert invoke(["fuzz", "--count", "50", "--backend", "eager", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert found["stopped"] and not found["ok"] and found["kinds"] == {"same": 2} and found["count"] == 50
+    assert found["declined"] == {"eager/python: DeclinedError: not today": 2} and signal.getsignal(signal.SIGTERM) is before
 
 
 def test_an_artifact_that_runs_in_torch_runs_in_a_fresh_process(home):

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,37 @@ def test_blocks_that_a_backend_leaves_to_eager_are_told(tmp_path):
     why = "onnxruntime: its results are views of memory that another block writes, compiled code's are copies"
     assert found.kind == "same" and found.left == {why: 1}
     assert "2 blocks left to eager by tvm: why" in str(FuzzReport(0, 1, ("tvm",), ("python",), {}, {}, {}, (), {"tvm: why": 2}))
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_stopped_tells_what_was_checked_and_is_not_ok(tmp_path, jobs):
+    def tick(n, found):
+        if n == 2:
+            raise KeyboardInterrupt
+
+    report = run(1000, 11, ["eager"], ["python"], tmp_path, features=CORE, tick=tick, jobs=jobs)
+    assert report.stopped and not report.ok and sum(report.kinds.values()) == 2 and report.same["interpret"] == 2
+    assert str(report).startswith("STOPPED after 2 of 1000 networks from seed 11") and json.loads(report.to_json())["stopped"]
+
+
+def test_a_stopped_run_writes_the_failures_that_it_found(tmp_path, monkeypatch):
+    def tick(n, found):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Worker, "check", lambda *_: Finding("differs", "interpret", "result", "by hand"))
+    report = run(5, 11, ["eager"], ["python"], tmp_path, tick=tick)
+    assert [f.count for f in report.failures] == [1] and Path(report.failures[0].file).read_text().startswith("# Network 11 of `dync fuzz`.")
+
+
+def test_the_network_in_work_ends_with_the_run(tmp_path):
+    path = tmp_path / "fuzz_long.py"
+    path.write_text(WRONG.format(body="import time; time.sleep(600)"))
+    worker = Worker(timeout=600)
+    found = []
+    waiting = threading.Thread(target=lambda: found.append(worker.check(path, [], [])))
+    waiting.start()
+    while worker.child is None:
+        time.sleep(0.01)
+    worker.stop()
+    waiting.join(60)
+    assert [f.kind for f in found] == ["died"] and worker.check(path, [], []).kind == "died"

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.programs import CASES, stateful
+from support.builder import Builder
+from support.programs import CASES, Return, branch, leaf, stateful, to
 from torch import nn
 
-from dync.verify.mutate import KINDS, mutants
+from dync.verify.mutate import KINDS, Mutant, mutants
 from dync.verify.run import verify
 
 sys.path.insert(0, str(Path(__file__).parent))
 from stand_in import Walked  # noqa: E402
+from test_routes import Counting, counting  # noqa: E402
 from test_verify import model_of  # noqa: E402
 
 EQUIVALENT: set[tuple[str, str]] = set()
@@ -66,3 +68,27 @@ def test_every_kind_is_planted_somewhere():
 def test_the_choice_is_seeded():
     program = CASES["diamond"].program()
     assert [str(m) for m in mutants(program, 1, 5)] == [str(m) for m in mutants(program, 1, 5)]
+
+
+def test_none_is_planted_where_it_is_proved_that_no_call_shows_it():
+    """In `counting` b2 is never left by false, nor b4 by true: what changes those ways alone, or a comparison that stays so, is left out."""
+    program = counting()
+    planted = {str(m) for m in mutants(program)}
+    every = [Mutant(kind, where, wrong) for kind, make in KINDS.items() for where, wrong in make(program)]
+    left_out = [m for m in every if str(m) not in planted]
+    told = {str(m) for m in left_out}
+    assert told >= {"constant predicate at b2 True", "constant predicate at b4 False", "shifted predicate at b4.three +1"}
+    assert planted >= {"constant predicate at b2 False", "inverted predicate at b4", "swapped branch at b2", "shifted predicate at b3.two -1"}
+    for m in left_out:
+        report = verify(Counting(), Walked(m.program, shown=program), budget=40, patience=1)
+        assert report.ok, str(m)
+
+
+def test_a_block_that_no_call_comes_to_holds_no_fault():
+    b = Builder("dead", {"x": "float32[2]"})
+    b.block("b0", lambda x: (x.sum().item() > 0,), ("p",), branch("p", to("b1"), to("b2")))
+    b.block("b1", None, (), branch("p", to("b2"), to("b3")))
+    b.block("b2", lambda x: (x * 2,), ("y",), Return(leaf("y")))
+    b.block("b3", lambda x: (x * 3,), ("z",), Return(leaf("z")))
+    blocks = {m.where.split()[0].split(".")[0] for m in mutants(b.program())}
+    assert blocks == {"b0", "b1", "b2"}

@@ -22,7 +22,8 @@ class Failure(msgspec.Struct, frozen=True):
 class FuzzReport(msgspec.Struct, frozen=True):
     """kinds: networks by what became of them. same: stage → networks that gave there what eager gives; a stage is the interpreter, or
     "backend/host". declined: stage and reason → networks. left: backend and reason → blocks that eager ran in its place.
-    ok: no network failed, and every stage compared some.
+    count: networks that were asked for; stopped: whether the run was ended before all of them were checked, or before failures were shrunk.
+    ok: all were checked, none failed, and every stage compared some.
     """
 
     seed: int
@@ -34,10 +35,11 @@ class FuzzReport(msgspec.Struct, frozen=True):
     declined: dict[str, int]
     failures: tuple[Failure, ...]
     left: dict[str, int] = {}
+    stopped: bool = False
 
     @property
     def ok(self) -> bool:
-        return not self.failures and self.kinds.get("same", 0) > 0 and all(self.same.values())
+        return not self.stopped and not self.failures and self.kinds.get("same", 0) > 0 and all(self.same.values())
 
     def to_json(self) -> str:
         """The report as one JSON object."""
@@ -46,7 +48,8 @@ class FuzzReport(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         done = ", ".join(f"{n} {kind}" for kind, n in Counter(self.kinds).most_common())
         through = f"{', '.join(self.backends)} on {', '.join(self.hosts)}"
-        lines = [f"{self.count} networks from seed {self.seed} through {through}: {done or 'none ran'}"]
+        ran = f"STOPPED after {sum(self.kinds.values())} of {self.count}" if self.stopped else str(self.count)
+        lines = [f"{ran} networks from seed {self.seed} through {through}: {done or 'none ran'}"]
         lines += [f"  {stage}: {n} as eager" for stage, n in self.same.items()]
         lines += [f"  declined {n} times: {why}" for why, n in Counter(self.declined).most_common()]
         lines += [f"  {n} blocks left to eager by {why}" for why, n in Counter(self.left).most_common()]

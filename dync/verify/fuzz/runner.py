@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -27,7 +28,8 @@ def run(
 
     out: folder for reproducing files (made when missing; none are written without it). features: constructs to draw from.
     timeout: seconds for one network. shrinking: candidates tried for each cause. tick: called after each network, in their order.
-    jobs: networks at once, each in a process of its own. Raises UsageError for unknown features, or a count or jobs below one.
+    jobs: networks at once, each in a process of its own. KeyboardInterrupt ends the run: the report tells what was checked till then,
+    failures not shrunk. Raises UsageError for unknown features, or a count or jobs below one.
     """
     if count < 1 or jobs < 1:
         raise UsageError(f"count is {count} and jobs {jobs}; at least one network must be generated, and one checked at a time")
@@ -42,26 +44,34 @@ def run(
     left: Counter[str] = Counter()
     causes: dict[tuple[str, str, str], list[tuple[Network, Finding]]] = {}
     workers = [Worker(timeout) for _ in range(jobs)]
+    stopped = False
     with tempfile.TemporaryDirectory(prefix="dync-fuzz-") as folder:
+
+        def failures(tries: int) -> tuple[Failure, ...]:
+            return tuple(_failure(workers[0], Path(folder), group, backends, hosts, out, tries) for group in causes.values())
+
         try:
             networks = (generate(seed + n, features) for n in range(count))
-            for n, (network, found) in enumerate(_checked(networks, workers, Path(folder), backends, hosts)):
-                kinds[found.kind] += 1
-                for stage, why in found.stages.items():
-                    same[stage] += not why
-                left.update(found.left)
-                declined.update(f"{stage}: {why}" for stage, why in found.stages.items() if why)
-                if found.kind == "declined" and found.stage not in same:
-                    declined[f"{found.stage}: {found.key}"] += 1
-                if found.is_failure:
-                    causes.setdefault((found.kind, found.stage, found.key), []).append((network, found))
-                if tick is not None:
-                    tick(n + 1, found)
-            failures = tuple(_failure(workers[0], Path(folder), group, backends, hosts, out, shrinking) for group in causes.values())
+            with closing(_checked(networks, workers, Path(folder), backends, hosts)) as checked:
+                for n, (network, found) in enumerate(checked):
+                    kinds[found.kind] += 1
+                    for stage, why in found.stages.items():
+                        same[stage] += not why
+                    left.update(found.left)
+                    declined.update(f"{stage}: {why}" for stage, why in found.stages.items() if why)
+                    if found.kind == "declined" and found.stage not in same:
+                        declined[f"{found.stage}: {found.key}"] += 1
+                    if found.is_failure:
+                        causes.setdefault((found.kind, found.stage, found.key), []).append((network, found))
+                    if tick is not None:
+                        tick(n + 1, found)
+            failed = failures(shrinking)
+        except KeyboardInterrupt:
+            stopped, failed = True, failures(0)
         finally:
             for worker in workers:
                 worker.close()
-    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), same, dict(declined), failures, dict(left))
+    return FuzzReport(seed, count, tuple(backends), tuple(hosts), dict(kinds), same, dict(declined), failed, dict(left), stopped)
 
 
 def _checked(
@@ -82,8 +92,11 @@ def _checked(
     with ThreadPoolExecutor(len(workers)) as pool:
         try:
             yield from pool.map(one, networks)
-        finally:
+        except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.stop()
+            raise
 
 
 def _written(path: Path, source: str) -> Path:
@@ -109,7 +122,8 @@ def _failure(
         again = worker.check(_written(folder / f"shrunk_{network.seed}_{next(names)}.py", source), on, at)
         return (again.kind, again.stage, again.key) == (found.kind, found.stage, found.key)
 
-    smallest = shrink(network.source, fails, tries) if found.kind != "hang" and fails(network.source) else network.source
+    shrinks = tries > 0 and found.kind != "hang" and fails(network.source)
+    smallest = shrink(network.source, fails, tries) if shrinks else network.source
     file = ""
     if out is not None:
         Path(out).mkdir(parents=True, exist_ok=True)
@@ -120,7 +134,8 @@ def _failure(
 def reproducer(source: str, network: Network, found: Finding, backends: Sequence[str], hosts: Sequence[str]) -> str:
     """A Python file that holds the network and, run as a script, checks it again and exits with 1 while it fails."""
     detail = "\n".join(f"# {line}" for line in found.detail.splitlines()[-30:])
-    head = f"# Network {network.seed} of `dync fuzz`, shrunk. {found.kind} in {found.stage}: {found.key}\n{detail}\n\n"
+    shrunk = ", shrunk" * (source != network.source)
+    head = f"# Network {network.seed} of `dync fuzz`{shrunk}. {found.kind} in {found.stage}: {found.key}\n{detail}\n\n"
     return head + source + TAIL.replace("BACKENDS", repr(list(backends))).replace("HOSTS", repr(list(hosts)))
 
 

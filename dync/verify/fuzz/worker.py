@@ -32,11 +32,15 @@ class Worker:
         self.timeout, self.many = timeout, many
         self.child: subprocess.Popen[bytes] | None = None
         self.done = 0
+        self.stopped = False
 
     def check(self, path: Path, backends: Sequence[str], hosts: Sequence[str]) -> Finding:
-        """As check.check, and kinds "hang" and "died"."""
+        """As check.check, and kinds "hang" and "died"; "died" once stopped."""
         if self.child is None or self.done >= self.many:
             self._start()
+        if self.stopped:
+            self.close()
+            return Finding("died", key="stopped")
         assert self.child is not None and self.child.stdin is not None and self.child.stdout is not None
         self.done += 1
         self.child.stdin.write(msgspec.json.encode(Job(str(path), tuple(backends), tuple(hosts))) + b"\n")
@@ -61,7 +65,14 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
+            process_group=0,  # what interrupts the run must not look as if the network died
         )
+
+    def stop(self) -> None:
+        """Ends the network in work, which another thread waits for, and all later ones."""
+        self.stopped = True
+        if (child := self.child) is not None:
+            child.kill()
 
     def close(self) -> None:
         """Ends the child."""
