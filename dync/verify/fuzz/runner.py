@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
@@ -17,6 +17,9 @@ from dync.verify.fuzz.generate import FEATURES, Network, generate
 from dync.verify.fuzz.report import Failure, FuzzReport
 from dync.verify.fuzz.shrink import shrink
 from dync.verify.fuzz.worker import Worker
+
+AHEAD = 8
+"""Networks for each worker that are generated before they are checked."""
 
 
 def run(
@@ -77,7 +80,7 @@ def run(
 def _checked(
     networks: Iterable[Network], workers: Sequence[Worker], folder: Path, backends: Sequence[str], hosts: Sequence[str]
 ) -> Iterator[tuple[Network, Finding]]:
-    """What became of each network, in their order; as many at once as there are workers."""
+    """What became of each network, in their order; as many at once as there are workers. Interrupted, it gives those that are done."""
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
         idle.put(worker)
@@ -89,13 +92,28 @@ def _checked(
         finally:
             idle.put(worker)
 
+    waiting: deque[Future[tuple[Network, Finding]]] = deque()
+
+    def first() -> tuple[Network, Finding]:
+        found = waiting[0].result()
+        waiting.popleft()
+        return found
+
     with ThreadPoolExecutor(len(workers)) as pool:
         try:
-            yield from pool.map(one, networks)
-        except BaseException:
+            for network in networks:
+                waiting.append(pool.submit(one, network))
+                if len(waiting) > AHEAD * len(workers):
+                    yield first()
+            while waiting:
+                yield first()
+        except BaseException as ended:
+            done = [f for f in waiting if f.done()]
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in workers:
                 worker.stop()
+            if isinstance(ended, KeyboardInterrupt):
+                yield from (f.result() for f in done)
             raise
 
 
