@@ -28,6 +28,7 @@ from dync.ir.text import digest
 from dync.ir.types import Operand, Ref
 from dync.passes.base import Pass, PassResult
 
+
 @dataclass(frozen=True)
 class DeadCode(Pass):
     """Removes what has no use."""
