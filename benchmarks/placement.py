@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from statistics import geometric_mean
@@ -13,7 +13,8 @@ from typing import Any
 
 from benchmarks.options import Options
 from benchmarks.peers import reason
-from benchmarks.result import Result
+from benchmarks.result import Result, cell
+from benchmarks.rows import Row, chosen, taken
 from benchmarks.subject import same
 from benchmarks.timing import interleave
 
@@ -43,35 +44,40 @@ def backends() -> tuple[str, ...]:
 
 
 def run(options: Options) -> Result:
-    from dync.models import ZOO
-
     names = backends()
-    rows, notes, worst, gains, warmth, ok = [], [], [], {n: [] for n in names}, [], True
-    for name, where in ZOO.items():
+    rows, notes, ok = [], [], True
+    for name, where in chosen(options.models).items():
         try:
             compiled, cold, warm, right, times = one(where, names, options)
         except Exception as error:  # shown, and the other models still run
-            notes.append(f"{name} did not run: {reason(error)}")
+            notes.append(f"{name}: did not run: {reason(error)}")
             continue
-        best = min(names, key=lambda n: times[n])
-        worst.append((times["auto"] / times[best], name))
-        warmth.append(cold / warm)
-        for n in names:
-            gains[n].append(times[n] / times["auto"])
-        host = compiled.report.host
-        rows.append(
-            (name, host, cold, warm, cold / warm, times["auto"], *(times[n] / times["auto"] for n in names), "equal" if right else "WRONG")
-        )
+        ratios = [times[n] / times["auto"] for n in names]
+        verdict = "equal" if right else "WRONG"
+        rows.append((name, compiled.report.host, cold, warm, cold / warm, times["auto"], *ratios, verdict, taken()))
         ok &= right
-    if rows:
-        means = ", ".join(f"{n} {geometric_mean(gains[n]):.3g}" for n in names)
-        notes.append(f"geometric mean of each backend's time over auto's: {means}")
-        notes.append(f"auto against the best single backend, worst model: {max(worst)[0]:.3g} ({max(worst)[1]})")
-        notes.append(
-            f"a second compilation, capture not counted, is {geometric_mean(warmth):.3g} times as fast, least {min(warmth):.3g}"
-        )
-    columns = ("model", "host", "cold s", "warm s", "cold / warm", "auto ms", *(f"{n} / auto" for n in names), "against eager")
+    columns = ("model", "host", "cold s", "warm s", "cold / warm", "auto ms", *(f"{n} / auto" for n in names), "against eager", "taken at")
     return Result("placement", "Placement: auto against each backend alone", columns, tuple(rows), tuple(notes), ok)
+
+
+def summary(rows: Sequence[Row]) -> str:
+    names = backends()
+    ratios = {str(row[0]): [float(cell(c)) for c in row[6 : 6 + len(names)]] for row in rows}
+    means = ", ".join(f"{n} {geometric_mean(column):.3g}" for n, column in zip(names, zip(*ratios.values()), strict=True))
+    worst = min(ratios, key=lambda n: min(ratios[n]))
+    warmth = [float(cell(row[4])) for row in rows]
+    return (
+        f"geometric mean of each backend's time over auto's: {means}; auto against the best single backend, worst model: "
+        f"{1 / min(ratios[worst]):.3g} ({worst}); 1 where auto's program is that backend's, byte for byte, which is not timed twice; a "
+        f"second compilation, capture not counted, is {geometric_mean(warmth):.3g} times as fast, least {min(warmth):.3g}"
+    )
+
+
+def twins(a: Any, b: Any) -> bool:
+    """Whether two compilations made the same program: host, and code and settings of every block."""
+    mine, other = a.package, b.package
+    same_code = dict(mine.members) == dict(other.members) and mine.kernels == other.kernels
+    return same_code and a.report.host == b.report.host and mine.engine == other.engine and mine.regions == other.regions
 
 
 def one(where: str, names: tuple[str, ...], options: Options) -> tuple[Any, float, float, bool, Mapping[str, float]]:
@@ -96,5 +102,6 @@ def one(where: str, names: tuple[str, ...], options: Options) -> tuple[Any, floa
     for args in inputs:  # results of a model with state depend on its earlier calls: all go through the same ones
         wanted = model(*args)
         right &= all([same(one(*args), wanted) for one in runs.values()])
-    times = interleave(runs, inputs, options.seconds)
-    return runs["auto"], *seconds, right, {n: t.median for n, t in times.items()}
+    same_as_auto = [n for n in names if twins(runs["auto"], runs[n])]
+    times = {n: t.median for n, t in interleave({n: r for n, r in runs.items() if n not in same_as_auto}, inputs, options.seconds).items()}
+    return runs["auto"], *seconds, right, times | {n: times["auto"] for n in same_as_auto}
