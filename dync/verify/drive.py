@@ -34,14 +34,18 @@ STARTS = 24
 """Random calls that a search begins from, beside those that came near."""
 EXCHANGED = 120
 """Most runs of one exchange search: the next start is worth more than a longer one."""
+RANKS = (None, 0, 1)
+"""Classes on which an exchange search has numbers of argmax agree, from one start to the next: any, the nearest one, the next."""
 WAYS = 8
 """Most paths to one outcome that are tried in one round, where there are too many to list."""
 TURNS = 2
 PAIRS = 4
 """Pairs of calls between which a decision's threshold is looked for."""
 SCANNED = 10
-"""Calls of the cheap scan for each compared call of the budget."""
+"""Calls of the cheap scan for each compared call of the budget, where its share of a limit on time does not end it."""
 SCAN_SHARE = 0.25
+TIMED = 8
+"""Times the work where a limit on time ends the search."""
 EVOLVED = 3
 """More paths to one outcome that are tried by mutation in the second round."""
 CHAIN = 8
@@ -66,6 +70,8 @@ class Driver:
     """After this long no further call and no further search is begun; what is missing is reported as uncovered."""
     work: int = 0
     """Graph nodes that runs along forced paths may still cost: more runs for small programs."""
+    exchanges: int = 0
+    """Exchange searches begun: each goes about it in another way than the last."""
     found: dict[Path, Found] = field(default_factory=dict)
     impossible: dict[tuple[str, str], str] = field(default_factory=dict)
     """Outcomes that no call takes, and why."""
@@ -81,7 +87,7 @@ class Driver:
         self.nodes = {b.name: len(b.graph.nodes) + len(b.flow.host) for b in self.program.blocks} if self.program else {}
         self.deadline = math.inf if self.seconds is None else time.monotonic() + self.seconds
         nodes = sum(self.nodes.values())
-        self.work = self.budget * min(50 * nodes, max(5 * nodes, 20_000))
+        self.work = self.budget * min(50 * nodes, max(5 * nodes, 20_000)) * (1 if self.seconds is None else TIMED)
 
     def run(self, given: tuple[Call, ...]) -> None:
         """All phases; at most `budget` compared calls beside the given ones."""
@@ -160,7 +166,7 @@ class Driver:
         for outcome in self.missing_outcomes() if taken is not None else ():
             if outcome not in taken:
                 self.impossible[outcome] = "on every way that leads here, numbers that the program itself counts or knows decide it"
-        self.scan(itertools.islice(self.sampler, SCANNED * self.budget), SCAN_SHARE)
+        self.scan(itertools.islice(self.sampler, SCANNED * self.budget if self.seconds is None else None), SCAN_SHARE)
         for turn in range(TURNS):
             missing = [o for o in self.missing_outcomes() if o not in self.impossible]
             for n, target in enumerate(missing):
@@ -217,7 +223,7 @@ class Driver:
         ways, work, now = self.ways_to(block, label), int(self.work * share / (1 + turn)), time.monotonic()
         until = now + (self.deadline - now) * share
         for n, path in enumerate(ways):
-            work -= self._descend(path, work // (len(ways) - n), turn, now + (until - now) / 2)
+            work -= self._descend(path, work // (len(ways) - n), turn, now + (until - now) / 2 * (n + 1) / len(ways))
             if self.books.outcomes[block, label] or self.left() <= 0:
                 return
         possible = [p for p in ways if not self.found[p].impossible]
@@ -248,11 +254,15 @@ class Driver:
         if program is None:
             self._note(path, best)
             return 0
-        for n, start in enumerate(self._starts(path, turn)):
-            swap = partial(exchange, measure=worst if n % 2 == 0 else summed())
-            for search, most in ((descend, 250), (swap, EXCHANGED)):
+        for start in self._starts(path, turn):
+            if time.monotonic() > until:
+                break
+            rank = RANKS[self.exchanges % len(RANKS)]
+            swap = partial(exchange, measure=worst if self.exchanges % 2 == 0 else summed(), rank=rank)
+            self.exchanges += 1
+            for search, most in ((descend, 250), (swap, EXCHANGED if rank is None else 2 * EXCHANGED)):
                 limit = min(most, (share - before + self.work) // cost, self.work // cost)
-                if limit <= 0 or time.monotonic() > until:
+                if limit <= 0:
                     break
                 found = search(program, path, start, limit)
                 self.work -= found.runs * cost

@@ -15,8 +15,9 @@ import torch
 from dync.ir.program import Program
 from dync.verify.calls import Call
 from dync.verify.paths import Path
+from dync.verify.picks import Agreements
 from dync.verify.point import BROKEN, Point
-from dync.verify.relax import Lookup, Step, force
+from dync.verify.relax import Lookup, Step, Watch, force
 from dync.verify.search import Found, Measure, contradiction, missed_by, worst
 
 A_PLACE = 3
@@ -31,49 +32,58 @@ Exchange = tuple[str, int, int]
 """Input, place in it, the new number."""
 
 
-def exchange(program: Program, path: Path, start: Call, limit: int, measure: Measure = worst) -> Found:
-    """Exchanges numbers from `start`, each time for less of `measure`, until all decisions on `path` are met; kicks where stuck."""
+def exchange(program: Program, path: Path, start: Call, limit: int, measure: Measure = worst, rank: int | None = None) -> Found:
+    """Exchanges numbers from `start`, each time for less of `measure`, until all decisions on `path` are met; kicks where stuck.
+
+    rank: numbers that argmax picks are to agree on one class, the nearest for 0, then the next: what is nearest for each pair
+    of them may be no way for all. None leaves it to each pair.
+    """
     point, rng = Point(program, start), random.Random(f"dync-exchange-{len(path)}")
     if not point.whole:
         return Found()
     closest: float | None = None
+    common: int | None = None
     run = 0
     while run < limit:
-        run += 1
-        lookups: list[Lookup] = []
+        run += 1 if common is None else 2
+        watch = Watch(agreements=Agreements(common))
         try:
             with torch.enable_grad():
-                done = force(program, path, *point.entry(), lookups)
+                done = force(program, path, *point.entry(), watch)
                 if all(s.met for s in done):
                     return Found(point.call("exchange search"), runs=run)
                 if reason := contradiction(program, done):
                     return Found(impossible=reason, runs=run)
                 closest = _nearer(closest, done)
                 missed = measure(done)
-            if missed is None or not lookups:
+            if rank is not None:
+                common, rank = watch.agreements.nearest(rank), None
+                if common is not None:
+                    continue
+            if missed is None or not watch.lookups:
                 return Found(closest=closest, runs=run)
             missed.backward()
         except BROKEN:
             return Found(closest=closest, runs=run)
         now, better = float(missed.detach()), ()
-        for trial in _trials(lookups, point, rng)[: limit - run]:
-            run += 1
-            if missed_by(program, path, point.with_numbers(trial), measure) < now:
+        for trial in _trials(watch.lookups, point, rng)[: limit - run]:
+            run += 1 if common is None else 2
+            if missed_by(program, path, point.with_numbers(trial), measure, common) < now:
                 better = trial
                 break
-        point = point.with_numbers(better or _kick(lookups, rng))
+        point = point.with_numbers(better or _kick(watch.lookups, rng))
     return Found(closest=closest, runs=run)
 
 
 def table_rows(program: Program, path: Path, call: Call) -> dict[str, int]:
     """By path of an input of whole numbers: how many rows the shortest table has that `call` picks from with it along `path`."""
-    point, lookups = Point(program, call), list[Lookup]()
+    point, watch = Point(program, call), Watch()
     if not point.whole:
         return {}
     with torch.no_grad(), suppress(*BROKEN):
-        force(program, path, *point.entry(), lookups)
+        force(program, path, *point.entry(), watch)
     found: dict[str, int] = {}
-    for one in lookups:
+    for one in watch.lookups:
         name = point.whole[one.input]
         found[name] = min(found.get(name, len(one.table)), len(one.table))
     return found
@@ -97,14 +107,16 @@ def _trials(lookups: list[Lookup], point: Point, rng: random.Random) -> list[tup
 
 
 def _gradients(lookups: list[Lookup]) -> dict[tuple[str, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]:
-    """By input and table: the gradient at each place, [n, d], and the places."""
-    found = {}
+    """By input and table: the gradient at each place, [n, d], and the places; of all lookups together."""
+    groups: dict[tuple[str, int], list[Lookup]] = {}
     for one in lookups:
-        if one.rows.grad is None or not one.rows.grad.isfinite().all():
-            continue
-        places, at = one.places.reshape(-1).unique(return_inverse=True)
-        gradient = one.rows.grad.reshape(len(at), -1)
-        found[one.input, one.table] = torch.zeros(len(places), gradient.shape[1]).to(gradient).index_add_(0, at, gradient), places
+        if one.rows.grad is not None and one.rows.grad.isfinite().all():
+            groups.setdefault((one.input, one.table.data_ptr()), []).append(one)
+    found = {}
+    for (name, _), group in groups.items():
+        places, at = torch.cat([one.places.reshape(-1) for one in group]).unique(return_inverse=True)
+        gradient = torch.cat([one.rows.grad.reshape(one.places.numel(), -1) for one in group])  # type: ignore[union-attr]
+        found[name, group[0].table] = torch.zeros(len(places), gradient.shape[1]).to(gradient).index_add_(0, at, gradient), places
     return found
 
 

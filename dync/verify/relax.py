@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Operand, Ref
 from dync.verify.paths import Path, label, ways
-from dync.verify.picks import Picks, agreement, chosen, joined, picked
+from dync.verify.picks import Agreements, Picks, agreement, chosen, joined, picked
 
 SHARP = 8.0
 """Steepness of the sigmoid that stands for a boolean where booleans are counted."""
@@ -64,6 +64,14 @@ class Lookup:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """What a forced run shows: rows that inputs pick out of tables, and by how much numbers that argmax picked agree."""
+
+    lookups: list[Lookup] = field(default_factory=list)
+    agreements: Agreements = field(default_factory=Agreements)
+
+
+@dataclass(frozen=True)
 class Step:
     """One decision on a forced run. wanted: the label asked for; met: whether the run would have gone there by itself.
 
@@ -81,14 +89,27 @@ class Step:
 
 
 def force(
-    program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor], lookups: list[Lookup] | None = None
+    program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor], watch: Watch | None = None
 ) -> tuple[Step, ...]:
     """Runs `program` along `path`, whatever its decisions say.
 
     values: inputs and run parameters by value name; tensors that want a gradient require it. handles: 0-d tensors that stand
-    for scalars among them. lookups: gets what inputs pick out of tables.
+    for scalars among them. watch: gets what the run shows. With a common class, a decision that wants numbers of argmax to be
+    equal is as far as they are from being both that class.
     Raises what torch raises when a block cannot run on values that would not have come to it.
     """
+    watch = watch or Watch()
+    if watch.agreements.common is None:
+        return _forced(program, path, values, handles, watch)
+    near = _forced(program, path, values, handles, replace(watch, agreements=Agreements()))
+    there = _forced(program, path, values, handles, watch) if any(s.distance is not None for s in near) else near
+    return tuple(
+        s if s.distance is None or o.distance is None else replace(s, distance=torch.minimum(s.distance, o.distance))
+        for s, o in zip(near, there, strict=True)
+    )  # agreeing on one class is never less far than agreeing on any; disagreeing on it says nothing of the others
+
+
+def _forced(program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor], watch: Watch) -> tuple[Step, ...]:
     state: dict[str, Any] = {}
     initial_state(program, state)
     weights = {**{n: w.detach() for n, w in program.weights.items()}, **{n: state[n] for n in program.written_weights}}
@@ -98,7 +119,7 @@ def force(
     blocks = {b.name: b for b in program.blocks}
     steps: list[Step] = []
     for name, wanted in path:
-        _run_block(blocks[name], env, weights, lookups if lookups is not None else [])
+        _run_block(blocks[name], env, weights, watch)
         edge = _leave(blocks[name], wanted, env, steps)
         if edge is not None:
             bound = [_operand(a, env) for a in edge.args]
@@ -140,7 +161,7 @@ def _places(name: str, value: Any) -> tuple[str, torch.Tensor] | None:
     return (name, torch.arange(value.numel()).reshape(value.shape)) if whole else None
 
 
-def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.Tensor], lookups: list[Lookup]) -> None:
+def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.Tensor], watch: Watch) -> None:
     inputs, known = iter(block.flow.inputs), {}
     for node in block.graph.nodes:
         match node.op:
@@ -149,7 +170,7 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
             case "get_attr":
                 known[node] = Soft(weights[str(node.target)])
             case "call_function":
-                known[node] = _call(node, known, lookups)
+                known[node] = _call(node, known, watch)
             case "output":
                 env |= zip(
                     (r.name for r in block.flow.results), (known[n] if isinstance(n, Node) else Soft(n) for n in node.args[0]), strict=True
@@ -161,7 +182,7 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
         env[op.result.name] = Soft(value, _scalar_shadow(op.op, args), ranks=ranks, varies=any(a.varies for a in args))
 
 
-def _call(node: Node, known: Mapping[Node, Any], lookups: list[Lookup]) -> Any:
+def _call(node: Node, known: Mapping[Node, Any], watch: Watch) -> Any:
     """One operation, on values and on shadows; a list of Softs where it has several results."""
     args: tuple[Any, ...] = tuple(node.args)
     if _op_name(node) in ("detach", "alias", "lift_fresh_copy") and node.args:
@@ -171,11 +192,11 @@ def _call(node: Node, known: Mapping[Node, Any], lookups: list[Lookup]) -> Any:
     varies = any(_varies(known[n]) for n in node.all_input_nodes)
     value = _function(node)(*map_arg(node.args, lambda n: _plain(known[n])), **map_arg(node.kwargs, lambda n: _plain(known[n])))
     if isinstance(value, (list, tuple)):
-        return [Soft(v, varies=varies, picks=_picks(node, known) if i == 1 else None) for i, v in enumerate(value)]
+        return [Soft(v, varies=varies, picks=_picks(node, known, watch) if i == 1 else None) for i, v in enumerate(value)]
     if (found := _lookup(node, known, value)) is not None:
-        lookups.append(found)
+        watch.lookups.append(found)
         return Soft(found.rows, varies=varies)
-    return Soft(value, _tensor_shadow(node, known, value), _picks(node, known), _ranks(node, known), varies, _moved_places(node, known))
+    return Soft(value, _tensor_shadow(node, known, value), _picks(node, known, watch), _ranks(node, known), varies, _moved_places(node, known))
 
 
 def _lookup(node: Node, known: Mapping[Node, Any], value: Any) -> Lookup | None:
@@ -336,7 +357,7 @@ _SHAPING = frozenset(
 )
 
 
-def _picks(node: Node, known: Mapping[Node, Any]) -> Picks | None:
+def _picks(node: Node, known: Mapping[Node, Any], watch: Watch) -> Picks | None:
     """The scores behind what argmax picks, kept through moving, joining and reading out."""
     name, first = _op_name(node), node.args[0] if node.args else None
     if name in ("cat", "stack") and isinstance(first, (list, tuple)):
@@ -348,7 +369,8 @@ def _picks(node: Node, known: Mapping[Node, Any]) -> Picks | None:
     if name in ("argmax", "argmin") or name in ("max", "min") and len(node.args) > 1:
         dim, keep = (*node.args[1:], *(None, False)[len(node.args) - 1 :])[:2]
         score = soft.soft if name in ("argmax", "max") else -soft.soft
-        return picked(score, dim, bool(node.kwargs.get("keepdim", keep))) if score.is_floating_point() else None  # type: ignore[arg-type]
+        keeps = bool(node.kwargs.get("keepdim", keep))
+        return picked(score, dim, keeps, watch.agreements) if score.is_floating_point() else None  # type: ignore[arg-type]
     if soft.picks is None:
         return None
     if name in ("_local_scalar_dense", "item"):

@@ -12,8 +12,9 @@ from dync.ir.program import Program
 from dync.verify.boundary import between
 from dync.verify.calls import Call
 from dync.verify.paths import Path
+from dync.verify.picks import Agreements
 from dync.verify.point import BROKEN, Point
-from dync.verify.relax import Step, force
+from dync.verify.relax import Step, Watch, force
 
 AIM = 0.05
 """How far past the threshold to aim, in units of the first distance."""
@@ -141,11 +142,11 @@ def summed() -> Measure:
     return lambda done: total(done, first)
 
 
-def missed_by(program: Program, path: Path, point: Point, measure: Measure = worst) -> float:
+def missed_by(program: Program, path: Path, point: Point, measure: Measure = worst, common: int | None = None) -> float:
     """The measure at a point; infinite where it cannot be told."""
     try:
         with torch.no_grad():
-            found = measure(force(program, path, *point.entry()))
+            found = measure(force(program, path, *point.entry(), Watch(agreements=Agreements(common))))
     except BROKEN:
         return math.inf
     return math.inf if found is None else float(found)

@@ -8,6 +8,9 @@ from dync.api import capture
 from dync.verify.calls import Call
 from dync.verify.lookups import exchange
 from dync.verify.paths import outcomes, steps
+from dync.verify.picks import Agreements
+from dync.verify.point import Point
+from dync.verify.relax import Watch, force
 from dync.verify.routes import Routes
 from dync.verify.run import verify
 from dync.verify.search import summed, worst
@@ -123,3 +126,46 @@ def test_a_way_may_go_through_each_other_outcome():
     ways = [routes.through((o.block, o.label), last.block, last.label) for o in first]
     assert sum(w is not None for w in ways) == 1, "after the first disagreement nothing follows"
     assert all(w is None or w[-1] == (last.block, last.label) and len(routes.along(w)) == len(w) + 1 for w in ways)
+
+
+class Unanimous(nn.Module):
+    """Whether three heads choose the same of three classes."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.words = nn.Embedding(40, 6)
+        self.heads = nn.ModuleList(nn.Linear(6, 3) for _ in range(3))
+
+    def forward(self, ids):
+        x = self.words(ids).mean(0)
+        a, b, c = (head(x).argmax(dim=-1) for head in self.heads)
+        if a == b:
+            if b == c:
+                return x
+            return -x
+        return x + 1
+
+
+def test_a_common_class_is_asked_only_of_numbers_that_are_to_be_equal():
+    program = capture(Unanimous(), (torch.arange(4),))
+    point = Point(program, Call((torch.arange(4),)))
+    path, near = (("b0", "true"), ("b1", "false")), Watch()
+    with torch.no_grad():
+        exact = force(program, path, *point.entry(), near)
+        far = [force(program, path, *point.entry(), Watch(agreements=Agreements(k))) for k in range(3)]
+    pair, other = (s.amax(0) for s in near.agreements.seen)
+    assert [s.met for s in exact] == [s.met for s in far[0]]
+    assert float(exact[0].distance) == float(pair.max()) and float(exact[1].distance) == -float(other.max())
+    for k in range(3):
+        assert float(far[k][0].distance) == float(pair[k]) and float(far[k][1].distance) == float(exact[1].distance)
+    by_both = torch.minimum(pair, other).argsort(descending=True).tolist()
+    assert [near.agreements.nearest(rank) for rank in range(4)] == [*by_both, None]
+
+
+@pytest.mark.parametrize("rank", [None, 0, 1, 2, 3])
+def test_tokens_are_exchanged_until_all_agree_on_one_class(rank):
+    program = capture(Unanimous(), (torch.arange(4),))
+    path = (("b0", "true"), ("b1", "true"))
+    found = exchange(program, path, Call((torch.arange(4),)), 400, worst, rank)
+    assert found.call is not None and steps(program.flow, Walked(program).traced(*found.call.args)[1])[:2] == path
