@@ -196,7 +196,8 @@ def _call(node: Node, known: Mapping[Node, Any], watch: Watch) -> Any:
     if (found := _lookup(node, known, value)) is not None:
         watch.lookups.append(found)
         return Soft(found.rows, varies=varies)
-    return Soft(value, _tensor_shadow(node, known, value), _picks(node, known, watch), _ranks(node, known), varies, _moved_places(node, known))
+    picks, places = _picks(node, known, watch), _moved_places(node, known)
+    return Soft(value, _tensor_shadow(node, known, value), picks, _ranks(node, known), varies, places)
 
 
 def _lookup(node: Node, known: Mapping[Node, Any], value: Any) -> Lookup | None:
