@@ -40,6 +40,8 @@ def twin(engine: Any, function: Any) -> Any:
     if made is not None:
         return lambda *args, **kwargs: made(engine, *args, **kwargs)
     owner = type(getattr(function, "__self__", None))
+    if owner is str and function.__name__ == "join":
+        return lambda items: _join(engine, function, items)
     if owner is list and function.__name__ == "index":
         return lambda value, *ends: _index(engine, function, value, *ends)
     if owner in keyed.KINDS:
@@ -306,6 +308,17 @@ def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = N
         if items[n] is value or items[n] == value:
             return n
     raise of_model(ValueError(join(engine, [formatted(engine, value, ord("r"), ""), " is not in list"])))
+
+
+def _join(engine: Any, function: Any, items: Any) -> Any:
+    """`str.join`, of texts some of which hold numbers of the run."""
+    texts = _drained(engine, items)
+    if is_grown(texts):
+        return texts.refuse("`str.join`")
+    texts = list(texts)
+    if not any(isinstance(t, SymText) for t in texts):
+        return function(texts)
+    return join(engine, [p for n, t in enumerate(texts) for p in ((function.__self__, t) if n else (t,))])
 
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:

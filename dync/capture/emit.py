@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -123,8 +123,10 @@ def vals_in(tree: Any) -> Iterator[Val]:
 class Emitter:
     """Builds the blocks of one capture."""
 
-    def __init__(self, order: list[Rec]) -> None:
+    def __init__(self, order: list[Rec], integers: Mapping[Expr, torch.SymInt]) -> None:
         self.order = order
+        self.sizes = {scalar_tree(rec, x): integers[x] for rec in order for x in rec.bindings.values() if isinstance(x, Expr)}
+        """What stands for a number in the types of tensors, for those that are computed from other numbers."""
         self.defs: dict[Val, Op] = {v: op for rec in order for op in rec.ops for v in op.outs if v is not None}
         self.params: dict[Val, tuple[Rec, int]] = {v: (rec, i) for rec in order for i, v in enumerate(rec.params)}
         self.into: dict[Rec, list[tuple[Rec, To]]] = {rec: [] for rec in order}
@@ -278,7 +280,7 @@ class BlockBuilder:
             return tree
         if tree not in self.nodes:
             node = self.graph.call_function(SCALAR_OPS[tree.op].function, tuple(self.scalar(a) for a in tree.args))
-            node.meta.update(val=example_scalar(tree.kind), span=self.span)
+            node.meta.update(val=self.e.sizes.get(tree, example_scalar(tree.kind)), span=self.span)
             self.nodes[tree] = node
         return self.nodes[tree]
 
@@ -402,10 +404,12 @@ def example_scalar(kind: str) -> Any:
 
 
 def emit(entry: Rec, name: str, weights: Any, make_signature: Any, dims: dict[Any, str], slots: list[Any], labels: dict[Val, str],
-         sources: dict[str, str]) -> Program:
-    """The Program of the records that `entry` reaches. `labels` name the inputs; `dims` name the symbols of their sizes."""
+         sources: dict[str, str], integers: Mapping[Expr, torch.SymInt]) -> Program:
+    """The Program of the records that `entry` reaches. `labels` name the inputs; `dims` name the symbols of their sizes, `integers`
+    those of what is computed from other numbers.
+    """
     order = reachable(entry)
-    e = Emitter(order)
+    e = Emitter(order, integers)
     e.symbols = dict(dims)
     for val, label in labels.items():
         e.taken.add(label)

@@ -246,6 +246,11 @@ class Grown:
         start, stop = self._clamped(part.start, 0, n), self._clamped(part.stop, n, n)
         return start, torch.sym_max(start, stop)
 
+    def _behind(self, end: Any) -> Any:
+        """The place after `end`; None for a -1 as for None: after the last item there is no place."""
+        end = self._number(end)
+        return None if end is None or end == -1 else end + 1
+
     def _clamped(self, end: Any, default: Any, n: Any) -> Any:
         if end is None:
             return default
@@ -262,9 +267,17 @@ class Grown:
     def __getitem__(self, index: Any) -> Any:
         if not isinstance(index, slice):
             return self.at(self._inside(index, f"{self.form.kind} index out of range"))
-        if index.step not in (None, 1):
-            return self.refuse(f"a slice with step {index.step}")
-        return self._like(self._stretch(*self._bounds(index)))
+        step = 1 if index.step is None else index.step
+        if not isinstance(step, int):
+            return self.refuse("a slice whose step is known only at run time")
+        if step < 0:  # x[a:b:-1] holds what lies behind b up to a, backwards
+            index = slice(self._behind(index.stop), self._behind(index.start))
+        part = self._like(self._stretch(*self._bounds(index)))
+        if step < 0:
+            part.reverse()
+        if step not in (1, -1) and any(c.ragged is not None for c in self.form.columns):
+            return self.refuse(f"a slice with step {step} of items of several sizes")
+        return part if step in (1, -1) else self._like([self._do(torch.ops.aten.slice.Tensor, c, 0, 0, None, abs(step)) for c in part.columns])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):

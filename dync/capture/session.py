@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import enum
 import linecache
 import logging
 import operator
@@ -37,8 +38,8 @@ from dync.capture.places import NN, is_helper, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
-from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val
-from dync.capture.text import SymText
+from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val, of_model
+from dync.capture.text import SymText, formatted, join
 from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
@@ -348,7 +349,7 @@ class Session:
         slots, forms = self.forms.result()
         labels = self.labels | self.forms.labels
         signature = self.spec.signature(used, self.containers.paths)  # type: ignore[arg-type]
-        program = emit(entry, name, self.weights, lambda e: signature, dims, list(slots), labels, sources)
+        program = emit(entry, name, self.weights, lambda e: signature, dims, list(slots), labels, sources, self.engine.integers)
         return replace(program, history=(*program.history, *self.traps), forms=forms)
 
 
@@ -468,6 +469,20 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
 
         return hash_
 
+    member_of: Any = enum.EnumMeta.__call__
+
+    def member(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        """A member of an Enum by its value, for a value known only at run time."""
+        if len(args) != 1 or kwargs or not isinstance(args[0], (torch.SymInt, torch.SymBool)) or issubclass(cls, enum.Flag):
+            return member_of(cls, *args, **kwargs)
+        value = engine.as_int(args[0]) if isinstance(args[0], torch.SymBool) else args[0]
+        fitting = [m for m in cls if isinstance(m.value, int) or isinstance(m.value, float) and m.value.is_integer()]
+        n = engine.pick(value, [(int(m.value),) for m in fitting])
+        found = fitting[n] if n < len(fitting) else cls._missing_(value)
+        if not isinstance(found, cls):
+            raise of_model(ValueError(join(engine, [formatted(engine, args[0], ord("r"), ""), f" is not a valid {cls.__qualname__}"])))
+        return found
+
     module_delattr = nn.Module.__delattr__
 
     def delattr_(module: nn.Module, name: str) -> None:
@@ -480,6 +495,7 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
             return NotImplemented
         return torch.SymBool(BoolNode(Expr("xor", (scalar_of(a), scalar_of(b)), "bool"), engine))
 
+    patch(enum.EnumMeta, "__call__", member)
     patch(nn.Module, "__getattr__", getattr_)
     patch(nn.Module, "__delattr__", delattr_)
     patch(FakeTensor, "tolist", torch.Tensor.tolist)

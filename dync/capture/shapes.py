@@ -90,7 +90,7 @@ class PathShapeEnv(ShapeEnv):
         learnt = self.learnt()
         reduced = expr.xreplace(learnt.substitution)
         low = bounds(reduced, dict(self.ranges(reduced, learnt)), {}).lower
-        return int(low) if low.is_finite else 0
+        return int(low) if isinstance(low, sympy.Integer) else 0
 
     def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
                       fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:

@@ -213,6 +213,24 @@ def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return x
 
 
+def _one_hot(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """As ones scattered into zeros: torch's kernel asks for the number of classes as a plain one."""
+    given = {"num_classes": -1, **dict(zip(("input", "num_classes"), args)), **kwargs}
+    x, n = given["input" if "input" in given else "tensor"], given["num_classes"]
+    if not isinstance(n, torch.SymInt):
+        return NotImplemented
+    zeros = recorder.call(torch.zeros, ((*x.shape, n),), {"dtype": torch.int64, "device": x.device})
+    return recorder.call(torch.scatter, (zeros, -1, recorder.call(torch.unsqueeze, (x, -1), {}), 1), {})
+
+
+def _new(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """`x.new(sizes)`: fakes take a torch.Size for contents."""
+    x, *sizes = args
+    if len(sizes) == 1 and isinstance(sizes[0], torch.Size) or sizes and all(isinstance(n, (int, torch.SymInt)) for n in sizes):
+        return recorder.call(torch.Tensor.new_empty, (x, tuple(sizes[0] if isinstance(sizes[0], torch.Size) else sizes)), {})
+    return NotImplemented
+
+
 def _deepcopy(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return recorder.call(torch.clone, (args[0],), {})
 
@@ -280,7 +298,7 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
-           "fill_diagonal_": _fill_diagonal,
+           "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""

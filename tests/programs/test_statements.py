@@ -1686,6 +1686,59 @@ return first, [*rest, first], values
 
 w = [k for k in range(5) if x[k % 3] > k / 9 - 0.5]
 return w.index(w[0]) if w else None
+
+path = [(i, j)]
+while i > 0:
+    i -= 1
+    path.append((i, j))
+return path[::-1], path[::2], path[::-2], path[-1:0:-1], path[-2::-1]
+
+path = [x]
+while i > 0:
+    i -= 1
+    path.append(x * i)
+return torch.stack(path[::-1]), len(path[1::2])
+
+return ", ".join([str(i), f"{j}", "k"]), "-".join(str(v) for v in (i, j)), "+".join(["a", "b"])
+
+kept = [i, j]
+if b: kept.append(3)
+return "running({})".format(",".join(str(int(h)) for h in kept))
+
+import enum
+class Kind(enum.Enum):
+    A = 0; B = 1; C = 2
+k = Kind(i)
+return k.name, x * k.value if k is not Kind.A else x
+
+import enum
+class Kind(enum.IntEnum):
+    A = 0; B = 1; C = 2
+    @classmethod
+    def _missing_(cls, value): return cls.A if value < 0 else None
+try: k = Kind(j)
+except ValueError as e: return str(e)
+return k + 1, Kind(b).name
+
+c = abs(i) + 3
+return F.one_hot(n.abs().clamp(max=2), c), F.one_hot(n.abs(), num_classes=c + 4).sum(0)
+
+y = x[x > 0]
+return y.new(torch.Size([2, 3])).zero_(), x.new(x.shape + (2,)).fill_(1), x.new(2, 2).zero_(), y.new(y.shape).zero_()
+
+lo, hi = [max(0, min(int(v), 2)) for v in r.tolist()]
+return x[lo:max(hi, lo + 1)]
+
+lo, hi = [int(round(v)) for v in r.tolist()]
+y = torch.arange(12.0).view(3, 4)
+return y[:, max(0, min(lo, 3)):max(1, min(hi, 4))] * 2
+
+y = x
+for _ in range(2):
+    k = (y > 0).sum().item()
+    y = torch.cat([y, torch.zeros(k)])
+    if f > 0: y = torch.cat([y, torch.ones(int(g * g))])
+return y
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
