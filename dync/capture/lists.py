@@ -277,7 +277,8 @@ class Grown:
             part.reverse()
         if step not in (1, -1) and any(c.ragged is not None for c in self.form.columns):
             return self.refuse(f"a slice with step {step} of items of several sizes")
-        return part if step in (1, -1) else self._like([self._do(torch.ops.aten.slice.Tensor, c, 0, 0, None, abs(step)) for c in part.columns])
+        thinned = [self._do(torch.ops.aten.slice.Tensor, c, 0, 0, None, abs(step)) for c in part.columns] if step not in (1, -1) else None
+        return part if thinned is None else self._like(thinned)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
