@@ -168,17 +168,15 @@ def _in(engine: Any, item: Any, container: Any) -> Any:
 
 
 def _str(engine: Any, *args: Any, **kwargs: Any) -> Any:
-    if len(args) == 1 and not kwargs and (is_number(args[0]) or is_array(args[0]) or isinstance(args[0], SymText)):
-        return formatted(engine, args[0], ord("s"), "")
-    return str(*args, **kwargs)
+    return formatted(engine, args[0], ord("s"), "") if len(args) == 1 and not kwargs else str(*args, **kwargs)
 
 
 def _repr(engine: Any, x: Any) -> Any:
-    return formatted(engine, x, ord("r"), "") if is_number(x) else repr(x)
+    return formatted(engine, x, ord("r"), "")
 
 
 def _format(engine: Any, x: Any, spec: Any = "") -> Any:
-    return formatted(engine, x, -1, spec) if is_number(x) or isinstance(x, SymText) else format(x, spec)
+    return formatted(engine, x, -1, spec)
 
 
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:

@@ -12,14 +12,13 @@ import torch
 from dync.capture.arrays import number_of
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
-from dync.capture.image import SYMBOLIC
 from dync.capture.keyed import is_running
 from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Event, Op, of_model
-from dync.capture.text import SymText, formatted, join
+from dync.capture.text import SymText, formatted, join, percent
 
 
 class Truth:
@@ -117,9 +116,17 @@ class Expressions(Rolling):
         """An f-string: (value, conversion, format) or literal text a part."""
         return join(self, [p if isinstance(p, str) else formatted(self, *p) for p in parts])
 
+    def percent(self, template: Any, values: Any) -> Any:
+        """`template % values`, where `template` is a text."""
+        return percent(self, template, values)
+
+    def said(self, text: Any) -> Any:
+        """What `__str__` and the like give."""
+        return text if not isinstance(text, SymText) else self.text_of(text) if self.texts is None else str(text)
+
     def format(self, pattern: str, *args: Any, **kwargs: Any) -> Any:
         """`pattern.format(...)`."""
-        if not any(isinstance(a, (torch.Tensor, SymText, *SYMBOLIC)) for a in (*args, *kwargs.values())):
+        if all(type(a) in (str, int, float, bool) for a in (*args, *kwargs.values())):
             return pattern.format(*args, **kwargs)
         pieces: list[Any] = []
         formatter, automatic = string.Formatter(), iter(range(len(args)))

@@ -37,6 +37,8 @@ DOOR = "@dync-engine@"
 ANSWERS = frozenset({"__bool__", "__len__", "__contains__", "__index__", "__int__", "__float__", "__hash__", "__length_hint__",
                      "__iter__", "__next__"})
 """Methods that the interpreter calls and whose results it checks."""
+SAYS = frozenset({"__str__", "__repr__", "__format__"})
+"""Those that must give a str."""
 KEYED = frozenset({"set", "frozenset", "dict", "Counter", "defaultdict", "OrderedDict", "fromkeys"})
 """What makes sets and dicts."""
 ASKS_HASHES = frozenset({"add", "setdefault", "update", "union", "symmetric_difference", "symmetric_difference_update", "subtract",
@@ -107,6 +109,7 @@ class _Inserter(ast.NodeTransformer):
         self.shared = frozenset(n for s in ast.walk(tree) if isinstance(s, ast.Nonlocal) for n in s.names)
         """Names that nested functions rebind: any statement that calls one may."""
         self.answers = tree.name in ANSWERS
+        self.says = tree.name in SAYS
         self.near = self._near(tree.body)[0]
         """Names that code from here to the next marker, or after it, may read or bind."""
         self.depth = 0
@@ -274,6 +277,9 @@ class _Inserter(ast.NodeTransformer):
         if self.answers:  # C code asks, and takes no symbol for an answer: the paths join in the caller
             node.value = value
             return node
+        if self.says:
+            node.value = self.put_expr(node, _call("said", value))
+            return node
         node.value = self.put_expr(node, _call("give", self.site("return", frozenset(), frozenset(), node), value))
         for n in ast.walk(node.value):
             if isinstance(n, ast.expr) and not hasattr(n, "lineno"):
@@ -332,6 +338,8 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         self.generic_visit(node)
+        if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
+            return self.put_expr(node, _call("percent", node.left, node.right))
         numeric = any(isinstance(x, ast.Constant) for x in (node.left, node.right))
         return self.born(node) if isinstance(node.op, ast.Add) and not numeric else node
 

@@ -32,6 +32,7 @@ from dync.capture.scalars import scalar_of
 from dync.capture.shapes import weight
 from dync.capture.special import SPECIAL, TAKE_LISTS, function_name, is_number_tensor
 from dync.capture.tape import Event, Op, Rec, Val, Weight, of_model
+from dync.capture.text import formatted, mark_for
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
@@ -107,6 +108,8 @@ class Recorder:
             return func(*args, **kwargs)
         engine.check_alive()
         if name in ("__repr__", "__str__", "__format__"):
+            if engine.texts is not None:
+                return mark_for(engine, formatted(engine, args[0], ord("r"), ""))
             return engine.text_of(None) if is_user(outside_torch_tensor().f_code) else "a tensor"  # a message of torch's own
         if name == "numpy" and not kwargs and not args[1:]:
             return array_of(engine, args[0])

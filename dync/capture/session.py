@@ -34,12 +34,12 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
 from dync.capture.packed import open_padding
-from dync.capture.places import NN, is_helper, is_own, is_user, line_span
+from dync.capture.places import NN, is_helper, is_library, is_own, is_user, line_span
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val, of_model
-from dync.capture.text import SymText, formatted, join
+from dync.capture.text import SymText, formatted, join, mark_for
 from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
 from dync.capture.writes import where_named
@@ -418,8 +418,15 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
         original = getattr(cls, name)
 
         def text(self: Any, *args: Any) -> Any:
-            if is_user(sys._getframe(1).f_code) and not isinstance(scalar_of(self), (bool, int, float)):
-                engine.text_of(self)
+            if not isinstance(scalar_of(self), (bool, int, float)):
+                frame: Any = sys._getframe(1)
+                while frame.f_code.co_filename.startswith("<string"):  # what dataclasses and the like wrote
+                    frame = frame.f_back
+                asking = frame.f_code
+                if is_user(asking) and not (engine.texts is not None and is_library(asking)):
+                    engine.text_of(self)
+                elif engine.texts is not None:
+                    return mark_for(engine, formatted(engine, self, ord("r") if name == "__repr__" else -1, *(args or ("",))))
             return original(self, *args)
 
         return text

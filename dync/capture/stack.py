@@ -37,6 +37,8 @@ class Stack:
     swapped: list[tuple[types.FunctionType, types.CodeType]]
     tried: set[types.CodeType]
     root_frame: Any = None
+    texts: list[Any] | None = None
+    """What stands for the marks in a text that Python's own code is writing."""
     problems: dict[Diagnostic, None]
     dead = False
     """Whether this run is over, though user code may still run on in a `finally`."""

@@ -68,9 +68,25 @@ class SymText:
         return self.engine.text_of(self)
 
     def __str__(self) -> str:
+        if self.engine.texts is not None:
+            return mark_for(self.engine, self)
         return "text" if is_own(sys._getframe(1).f_code) else self._refuse()  # C++ asks for the text of what passes through it
 
-    __repr__ = __eq__ = __hash__ = __len__ = __contains__ = __format__ = __getitem__ = __lt__ = _refuse  # type: ignore[assignment]
+    def __format__(self, spec: str) -> str:
+        return str(self) if spec == "" else self._refuse()
+
+    def __eq__(self, other: object) -> Any:
+        if not isinstance(other, str) or self.vague or self.number() is None:
+            return self._refuse() if isinstance(other, (str, SymText)) else NotImplemented
+        number = self.number_in(other)
+        return number is not None and bool(self.number() == number)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or not hasattr(str, name):
+            raise AttributeError(f"'str' object has no attribute '{name}'")
+        return self._refuse
+
+    __repr__ = __hash__ = __len__ = __contains__ = __getitem__ = __lt__ = _refuse  # type: ignore[assignment]
     __mod__ = __iter__ = __bool__ = _refuse  # type: ignore[assignment]
 
 
@@ -96,8 +112,10 @@ def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
         value = value.item()
     if isinstance(value, torch.Tensor):
         return SymText(engine, [f"<tensor {str(value.dtype).removeprefix('torch.')} of {value.dim()} dimensions>"], {}, True)
+    if isinstance(value, BaseException) and any(isinstance(a, (SymText, torch.SymInt, torch.SymFloat, torch.SymBool)) for a in value.args):
+        return of_exception(engine, value, conversion, spec)
     if isinstance(value, SymText):
-        return value if spec == "" and conversion in (-1, ord("s")) else engine.text_of(value)
+        return spaced(engine, value, spec) if conversion in (-1, ord("s")) else engine.text_of(value)
     if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool)):
         op = CONVERSIONS.get(conversion)
         if op is None or not isinstance(spec, str):
@@ -111,8 +129,86 @@ def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
             return SymText(engine, [text], {0: value} if isinstance(value, torch.SymInt) and spec == "" else {})
     if type(value) in BRACKETS and spec == "" and conversion != ord("a"):
         return join(engine, contained(engine, value))
-    convert = {-1: lambda v: v, ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion]
-    return format(convert(value), spec)
+    convert: Any = {-1: lambda v: format(v, spec), ord("r"): repr, ord("s"): str, ord("a"): ascii}[conversion]
+    text = converted(engine, value, convert)
+    return text if conversion == -1 else spaced(engine, text, spec)
+
+
+def spaced(engine: Any, text: Any, spec: Any) -> Any:
+    """A text as format(text, spec) makes it."""
+    if spec == "" or not isinstance(text, SymText):
+        return text if spec == "" else format(text, spec)
+    if not isinstance(spec, str):
+        return engine.text_of(text)
+    return SymText(engine, [Expr("format", (text.expression(), spec), "str")], {}, text.vague)
+
+
+PERCENT = re.compile(r"%(?:\((?P<name>[^)]*)\))?(?P<flags>[-+ 0]*)(?P<width>\d+)?(?P<digits>\.\d+)?(?P<kind>[diufFeEgGsr%])")
+"""The conversions of `template % values` that have a twin in `format`."""
+
+
+def percent(engine: Any, template: Any, values: Any) -> Any:
+    """`template % values`."""
+    given: Any = values if type(values) is tuple else (values,)
+    if not isinstance(template, str) or all(type(v) in (str, int, float, bool) for v in given):
+        return template % values
+    found = list(PERCENT.finditer(template))
+    wanted = [m for m in found if m["kind"] != "%"]
+    named = isinstance(values, dict) and any(m["name"] is not None for m in wanted)
+    if PERCENT.sub("", template).count("%") or not named and (len(wanted) != len(given) or any(m["name"] is not None for m in wanted)):
+        return converted(engine, values, lambda v: template % v)
+    pieces, end, rest = [], 0, iter(given)
+    for m in found:
+        pieces.append(template[end:m.start()])
+        end = m.end()
+        pieces.append("%" if m["kind"] == "%" else printed(engine, m, values[m["name"]] if named else next(rest)))
+    return join(engine, [*pieces, template[end:]])
+
+
+def printed(engine: Any, m: Any, value: Any) -> Any:
+    """One value as a conversion of `%` makes it."""
+    if isinstance(value, torch.Tensor) and value.dim() == 0 and m["kind"] not in "sr":
+        value = value.item()
+    symbolic = isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool))
+    left, width = "<" if "-" in m["flags"] else ">", m["width"] or ""
+    if m["kind"] in "sr":
+        text = formatted(engine, value, ord(m["kind"]), "")
+        return spaced(engine, text, left + width + (m["digits"] or "")) if width or m["digits"] else text
+    if not symbolic:
+        return ("%" + m["flags"] + width + (m["digits"] or "") + m["kind"]) % value
+    if m["kind"] in "diu":
+        value = engine.as_int(value) if not isinstance(value, torch.SymInt) else value
+    sign = "+" if "+" in m["flags"] else " " if " " in m["flags"] else ""
+    zero = "0" if "0" in m["flags"] and left == ">" else ""
+    kind = "d" if m["kind"] in "diu" else m["kind"]
+    if kind == "d" and m["digits"]:
+        return engine.text_of(value)
+    return formatted(engine, value, -1, (left if width and not zero else "") + sign + zero + width + (m["digits"] or "") + kind)
+
+
+def converted(engine: Any, value: Any, convert: Any) -> Any:
+    """The text of an object that Python's own code writes: the numbers and tensors in it leave marks, which stand for theirs."""
+    outer, engine.texts = engine.texts, []
+    try:
+        text = convert(value)
+    finally:
+        found, engine.texts = engine.texts, outer
+    return join(engine, [found[int(p)] if n % 2 else p for n, p in enumerate(re.split("\0(\\d+)\0", text))]) if found else text
+
+
+def mark_for(engine: Any, text: Any) -> str:
+    """What stands for a text that holds numbers known only at run time until `converted` is done."""
+    if not isinstance(text, SymText):
+        return text
+    engine.texts.append(text)
+    return f"\0{len(engine.texts) - 1}\0"
+
+
+def of_exception(engine: Any, error: BaseException, conversion: int, spec: Any) -> Any:
+    """The text of an exception whose arguments hold numbers known only at run time: of its only one, or of all as a tuple."""
+    if conversion not in (-1, ord("s")) or type(error).__str__ is not BaseException.__str__:
+        return engine.text_of(error)
+    return formatted(engine, error.args[0] if len(error.args) == 1 else error.args, ord("s"), spec)
 
 
 def contained(engine: Any, value: Any) -> list[Any]:

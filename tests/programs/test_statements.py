@@ -1739,6 +1739,58 @@ for _ in range(2):
     y = torch.cat([y, torch.zeros(k)])
     if f > 0: y = torch.cat([y, torch.ones(int(g * g))])
 return y
+
+return "{} {}".format([i, j], (i,))
+
+return "%d of %s" % (i, j)
+
+return "%d items" % i, "%.2f" % f
+
+return str([i, j]), str((i, f)), str({"a": i})
+
+return repr([i, j]), repr(i), repr({"a": f})
+
+return "{:>5d}|{a:.3f}".format(i, a=f)
+
+return format(i, "03d"), format(f, ".2f")
+
+return str(Pair(i, j)), f"{Pair(i, f)}"
+
+return f"{Box(i, j)}"
+
+return "n=" + str(i) + "!" * 2, str(b)
+
+s = f"{i}"
+return s == "2", s in ("1", "2")
+
+print([i, j], {"a": (f,)}, Pair(i, j))
+return x
+
+class Log:
+    def __init__(self, n): self.n = n
+    def __str__(self): return f"Log({self.n})"
+    def __repr__(self): return "<%s>" % self.n
+log = Log(i)
+return str(log), f"{log}", f"{log!r}", str([log]), "{}".format((log, j))
+
+return f"{[i, j]!s:>12}|{Pair(i, j)!r:<20}|{i!r:>4}"
+
+return f"{str(i):>3}", f"{'a' if b else 'b'}{i}", f"{i:{3}d}"
+
+return "%d of %-4s|%5d|%05.1f|%+d|%e|%%" % (i, j, i, f, j, g)
+
+return "%(n)d and %(f).3f" % {"n": i, "f": f}, "%s" % i, "%s" % [i, j], "%d" % f, "%s:%s" % (Pair(i, j), b)
+
+return "%s of %d" % (x.shape, len(x[x > 0])), "%.3f" % x.sum()
+
+try:
+    if i > 1: raise ValueError(f"bad {i}")
+    if j > 1: raise RuntimeError("worse", j)
+    if b: raise ArithmeticError(f)
+except (ValueError, RuntimeError, ArithmeticError) as e:
+    print("caught", e)
+    return str(e), f"<{e}>", "{}".format(e), type(e).__name__
+return "fine"
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
