@@ -1791,14 +1791,13 @@ except (ValueError, RuntimeError, ArithmeticError) as e:
     print("caught", e)
     return str(e), f"<{e}>", "{}".format(e), type(e).__name__
 return "fine"
+
+return "%s/%d" % ("a", i)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
 DY207
 return len(str(i))
-
-DY208
-return "%s/%d" % ("a", i)
 
 DY403
 q = deque([i])
