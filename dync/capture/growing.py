@@ -10,7 +10,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.image import Image
-from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, form_of, is_grown
+from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, differ_in_constants, form_of, is_grown
 from dync.capture.loops import skeleton
 from dync.capture.running import Running
 
@@ -18,6 +18,8 @@ MAX_FORKS = 4
 """So many decisions may lie in one comprehension: one with more is walked by a loop, after whose turns paths join."""
 MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
+MAX_CONSTANTS = 24
+"""So many paths may stay apart for the texts and the like that one list holds: then each is a choice, made at run time."""
 
 
 class Growing(Running):
@@ -134,10 +136,15 @@ class Growing(Running):
         fresh = False
         for where in a.lists.keys() & b.lists.keys():
             (key, kind, x), (other, _, y) = a.lists[where], b.lists[where]
-            if key != other or self.is_same_size(kind, x, y) or key in self.grown:
+            if key != other or key in self.grown:
                 continue
-            self.splits[key] += 1
-            if now or self.splits[key] > self.most_splits(kind):
+            if self.is_same_size(kind, x, y):
+                if kind not in KINDS.values() or not differ_in_constants(x, y):
+                    continue
+                self.splits[key, "constants"] += 1
+            else:
+                self.splits[key] += 1
+            if now or self.splits[key] > self.most_splits(kind) or self.splits[key, "constants"] > MAX_CONSTANTS:
                 self.needed |= {key} if now else set()
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:

@@ -43,6 +43,8 @@ def check_form(form: Form) -> Form:
     strange = [str(c) for c in form.columns[:n] if c.kind not in ("int", "bool")]
     if strange or not n:
         raise NotUniform(f"its keys are {' and '.join(strange) or 'constants'}, not integers")
+    if any(c.choices for c in form.columns):
+        raise NotUniform("its values are constants")
     if any(c.ragged is not None for c in form.columns):
         raise NotUniform("its values are tensors whose sizes differ or depend on data")
     return form

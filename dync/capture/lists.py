@@ -8,6 +8,7 @@ is carried by loops, and reaches every host and backend as tensors. Items are va
 from __future__ import annotations
 
 import collections
+import enum
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -31,13 +32,14 @@ class Column:
     """One leaf of an element: a number's kind, or "tensor" with dtype, device and sizes; one size may be None, which differs by item.
 
     Rows of one size are stacked. Others are one after another along that dimension, moved to the front, and a second tensor
-    holds their sizes.
+    holds their sizes. A column of kind "choice" holds the place of each item's constant among the `choices`.
     """
 
     kind: str
     dtype: Any
     device: str = "cpu"
     shape: tuple[Any, ...] = ()
+    choices: tuple[Constant, ...] = ()
 
     @property
     def ragged(self) -> int | None:
@@ -45,7 +47,8 @@ class Column:
 
     def __str__(self) -> str:
         sizes = ", ".join("?" if s is None else str(s) for s in self.shape)
-        return f"{str(self.dtype).removeprefix('torch.')}[{sizes}]" if self.kind == "tensor" else self.kind
+        kind = " or ".join(repr(c.value) for c in self.choices) if self.choices else self.kind
+        return f"{str(self.dtype).removeprefix('torch.')}[{sizes}]" if self.kind == "tensor" else kind
 
 
 @dataclass(frozen=True)
@@ -60,21 +63,59 @@ class Form:
 LEAF = "leaf"
 
 
-@dataclass(frozen=True)
 class Constant:
-    value: Any
+    """None, a text or a member of an Enum: equal to those of its type alone."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Constant) and type(self.value) is type(other.value) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+
+def choice_of(*constants: Constant) -> Column:
+    return Column("choice", torch.int64, choices=tuple(dict.fromkeys(constants)))
 
 
 def taken_apart(item: Any) -> tuple[Any, list[Any]]:
     """An item's structure and its leaves. Raises NotUniform for what can be no item."""
     if isinstance(item, (torch.Tensor, *SYMBOLIC)) or type(item) in (bool, int, float):
         return LEAF, [item]
-    if item is None or isinstance(item, str):
+    if item is None or isinstance(item, str) or isinstance(item, enum.Enum) and "<locals>" not in type(item).__qualname__:
         return Constant(item), []
     if isinstance(item, tuple) and not isinstance(item, torch.Size):
         parts = [taken_apart(v) for v in item]
         return (type(item), tuple(s for s, _ in parts)), [v for _, leaves in parts for v in leaves]
     raise NotUniform(f"it holds a {type(item).__name__}")
+
+
+def differ_in_constants(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
+    """Whether items in the same places are constants, or tuples with constants, that differ."""
+    try:
+        return any(x is not y and isinstance(x, (tuple, str, enum.Enum, type(None))) and taken_apart(x)[0] != taken_apart(y)[0]
+                   for x, y in zip(a, b))
+    except NotUniform:
+        return False
+
+
+def cells_of(form: Form, item: Any) -> list[Any]:
+    """The leaves of an item of this form, one a column."""
+    columns = iter(form.columns)
+
+    def leaves(structure: Any, x: Any) -> Iterator[Any]:
+        if structure == LEAF:
+            column = next(columns)
+            yield column.choices.index(Constant(x)) if column.choices else x
+        elif not isinstance(structure, Constant):
+            for s, v in zip(structure[1], x, strict=True):
+                yield from leaves(s, v)
+
+    return list(leaves(form.structure, item))
 
 
 def put_together(structure: Any, leaves: Iterator[Any]) -> Any:
@@ -105,13 +146,28 @@ def one_ragged(column: Column) -> Column:
 
 def common(a: Form, b: Form) -> Form:
     """The form of lists that hold items of both. Raises NotUniform."""
-    alike = a.structure == b.structure and all(
-        (x.kind, x.dtype, x.device, len(x.shape)) == (y.kind, y.dtype, y.device, len(y.shape)) for x, y in zip(a.columns, b.columns))
-    if not alike:
-        raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
-    return Form(a.kind, a.structure, tuple(
-        one_ragged(Column(x.kind, x.dtype, x.device, tuple(m if m == n else None for m, n in zip(x.shape, y.shape))))
-        for x, y in zip(a.columns, b.columns)))
+    mine, other = iter(a.columns), iter(b.columns)
+    columns: list[Column] = []
+
+    def column(structure: Any, rest: Iterator[Column]) -> Column:
+        return choice_of(structure) if isinstance(structure, Constant) else next(rest)
+
+    def both(s: Any, t: Any) -> Any:
+        if isinstance(s, Constant) and s == t:
+            return s
+        if isinstance(s, tuple) and isinstance(t, tuple) and s[0] is t[0] and len(s[1]) == len(t[1]):
+            return s[0], tuple(map(both, s[1], t[1]))
+        if isinstance(s, tuple) or isinstance(t, tuple):
+            raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+        x, y = column(s, mine), column(t, other)
+        if (x.kind, x.dtype, x.device, len(x.shape)) != (y.kind, y.dtype, y.device, len(y.shape)):
+            raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+        shape = tuple(m if m == n else None for m, n in zip(x.shape, y.shape))
+        columns.append(choice_of(*x.choices, *y.choices) if x.choices else one_ragged(Column(x.kind, x.dtype, x.device, shape)))
+        return LEAF
+
+    structure = both(a.structure, b.structure)
+    return Form(a.kind, structure, tuple(columns))
 
 
 def form_of(engine: Any, kind: str, items: tuple[Any, ...]) -> Form:
@@ -119,13 +175,29 @@ def form_of(engine: Any, kind: str, items: tuple[Any, ...]) -> Form:
     found: Form | None = None
     for item in items:
         structure, leaves = taken_apart(item)
-        if not leaves:
-            raise NotUniform("it holds constants")
         form = Form(kind, structure, tuple(column_of(engine, v) for v in leaves))
+        form = form if leaves else first_chosen(form)
         found = form if found is None else common(found, form)
     if found is None:
         raise NotUniform("it holds nothing yet")
     return found
+
+
+def first_chosen(form: Form) -> Form:
+    """A form of constants alone with its first one as a column: rows have something to be counted by."""
+    def chosen(structure: Any) -> tuple[Any, Column | None]:
+        if isinstance(structure, Constant):
+            return LEAF, choice_of(structure)
+        for n, part in enumerate(structure[1]):
+            new, column = chosen(part)
+            if column is not None:
+                return (structure[0], (*structure[1][:n], new, *structure[1][n + 1:])), column
+        return structure, None
+
+    structure, column = chosen(form.structure)
+    if column is None:
+        raise NotUniform("it holds empty tuples")
+    return Form(form.kind, structure, (column,))
 
 
 def describe(form: Form) -> str:
@@ -171,7 +243,7 @@ class Grown:
             self.engine.give_up(self.key, str(error))
         if not fits:
             self.engine.widen(self.key, form)
-        return [t for column, leaf in zip(self.form.columns, taken_apart(item)[1]) for t in self._cells(column, leaf)]
+        return [t for column, leaf in zip(self.form.columns, cells_of(self.form, item)) for t in self._cells(column, leaf)]
 
     def _cells(self, column: Column, leaf: Any) -> list[Any]:
         if column.kind != "tensor":
@@ -220,6 +292,9 @@ class Grown:
             row = self._do(torch.Tensor.contiguous, self._do(torch.movedim, row, 0, column.ragged))
         else:
             row = self._do(torch.select, tensors[0], 0, index)
+        if column.choices:
+            number = self._do(torch.Tensor.item, row)
+            return column.choices[self.engine.pick(number, [(n,) for n in range(len(column.choices) - 1)])].value
         if column.kind != "tensor":
             return self._do(torch.Tensor.item, row)
         self.engine.keep(row)
@@ -375,6 +450,9 @@ class Grown:
     def __contains__(self, item: Any) -> bool:
         if self.form.structure != LEAF or self.form.columns[0].kind == "tensor":
             return self.refuse("`in`")
+        if self.form.columns[0].choices:
+            number = next((n for n, c in enumerate(self.form.columns[0].choices) if c.value == item), -1)
+            return bool(self._do(torch.Tensor.item, self._do(torch.any, self._do(torch.eq, self.columns[0], number))))
         equal = self._do(torch.eq, self.columns[0], item)
         return bool(self._do(torch.Tensor.item, self._do(torch.any, equal)))
 
@@ -391,6 +469,7 @@ class Grown:
         return iter([self.at(i) for i in range(n)])
 
     def refuse(self, what: str) -> NoReturn:
+        self.engine.mark_stack()  # marked code may know what to do here
         self.engine.without(self.key, f"{what} is asked of it")
         self.engine.refuse("DY313", f"{what} on a {self.form.kind} whose length is known only at run time",
                                   "it holds its items as the rows of tensors", "use append, extend, pop, indices, slices of step 1, for "
@@ -469,8 +548,8 @@ class Grown:
 
     def numbers(self) -> Any:
         """A list of numbers as a tensor of ints, floats or bools in full precision."""
-        if self.form.structure != LEAF or self.form.columns[0].shape:
-            return self.refuse("torch.tensor of tuples or of tensors with dimensions")
+        if self.form.structure != LEAF or self.form.columns[0].shape or self.form.columns[0].choices:
+            return self.refuse("torch.tensor of tuples, constants or of tensors with dimensions")
         return self.columns[0]
 
 

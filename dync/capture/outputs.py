@@ -79,8 +79,9 @@ class _Trees:
         if isinstance(x, Grown):
             numbers = iter(range(len(x.form.columns)))
             columns = tuple(_column(c) for c in x.form.columns)
+            choices = tuple(tuple(self.of(c.value, where) for c in column.choices) for column in x.form.columns)
             items = tuple(Leaf(self.leaf(t, where)) for t in x.columns)
-            return RowsTree(kind, _element(x.form.structure, numbers), columns, items)  # type: ignore[arg-type]
+            return RowsTree(kind, _element(x.form.structure, numbers), columns, items, choices if any(choices) else ())  # type: ignore[arg-type]
         opaque = to_opaque(x)
         if opaque is not None:
             return opaque
@@ -127,7 +128,9 @@ class _Trees:
 
 
 def _column(column: Any) -> str:
-    return "number" if column.kind != "tensor" else "tensor" if column.ragged is None else f"ragged:{column.ragged}"
+    if column.kind != "tensor":
+        return "choice" if column.choices else "number"
+    return "tensor" if column.ragged is None else f"ragged:{column.ragged}"
 
 
 def _element(structure: Any, numbers: Iterator[int]) -> Tree:

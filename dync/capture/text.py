@@ -149,6 +149,7 @@ PERCENT = re.compile(r"%(?:\((?P<name>[^)]*)\))?(?P<flags>[-+ 0]*)(?P<width>\d+)
 
 def percent(engine: Any, template: Any, values: Any) -> Any:
     """`template % values`."""
+    table: Any = values
     given: Any = values if type(values) is tuple else (values,)
     if not isinstance(template, str) or all(type(v) in (str, int, float, bool) for v in given):
         return template % values
@@ -161,7 +162,7 @@ def percent(engine: Any, template: Any, values: Any) -> Any:
     for m in found:
         pieces.append(template[end:m.start()])
         end = m.end()
-        pieces.append("%" if m["kind"] == "%" else printed(engine, m, values[m["name"]] if named else next(rest)))
+        pieces.append("%" if m["kind"] == "%" else printed(engine, m, table[m["name"]] if named else next(rest)))
     return join(engine, [*pieces, template[end:]])
 
 

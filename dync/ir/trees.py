@@ -42,12 +42,14 @@ def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
 
 def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
     cells: list[Any] = []
-    for column in tree.columns:
+    for number, column in enumerate(tree.columns):
         rows = next(tensors)
         what, _, dim = column.partition(":")
         match what:
             case "number":
                 cells.append(rows.tolist())
+            case "choice":
+                cells.append([build(tree.choices[number][n], str) for n in rows.tolist()])
             case "ragged":
                 starts, own = [0], []
                 for size in next(tensors).tolist():

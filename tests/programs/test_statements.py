@@ -15,7 +15,7 @@ from programs.harness import capture, compare, load
 from dync.errors import CaptureError
 from dync.ir.verify import verify
 
-HEAD = """import collections, contextlib, dataclasses, functools, heapq, itertools, math, random, types
+HEAD = """import collections, contextlib, dataclasses, enum, functools, heapq, itertools, math, random, types
 from collections import namedtuple, deque, defaultdict, Counter, OrderedDict
 from dataclasses import dataclass, field
 import torch
@@ -23,6 +23,11 @@ from torch import nn
 import torch.nn.functional as F
 
 Pair = namedtuple("Pair", "a b")
+
+
+class Kind(enum.Enum):
+    A = 1
+    B = "b"
 
 
 @dataclass
@@ -1793,6 +1798,49 @@ except (ValueError, RuntimeError, ArithmeticError) as e:
 return "fine"
 
 return "%s/%d" % ("a", i)
+
+trace = []
+for k in range(12):
+    if x[k % 3] > k / 10 - 0.5:
+        x = x * 0.9
+        trace.append("skip")
+    else:
+        trace.append("run")
+return x, trace
+
+trace = []
+for k in range(12):
+    mode = "skip" if x[k % 3] > k / 10 - 0.5 else "run"
+    if mode == "run": x = x * 0.9
+    trace.append((k, mode))
+return x, trace, trace[-1], trace[3][1] == "run"
+
+trace = []
+for k in range(8):
+    if x[k % 3] > k / 10 - 0.5:
+        x = x * 0.9
+        trace.append(("skip", k, None))
+    elif r[0] > k / 4:
+        trace.append(("run", k, "deep"))
+        trace.append(("again", i, None))
+return x, trace, len(trace)
+
+trace = []
+while i > 0:
+    trace.append("odd" if i % 2 else "even")
+    i -= 1
+out = 0
+for t in trace:
+    if t == "odd": out += 1
+return out, trace, "odd" in trace, "none" in trace
+
+trace = []
+for k in range(8):
+    if x[k % 3] > k / 10 - 0.5:
+        x = x * 0.9
+        trace.append(Kind.A)
+    elif r[0] > k / 4: trace.append(Kind.B)
+return x, [t.name for t in trace], trace[0] is Kind.A if trace else None
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
