@@ -142,7 +142,13 @@ def _shaken(oracle: Side, program: Program, n: int, generator: torch.Generator) 
     """Every other time the Program with noise on its weights as well: where inputs saturate, rounding inside is all the noise there is."""
     if n % 2 == 0 or not isinstance(oracle, ProgramSide):
         return oracle
-    return ProgramSide(replace(program, weights={k: _shake(w, generator) for k, w in program.weights.items()}), oracle.seed, oracle.initial)
+    weights = {k: w if _is_exact(w) else _shake(w, generator) for k, w in program.weights.items()}
+    return ProgramSide(replace(program, weights=weights), oracle.seed, oracle.initial)
+
+
+def _is_exact(weight: torch.Tensor) -> bool:
+    """Whether it holds a number of the source text, or flags, counts or indices: nothing rounds those, and they are asked for as written."""
+    return weight.dim() == 0 or not weight.is_floating_point() or bool((weight == weight.round()).all())
 
 
 def own_noise(oracle: Side, program: Program, call: Call, meaning: Effect, tolerances: Tolerances) -> float:

@@ -12,6 +12,7 @@ from torch import nn
 from dync.verify.calls import Call, ProgramSide, differences
 from dync.verify.compare import Tolerances
 from dync.verify.flips import own_noise
+from dync.verify.mutate import KINDS
 from dync.verify.run import verify
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -197,3 +198,24 @@ def negated():
     b.block("b1", None, (), Return(leaf("x")))
     b.block("b2", lambda x: (-x * 1.001,), ("y",), Return(leaf("y")))
     return b.program()
+
+
+class Flagged(nn.Module):
+    """Asks for flags that it has written itself: the 1 that it writes and the 1 that it asks for are one number, without rounding."""
+
+    def forward(self, x):
+        flags = torch.zeros_like(x)
+        flags[x >= 0.5] = 1.0
+        return x * 2 if flags[0] == 1 else x
+
+
+def test_constants_of_the_program_are_not_what_noise_moves():
+    from dync.api import capture
+
+    example = (torch.tensor([0.9, 0.1]),)
+    program = capture(Flagged(), example)
+    wrong = next(p for where, p in KINDS["changed constant"](program) if ".ge" in where)
+    report = verify(Flagged(), Walked(wrong, shown=program), [example], budget=1)
+    assert not report.ok and not report.flips, str(report)
+    report = verify(Flagged(), Walked(wrong, shown=program), [(torch.tensor([0.5, 0.1]),)], budget=1)
+    assert report.flips, "eager's own decision is at its threshold here"
