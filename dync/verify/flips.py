@@ -147,7 +147,7 @@ def _shaken(oracle: Side, program: Program, n: int, generator: torch.Generator) 
 
 
 def _is_exact(weight: torch.Tensor) -> bool:
-    """Whether it holds a number of the source text, or flags, counts or indices: nothing rounds those, and they are asked for as written."""
+    """Whether it holds a number of the source text, or flags, counts or indices: nothing rounds those."""
     return weight.dim() == 0 or not weight.is_floating_point() or bool((weight == weight.round()).all())
 
 
