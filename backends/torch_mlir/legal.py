@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dync.backends.base import Declined
+from dync.backends.torch_mlir.convolution import rows
 from dync.ir.types import UNKNOWN
 
 if TYPE_CHECKING:
@@ -304,7 +305,7 @@ def _never(what: str) -> Callable[[Graph, Any], bool]:
 
 
 RULES: Mapping[str, Callable[[Graph, Any], bool]] = {
-    "Div": _unsigned, "Abs": _unsigned,
+    "Conv": rows, "Div": _unsigned, "Abs": _unsigned,
     "Clip": _clip, "Max": _extreme("Greater"), "Min": _extreme("Less"), "TopK": _topk, "Pow": _pow, "Pad": _pad,
     "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _one_way),
