@@ -23,12 +23,15 @@ BUDGET = 60
 """Calls a mutant. The search is told nothing of where the fault is."""
 
 DEAD = "equivalent: the last layer's rows of other tokens than the last are not read, only its routes are"
-EQUIVALENT = {
-    "window-cascade: shifted predicate at b6.gt_20 +1": "equivalent in all effects: after the last member both ways end alike",
+EXPLAINED = {
     "duo-llm: dropped block at b49.add_345": DEAD,
     "duo-llm: wrong weight at layers.2.small.w3.weight.t1 and layers.2.small.w1.weight.t2 swapped": DEAD,
+    "kangaroo: constant predicate at b16 False": "shown only where draft and model both choose the end token and the draft is sure of it; "
+    "no prompt that does is known: 60 ascents over every exchange of a token end 1.1 short in log-odds",
+    "rbqe: dropped block at b69.mean_483": "shown only by an image that leaves by the third exit, which 60 calls do not find",
 }
-"""Survivors that were looked at by hand, and why no call shows them in what it returns, raises or writes."""
+"""Survivors that were looked at by hand: "equivalent" where no call shows them in what it returns, raises or writes, else why none was
+found."""
 
 
 def run(options: Options) -> Result:
@@ -39,8 +42,8 @@ def run(options: Options) -> Result:
         except (Refused, OutOfTime) as error:
             notes.append(f"{name}: not in it: {error or f'its capture took more than {CAPTURE_LIMIT} s'}")
             continue
-        why = {s: EQUIVALENT.get(f"{name}: {s}", "") for s in survivors}
-        rows.append((name, tried, tried - len(survivors), sum(map(bool, why.values())), seconds, taken()))
+        why = {s: EXPLAINED.get(f"{name}: {s}", "") for s in survivors}
+        rows.append((name, tried, tried - len(survivors), sum(r.startswith("equivalent") for r in why.values()), seconds, taken()))
         notes += [f"{name}: survived: {s}; {reason or 'NOT EXPLAINED'}" for s, reason in why.items()]
     columns = ("model", "planted", "found", "equivalent", "s", "taken at")
     return Result("planted-faults", "Planted faults, found by verification", columns, tuple(rows), tuple(notes))

@@ -185,3 +185,22 @@ def test_constants_that_paths_bring_are_there():
     made = compiled(PrunedTree().eval(), ([torch.randn(4) for _ in range(7)],))
     for _ in range(6):
         assert not mismatch(made, made.program, ([torch.randn(4) * 2 for _ in range(7)],), {})
+
+
+def test_what_stands_for_outputs_that_an_exit_does_not_give_is_made_where_it_leaves(paths):
+    """IREE 3.13 copies one that several exits share in the block of the first, which does not dominate the others."""
+    from dync.build import kernels_of
+    from dync.options import parse_target
+    from dync.whole_mlir import mlir_module
+
+    text = mlir_module(paths.program, kernels_of(paths.program), parse_target("cpu")).module.text
+    here, brought = set(), 0
+    for line in text.splitlines():
+        if line.startswith("^"):
+            here = set()
+        if line.startswith("cf.br ^end("):
+            made = [n for n in line[line.index("(") + 1 : line.index(" : ")].split(", ") if n.startswith("%t")]
+            brought += len(made)
+            assert here.issuperset(made), line
+        here.add(line.partition(" = ")[0])
+    assert brought > 2

@@ -114,7 +114,6 @@ class _Function:
         name = TRACED if self.tell else MAIN
         json = encode(said).replace("\\", "\\\\").replace('"', '\\"')
         self.out.append(f'func.func @{name}({arguments}) -> ({results}) attributes {{iree.reflection = {{dync = "{json}"}}}} {{')
-        self.empty = {t: self.nothing(t) for t in dict.fromkeys(t for _, t in m._outputs())}
         self.turn = self.op("arith.constant 0 : i64")
         self.out.append(f"cf.br {self.target(m.label[m.plan.order[0]], self.told())}")
         for block in m.plan.order:
@@ -132,6 +131,7 @@ class _Function:
         return self.add(f"{self.names.fresh()} = {code}")
 
     def nothing(self, type: Type) -> str:
+        """What stands for an output that an exit does not give; one for several exits IREE 3.13 would copy for the first alone."""
         zeros = text.tensor(type.dtype, [0] * type.rank)
         value = text.number(0, "bool") if type.dtype == "bool" else "0.0" if "float" in type.dtype else "0"
         return self.cast(self.constant(value, zeros), zeros, text.open_text(type))
@@ -228,7 +228,7 @@ class _Function:
         for name, type in m._outputs():
             value = brings.get(name)
             open = text.open_text(type)
-            given.append((self.empty[type] if value is None else self.cast(self.value(value), m.texts[value], open), open))
+            given.append((self.nothing(type) if value is None else self.cast(self.value(value), m.texts[value], open), open))
         return self.target("^end", given)
 
     # operands
