@@ -57,7 +57,7 @@ class Expressions(Rolling):
         if sequence:
             index = self.place_of(index)
         if sequence and isinstance(index, torch.SymInt):
-            return self.of_model(lambda: container[self.choose(index, len(container))])
+            return self.of_model(lambda: container[self.place_in(container, index)])
         if isinstance(container, dict) and isinstance(index, torch.SymBool):
             index = bool(index)
         if isinstance(container, dict) and is_running(index) and type(index) is not torch.SymInt:
@@ -96,7 +96,7 @@ class Expressions(Rolling):
         if isinstance(container, list):
             index = self.place_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):
-            found = self.choose(index, len(container))
+            found = self.place_in(container, index)
             self.of_model(lambda: container[found])
             return found
         return self.written_at(container, index, reads) if isinstance(container, dict) else index

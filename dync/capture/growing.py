@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture import comprehend
-from dync.capture.image import Image
+from dync.capture.image import SYMBOLIC, Image
 from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, differ_in_constants, form_of, is_grown
 from dync.capture.loops import skeleton
 from dync.capture.running import Running
@@ -18,8 +18,14 @@ MAX_FORKS = 4
 """So many decisions may lie in one comprehension: one with more is walked by a loop, after whose turns paths join."""
 MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
+MAX_PLACES = 16
+"""So many switches may one list of numbers cost."""
 MAX_CONSTANTS = 24
 """So many paths may stay apart for the texts and the like that one list holds: then each is a choice, made at run time."""
+
+
+def is_number(x: Any) -> bool:
+    return type(x) in (bool, int, float) or isinstance(x, SYMBOLIC)
 
 
 class Growing(Running):
@@ -197,6 +203,17 @@ class Growing(Running):
     def give_up(self, key: str, reason: str) -> NoReturn:
         self.grown[key], self.ungrown[key] = None, reason
         self.start_again()
+
+    def place_in(self, container: Any, index: Any) -> int:
+        """Which place of a Python sequence a number is on this path. A list of numbers that is asked time and again becomes rows."""
+        before = len(self.records)
+        found = self.choose(index, len(container))
+        key = self.born[id(container)][0] if id(container) in self.born else None
+        if key is not None and len(self.records) > before and key not in self.grown and all(map(is_number, container)):
+            self.splits[key, "places"] += 1
+            if self.splits[key, "places"] > MAX_PLACES and self.learn(key, "list", tuple(container)):
+                self.start_again()
+        return found
 
     # ---- items are values ------------------------------------------------------------------------------------------
 

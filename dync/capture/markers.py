@@ -337,7 +337,10 @@ class _Inserter(ast.NodeTransformer):
         return self.put_expr(node, _call("spread", self.place(node), *parts))
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
+        repeated = isinstance(node.op, ast.Mult) and any(isinstance(x, (ast.List, ast.ListComp)) for x in (node.left, node.right))
         self.generic_visit(node)
+        if repeated:
+            return self.put_expr(node, _call("listed", ast.Constant(f"{self.place(node).value}:repeated"), node))
         if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
             return self.put_expr(node, _call("percent", node.left, node.right))
         numeric = any(isinstance(x, ast.Constant) for x in (node.left, node.right))
