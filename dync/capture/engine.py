@@ -42,7 +42,7 @@ class Engine(Expressions):
         self.plans = {}
         self.grown, self.ungrown, self.needed, self.loose = {}, {}, set(), set()
         self.apart, self.plain_calls, self.origins = set(), set(), {}
-        self.unfoldable, self.forking = set(), set()
+        self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
         self.recorder = Recorder(self)
 

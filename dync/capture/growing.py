@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
+import functools
 import types
 from typing import Any, NoReturn
 
@@ -12,16 +14,31 @@ from dync.capture import comprehend
 from dync.capture.image import SYMBOLIC, Image
 from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, differ_in_constants, form_of, is_grown
 from dync.capture.loops import skeleton
+from dync.capture.places import can_mark
 from dync.capture.running import Running
 
 MAX_FORKS = 4
 """So many decisions may lie in one comprehension: one with more is walked by a loop, after whose turns paths join."""
 MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
-MAX_PLACES = 16
-"""So many switches may one list of numbers cost."""
+MAX_PLACES, FEW_PLACES = 60, 4
+"""So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
 MAX_CONSTANTS = 24
 """So many paths may stay apart for the texts and the like that one list holds: then each is a choice, made at run time."""
+
+
+def recording(engine: Any, cls: Any) -> Any:
+    """The constructor of a dataclass, which tells of the lists that the class itself makes for it."""
+    made, fields = cls.__init__, [f for f in dataclasses.fields(cls) if f.init]
+    own = {f.name for f in dataclasses.fields(cls) if f.default_factory in (list, collections.deque)}
+
+    @functools.wraps(made)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        for name in own.difference(kwargs, (f.name for f in fields[:len(args)])):
+            object.__setattr__(self, name, engine.listed(f"{cls.__module__}:{cls.__qualname__}.{name}", getattr(self, name)))
+
+    return init
 
 
 def is_number(x: Any) -> bool:
@@ -46,6 +63,8 @@ class Growing(Running):
     """Symbol of a length that the code asked for → the list's place of birth."""
     held: set[int]
     """Storages that a list holds."""
+    watched: set[type]
+    """Classes whose constructors say which lists they make."""
     forking: set[str]
     """Comprehensions of many decisions, by their places."""
 
@@ -139,6 +158,9 @@ class Growing(Running):
 
     def learn_lists(self, a: Image, b: Image, now: bool = False) -> None:
         """Two pictures differ: starts over if that is for lists which can be of unknown length."""
+        for where in a.strays.keys() & b.strays.keys():
+            if a.strays[where] != b.strays[where]:
+                self.watch(a.strays[where][0])
         fresh = False
         for where in a.lists.keys() & b.lists.keys():
             (key, kind, x), (other, _, y) = a.lists[where], b.lists[where]
@@ -154,6 +176,19 @@ class Growing(Running):
                 self.needed |= {key} if now else set()
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:
+            self.start_again()
+
+    def watch(self, cls: type) -> None:
+        """Sees to it that the places are known where objects of a class make their lists; starts over if that is new."""
+        codes = {f.__code__ for c in cls.__mro__ for f in vars(c).values() if isinstance(f, types.FunctionType)}
+        fresh = {c for c in codes if can_mark(c) and c not in self.tried and not self.is_marked(c)}
+        factories = dataclasses.is_dataclass(cls) and cls not in self.watched and not hasattr(cls, "__post_init__")
+        self.watched.add(cls)
+        if factories:
+            self.patch(cls, "__init__", recording(self, cls))
+        if fresh:
+            self.rewrite(fresh)
+        if fresh or factories:
             self.start_again()
 
     def learn_sizes(self, a: Image, b: Image, place: Any) -> None:
@@ -209,9 +244,9 @@ class Growing(Running):
         before = len(self.records)
         found = self.choose(index, len(container))
         key = self.born[id(container)][0] if id(container) in self.born else None
-        if key is not None and len(self.records) > before and key not in self.grown and all(map(is_number, container)):
-            self.splits[key, "places"] += 1
-            if self.splits[key, "places"] > MAX_PLACES and self.learn(key, "list", tuple(container)):
+        if len(self.records) > before and key is not None and key not in self.grown and all(map(is_number, container)):
+            self.splits[key, "places"] += len(container)
+            if self.splits[key, "places"] > MAX_PLACES and len(container) > FEW_PLACES and self.learn(key, "list", tuple(container)):
                 self.start_again()
         return found
 

@@ -44,6 +44,8 @@ class Image:
     leaves: list[Leaf]
     lists: dict[str, tuple[str, str, tuple[Any, ...]]] = field(default_factory=dict)
     """Where lists stand whose place of birth is known: that place, "list" or "deque", and the items."""
+    strays: dict[str, tuple[type, int]] = field(default_factory=dict)
+    """Where the others stand that are attributes: the object's class, and the length."""
 
 
 @dataclass
@@ -67,6 +69,7 @@ class _Walk:
                  born: dict[int, tuple[str, Any]] | None = None, generator: Any = None) -> None:
         self.heap, self.tensor, self.new, self.born, self.generator = heap, tensor, new, born or {}, generator
         self.lists: dict[str, tuple[str, str, tuple[Any, ...]]] = {}
+        self.strays: dict[str, tuple[type, int]] = {}
         self.seen: dict[int, int] = {}
         self.alive: list[Any] = []
         self.rebuilt: dict[int, Any] = {}
@@ -147,6 +150,8 @@ class _Walk:
         for key, v in places:
             closed = isinstance(x, (set, frozenset, types.FunctionType, types.MethodType))
             place = f"{where}.{key[-1]}" if key[0] == "a" else f"{where}[{key[-1]!r}]"
+            if key[0] == "a" and isinstance(v, (list, collections.deque)) and id(v) not in self.born and id(v) not in self.heap.index:
+                self.strays[place] = (type(x), len(v))
             new = self.visit(v, closed and not isinstance(v, types.CellType), place)
             if new is not v and self.new is not None:
                 put(x, key, new)
@@ -221,7 +226,7 @@ def atom_key(x: Any) -> Any:
 def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], born: dict[int, tuple[str, Any]] | None = None) -> Image:
     """The picture of `roots`; `born` tells of lists, by identity, where they were made."""
     walk, _ = _pass(roots, heap, tensor, None, born)
-    return Image(tuple(walk.signature), walk.leaves, walk.lists)
+    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays)
 
 
 def substitute(

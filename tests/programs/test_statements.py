@@ -1841,6 +1841,48 @@ for k in range(8):
         trace.append(Kind.A)
     elif r[0] > k / 4: trace.append(Kind.B)
 return x, [t.name for t in trace], trace[0] is Kind.A if trace else None
+
+parent, size = list(range(5)), [1] * 5
+def find(k):
+    while parent[k] != k:
+        parent[k] = parent[parent[k]]
+        k = parent[k]
+    return k
+joined = 0
+for a, c in [(0, i % 5), (1, j % 5), (2, (i + j) % 5), (3, 4)]:
+    a, c = find(a), find(c)
+    if a != c:
+        if size[a] < size[c]: a, c = c, a
+        parent[c] = a
+        size[a] += size[c]
+        joined += 1
+return joined, parent, size, [find(k) for k in range(5)]
+
+best = [0.0] * 4
+count = [0 for _ in range(4)]
+for k in range(9):
+    at = (x * (k + 1)).sum().abs().long().item() % 4
+    best[at] = max(best[at], x[k % 3].item())
+    count[at] += 1
+return best, count, max(count), count.index(max(count)), sum(best)
+
+log = Result(x, i)
+for k in range(10):
+    if x[k % 3] > k / 10 - 0.5: log.parts.append((k, "hit"))
+    elif r[0] > k / 4: log.parts.append((i, "other"))
+return log.parts, len(log.parts), log.total()
+
+log = Box(x)
+for k in range(10):
+    if x[k % 3] > k / 10 - 0.5: log.kept.append(k)
+return log.kept, len(log.kept), log.n
+
+given = []
+log, other = Box(x, kept=given), Box(x, i)
+for k in range(10):
+    if x[k % 3] > k / 10 - 0.5: log.kept.append(k)
+    else: other.kept.append(x * k)
+return log, other.kept, given
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
