@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dync.ir.classes import dict_base, refill
+
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout, torch.memory_format,
          torch.Size, range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
 ATOMIC_MODULES = ("typing", "torch._ops", "logging", "re", "abc", "weakref")
@@ -67,7 +69,7 @@ def contents(x: Any, key: Any) -> Any:
 def remove(x: Any, key: Any) -> None:
     """Empties one place: an attribute or an entry of a dict."""
     if key[0] == "k":
-        dict.pop(x, key[1], None)
+        dict_base(x).pop(x, key[1], None)
     elif isinstance(getattr(x, "__dict__", None), dict):
         x.__dict__.pop(key[1], None)
     elif hasattr(x, key[1]):
@@ -85,7 +87,7 @@ def put(x: Any, key: Any, value: Any) -> None:
         case ("i", i) if not issubclass(type(x), tuple):
             x[i] = value
         case ("k", k):
-            dict.__setitem__(x, k, value)
+            dict_base(x).__setitem__(x, k, value)
         case ("c",):
             x.cell_contents = value
         case ("*",) if isinstance(x, list):
@@ -97,9 +99,7 @@ def put(x: Any, key: Any, value: Any) -> None:
             x.clear()
             x.update(value)
         case ("*",) if isinstance(x, dict):
-            dict.clear(x)
-            for k, v in value.items():
-                dict.__setitem__(x, k, v)
+            refill(x, value)
         case ("a", name):
             if isinstance(getattr(x, "__dict__", None), dict) and (name in x.__dict__ or not hasattr(type(x), name)):
                 x.__dict__[name] = value
@@ -243,6 +243,8 @@ class StaticHeap:
                 a, b = before.get(key, MISSING), after.get(key, MISSING)
                 if a is not b and not _same_atom(a, b):
                     found.append((n, key, a, b))
+            if isinstance(x, dict) and "__builtins__" not in x and before.keys() == after.keys():
+                found += [(n, key, MISSING, after[key]) for key, was in zip(after, before) if key != was and key[0] == "k"][:1]
         return found
 
     def restore(self) -> None:
@@ -265,9 +267,7 @@ class StaticHeap:
             else:
                 if isinstance(x, dict):
                     attributes = [(k, v) for k, v in old if k[0] == "k"]
-                    dict.clear(x)
-                    for k, v in attributes:
-                        dict.__setitem__(x, k[1], v)
+                    refill(x, {k[1]: v for k, v in attributes})
                 own = getattr(x, "__dict__", None)
                 if type(own) is dict:
                     known = {k[1] for k, _ in old if k[0] == "a"}

@@ -6,7 +6,7 @@ import collections
 import copyreg
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from types import FunctionType, SimpleNamespace
 from typing import Any
@@ -56,6 +56,19 @@ def _plain_slots(cls: type) -> tuple[str, ...] | None:
     if loaded_class(f"{cls.__module__}:{cls.__qualname__}") is not cls:
         return None
     return tuple(copyreg._slotnames(cls))  # pyright: ignore[reportAttributeAccessIssue]  what copy.copy itself asks
+
+
+def dict_base(x: dict[Any, Any]) -> Any:
+    """The builtin class whose methods write a dict without code of its own class. dict's would leave the order of an OrderedDict behind."""
+    return collections.OrderedDict if isinstance(x, collections.OrderedDict) else dict
+
+
+def refill(x: dict[Any, Any], contents: Mapping[Any, Any]) -> None:
+    """Makes a dict hold these contents alone, in this order, without code of its own class."""
+    base = dict_base(x)
+    base.clear(x)
+    for k, v in contents.items():
+        base.__setitem__(x, k, v)
 
 
 def is_names(cls: type) -> bool:

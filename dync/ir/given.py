@@ -6,13 +6,12 @@ The result of a program that writes some has one more part for each, what it hol
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.binding import bind
-from dync.ir.classes import plain_fields, record_fields
+from dync.ir.classes import dict_base, plain_fields, record_fields, refill
 from dync.ir.flow import Signature
 from dync.ir.opaque import Given
 
@@ -54,7 +53,7 @@ def _settled(x: Any, held: Mapping[str, Any]) -> Any:
         return x
     if isinstance(x, dict):
         for k, v in x.items():
-            dict.__setitem__(x, k, _settled(v, held))
+            dict_base(x).__setitem__(x, k, _settled(v, held))
     for name, v in (record_fields(x) or {}).items():
         new = _settled(v, held)
         if new is not v:
@@ -67,10 +66,7 @@ def _fill(mine: Any, now: Any) -> None:
     if isinstance(mine, list):
         mine[:] = now
     elif isinstance(mine, dict):
-        base: Any = collections.OrderedDict if isinstance(mine, collections.OrderedDict) else dict
-        base.clear(mine)
-        for k, v in now.items():
-            base.__setitem__(mine, k, v)
+        refill(mine, now)
     elif isinstance(mine, set):
         mine.clear()
         mine.update(now)

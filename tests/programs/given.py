@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Optional
 
 import torch
@@ -131,6 +132,23 @@ class CountsInARolledLoop(nn.Module):
             memory["x"] = memory["x"] + x
             memory["log"][0] = memory["log"][1] * x
         return memory["log"][0] + 1
+
+
+class ReordersTheCallersDict(nn.Module):
+    """Least recently used: a key that is met goes to the end, the first is dropped when there are more than three."""
+
+    @staticmethod
+    def inputs(seed):
+        return rand(seed, 3), OrderedDict((k, rand(seed, 3, salt=n)) for n, k in enumerate("abc"))
+
+    def forward(self, x, used):
+        key = "a" if x[0] > 0 else "b" if x[1] > 0 else "new"
+        if key not in used:
+            used[key] = x
+        used.move_to_end(key)
+        if len(used) > 3:
+            used.popitem(last=False)
+        return next(iter(used.values())) + used[key]
 
 
 class WritesBehindAnAlias(nn.Module):

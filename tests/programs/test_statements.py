@@ -82,6 +82,14 @@ if b: made.value, made.extra = x * 2, "late"
 made.parts.append(Result(r, made.total()))
 return made, Result
 
+if not self.table: self.table.update(a=x, b=x + 1, c=x + 2)
+if b: self.table["a"] = self.table.pop("a")
+return list(self.table), self.table[next(iter(self.table))]
+
+if self.cache is None: self.cache = OrderedDict(a=x, b=x + 1, c=x + 2)
+self.cache.move_to_end("a" if b else "c", last=i > 1)
+return list(self.cache), next(iter(self.cache.values()))
+
 if self.cache is None: self.cache = Result(x, i)
 else: self.cache.value = self.cache.value + x
 if b: self.cache.late = f
