@@ -66,7 +66,7 @@ def check(
     number, for a difference beyond tolerance, and for a result whose memory is not its own where eager's is: others may write it.
     """
     run = run or open_code(kernel, code)
-    worst, discrete, values = math.nan, [], compared(kernel)
+    worst, discrete, values, least = math.nan, [], compared(kernel), least_exact(kernel, tolerance)
     before: tuple[Sequence[Any], Sequence[Any]] = ((), ())
     end = perf_counter() + SECONDS
     for inputs in itertools.chain(examples, draws(kernel, seed)):
@@ -88,7 +88,7 @@ def check(
             raise BackendError(f"{kernel.name}: the compiled code gives {shared}")
         before = (expected, found)
         expected, found = (*expected, *written(kernel, mine)), (*found, *written(kernel, yours))
-        difference = compare(values, expected, settled(kernel, inputs, expected, found), tolerance)
+        difference = compare(values, expected, settled(kernel, inputs, expected, found), tolerance, least)
         if difference.discrete:
             discrete.append(difference)
         elif difference.text:
@@ -147,6 +147,23 @@ def seeded(call: Callable[[], Any]) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return call()
+
+
+def least_exact(kernel: Kernel, tolerance: Mapping[str, float]) -> dict[str, str]:
+    """Result → the dtype with the widest tolerance that anything which it is computed from was computed in."""
+    import torch
+
+    found: dict[Any, str] = {}
+    for node in kernel.graph.nodes:
+        if node.op != "call_function":
+            continue
+        value = node.meta.get("val")
+        own = str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else ""
+        dtypes = [d for d in (own, *(found.get(n, "") for n in node.all_input_nodes)) if d in tolerance]
+        if dtypes:
+            found[node] = max(dtypes, key=tolerance.__getitem__)
+    outputs: Any = kernel.graph.output_node().args[0]
+    return {v.name: found[o] for v, o in zip(kernel.results, outputs) if isinstance(o, torch.fx.Node) and o in found}
 
 
 def compared(kernel: Kernel) -> list[Value]:
@@ -245,9 +262,10 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
 
 
 def compare(
-    results: Sequence[Value], expected: Sequence[Any], found: Sequence[Any], tolerance: Mapping[str, float] = TOLERANCE
-) -> Difference:
-    """The worst difference between two runs; `text` is set when one is beyond tolerance."""
+    results: Sequence[Value], expected: Sequence[Any], found: Sequence[Any], tolerance: Mapping[str, float] = TOLERANCE,
+    least: Mapping[str, str] | None = None,
+) -> Difference:  # fmt: skip
+    """The worst difference between two runs; `text` is set when one is beyond tolerance: of the result's dtype, or that in `least`."""
     import torch
 
     worst = Difference(0.0)
@@ -255,7 +273,7 @@ def compare(
         if isinstance(value.type, ScalarType):
             one = _scalars(value.name, e, f, tolerance)
         else:
-            one = _tensors(value.name, e, torch.as_tensor(f), tolerance)
+            one = _tensors(value.name, e, torch.as_tensor(f), tolerance, (least or {}).get(value.name))
         if one.text:
             return one
         worst = max(worst, one, key=lambda d: d.error)
@@ -275,7 +293,7 @@ def _scalars(name: str, expected: Any, found: Any, tolerance: Mapping[str, float
     return Difference(error, name, f"{name} is {found!r}, in eager {expected!r}" if beyond else "")
 
 
-def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: Mapping[str, float]) -> Difference:
+def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: Mapping[str, float], dtype: str | None) -> Difference:
     import torch
 
     if expected.dtype != found.dtype:
@@ -305,7 +323,7 @@ def _tensors(name: str, expected: torch.Tensor, found: torch.Tensor, tolerance: 
         return Difference(math.inf, name, f"{name} is {f.flatten()[at]:g} where eager has {e.flatten()[at]:g}")
     scale = e[finite].square().mean().sqrt().clamp_min(FLOOR) if bool(finite.any()) else torch.tensor(1.0)
     errors = torch.where(same, 0.0, (e - f).abs() / torch.maximum(e.abs(), scale))
-    error, limit = float(errors.max()), tolerance[str(expected.dtype).removeprefix("torch.")]
+    error, limit = float(errors.max()), tolerance[dtype or str(expected.dtype).removeprefix("torch.")]
     at = int(errors.argmax())
     text = f"{name} is {f.flatten()[at]:g} where eager has {e.flatten()[at]:g} (relative error {error:.3g}, allowed {limit:g})"
     return Difference(error, name, text if error > limit else "")

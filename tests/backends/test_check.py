@@ -34,6 +34,14 @@ def test_a_wrong_number_is_named():
     assert "nan" in refused(k, lambda i: [i[0] * math.nan])
 
 
+def test_a_result_is_as_exact_as_what_it_is_computed_from():
+    """float64 made of float32 sums differs as those do; float64 all the way does not."""
+    mixed = kernel(lambda x, y: (x.sum(1).double() * y).sum(), {"x": "float32[4, 8]", "y": "float64[4]"})
+    assert check(mixed, CODE, run=lambda i: [(i[0].sum(1) * (1 + 1e-5)).double().mul(i[1]).sum()]) > 1e-6
+    whole = kernel(lambda x, y: (x.double().sum(1) * y).sum(), {"x": "float32[4, 8]", "y": "float64[4]"})
+    assert "allowed 1e-07" in refused(whole, lambda i: [(i[0].double().sum(1) * (1 + 1e-5)).mul(i[1]).sum()])
+
+
 def test_shape_and_dtype_count():
     k = kernel(lambda x: x * 2, {"x": "float32[4]"})
     assert "shape" in refused(k, lambda i: [(i[0] * 2)[:3]])
