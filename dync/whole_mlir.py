@@ -73,6 +73,7 @@ class _Blocks:
         import onnx
 
         from dync.backends.torch_mlir import bare, mlir, sizes_from_data
+        from dync.backends.torch_mlir.bounds import results as results_of
         from dync.backends.torch_mlir.legal import legal, scattered
         from dync.host.mlir.module import Function
 
@@ -89,7 +90,7 @@ class _Blocks:
         if "NonZero" in self.operators and sizes_from_data(made):
             return Declined("data decides about sizes in several blocks, which IREE confuses", block.span)
         model, initializers = bare(onnx.load_model_from_string(made.model), made.weights)
-        inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(model.graph.output)
+        inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(results_of(model))
         self.operators |= {n.op_type for n in model.graph.node}
         code = model.SerializeToString()
         name = self.names.setdefault(code, f"block{len(self.names)}")

@@ -137,11 +137,12 @@ def _job(found: Translation, target: Target) -> tuple[Any, list[str], list[str]]
     import onnx
 
     from dync.backends.torch_mlir import mlir
+    from dync.backends.torch_mlir.bounds import results as results_of
     from dync.backends.torch_mlir.flags import flags
     from dync.backends.torch_mlir.worker import Job
 
     model, names = bare(onnx.load_model_from_string(found.model), found.weights)
-    inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(model.graph.output)
+    inputs, results = mlir.onnx_types(model.graph.input), mlir.onnx_types(results_of(model))
     own, weights = inputs[: len(inputs) - len(names)], inputs[len(inputs) - len(names) :]
     lines = [mlir.weight_global(n, t) for n, t in zip(names, weights, strict=True)]
     lines.append(mlir.declaration("block", inputs, results))
@@ -151,7 +152,7 @@ def _job(found: Translation, target: Target) -> tuple[Any, list[str], list[str]]
     lines.append(mlir.call("block", "%r", arguments, inputs, results))
     lines.append(f"return {', '.join(mlir.values_of('%r', len(results)))} : {', '.join(results)}\n}}")
     ways = flags([n.op_type for n in model.graph.node], target)
-    return Job("\n".join(lines), {"block": model.SerializeToString()}, ways), names, mlir.dtypes(model.graph.output)
+    return Job("\n".join(lines), {"block": model.SerializeToString()}, ways), names, mlir.dtypes(results_of(model))
 
 
 def bare(model: Any, weights: Any) -> tuple[Any, list[str]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dync.backends.base import Declined
+from dync.backends.torch_mlir.bounds import Bounds
 from dync.backends.torch_mlir.convolution import rows
 from dync.ir.types import UNKNOWN
 
@@ -83,10 +84,13 @@ def legal(found: Translation) -> Translation | Declined:
 
     model = onnx.load_model_from_string(found.model)
     graph, nodes = _facts(model), []
+    bounds = Bounds(graph)
     for node in model.graph.node:
         graph.made = []
         try:
             _sizes(graph, node)
+            bounds.met(node)
+            asked = len(graph.made)
             rule = RULES.get(node.op_type)
             said = rule(graph, node) if rule else False
             if node.domain:
@@ -97,10 +101,14 @@ def legal(found: Translation) -> Translation | Declined:
             return Declined(f"{name}: {reason} is not computed right by torch-mlir and IREE", span)
         for one in graph.made:
             one.name = node.name
-        nodes += graph.made if said else [node]
+        nodes += graph.made if said else [*graph.made[:asked], node]
     written = scattered(model) & found.weights.keys()
     if written:
         return Declined(f"a scatter into the weight {found.weights[min(written)]}, which IREE does in place")
+    graph.made = []
+    if (output := bounds.output()) is not None:
+        nodes += graph.made
+        model.graph.output.append(output)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(graph.initializers)

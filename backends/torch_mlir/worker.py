@@ -175,7 +175,8 @@ def _define(module: Any, blocks: Collection[str], op: Any) -> Any:
 
 
 def _cast(name: str, wanted: Any, found: Any) -> str:
-    """A declaration, and a function of the declared type around it: lowering knows more sizes of its results."""
+    """A declaration, and a function of the declared type around it: lowering knows more sizes of its results, and the code may have one
+    result more, which says whether all its indices were in range."""
     inputs = ", ".join(f"%a{i}: {t}" for i, t in enumerate(wanted.inputs))
     given = [f"%c{i}" if t != f else f"%a{i}" for i, (t, f) in enumerate(zip(wanted.inputs, found.inputs, strict=True))]
     lines = [f"{g} = tensor.cast %a{i} : {t} to {f}"
@@ -184,9 +185,11 @@ def _cast(name: str, wanted: Any, found: Any) -> str:
     results = [f"%r#{i}" for i in range(count)] if count > 1 else ["%r"] * count
     left = f"%r{f':{count}' if count > 1 else ''} = " if count else ""
     lines.append(f"{left}func.call @{name}.code({', '.join(given)}) : {found}")
-    ends = [f"%o{i}" if t != f else r for i, (t, f, r) in enumerate(zip(wanted.results, found.results, results, strict=True))]
+    if count > len(wanted.results):
+        lines += [f"%in_range = tensor.extract {results[-1]}[] : {found.results[-1]}", 'cf.assert %in_range, "an index is out of range"']
+    ends = [f"%o{i}" if t != f else r for i, (t, f, r) in enumerate(zip(wanted.results, found.results, results))]
     lines += [f"{e} = tensor.cast {r} : {f} to {t}"
-              for e, r, t, f in zip(ends, results, wanted.results, found.results, strict=True) if t != f]
+              for e, r, t, f in zip(ends, results, wanted.results, found.results) if t != f]
     types = ", ".join(map(str, wanted.results))
     lines.append(f"return {', '.join(ends)} : {types}" if count else "return")
     declared = f"func.func private @{name}.code({', '.join(map(str, found.inputs))}) -> ({', '.join(map(str, found.results))})\n"

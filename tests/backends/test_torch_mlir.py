@@ -69,6 +69,42 @@ def test_code_that_scatters_leaves_its_inputs_alone():
     check(k, code)
 
 
+READS = {
+    "embedding": (lambda x, i: torch.nn.functional.embedding(i, x), [0, 4]),
+    "index": (lambda x, i: x[i], [-5, 1]),
+    "two indices": (lambda x, i: x[i, i - 2], [3, 5]),
+    "gather": (lambda x, i: x.gather(0, i[:, None]), [4, 3]),
+    "index_add": (lambda x, i: x.index_add(0, i, x[:2]), [1, 9]),
+    "index_put": (lambda x, i: x.index_put((i,), x[:2]), [-9, 0]),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_an_index_out_of_range_is_an_error(name):
+    """Not what lies there in memory; a dtype of its own does not matter."""
+    function, wrong = READS[name]
+    k = kernel(function, {"x": "float32[4, 3]", "i": "int64[2]"})
+    run = open_code(k, compiled(k))
+    x = torch.randn(4, 3)
+    for right in ([2, 3], [3, 2]):
+        torch.testing.assert_close(run([x.clone(), torch.tensor(right)])[0], function(x, torch.tensor(right)))
+    with pytest.raises(BackendError, match="an index is out of range"):
+        run([x, torch.tensor(wrong)])
+
+
+def test_an_index_out_of_range_in_the_host():
+    def looks_up(x, i):
+        if x.sum() > 0:
+            return x[i] * 2
+        return x[0] - x[i]
+
+    whole = dync.compile(looks_up, (torch.ones(4), torch.tensor(1)), backend="torch-mlir", host="torch-mlir")
+    assert whole(torch.ones(4), torch.tensor(-4)).item() == 2 and whole(-torch.ones(4), torch.tensor(3)).item() == 0
+    for sign in (1, -1):
+        with pytest.raises(BackendError, match="an index is out of range"):
+            whole(sign * torch.ones(4), torch.tensor(4))
+
+
 def test_a_scatter_into_a_weight_is_declined():
     k = kernel(lambda i, y, a: a.index_add(0, i, y), {"i": "int64[5]", "y": "float32[5, 3]"}, {"a": torch.zeros(4, 3)})
     declined = TorchMlir().supports(k, Target())
