@@ -65,6 +65,7 @@ def main() -> int:
             result = merged(result, before if options.models else "", bench.summary)
         told = {"threads": options.threads, "seconds": options.seconds}
         flags = "".join(f" --{key} {value}" for key, value in told.items() if value != getattr(Options, key))
+        flags += f" --models {arguments.models}" if options.models and not hasattr(bench, "summary") else ""
         ran = f"{machine['dync']}, load {machine['load at start']}"
         results.append(replace(result, command=f"python -m benchmarks {name}{flags}", ran=ran))
         show(results[-1])

@@ -163,8 +163,8 @@ class Driver:
     def outcomes_first(self) -> None:
         """Searches for each missing outcome: in rounds, since a find brings others nearer, with what is left of the work and the time."""
         taken = possible(self.proofs) if self.missing_outcomes() else None
-        for outcome in self.missing_outcomes() if taken is not None else ():
-            if outcome not in taken:
+        for outcome in self.missing_outcomes():
+            if taken is not None and outcome not in taken:
                 self.impossible[outcome] = "on every way that leads here, numbers that the program itself counts or knows decide it"
         self.scan(itertools.islice(self.sampler, SCANNED * self.budget if self.seconds is None else None), SCAN_SHARE)
         for turn in range(TURNS):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -79,7 +79,7 @@ def run(
 
 def _checked(
     networks: Iterable[Network], workers: Sequence[Worker], folder: Path, backends: Sequence[str], hosts: Sequence[str]
-) -> Iterator[tuple[Network, Finding]]:
+) -> Generator[tuple[Network, Finding], None, None]:
     """What became of each network, in their order; as many at once as there are workers. Interrupted, it gives those that are done."""
     idle: SimpleQueue[Worker] = SimpleQueue()
     for worker in workers:
