@@ -66,7 +66,7 @@ def check(
     number, for a difference beyond tolerance, and for a result whose memory is not its own where eager's is: others may write it.
     """
     run = run or open_code(kernel, code)
-    worst, discrete, values, least = math.nan, [], compared(kernel), least_exact(kernel, tolerance)
+    worst, discrete, values, coarse = math.nan, [], compared(kernel), made_of_float32(kernel)
     before: tuple[Sequence[Any], Sequence[Any]] = ((), ())
     end = perf_counter() + SECONDS
     for inputs in itertools.chain(examples, draws(kernel, seed)):
@@ -88,7 +88,7 @@ def check(
             raise BackendError(f"{kernel.name}: the compiled code gives {shared}")
         before = (expected, found)
         expected, found = (*expected, *written(kernel, mine)), (*found, *written(kernel, yours))
-        difference = compare(values, expected, settled(kernel, inputs, expected, found), tolerance, least)
+        difference = compare(values, expected, settled(kernel, inputs, expected, found), tolerance, coarse)
         if difference.discrete:
             discrete.append(difference)
         elif difference.text:
@@ -149,21 +149,18 @@ def seeded(call: Callable[[], Any]) -> Any:
         return call()
 
 
-def least_exact(kernel: Kernel, tolerance: Mapping[str, float]) -> dict[str, str]:
-    """Result → the dtype with the widest tolerance that anything which it is computed from was computed in."""
+def made_of_float32(kernel: Kernel) -> frozenset[str]:
+    """float64 results that are computed from values computed in float32: they are no more exact than those."""
     import torch
 
-    found: dict[Any, str] = {}
+    found: set[Any] = set()
     for node in kernel.graph.nodes:
-        if node.op != "call_function":
-            continue
         value = node.meta.get("val")
-        own = str(value.dtype).removeprefix("torch.") if isinstance(value, torch.Tensor) else ""
-        dtypes = [d for d in (own, *(found.get(n, "") for n in node.all_input_nodes)) if d in tolerance]
-        if dtypes:
-            found[node] = max(dtypes, key=tolerance.__getitem__)
+        if node.op == "call_function" and isinstance(value, torch.Tensor) and value.is_floating_point():
+            if value.dtype == torch.float32 or any(n in found for n in node.all_input_nodes):
+                found.add(node)
     outputs: Any = kernel.graph.output_node().args[0]
-    return {v.name: found[o] for v, o in zip(kernel.results, outputs) if isinstance(o, torch.fx.Node) and o in found}
+    return frozenset(v.name for v, o in zip(kernel.results, outputs) if o in found and o.meta["val"].dtype == torch.float64)
 
 
 def compared(kernel: Kernel) -> list[Value]:
@@ -263,9 +260,9 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
 
 def compare(
     results: Sequence[Value], expected: Sequence[Any], found: Sequence[Any], tolerance: Mapping[str, float] = TOLERANCE,
-    least: Mapping[str, str] | None = None,
+    coarse: frozenset[str] = frozenset(),
 ) -> Difference:  # fmt: skip
-    """The worst difference between two runs; `text` is set when one is beyond tolerance: of the result's dtype, or that in `least`."""
+    """The worst difference between two runs; `text` is set when one is beyond tolerance. coarse: results that float32's holds for."""
     import torch
 
     worst = Difference(0.0)
@@ -273,7 +270,7 @@ def compare(
         if isinstance(value.type, ScalarType):
             one = _scalars(value.name, e, f, tolerance)
         else:
-            one = _tensors(value.name, e, torch.as_tensor(f), tolerance, (least or {}).get(value.name))
+            one = _tensors(value.name, e, torch.as_tensor(f), tolerance, "float32" if value.name in coarse else None)
         if one.text:
             return one
         worst = max(worst, one, key=lambda d: d.error)

@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {', '.join(BENCHES)} (default: all)")
     parser.add_argument("--threads", type=int, default=Options.threads)
     parser.add_argument("--seconds", type=float, default=Options.seconds, help="timed a group of runners")
-    parser.add_argument("--models", default="", help="of the zoo, by comma; rows of others stay in the page")
+    parser.add_argument("--models", default="", help="of the zoo, by comma; where a row is a model, those of others stay in the page")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the results there")
     parser.add_argument("--docs", action="store_true", help="write docs/benchmarks.md")
     arguments = parser.parse_args()

@@ -23,16 +23,16 @@ class Bounds:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.places = set(graph.constants)
-        """Values that hold places within the tensors that they are made for: constants, and what NonZero found."""
+        self.fixed = set(graph.constants)
+        """Values that hold nothing but constants."""
         self.wrong: list[str] = []
 
     def met(self, node: Any) -> None:
         """Looks at a node, in order; one that takes indices from the data takes checked ones from here on."""
         kind = node.op_type
-        if kind == "NonZero" or kind in MOVES and all(i in self.places for i in (node.input if kind == "Concat" else node.input[:1])):
-            self.places.update(node.output)
-        if kind not in BY_AXIS | BY_ROW or node.input[1] in self.places:
+        if kind in MOVES and all(i in self.fixed for i in (node.input if kind == "Concat" else node.input[:1])):
+            self.fixed.update(node.output)
+        if kind not in BY_AXIS | BY_ROW or node.input[1] in self.fixed:
             return
         graph, index = self.graph, node.input[1]
         dtype = graph.dtype(index)

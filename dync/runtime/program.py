@@ -112,7 +112,6 @@ class Runtime:
             self._place(error)
             raise
 
-
     def traced(self, *args: Any, **kwargs: Any) -> tuple[Any, Trace]:
         """(result, Trace) of a call. What the model raises carries its Trace as the attribute `trace`."""
         values, params, give = self._bound(args, kwargs, self.params.values_in_order)

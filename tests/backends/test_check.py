@@ -40,6 +40,10 @@ def test_a_result_is_as_exact_as_what_it_is_computed_from():
     assert check(mixed, CODE, run=lambda i: [(i[0].sum(1) * (1 + 1e-5)).double().mul(i[1]).sum()]) > 1e-6
     whole = kernel(lambda x, y: (x.double().sum(1) * y).sum(), {"x": "float32[4, 8]", "y": "float64[4]"})
     assert "allowed 1e-07" in refused(whole, lambda i: [(i[0].double().sum(1) * (1 + 1e-5)).mul(i[1]).sum()])
+    chosen = kernel(lambda x, y: torch.where(x.sum(1) > 0, y, -y) * 3, {"x": "float32[4, 8]", "y": "float64[4]"})
+    assert "allowed 1e-07" in refused(chosen, lambda i: [torch.where(i[0].sum(1) > 0, i[1], -i[1]) * 3 * (1 + 1e-5)])
+    half = kernel(lambda x: (x.bfloat16() * 2).float() * 3, {"x": "float32[4]"})
+    assert "allowed 0.0002" in refused(half, lambda i: [(i[0].bfloat16() * 2).float() * 3 * (1 + 1e-2)])
 
 
 def test_shape_and_dtype_count():

@@ -160,3 +160,31 @@ def test_rows_of_some_models_replace_their_older_ones_and_the_others_stay():
     assert before.notes == ("3 in all", "pabee: a `|` b", "ofa: x")
     assert after.rows == (("rbqe", 4), ("pabee", 3), ("ofa", "1"))
     assert after.notes == ("8 in all", "pabee: c", "ofa: x")
+
+
+def test_a_static_path_does_what_the_call_does():
+    """A branch in a rolled loop: each visit has names of its own, and what was decided comes back too."""
+    import dync
+    from benchmarks.peers.static_path import static_path
+    from dync.ir.interpret import interpret
+    from dync.ir.verify import verify
+
+    def model(x):
+        n = 0
+        while x.norm() > 1:
+            if x.sum() > 0:
+                x = x * 0.7 - 0.1
+            else:
+                x = x.flip(0) * 0.5
+            n += 1
+        return x, n
+
+    program = dync.capture(model, (torch.ones(3),))
+    for first in (0.1, 2.0, -3.0, 5.0):
+        x = torch.tensor([first, 1.0, -0.5])
+        want, trace = interpret(program, (x,))
+        static = static_path(program, trace.path)
+        verify(static)
+        (got, decided), way = interpret(static, (x,))
+        assert torch.equal(got[0], want[0]) and got[1] == want[1] and not way.decisions
+        assert list(decided) == [d.value for d in trace.decisions]
