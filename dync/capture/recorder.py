@@ -347,6 +347,9 @@ class Recorder:
             out = self.perform(func, args, kwargs)
         finally:
             self.nested -= 1
+        if func.is_view and func is not aten.detach.default and isinstance(args[0], torch.Tensor) and args[0].requires_grad:
+            for view in tree_flatten(out)[0]:  # torch picks a matrix product by it
+                view.requires_grad_()
         return self.done(out)
 
     def perform(self, func: Any, args: Any, kwargs: Any) -> Any:

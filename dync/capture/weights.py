@@ -64,7 +64,7 @@ class Weights:
                 self.tensors[name] = t.detach().clone()
                 self.alive.append(t)
             if name not in self.fakes:
-                fake = self.fake_mode.from_tensor(t.detach(), static_shapes=True)
+                fake = self.fake_mode.from_tensor(t.detach(), static_shapes=True).requires_grad_(t.requires_grad)
                 self.fakes[name] = fake
                 self.by_fake[id(fake)] = Weight(name)
         return self.fakes[name]

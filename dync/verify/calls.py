@@ -7,6 +7,7 @@ generators seeded alike, and gives back all that a user could see: result or exc
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
 from dync.ir.state import attribute_names
 from dync.ir.trace import Trace
-from dync.verify.compare import Comparison, Difference, Error, Tolerances, class_name, compare, worse
+from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,7 @@ class EagerSide:
         args, kwargs = copied(call)
         for name, value in call.params.items():
             _set_attribute(self.live, name, value)
-        before = dict(attributes(self.live))
-        before = {n: clone(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in before.items()}
+        before = {n: clone(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in attributes(self.live) if _is_leaf(v)}
         seed_all(self.seed)
         result, error = None, None
         try:
@@ -127,36 +127,52 @@ _TORCH_OWN = frozenset(vars(nn.Module())) | {"training"}
 
 
 def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Parameters, buffers and plain attributes of all submodules, by dotted path."""
+    """Parameters, buffers and plain attributes of all submodules, by dotted path; of containers and records each part too."""
     for prefix, module in model.named_modules():
         lead = f"{prefix}." if prefix else ""
-        held = (pair for k, v in vars(module).items() if k not in _TORCH_OWN for pair in _spread(k, v))
-        own = {k: v for k, v in held if _is_plain(v)}
+        own = {k: v for k, v in vars(module).items() if k not in _TORCH_OWN}
         for name, value in {**module._parameters, **module._buffers, **own}.items():
-            yield lead + name, value
+            yield from _with_parts(lead + name, value, ())
 
 
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(_is_plain(v) for v in value)
-    if isinstance(value, dict):
-        return all(_is_plain(v) for v in value.values())
-    return isinstance(value, _PLAIN)
-
-
-def _spread(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """What a state holds by path: a record's class, and its fields one by one, as the slots of a program name them."""
-    fields = None if isinstance(value, (dict, tuple)) else record_fields(value)
-    if fields is None:
+def _with_parts(name: str, value: Any, around: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
+    """What stands there, if it is plain, and all that stands in it, under the names that the slots of a program have."""
+    if _is_leaf(value):
         yield name, value
+    parts = _parts(value)
+    if parts is None or id(value) in around:
         return
-    yield name, class_name(value)
-    for field_name, v in fields.items():
-        yield from _spread(f"{name}.{field_name}", v)
+    inner = [pair for key, v in parts for pair in _with_parts(name + key, v, (*around, id(value)))]
+    if _is_plain(value, around):
+        yield name, list(value) if isinstance(value, deque) else value  # a slot holds its items
+    yield from inner
+
+
+def _parts(value: Any) -> list[tuple[str, Any]] | None:
+    """What a container or record holds, by what its name adds; None for anything else."""
+    if isinstance(value, dict):
+        return [(f".{k}", v) for k, v in value.items()]
+    if isinstance(value, (list, tuple, deque)) and not hasattr(value, "_fields"):
+        return [(f"[{i}]", v) for i, v in enumerate(value)]
+    fields = None if isinstance(value, (nn.Module, torch.Tensor)) else record_fields(value)
+    return None if fields is None else [(f".{k}", v) for k, v in fields.items()]
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, _PLAIN) or isinstance(value, (set, frozenset)) and all(isinstance(v, _PLAIN) for v in value)
+
+
+def _is_plain(value: Any, around: tuple[int, ...] = ()) -> bool:
+    parts = _parts(value)
+    if parts is None or id(value) in around:
+        return _is_leaf(value)
+    return all(_is_plain(v, (*around, id(value))) for _, v in parts)
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
-    return frozenset(n for n, v in after.items() if n not in before or not _equal(before[n], v)) | (before.keys() - after.keys())
+    """Names of the leaves that are new, gone or not equal."""
+    leaves = {n: v for n, v in after.items() if _is_leaf(v)}
+    return frozenset(n for n, v in leaves.items() if n not in before or not _equal(before[n], v)) | (before.keys() - leaves.keys())
 
 
 def _equal(before: Any, after: Any) -> bool:
@@ -289,14 +305,17 @@ def _states(expected: Effect, got: Effect, tolerances: Tolerances) -> Comparison
     found: list[Difference] = []
     worst = Error("")
     written = expected.changed or frozenset()
-    state = dict(pair for n, v in got.state.items() for pair in _spread(n, v))
-    for name in sorted(written | state.keys()):
-        if name not in state:
-            found.append(Difference(f"state {name}", "written by eager, unchanged here"))
-        elif name in expected.state:
-            one = compare(expected.state[name], state[name], tolerances, f"state {name}")
+    for name, value in sorted(got.state.items()):
+        if name in expected.state:
+            one = compare(expected.state[name], value, tolerances, f"state {name}")
             found += one.differences
             worst = worse(worst, one.worst)
-        elif name in written:
+        elif any(_within(w, name) for w in written):
             found.append(Difference(f"state {name}", "deleted by eager, kept here"))
-    return Comparison(tuple(found), worst)
+    lost = sorted(w for w in written if not any(_within(w, name) for name in got.state))
+    return Comparison((*found, *(Difference(f"state {name}", "written by eager, unchanged here") for name in lost)), worst)
+
+
+def _within(part: str, name: str) -> bool:
+    """Whether the first name is the second one, or that of a part of it."""
+    return part == name or part.startswith((f"{name}.", f"{name}["))

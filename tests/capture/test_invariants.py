@@ -1,6 +1,6 @@
 """What must hold of every capture, and which test says so.
 
-    I1   bit-equal with eager on every path              programs/test_programs.py: test_program; verify/test_bitwise.py
+    I1   bit-equal with eager on every path              programs/test_programs.py: test_program; verify/test_bitwise.py; here
     I2   blocks are branch-free ATen graphs that lint    ir/test_verify.py, on every program by `harness.check`
     I3   definitions dominate uses, jumps fit            ir/test_verify.py, on every program by `harness.check`
     I4   replay never diverges                           programs/test_programs.py: a divergence is DY900, which no program may give
@@ -29,6 +29,7 @@ from torch import nn
 
 from dync.capture.expressions import Expressions
 from dync.capture.markers import Markers, bind, instrument
+from dync.ir.interpret import interpret
 from dync.ir.text import digest
 
 capture = importlib.import_module("dync.capture").capture
@@ -38,6 +39,28 @@ SOME = (loops.PowerIteration, moe.Mixtral, shapes_.Unique, python_code.Ternaries
 @pytest.mark.parametrize("cls", SOME)
 def test_i5_two_captures_are_one_program(cls):
     assert digest(harness.capture(cls, harness.load(cls))) == digest(harness.capture(cls, harness.load(cls)))
+
+
+class Products(nn.Module):
+    """Products of tensors that are not contiguous with weights and views of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear, self.gru, self.plain = nn.Linear(16, 16), nn.GRU(16, 16, batch_first=True), nn.Parameter(torch.randn(16, 16), False)
+
+    def forward(self, x):
+        y = x.transpose(0, 1)
+        w = self.linear.weight
+        return self.linear(y), y @ w.t(), torch.matmul(y, w.view(16, 16).detach()), y @ self.plain.t(), self.gru(x)[0], x @ y.mT.sum(0)
+
+
+def test_i1_a_product_is_summed_in_eagers_order():
+    torch.manual_seed(0)
+    model, x = Products(), torch.randn(3, 3, 16)
+    program = capture(model, (x,))
+    with torch.no_grad():
+        for want, got in zip(model(x), interpret(program, (x,), {})[0], strict=True):
+            assert torch.equal(want, got)
 
 
 class Gates(nn.Module):

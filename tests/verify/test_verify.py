@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections import deque
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -10,7 +12,10 @@ import torch
 from support.programs import CASES, W1, W2
 from torch import nn
 
+import dync
 from dync.errors import UsageError, VerifyError
+from dync.verify.calls import Call, CompiledSide, EagerSide, differences
+from dync.verify.compare import Tolerances
 from dync.verify.run import verify
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -97,3 +102,34 @@ def test_without_a_program_mutation_still_reaches_the_decisions(name):
     del compiled.program
     report = verify(model_of(name), compiled, budget=100)
     assert report.ok and report.covered and any("no Program" in n for n in report.notes), str(report)
+
+
+class Keeps(nn.Module):
+    """State inside containers, of which calls write parts."""
+
+    def __init__(self):
+        super().__init__()
+        self.uses, self.last = {"high": 0, "low": 0}, [None, {"sum": 0.0}]
+        self.window = deque([torch.zeros(3)], maxlen=2)
+
+    def forward(self, x):
+        name = "high" if x.sum() > 0 else "low"
+        self.uses[name] += 1
+        self.last[1]["sum"] = x.sum().item()
+        self.window.append(x)
+        return x * len(self.window)
+
+
+def test_state_inside_containers_is_compared_part_by_part():
+    model, x = Keeps(), torch.ones(3)
+    compiled = dync.compile(model, (x,), backend="eager", host="python")
+    assert dync.verify(model, compiled, budget=20).ok
+    right, side = EagerSide(model).run(Call((x,))), CompiledSide(compiled)
+    assert differences(right, side.run(Call((x,))), Tolerances(0, 0)).same
+    got = side.run(Call((x,)))
+    for name, wrong in (("uses.high", 5), ("last[1].sum", 2.5), ("window", [x, x + 1])):
+        assert name in got.state
+        bad = replace(got, state={**got.state, name: wrong})
+        assert any(name in d.where for d in differences(right, bad, Tolerances(0, 0)).differences)
+        lost = replace(got, state={n: v for n, v in got.state.items() if n != name})
+        assert any(name in d.where for d in differences(right, lost, Tolerances(0, 0)).differences)
