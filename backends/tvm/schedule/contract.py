@@ -103,7 +103,7 @@ class _Contraction:
         return loops.nest([count, self.blocks.count], part)
 
     def _shape(self, rows: Expr) -> tuple[int, int]:
-        return shape(constant(rows), self._vectors(), self.machine.registers)
+        return shape(constant(rows), self._vectors(), self.machine)
 
     def _blocked(self) -> Blocks:
         """Products by packed weights; of others, all sums are taken in one go."""

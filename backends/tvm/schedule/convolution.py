@@ -96,7 +96,7 @@ def _windows(
         if size is None or out is None:
             return None
         found.append(Window(size, out, kernel[2 + d], strides[d], pads[d], dilations[d], transposed))
-    rows, _ = shape(found[1].phases()[0].count, 4, graph.machine.registers)
+    rows, _ = shape(found[1].phases()[0].count, 4, graph.machine)
     edges = sum(t.edge for p in found[1].phases() for t in static_rows(p.count, rows, *p.interior(found[1].size)))
     return None if edges > MOST_EDGES and not transposed else (found[0], found[1])
 
