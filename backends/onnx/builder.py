@@ -9,7 +9,7 @@ from typing import Any, Union
 
 import numpy as np
 
-from dync.backends.onnx.registry import CONTRIB, ENUM, IR_VERSION, OPSET, plan
+from dync.backends.onnx.registry import CONTRIB, ENUM, IR_VERSION, OPSET, Unsupported, plan
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ Size = Union[int, Val]
 """A size or index: known now, or a 0-d int64 value."""
 NUMPY = {name: np.dtype(name) for name in ENUM if name != "bfloat16"}
 INT64_MAX = 2**63 - 1
+COUNTS = frozenset({"ArgMax", "ArgMin", "NonZero", "Shape", "Size"})
+"""Operators that give no number below zero."""
+MOVES = frozenset({"Cast", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators whose result holds nothing but what their first input holds, of integers."""
 
 
 class Builder:
@@ -63,6 +67,7 @@ class Builder:
         self.uniform: dict[str, int] = {}
         self.places: dict[str, Val] = {}
         self._flipped: dict[str, Val] = {}
+        self._makers: dict[str, Any] = {}
         self._constants: dict[tuple[Any, ...], Val] = {}
         self._count = 0
 
@@ -106,6 +111,7 @@ class Builder:
             helper.make_node(op, inputs, outputs, name=name, domain=domain, **{k: v for k, v in attributes.items() if v is not None})
         )
         self.origin[name] = self.current
+        self._makers.update(dict.fromkeys(outputs, self.nodes[-1]))
 
     def cast(self, value: Val, dtype: str) -> Val:
         """`value` as `dtype`, with C's meaning (float to bool: not zero; to a narrower int: wraps)."""
@@ -143,6 +149,31 @@ class Builder:
             return self.const(np.array(values, np.int64), "int64")
         parts = [self.reshape(self.cast(v, "int64"), [1]) if isinstance(v, Val) else self.const([v], "int64") for v in values]
         return self.concat(parts, 0) if len(parts) > 1 else parts[0]
+
+    def array(self, value: Val) -> np.ndarray[Any, Any] | None:
+        """What a constant holds; None for other values."""
+        from onnx import numpy_helper
+
+        found = next((i for i in self.initializers if i.name == value.name and not i.external_data), None)
+        return None if found is None else numpy_helper.to_array(found)
+
+    def natural(self, index: Val) -> Val:
+        """Indices as int64, of which those below zero name no place: ONNX would count them from the end, where torch raises."""
+        index = self.cast(index, "int64")
+        array = self.array(index)
+        if array is not None and (array < 0).any():
+            raise Unsupported("an index is negative, which only eager raises")
+        if array is not None or self._counts(index.name):
+            return index
+        return replace(self.op("BitwiseAnd", index, self.const(INT64_MAX, "int64")), shape=index.shape)
+
+    def _counts(self, name: str) -> bool:
+        """Whether a value is known to hold no number below zero."""
+        maker = self._makers.get(name)
+        if maker is None:
+            return False
+        moved = maker.op_type in MOVES and self._counts(maker.input[0])
+        return moved or maker.op_type in COUNTS or maker.op_type == "TopK" and name == maker.output[1]
 
     # -- shapes ----------------------------------------------------------------------------------------------------------
 

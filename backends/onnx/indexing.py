@@ -147,6 +147,7 @@ def accumulated(t: Builder, x: Val, rows: Val, updates: Val, reduction: str) -> 
 def index_select(t: Builder, x: Val, dim: int, index: Val) -> Val:
     if not x.rank:
         return x
+    index = t.natural(index)
     return t.op("Gather", x, index if index.rank else t.reshape(index, [1]), axis=dim % x.rank)
 
 
@@ -178,7 +179,7 @@ def written_along(t: Builder, x: Val, dim: int, index: Val, source: Val, reducti
         raise Unsupported("index_add into a 0-d tensor")
     source = t.cast(source, x.dtype)
     source = source if source.rank == x.rank else t.reshape(source, [1] * (x.rank - source.rank) + t.sizes(source))
-    moved, column, front = along(t, x, dim, index)
+    moved, column, front = along(t, x, dim, t.natural(index))
     updates = t.transpose(source, front)
     result = accumulated(t, moved, column, updates, reduction) if reduction else t.op("ScatterND", moved, column, updates)
     return t.transpose(Val(result.name, x.dtype, moved.shape), [front.index(d) for d in range(x.rank)])
@@ -201,6 +202,7 @@ def masked_select(t: Builder, x: Val, mask: Val) -> Val:
 def gather(t: Builder, x: Val, dim: int, index: Val, sparse_grad: bool = False) -> Val:
     if not x.rank:
         return t.expand(x, t.shape_of(index))
+    index = t.natural(index)
     column = index if index.rank else t.reshape(index, [1])
     taken = t.op("GatherElements", x, column, axis=dim % x.rank)
     return taken if index.rank else t.reshape(taken, [])
@@ -216,7 +218,7 @@ def elements(t: Builder, x: Val, dim: int, index: Val, source: Val, reduction: s
         for d in range(index.rank):
             if source.shape is None or index.shape is None or source.shape[d] is None or source.shape[d] != index.shape[d]:
                 source = t.slice(source, d, 0, t.size(index, d))
-    return t.op("ScatterElements", x, index, source, axis=dim % x.rank, reduction=reduction)
+    return t.op("ScatterElements", x, t.natural(index), source, axis=dim % x.rank, reduction=reduction)
 
 
 def scatter(t: Builder, x: Val, dim: int, index: Val, src: Val | Number, reduce: str | None = None) -> Val:
@@ -254,7 +256,7 @@ def scatter_mean(t: Builder, x: Val, dim: int, index: Val, src: Val, include_sel
 
 
 def embedding(t: Builder, weight: Val, indices: Val, *_: Any, **__: Any) -> Val:
-    return t.op("Gather", weight, indices, axis=0)
+    return t.op("Gather", weight, t.natural(indices), axis=0)
 
 
 def take(t: Builder, x: Val, index: Val) -> Val:
@@ -265,7 +267,8 @@ def one_hot(t: Builder, x: Val, num_classes: int = -1) -> Val:
     if num_classes < 0:
         raise Unsupported("one_hot with a number of classes taken from the data")
     classes = t.const(np.arange(num_classes), "int64")
-    return t.cast(t.op("Equal", t.unsqueeze(x, -1), classes), "int64")
+    checked = Val(t.op("Gather", classes, t.natural(x), axis=0).name, "int64", x.shape)
+    return t.cast(t.op("Equal", t.unsqueeze(checked, -1), classes), "int64")
 
 
 def unique(t: Builder, x: Val, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False) -> tuple[Val, ...]:
@@ -286,7 +289,7 @@ def bincount(t: Builder, x: Val, weights: Val | None = None, minlength: int = 0)
     top = t.op("ReduceMax", t.concat([ids, t.const([minlength - 1], "int64")], 0), keepdims=0)
     zeros = t.full([t.op("Add", top, t.const(1, "int64"))], 0, t.dtype)
     ones = t.cast(weights, t.dtype) if weights is not None else t.full(t.shape_of(ids), 1, t.dtype)
-    return t.op("ScatterElements", zeros, ids, ones, axis=0, reduction="add")
+    return t.op("ScatterElements", zeros, t.natural(ids), ones, axis=0, reduction="add")
 
 
 def histc(t: Builder, x: Val, bins: int = 100, min: Number = 0, max: Number = 0) -> Val:  # noqa: A002  ATen's names
@@ -329,8 +332,7 @@ def masked_scatter(t: Builder, x: Val, mask: Val, source: Val) -> Val:
     wide = t.expand(mask, t.shape_of(x))
     flat = t.op("Reshape", wide, t.ints([-1]))
     order = t.op("Sub", t.op("CumSum", t.cast(flat, "int64"), t.const(0, "int64")), t.const(1, "int64"))
-    last = t.op("Sub", t.op("Size", source), t.const(1, "int64"))
-    at = t.op("Max", t.op("Min", order, last), t.const(0, "int64"))
+    at = t.where(flat, order, t.const(0, "int64"))
     if source.shape is None or 0 in source.shape or None in source.shape:
         raise Unsupported("masked_scatter from a source that may be empty")
     taken = t.op("Gather", t.flat(source), at, axis=0)

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dync.capture.liveness import Names, analyse, loads, stores
+from dync.capture.places import LAMBDA
 
 DOOR = "@dync-engine@"
 """A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
@@ -116,7 +117,7 @@ class _Inserter(ast.NodeTransformer):
         self.reads = False
         """Whether a subscript that is written must be there."""
         self.inner = 0
-        """How many lambdas and comprehensions are around an expression: they have frames of their own, where nothing joins."""
+        """How many comprehensions are around an expression: they have frames of their own, where nothing joins."""
         self.loops: list[int] = []
         self.args = [a.arg for a in (*tree.args.posonlyargs, *tree.args.args, *tree.args.kwonlyargs)]
         self.args += [a.arg for a in (tree.args.vararg, tree.args.kwarg) if a]
@@ -461,14 +462,12 @@ class _Inserter(ast.NodeTransformer):
     def _opaque(self, node: ast.AST) -> ast.AST:
         return node
 
-    def _inside(self, node: ast.AST) -> ast.AST:
-        self.inner += 1
-        self.generic_visit(node)
-        self.inner -= 1
+    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
+        if not getattr(node, "marked", False):
+            _insert_lambda(self.markers, node)
         return node
 
     visit_FunctionDef = visit_AsyncFunctionDef = visit_ClassDef = _opaque
-    visit_Lambda = _inside
 
 
 def _is_part(node: ast.expr) -> bool:
@@ -515,6 +514,30 @@ def _insert(markers: Markers, tree: ast.FunctionDef) -> None:
     tree.body = [*docstring, *rest]
 
 
+def _insert_lambda(markers: Markers, node: ast.Lambda) -> None:
+    """As into a function that only returns: `lambda: e` → `lambda: (DOOR.enter(site), DOOR.give(site, e))[1]`."""
+    body = ast.copy_location(ast.Return(node.body), node.body)
+    _insert(markers, tree := ast.copy_location(ast.FunctionDef(LAMBDA, node.args, [body], []), node))
+    parts = [s.value for s in tree.body if isinstance(s, (ast.Expr, ast.Return)) and s.value is not None]
+    node.body = ast.copy_location(ast.Subscript(ast.Tuple(parts, ast.Load()), ast.Constant(-1), ast.Load()), node.body)
+    node.marked = True  # type: ignore[attr-defined]
+
+
+Extent = tuple[int, int, int, int]
+"""First line and column of an expression, and the last ones."""
+
+
+def _extent(node: Any) -> Extent:
+    return (node.lineno, node.col_offset, node.end_lineno, node.end_col_offset)
+
+
+def _lambda_of(code: types.CodeType, bodies: list[tuple[ast.Lambda, Extent]]) -> ast.Lambda | None:
+    """The smallest lambda around all that code does. Python tells of a lambda's code only the places of its parts."""
+    parts = [(a, c, b, d) for a, b, c, d in code.co_positions() if None not in (a, b, c, d) and (c, d) != (0, 0)]
+    around = [n for n, (a, c, b, d) in bodies if parts and all((a, c) <= p[:2] and p[2:] <= (b, d) for p in parts)]  # type: ignore[operator]
+    return around[-1] if around else None
+
+
 def _matches(node: ast.AST, code: types.CodeType) -> bool:
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) if isinstance(node, ast.FunctionDef) else -1
     return isinstance(node, ast.FunctionDef) and node.name == code.co_name and first == code.co_firstlineno
@@ -535,20 +558,22 @@ def instrument(markers: Markers, source: str, filename: str, codes: set[types.Co
     wanted = [c for c in codes if not is_coroutine(c)]
     found: dict[int, types.CodeType] = {}
     nodes = list(ast.walk(tree))
+    bodies = [(n, _extent(n.body)) for n in nodes if isinstance(n, ast.Lambda)]
     for code in wanted:
-        hits = [n for n in nodes if _matches(n, code)]
+        hits = {_lambda_of(code, bodies)} - {None} if code.co_name == LAMBDA else {n for n in nodes if _matches(n, code)}
         if len(hits) == 1 and not any(_is_private(n) for n in code.co_varnames + code.co_cellvars + code.co_freevars):
-            found[id(hits[0])] = code
+            found[id(hits.pop())] = code
     # Inner functions first, so that an outer function's text holds its marked inner ones.
     for node in reversed(nodes):
         if id(node) in found:
-            _insert(markers, node)  # type: ignore[arg-type]
+            _insert(markers, node) if isinstance(node, ast.FunctionDef) else _insert_lambda(markers, node)  # type: ignore[arg-type]
     ast.fix_missing_locations(tree)
     module = compile(tree, filename, "exec", dont_inherit=True, flags=_future_flags(wanted))
     twins: dict[types.CodeType, types.CodeType] = {}
     for candidate in all_codes(module):
         for code in wanted:
             same = all(getattr(candidate, a) == getattr(code, a) for a in ("co_name", "co_firstlineno", "co_qualname", "co_freevars"))
+            same = same and (code.co_name != LAMBDA or _lambda_of(candidate, bodies) is _lambda_of(code, bodies))
             if same and DOOR in _flat_constants(candidate):
                 twins[code] = candidate
     return twins

@@ -25,6 +25,7 @@ STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
 NN = os.path.join(TORCH, "nn") + os.sep
 COMPREHEND = os.path.join(os.path.dirname(dync.__file__), "capture", "comprehend.py")
+LAMBDA = "<lambda>"
 OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture", "ir"))
 
 
@@ -51,7 +52,7 @@ def is_helper(code: types.CodeType) -> bool:
 
 def can_mark(code: types.CodeType) -> bool:
     ours = is_helper(code) or code.co_filename == CONTAINERS
-    return (ours or is_user(code) and not is_library(code)) and not code.co_name.startswith("<")
+    return (ours or is_user(code) and not is_library(code)) and (code.co_name == LAMBDA or not code.co_name.startswith("<"))
 
 
 def has_state(code: types.CodeType) -> bool:

@@ -70,7 +70,8 @@ def cell(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
         return mul(o, call(torch.tanh, (c,), {})), c
     if name == "gru_cell":
         (r, z, n), (hr, hz, hn) = (call(torch.chunk, (v, 3, 1), {}) for v in (mine, theirs))
-        r, z = (call(torch.sigmoid, (add(a, b),), {}) for a, b in ((hr, r), (hz, z)))
+        # In place, as ATen: a row after the other, where a sum of its own would go through vectors, with other last bits.
+        r, z = (call(torch.Tensor.sigmoid_, (call(torch.Tensor.add_, (b, a), {}),), {}) for a, b in ((r, hr), (z, hz)))
         n = call(torch.tanh, (add(n, mul(hn, r)),), {})
         return add(mul(call(torch.sub, (h, n), {}), z), n)
     return call(torch.tanh if name == "rnn_tanh_cell" else torch.relu, (add(theirs, mine),), {})

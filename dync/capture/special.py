@@ -214,13 +214,19 @@ def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _one_hot(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """As ones scattered into zeros: torch's kernel asks for the number of classes as a plain one."""
+    """By reads and writes that refuse what is no class; torch's own graph only compares. A number of classes in the data: as ones
+    scattered into zeros, where torch's kernel asks for it as a plain one."""
     given = {"num_classes": -1, **dict(zip(("input", "num_classes"), args)), **kwargs}
     x, n = given["input" if "input" in given else "tensor"], given["num_classes"]
-    if not isinstance(n, torch.SymInt):
+    call = recorder.call
+    if isinstance(n, torch.SymInt):
+        zeros = call(torch.zeros, ((*x.shape, n),), {"dtype": torch.int64, "device": x.device})
+        return call(torch.scatter, (zeros, -1, call(torch.unsqueeze, (x, -1), {}), 1), {})
+    if n <= 0 or x.dtype is not torch.int64:
         return NotImplemented
-    zeros = recorder.call(torch.zeros, ((*x.shape, n),), {"dtype": torch.int64, "device": x.device})
-    return recorder.call(torch.scatter, (zeros, -1, recorder.call(torch.unsqueeze, (x, -1), {}), 1), {})
+    classes = call(torch.arange, (n,), {"device": x.device})
+    taken = call(torch.reshape, (call(torch.gather, (classes, 0, call(torch.reshape, (x, (-1,)), {})), {}), x.shape), {})
+    return call(torch.Tensor.to, (call(torch.eq, (call(torch.unsqueeze, (taken, -1), {}), classes), {}), torch.int64), {})
 
 
 def _new(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:

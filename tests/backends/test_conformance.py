@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from support import backend_cases
 from support.backend_cases import CASES
 from support.kernels import kernel as made
 
+import dync
 from dync import registry
 from dync.backends.base import Backend, Declined, Kernel, Target
 from dync.backends.cache import with_weights
@@ -117,6 +120,44 @@ def test_cases_are_checked_on_inputs_that_eager_takes(backend: Backend):
         if math.isnan(check(kernel(n, False), backend.compile(kernel(n, False), Target()), CASES[n].examples))
     ]
     assert not unchecked
+
+
+INDICES: dict[str, Callable[..., Any]] = {
+    "embedding": lambda x, i: F.embedding(i, x),
+    "gather": lambda x, i: x.gather(0, i[:, None]),
+    "index_select": lambda x, i: x.index_select(0, i),
+    "index_add": lambda x, i: x.index_add(0, i, x[:2]),
+    "index_copy": lambda x, i: x.index_copy(0, i, x[:2]),
+    "scatter": lambda x, i: x.scatter(0, i[:, None], 2.0),
+    "scatter_add": lambda x, i: x.scatter_add(0, i[:, None], x),
+    "bincount": lambda x, i: torch.bincount(i, minlength=13)[:4] + 0 * x[:, 0].long(),
+    "one_hot": lambda x, i: F.one_hot(i, 4) * x[:2, :1],
+    "cross_entropy": lambda x, i: F.cross_entropy(x.t()[:2], i),
+    "take": lambda x, i: x.take(i),
+    "index": lambda x, i: x[i],
+}
+"""By name, functions of float32 [4, 3] and two indices, each below 4 (`take`: 12)."""
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_indices_that_eager_refuses_are_refused(backend: Backend, name: str):
+    """Those below zero too, where torch does not count from the end."""
+    if backend.name in FEW:
+        pytest.skip(f"{backend.name} compiles too slowly")
+    function = INDICES[name]
+    found = made(function, {"x": "float32[4, 3]", "i": "int64[2]"}, composite=True)
+    if declined := backend.supports(found, Target()):
+        pytest.skip(declined.reason)
+    run = open_code(found, backend.compile(found, Target()), threads=1)
+    x = torch.rand(4, 3)
+    for i in map(torch.tensor, ((3, 0), (1, 2), (0, 4), (-1, 2), (-5, 1), (3, 12), (-13, 0))):
+        try:
+            expected = function(x, i)
+        except (IndexError, RuntimeError):
+            with pytest.raises((dync.DyncError, IndexError, RuntimeError)):
+                run([x.clone(), i])
+        else:
+            torch.testing.assert_close(run([x.clone(), i])[0], expected)
 
 
 def test_awkward_numbers_are_awkward():

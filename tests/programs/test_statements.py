@@ -55,6 +55,9 @@ class Out(OrderedDict):
         raise AttributeError(name)
 
 
+CUTS = {"head": lambda t, k: t[: int(k)].sum() if k > 0 else t.sum(), "tail": lambda t, k=2: t[-k:] if t.max() > 1 else t * k}
+
+
 class Model(nn.Module):
     @staticmethod
     def inputs(seed):
@@ -70,6 +73,7 @@ class Model(nn.Module):
         self.register_buffer("steps", torch.tensor(0))
         self.count, self.cache, self.log, self.table, self.marks = 0, None, [], {}, set()
         self.lin = nn.Linear(3, 3)
+        self.act = lambda t: t * 2 if t.sum() > 0 else t - 1
 
     def forward(self, x, n, r):
         i, j = n[0].item(), n[1].item()
@@ -1891,6 +1895,21 @@ for k in range(10):
     if x[k % 3] > k / 10 - 0.5: log.kept.append(k)
     else: other.kept.append(x * k)
 return log, other.kept, given
+
+labels = n.clamp(min=-1)
+return F.one_hot(labels, 4) * x[0], F.one_hot(labels.view(1, 2) + 1, num_classes=5 if b else 6)
+
+for _ in range(12):
+    x = self.act(self.lin(x))
+return x
+
+return CUTS["head"](x, n[0]) + CUTS["tail"](x).sum(), [f(x) for f in (self.act, lambda t: t.abs() if t[0] > 0 else t)]
+
+scale = i
+pick = lambda t: (y if (y := t * scale).sum() > 0 else t) if scale > 1 else (lambda: t + scale if g > 0 else t)()
+for _ in range(10):
+    x = pick(self.lin(x))
+return x
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
