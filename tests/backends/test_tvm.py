@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -63,6 +64,7 @@ def test_a_missing_linker_is_named(monkeypatch):
 
 RUN = """
 import json
+import os
 import sys
 import numpy as np
 from dync.ir.types import TensorType
@@ -229,3 +231,25 @@ def test_a_block_that_reads_weights_alone():
     made = kernel(lambda a: (a * 2, a + 1), {}, {"a": w(3)})
     check(made, Tvm().compile(made, Target()))
     assert torch.equal(opened(made)([])[0], made.weights["a"] * 2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads of the process in /proc")
+def test_a_pool_has_as_many_workers_as_threads_are_asked_for():
+    """TVM by itself takes half of the cores."""
+    made = kernel(lambda x, a: x @ a, {"x": "float32[128, 256]"}, {"a": torch.randn(256, 1024)})
+    code = Tvm().compile(made, Target(), threads=3)
+    x, made_by, seen = torch.randn(128, 256), {}, {}
+
+    def calls():
+        threads = len(os.listdir("/proc/self/task"))
+        for n in (3, 2):
+            made_by[n] = open_code(made, code, threads=n)([x])[0]
+            seen[n] = len(os.listdir("/proc/self/task")) - threads, loader.runtime().get_global_func("runtime.NumThreads")()
+
+    caller = threading.Thread(target=calls)
+    caller.start()
+    caller.join()
+    workers = max(3, len(os.sched_getaffinity(0))) - 1
+    assert seen == {3: (workers, 3), 2: (workers, 2)}
+    for y in made_by.values():
+        torch.testing.assert_close(y, x @ made.weights["a"], atol=1e-3, rtol=1e-4)

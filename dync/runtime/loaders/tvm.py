@@ -196,8 +196,10 @@ def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bo
             return _tensor(ffi, _aligned(array))
 
     def call(given: Sequence[Any]) -> Any:
-        if getattr(_pool, "threads", None) != threads:
-            configure(1, threads)
+        if threads != 1 and getattr(_pool, "threads", None) != threads:
+            if not hasattr(_pool, "threads"):
+                configure(1, *_workers(max(threads, len(_cores()))))  # a pool never grows
+            configure(1, *_workers(threads or len(_cores())))
             _pool.threads = threads
         function = machines.functions.get(name) or machines.function(name)
         if dtypes:
@@ -210,6 +212,19 @@ def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bo
             return function(*[tensor(_compact(v)) for v in given], *bound)
 
     return call
+
+
+def _workers(count: int) -> tuple[int, list[str]]:
+    """`count` workers, and the cores they are for. Without cores TVM takes half of all, and reads how many those are from a file at each
+    parallel loop."""
+    cores = _cores()
+    return count, [cores[n % len(cores)] for n in range(count)]
+
+
+@cache
+def _cores() -> list[str]:
+    given = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return [str(c) for c in sorted(given)]
 
 
 def _caller(
