@@ -1896,10 +1896,8 @@ for k in range(10):
     else: other.kept.append(x * k)
 return log, other.kept, given
 
-try:
-    return F.one_hot(n, 4) * x[0], F.one_hot(n.view(1, 2) + 1, num_classes=5 if b else 6)
-except RuntimeError:
-    return n
+labels = n.clamp(min=0)
+return F.one_hot(labels, 5) * x[0], F.one_hot(labels.view(1, 2) + 1, num_classes=6 if b else 7)
 
 for _ in range(12):
     x = self.act(self.lin(x))
