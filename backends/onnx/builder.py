@@ -43,7 +43,7 @@ NUMPY = {name: np.dtype(name) for name in ENUM if name != "bfloat16"}
 INT64_MAX = 2**63 - 1
 COUNTS = frozenset({"ArgMax", "ArgMin", "NonZero", "Shape", "Size"})
 """Operators that give no number below zero."""
-MOVES = frozenset({"Cast", "Expand", "Flatten", "Gather", "GatherElements", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
+MOVES = frozenset("Cast Expand Flatten Gather GatherElements Identity Reshape Slice Squeeze Transpose Unsqueeze".split())
 """Operators whose result holds nothing but what their first input holds, of integers."""
 
 
