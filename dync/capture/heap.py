@@ -217,7 +217,7 @@ class StaticHeap:
             x = self.objects[n]
             if id(x) in unseen:
                 continue
-            grown = (old is MISSING or new is MISSING) and key[0] in ("i", "k", "s")
+            grown = key[0] == "s" or (old is MISSING or new is MISSING) and key[0] in ("i", "k")
             apart = isinstance(x, dict) and (id(x) in own or "__builtins__" in x)
             found[(n, WHOLE) if grown and not apart else (n, key)] = None
         return list(found)

@@ -15,10 +15,10 @@ from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, Constant, Grown, is_grown
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
-from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
+from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
 from dync.ir.trees import kind_of
-from dync.ir.types import Ref, lit
+from dync.ir.types import Lit, Ref, lit
 
 
 class Unrepresentable(Exception):
@@ -109,13 +109,12 @@ class _Trees:
         if type(x) in (tuple, list):
             items = tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))
             return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
-        if type(x) in (set, frozenset) and all(isinstance(k, (str, int, float, bool, type(None))) for k in x):
-            return DictTree(tuple(lit(k) for k in x), tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
+        if type(x) in (set, frozenset):
+            keys = tuple(key_tree(k, f"an element of {where or 'the set'}") for k in x)
+            return DictTree(keys, tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
         if type(x) in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
-            for k in x:
-                if not isinstance(k, (str, int, float, bool, type(None))):
-                    raise Unrepresentable(k, f"a key of {where or 'the dict'}")
-            return DictTree(tuple(lit(k) for k in x), tuple(self.of(v, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
+            keys = tuple(key_tree(k, f"a key of {where or 'the dict'}") for k in x)
+            return DictTree(keys, tuple(self.of(v, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))
         if is_names(type(x)) and all(isinstance(k, str) for k in x) and not getattr(x, "__dict__", None):
             return self.record("dict", x, dict(x), where)
         plain = users_fields(x)
@@ -125,6 +124,19 @@ class _Trees:
 
     def record(self, kind: Any, x: Any, fields: dict[str, Any], where: str) -> Tree:
         return RecordTree(kind, class_name(type(x)), tuple(fields), tuple(self.of(v, _attr(where, f)) for f, v in fields.items()))
+
+
+def key_tree(x: Any, where: str) -> Key:
+    """A key of a dict, or an element of a set."""
+    if x is None or type(x) in (bool, int, float, str):
+        return lit(x)
+    if type(x) is tuple:
+        parts = (key_tree(v, where) for v in x)
+        return TupleTree(tuple(Leaf(part) if isinstance(part, Lit) else part for part in parts))
+    opaque = to_opaque(x)
+    if opaque is None:
+        raise Unrepresentable(x, where)
+    return opaque
 
 
 def _column(column: Any) -> str:

@@ -516,11 +516,12 @@ class _Writer:
         """A structure as an expression; `given`: its tensors go out to the caller."""
         if isinstance(tree, Leaf):
             return self.leaf(tree.operand, given)
-        plain = level < MAX_TREE and (not isinstance(tree, DictTree) or tree.kind == "dict")
+        plain = level < MAX_TREE and (not isinstance(tree, DictTree) or tree.kind == "dict" and all(isinstance(k, Lit) for k in tree.keys))
         if plain and isinstance(tree, (ListTree, TupleTree, DictTree)):
             items = [self.tree(t, given, level + 1) for t in tree.items]
             if isinstance(tree, DictTree):
-                return "{" + ", ".join(f"{literal(k).text}: {v}" for k, v in zip(tree.keys, items, strict=True)) + "}"
+                keys = [literal(k).text for k in tree.keys if isinstance(k, Lit)]
+                return "{" + ", ".join(f"{k}: {v}" for k, v in zip(keys, items, strict=True)) + "}"
             return f"[{', '.join(items)}]" if isinstance(tree, ListTree) else f"({', '.join(items)}{',' if len(items) == 1 else ''})"
         name = tree.cls.rpartition(":")[2].rpartition(".")[2] if isinstance(tree, RecordTree) else "build"
         name = identifier(name, self.taken)

@@ -7,7 +7,7 @@ from typing import Any
 
 from dync.errors import GuardError
 from dync.ir.flow import DictTree, Signature, TupleTree
-from dync.ir.trees import describe, match
+from dync.ir.trees import describe, key_value, match
 
 
 def bind(
@@ -21,7 +21,7 @@ def bind(
     """
     assert isinstance(signature.args, TupleTree) and isinstance(signature.kwargs, DictTree)
     known = {n: v.python for n, v in signature.defaults} | dict(defaults or {})
-    count, keys = len(signature.args.items), tuple(k.python for k in signature.kwargs.keys)
+    count, keys = len(signature.args.items), tuple(map(key_value, signature.kwargs.keys))
     given = dict(kwargs)
     for name, value in zip(signature.names, args):
         if name in given:

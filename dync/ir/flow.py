@@ -83,9 +83,9 @@ class TupleTree(msgspec.Struct, frozen=True, tag="tuple"):
 
 
 class DictTree(msgspec.Struct, frozen=True, tag="dict"):
-    """Keys are constants, their order is kept; `kind` is the name of a class of dicts, or "set" or "frozenset" of the keys."""
+    """Keys are constants or tuples of them, in order. kind: the name of a class of dicts, or "set" or "frozenset" of the keys."""
 
-    keys: tuple[Lit, ...]
+    keys: tuple[Key, ...]
     items: tuple[Tree, ...]
     kind: str = "dict"
 
@@ -133,6 +133,7 @@ class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     text: str
 
 
+Key = Union[Lit, TupleTree, OpaqueTree]
 Tree = Union[Leaf, ListTree, TupleTree, DictTree, RecordTree, RowsTree, OpaqueTree]
 
 

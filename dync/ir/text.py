@@ -25,6 +25,7 @@ from dync.ir.flow import (
     Exit,
     FlowBlock,
     Jump,
+    Key,
     Leaf,
     ListTree,
     OpaqueTree,
@@ -39,7 +40,7 @@ from dync.ir.flow import (
 from dync.ir.meta import symbol_names, value_type
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
-from dync.ir.types import Span, TensorType, Value, ValueType
+from dync.ir.types import Lit, Span, TensorType, Value, ValueType
 
 
 def print_program(program: Program, spans: bool = True) -> str:
@@ -203,7 +204,11 @@ def tree_text(tree: Tree) -> str:
         case TupleTree():
             return f"({', '.join(map(tree_text, tree.items))}{',' * (len(tree.items) == 1)})"
         case DictTree():
-            items = ", ".join(f"{k}: {tree_text(t)}" for k, t in zip(tree.keys, tree.items))
+            items = ", ".join(f"{_key(k)}: {tree_text(t)}" for k, t in zip(tree.keys, tree.items))
             return f"{'' if tree.kind == 'dict' else tree.kind}{{{items}}}"
         case RecordTree():
             return f"{tree.cls.rpartition(':')[2]}({', '.join(f'{f}={tree_text(t)}' for f, t in zip(tree.fields, tree.items))})"
+
+
+def _key(key: Key) -> str:
+    return str(key) if isinstance(key, Lit) else tree_text(key)

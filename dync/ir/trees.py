@@ -11,7 +11,7 @@ import numpy
 
 from dync.errors import GuardError
 from dync.ir.classes import field_names, is_sequence, plain_fields, record_class
-from dync.ir.flow import DictTree, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
+from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
 from dync.ir.types import Lit, Ref
 
@@ -31,13 +31,18 @@ def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
         case TupleTree():
             return tuple(build(t, lookup) for t in tree.items)
         case DictTree():
-            return _fill(tree.kind, {k.python: build(t, lookup) for k, t in zip(tree.keys, tree.items, strict=True)})
+            return _fill(tree.kind, dict(zip(map(key_value, tree.keys), (build(t, lookup) for t in tree.items), strict=True)))
         case RecordTree():
             return _record(tree, [build(t, lookup) for t in tree.items])
         case RowsTree():
             return _rows(tree, iter([build(t, lookup) for t in tree.items]))
         case OpaqueTree():
             return from_opaque(tree)
+
+
+def key_value(key: Key) -> Any:
+    """What a key of a DictTree stands for."""
+    return key.python if isinstance(key, Lit) else build(key, str)
 
 
 def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
@@ -100,10 +105,10 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any], containers
             for name, item in zip(tree.fields, tree.items, strict=True):
                 _match(item, _field(tree, value, name, where), f"{where}.{name}", found, containers)
         case DictTree() if tree.kind in SEQUENCES:
-            if type(value) is not SEQUENCES[tree.kind] or value != {k.python for k in tree.keys}:
+            if type(value) is not SEQUENCES[tree.kind] or value != set(map(key_value, tree.keys)):
                 raise GuardError(f"argument {where!r}: another {describe(value)} given, captured with {tree.kind} of {len(tree.keys)}")
         case DictTree():
-            keys = tuple(k.python for k in tree.keys)
+            keys = tuple(map(key_value, tree.keys))
             if not isinstance(value, dict) or kind_of(value) != tree.kind or tuple(value) != keys:
                 given = f"{kind_of(value)} with keys {list(value)}" if isinstance(value, dict) else type(value).__name__
                 raise GuardError(f"argument {where!r}: {given} given, captured with {tree.kind} with keys {list(keys)} in this order")

@@ -20,7 +20,7 @@ from dync.ir.classes import record_fields
 from dync.ir.clone import clone
 from dync.ir.flow import MISFIT
 from dync.ir.interpret import run as run_program
-from dync.ir.opaque import ABSENT
+from dync.ir.opaque import ABSENT, to_opaque
 from dync.ir.program import Program
 from dync.ir.state import attribute_names
 from dync.ir.trace import Trace
@@ -137,10 +137,10 @@ def attributes(model: nn.Module) -> Iterator[tuple[str, Any]]:
 
 def _with_parts(name: str, value: Any, around: tuple[int, ...]) -> Iterator[tuple[str, Any]]:
     """What stands there, if it is plain, and all that stands in it, under the names that the slots of a program have."""
-    if _is_leaf(value):
-        yield name, value
     parts = _parts(value)
     if parts is None or id(value) in around:
+        if _is_leaf(value):
+            yield name, value
         return
     inner = [pair for key, v in parts for pair in _with_parts(name + key, v, (*around, id(value)))]
     if _is_plain(value, around):
@@ -150,16 +150,23 @@ def _with_parts(name: str, value: Any, around: tuple[int, ...]) -> Iterator[tupl
 
 def _parts(value: Any) -> list[tuple[str, Any]] | None:
     """What a container or record holds, by what its name adds; None for anything else."""
+    if _is_leaf(value):
+        return None
     if isinstance(value, dict):
         return [(f".{k}", v) for k, v in value.items()]
     if isinstance(value, (list, tuple, deque)) and not hasattr(value, "_fields"):
         return [(f"[{i}]", v) for i, v in enumerate(value)]
-    fields = None if isinstance(value, (nn.Module, torch.Tensor)) else record_fields(value)
+    fields = None if isinstance(value, nn.Module) else record_fields(value)
     return None if fields is None else [(f".{k}", v) for k, v in fields.items()]
 
 
 def _is_leaf(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or isinstance(value, (set, frozenset)) and all(isinstance(v, _PLAIN) for v in value)
+    plain = isinstance(value, _PLAIN) or to_opaque(value) is not None
+    return plain or isinstance(value, (set, frozenset)) and all(map(_is_element, value))
+
+
+def _is_element(value: Any) -> bool:
+    return all(map(_is_element, value)) if isinstance(value, tuple) else _is_leaf(value)
 
 
 def _is_plain(value: Any, around: tuple[int, ...] = ()) -> bool:

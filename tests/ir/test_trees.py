@@ -52,6 +52,7 @@ def ref(name):
 
 
 HERE = __name__
+RED = TupleTree((Leaf(lit(2)), OpaqueTree("enum", f"{HERE}:Color.RED")))
 TREES = [
     (TupleTree((ref("x"), Leaf(lit(None)), ListTree((Leaf(lit(3)), ref("y"))))), ("X", None, [3, "Y"])),
     (DictTree((lit("a"), lit(1)), (ref("x"), TupleTree(()))), {"a": "X", 1: ()}),
@@ -60,6 +61,8 @@ TREES = [
     (RecordTree("namedtuple", f"{HERE}:Pair", ("left", "right"), (ref("x"), ref("y"))), Pair("X", "Y")),
     (RecordTree("mapping", f"{HERE}:Mapped", ("logits", "loss"), (ref("x"), Leaf(lit(None)))), Mapped("X")),
     (TupleTree((Leaf(lit(float("inf"))), OpaqueTree("torch.dtype", "torch.int8"))), (float("inf"), torch.int8)),
+    (DictTree((RED, OpaqueTree("torch.dtype", "torch.int8")), (ref("x"), ref("y"))), {(2, Color.RED): "X", torch.int8: "Y"}),
+    (DictTree((TupleTree((Leaf(lit(2)), Leaf(lit("a")))),), (Leaf(lit(None)),), "set"), {(2, "a")}),
 ]
 
 

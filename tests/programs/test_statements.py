@@ -72,8 +72,8 @@ class Model(nn.Module):
         self.register_buffer("buf", torch.arange(3.0))
         self.register_buffer("steps", torch.tensor(0))
         self.count, self.cache, self.log, self.table, self.marks = 0, None, [], {}, set()
-        self.lin = nn.Linear(3, 3)
         self.act = lambda t: t * 2 if t.sum() > 0 else t - 1
+        self.lin, self.picks = nn.Linear(3, 3), {"b", ("d", 1)}
 
     def forward(self, x, n, r):
         i, j = n[0].item(), n[1].item()
@@ -1910,6 +1910,32 @@ pick = lambda t: (y if (y := t * scale).sum() > 0 else t) if scale > 1 else (lam
 for _ in range(10):
     x = pick(self.lin(x))
 return x
+if (3, 4) not in self.table: self.table[3, 4] = x
+self.table[3, 4] = self.table[3, 4] + f
+return self.table[3, 4], b
+
+key = (tuple(x.shape), str(x.device), x.dtype)
+if key not in self.table: self.table[key] = torch.arange(3.0) + j
+if b: self.table[key] = self.table[key] * 2
+return self.table[key] + x, key
+
+made = {(1, "a"): x, Kind.A: i, x.dtype: f, x.shape: b, (1, (2, Kind.B)): None}
+return made if b else made | {((),): r}
+
+if b: self.marks.add((1, 2))
+else: self.marks.discard((1, 2))
+return set(self.marks), (1, 2) in self.marks, frozenset({(Kind.A, None)})
+
+if b: self.table[Kind.A] = x
+elif f > 0: self.table.pop(Kind.A, None)
+return self.table.get(Kind.A), Kind.A in self.table, list(self.table)
+
+self.picks.add("a" if b else "c")
+return len(self.picks), "a" in self.picks, ("d", 1) in self.picks
+
+self.picks.discard("b")
+self.picks.add("a" if b else "e")
+return set(self.picks), x
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """

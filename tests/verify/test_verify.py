@@ -110,13 +110,14 @@ class Keeps(nn.Module):
     def __init__(self):
         super().__init__()
         self.uses, self.last = {"high": 0, "low": 0}, [None, {"sum": 0.0}]
-        self.window = deque([torch.zeros(3)], maxlen=2)
+        self.window, self.seen = deque([torch.zeros(3)], maxlen=2), {("low", torch.float32)}
 
     def forward(self, x):
         name = "high" if x.sum() > 0 else "low"
         self.uses[name] += 1
         self.last[1]["sum"] = x.sum().item()
         self.window.append(x)
+        self.seen.add((name, x.dtype))
         return x * len(self.window)
 
 
@@ -127,7 +128,7 @@ def test_state_inside_containers_is_compared_part_by_part():
     right, side = EagerSide(model).run(Call((x,))), CompiledSide(compiled)
     assert differences(right, side.run(Call((x,))), Tolerances(0, 0)).same
     got = side.run(Call((x,)))
-    for name, wrong in (("uses.high", 5), ("last[1].sum", 2.5), ("window", [x, x + 1])):
+    for name, wrong in (("uses.high", 5), ("last[1].sum", 2.5), ("window", [x, x + 1]), ("seen", set())):
         assert name in got.state
         bad = replace(got, state={**got.state, name: wrong})
         assert any(name in d.where for d in differences(right, bad, Tolerances(0, 0)).differences)
