@@ -257,6 +257,9 @@ class Joins(Keying):
             if all(v == values[0] for v in values) and self._everywhere(leaves[0], above):
                 new.append(MISSING)
                 continue
+            if (truth := self._truth(leaves, group)) is not None:
+                new.append(truth)
+                continue
             column = (leaves[0].kind, *values)
             if column not in merged:
                 merged[column] = self._param(leaves, sizes)
@@ -273,6 +276,17 @@ class Joins(Keying):
                 self.bind_sizes(val)
         self.rec = saved
         return join
+
+    def _truth(self, leaves: tuple[Any, ...], group: list[Waiting]) -> bool | None:
+        """What a bool is on each of the paths, as that path has decided, if it is the same on all."""
+        if leaves[0].kind != "bool":
+            return None
+        saved, found = self.rec, set[bool | None]()
+        for leaf, w in zip(leaves, group):
+            self.rec = w.path[-1]
+            found.add(self.fact(leaf.value))
+        self.rec = saved
+        return found.pop() if len(found) == 1 else None
 
     def _everywhere(self, leaf: Any, start: Rec) -> bool:
         """Whether an equal value is visible at the join as it stands."""

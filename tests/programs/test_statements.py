@@ -1936,6 +1936,23 @@ return len(self.picks), "a" in self.picks, ("d", 1) in self.picks
 self.picks.discard("b")
 self.picks.add("a" if b else "e")
 return set(self.picks), x
+
+n, log = 0, []
+done = False
+while not done:
+    x = x * 0.9
+    n += 1
+    log.append(Box(x, n))
+    done = x.sum().item() > 1.5 or n >= 3
+return x, n, [one.n for one in log]
+
+n, going, kept = 0, True, []
+while going:
+    x = x * 0.5 + 0.1
+    n += 1
+    kept.append(Result(x, n))
+    going = x.sum() < 0.2 and n < 4
+return n, [one.total() for one in kept], going
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
