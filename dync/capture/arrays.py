@@ -34,7 +34,12 @@ def tensors_of(tree: Any) -> Any:
 
 def class_of(array: Any) -> type:
     """The class of the array that this one stands for."""
-    return np.ndarray if array.tensor.dim() else np.dtype(str(array.tensor.dtype).removeprefix("torch.")).type
+    return np.ndarray if array.tensor.dim() else dtype_of(array.tensor).type
+
+
+def dtype_of(x: torch.Tensor) -> np.dtype[Any]:
+    """NumPy's name for a tensor's dtype."""
+    return np.dtype(str(x.dtype).removeprefix("torch."))
 
 
 def number_of(x: Any) -> Any:
@@ -90,7 +95,8 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
     original: Any = numpy.ndarray.__getattribute__
 
     def get(self: Any, name: str) -> Any:
-        return _class(original(self, "tensor")) if name == "__class__" and _stranger(sys._getframe(1)) else original(self, name)
+        own = PRETENDED.get(name)
+        return own(original(self, "tensor")) if own is not None and _stranger(sys._getframe(1)) else original(self, name)
 
     def function(self: Any, asked: Any, types: Any, args: Any, kwargs: Any) -> Any:
         home = numpy
@@ -125,6 +131,10 @@ def _class(x: torch.Tensor) -> type:
     if x.dim():
         return np.ndarray
     return torch.SymBool if x.dtype == torch.bool else torch.SymFloat if x.dtype.is_floating_point else torch.SymInt
+
+
+PRETENDED: dict[str, Callable[[torch.Tensor], Any]] = {"__class__": _class, "dtype": dtype_of}
+"""What an array tells of itself to code other than ours, as the real one would."""
 
 
 def _stranger(frame: Any) -> bool:

@@ -1953,6 +1953,11 @@ while going:
     kept.append(Result(x, n))
     going = x.sum() < 0.2 and n < 4
 return n, [one.total() for one in kept], going
+
+import numpy as np
+a = x.numpy()
+made = np.concatenate([np.zeros(2, dtype=a.dtype), a]) if b else np.zeros(5, a.dtype)
+return torch.from_numpy(made), a.dtype == np.float32, a.dtype.kind, np.ones_like(a, dtype=a.dtype), a.astype(made.dtype)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
