@@ -36,7 +36,7 @@ class Engine(Expressions):
         self.heap, self.weights, self.joins = heap, weights, joins
         self.markers = Markers()
         self.swapped = []
-        self.tried = set()
+        self.tried, self.by_name = set(), set()
         self.problems = {}
         self.written = []
         self.plans = {}

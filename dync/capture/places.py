@@ -55,6 +55,20 @@ def can_mark(code: types.CodeType) -> bool:
     return (ours or is_user(code) and not is_library(code)) and (code.co_name == LAMBDA or not code.co_name.startswith("<"))
 
 
+def function_named(code: types.CodeType, home: dict[str, Any]) -> types.FunctionType | None:
+    """The function of a code that a module, whose globals are `home`, or a class in it holds under the code's own name."""
+    found: Any = home.get(code.co_qualname.partition(".")[0])
+    for name in code.co_qualname.split(".")[1:]:
+        found = vars(found).get(name) if isinstance(found, type) else None
+    if isinstance(found, (staticmethod, classmethod)):
+        found = found.__func__
+    if isinstance(found, property):
+        found = next((f for f in (found.fget, found.fset, found.fdel) if getattr(f, "__code__", None) is code), None)
+    while getattr(found, "__code__", code) is not code:
+        found = getattr(found, "__wrapped__", None)
+    return found if isinstance(found, types.FunctionType) and found.__code__ is code else None
+
+
 def has_state(code: types.CodeType) -> bool:
     """Whether the locals of such code are part of the program's state."""
     return is_user(code) or code.co_filename.startswith(NN) or is_helper(code)

@@ -6,11 +6,11 @@ import gc
 import linecache
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from dync.capture.markers import Markers, bind, instrument
-from dync.capture.places import can_mark, frames, is_caught, is_library, is_user, span_of
+from dync.capture.places import can_mark, frames, function_named, is_caught, is_library, is_user, span_of
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
@@ -36,6 +36,8 @@ class Stack:
     markers: Markers
     swapped: list[tuple[types.FunctionType, types.CodeType]]
     tried: set[types.CodeType]
+    by_name: set[types.CodeType]
+    """Codes of which one function is marked, found by its name."""
     root_frame: Any = None
     texts: list[Any] | None = None
     """What stands for the marks in a text that Python's own code is writing."""
@@ -106,16 +108,22 @@ class Stack:
         self.mark_frames(frames(sys._getframe(1), self.root_frame))
 
     def mark_frames(self, running: Iterable[Any]) -> None:
-        fresh = {f.f_code for f in running if can_mark(f.f_code) and f.f_code not in self.tried and not self.is_marked(f.f_code)}
-        if fresh:
-            self.rewrite(fresh)
+        unmarked = [f for f in running if can_mark(f.f_code) and not self.is_marked(f.f_code)]
+        fresh = {f.f_code: f.f_globals for f in unmarked if f.f_code not in self.tried}
+        others = {f.f_code for f in unmarked if f.f_code in self.by_name}
+        self.by_name -= others
+        if fresh or others:
+            self.rewrite({*fresh, *others}, fresh)
             self.start_again()
 
     def is_marked(self, code: types.CodeType) -> bool:
         return any(k is self for k in code.co_consts)
 
-    def rewrite(self, codes: set[types.CodeType]) -> None:
+    def rewrite(self, codes: set[types.CodeType], homes: Mapping[types.CodeType, dict[str, Any]] | None = None) -> None:
+        """Gives functions of `codes` marked twins of them; homes: the globals of some. To find functions by their code alone takes a
+        look at all that is alive: one that stands under its name is taken for the only one, until another runs."""
         self.tried |= codes
+        named = {code: f for code, home in (homes or {}).items() if (f := function_named(code, home)) is not None}
         for filename in {c.co_filename for c in codes}:
             mine = {c for c in self.tried if c.co_filename == filename}
             lines = linecache.getlines(filename)
@@ -126,14 +134,18 @@ class Stack:
             except SyntaxError:
                 continue
             bound = {code: bind(twin, self) for code, twin in twins.items()}
-            now = {old: code for code in bound for old in (code, *(f.__code__ for f, original in self.swapped if original is code))}
+            found = {id(f): (f, code) for f, code in (*self.swapped, *((f, code) for code, f in named.items())) if code in bound}
+            if any(code in bound and code not in named for code in codes):
+                now = {old: code for code in bound for old in (code, *(f.__code__ for f, original in self.swapped if original is code))}
+                functions = [f for f in gc.get_referrers(*now) if isinstance(f, types.FunctionType) and f.__code__ in now]
+                found |= {id(f): (f, now[f.__code__]) for f in functions}
+            else:
+                self.by_name |= named.keys() & bound.keys()
             swapped = {id(f) for f, _ in self.swapped}
-            for function in gc.get_referrers(*now):
-                code = now.get(function.__code__) if isinstance(function, types.FunctionType) else None
-                if code is not None:
-                    if id(function) not in swapped:
-                        self.swapped.append((function, code))
-                    function.__code__ = bound[code]
+            for function, code in found.values():
+                if id(function) not in swapped:
+                    self.swapped.append((function, code))
+                function.__code__ = bound[code]
 
     def unmark(self) -> None:
         """Gives every function its own code back."""
