@@ -48,8 +48,15 @@ class Eager:
 
         weights = canonical_weights(kernel)
         text = json.dumps(document(kernel.graph), separators=(",", ":")).encode()
-        settings = {"weights": {f"w{i}": name for i, name in enumerate(weights)}}
+        orders = {f"w{i}": order for i, name in enumerate(weights) if (order := _order(kernel.weights[name]))}
+        settings = {"weights": {f"w{i}": name for i, name in enumerate(weights)}, **({"orders": orders} if orders else {})}
         return BlockCode("eager", hashlib.sha256(text).hexdigest(), {"graph.json": text}, weights, settings, ("torch",))
+
+
+def _order(weight: Any) -> list[int]:
+    """The dimensions of a weight as they lie in memory, outermost first, where another order than its own is without gaps; else none."""
+    order = sorted(range(weight.dim()), key=lambda d: (-weight.stride(d), d))
+    return order if not weight.is_contiguous() and weight.permute(order).is_contiguous() else []
 
 
 def document(graph: Graph) -> dict[str, Any]:

@@ -5,7 +5,8 @@ target:   "aten.add.Tensor", "operator.getitem", or a scalar operation by its ke
 argument: {"ref": name} | {"weight": name} | {"const": null, bool, int, float, str} | {"float": "inf", "-inf", "nan"}
           | {"complex": [re, im]} | {"list": [argument]} | {"tuple": [argument]} | {"slice": [argument x 3]} | {"ellipsis": true}
           | {"dtype": "float32"} | {"device": "cpu"} | {"layout": "strided"} | {"memory_format": "contiguous_format"}
-settings: "weights", a graph's own weight name → the package's, where they differ (identical blocks share one graph).
+settings: "weights", a graph's own weight name → the package's, where they differ (identical blocks share one graph). "orders", own
+name → the order in which dimensions lie in memory, where it is not theirs: torch chooses kernels by it, with other last bits.
 
 The graph becomes one Python function; each intermediate is let go after its last use. Only names from tables are called.
 """
@@ -56,7 +57,7 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
         graph = msgspec.json.decode(members["graph.json"], type=GraphText)
     except (msgspec.DecodeError, KeyError, RecursionError) as error:
         raise ArtifactError(f"a block's graph does not read: {error}") from error
-    return _Compiler(graph, weights, settings.get("weights", {}), settings.get("device", "cpu")).function()
+    return _Compiler(graph, weights, settings).function()
 
 
 def resolve(target: str) -> Callable[..., Any]:
@@ -76,8 +77,10 @@ def resolve(target: str) -> Callable[..., Any]:
 
 
 class _Compiler:
-    def __init__(self, graph: GraphText, weights: Weights, renamed: Mapping[str, str], device: str) -> None:
-        self.graph, self.weights, self.renamed, self.device = graph, weights, renamed, device
+    def __init__(self, graph: GraphText, weights: Weights, settings: Mapping[str, Any]) -> None:
+        self.graph, self.weights = graph, weights
+        self.renamed: Mapping[str, str] = settings.get("weights", {})
+        self.orders: Mapping[str, list[int]] = settings.get("orders", {})
         self.space: dict[str, Any] = {"__builtins__": {"slice": slice, "__import__": __import__}}  # torch imports in its caller's name
         self.locals: dict[str, str] = {}
         self.bound: dict[tuple[str, str], str] = {}
@@ -164,7 +167,13 @@ class _Compiler:
         own = self.renamed.get(name, name)
         if own not in self.weights:
             raise ArtifactError(f"a block's graph reads weight {own!r}, which is not there")
-        return self.weights.torch(own)
+        found = self.weights.torch(own)
+        order = self.orders.get(name)
+        if order is None or own in self.weights.written:
+            return found
+        if sorted(order) != list(range(found.dim())):
+            raise ArtifactError(f"weight {own!r} of {found.dim()} dimensions cannot lie in the order {order}")
+        return found.permute(order).contiguous().permute([order.index(d) for d in range(len(order))])
 
     def torch_constant(self, kind: str, name: str) -> Any:
         found = getattr(self.torch, name, None)
