@@ -84,7 +84,7 @@ class _Contraction:
         self.target = stage.target
         value = stage.stores[0].value
         self.term = value.b if _loads(value.a, self.target) else value.a
-        self.stream = Stream.of(self._weights()[0].source) if said.panels else None
+        self.stream = Stream.of(self._weights()[0].source) if said.panels and machine.asks else None
         self.blocks = self._blocked()
 
     def loops(self) -> Stmt:

@@ -11,11 +11,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Machine:
-    """bits: of a vector register. registers: how many. threads: that a kernel may use; 1 makes code without any parallel loop."""
+    """bits: of a vector register. registers: how many. threads: that a kernel may use; 1 makes code without any parallel loop.
+
+    feed: bytes a cycle that weights come in from the caches beyond the first. asks: whether to ask for weights ahead gains more than it
+    takes from a step. Both as measured, on a Xeon with AVX-512 and on a Zen 3 (docs/decisions/0010).
+    """
 
     bits: int = 128
     registers: int = 16
     threads: int = 1
+    feed: int = 16
+    asks: bool = False
 
     def lanes(self, dtype: str) -> int:
         """Elements of `dtype` in one vector."""
@@ -30,9 +36,9 @@ def of(target: Target, threads: int) -> Machine:
 
     features = set(llvm_get_cpu_features(target))
     if "avx512f" in features and "avx512vl" in features:
-        return Machine(512, 32, threads)
+        return Machine(512, 32, threads, asks=True)
     if "avx2" in features:
-        return Machine(256, 16, threads)
+        return Machine(256, 16, threads, feed=32)
     if "neon" in features:
         return Machine(128, 32, threads)
     return Machine(128, 16, threads)

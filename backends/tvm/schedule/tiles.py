@@ -87,15 +87,14 @@ def chunks(tiles: list[Rows], most: int) -> tuple[Expr | int, Callable[[Expr], l
 
 @cache
 def shape(rows: int | None, vectors: int | None, machine: Machine) -> tuple[int, int]:
-    """Rows and vectors of a tile: the fewest cycles of a core that does two multiplications and two loads a cycle, four deep, and
-    gets 16 bytes a cycle from a cache that it shares."""
-    registers, width = machine.registers, machine.bits // 8
+    """Rows and vectors of a tile: the fewest cycles of a core that does two multiplications and two loads a cycle, four deep."""
+    registers = machine.registers
     best, fewest = (1, 1), float("inf")
     for v in range(1, min(vectors or 4, 8) + 1):
         for r in range(1, min(rows or 16, 16) + 1):
             if r * v + v + 1 > registers - (registers > 16):
                 continue
-            cost = _cycles(rows or 64 * r, r, lambda n, v=v: _column_cycles(vectors or 64 * v, v, n, width))
+            cost = _cycles(rows or 64 * r, r, lambda n, v=v: _column_cycles(vectors or 64 * v, v, n, machine))
             per = cost / ((rows or 64 * r) * (vectors or 64 * v))
             if per < fewest - 1e-9:
                 best, fewest = (r, v), per
@@ -107,15 +106,16 @@ def _cycles(rows: int, size: int, columns: Callable[[int], float]) -> float:
     return full * columns(size) + (columns(rest) if rest else 0)
 
 
-def _column_cycles(vectors: int, size: int, rows: int, width: int) -> float:
+def _column_cycles(vectors: int, size: int, rows: int, machine: Machine) -> float:
     full, rest = divmod(vectors, size)
-    return full * _tile_cycles(rows, size, width) + (_tile_cycles(rows, rest, width) if rest else 0)
+    return full * _tile_cycles(rows, size, machine) + (_tile_cycles(rows, rest, machine) if rest else 0)
 
 
-def _tile_cycles(rows: int, vectors: int, width: int) -> float:
-    """Cycles of one step of the reduction: a number of each row and `vectors` of `width` bytes are loaded, and two lines asked for."""
-    loads = (rows + vectors + 2) / 2
-    return max(rows * vectors / 2, loads, 4.0, vectors * width / 16 + rows / 4) + 0.02 * (rows + vectors)
+def _tile_cycles(rows: int, vectors: int, machine: Machine) -> float:
+    """Cycles of one step of the reduction: a number of each row and `vectors` are loaded, and two lines asked for."""
+    loads = (rows + vectors + 2 * machine.asks) / 2
+    fed = vectors * machine.bits / 8 / machine.feed + rows / 4
+    return max(rows * vectors / 2, loads, 4.0, fed) + 0.02 * (rows + vectors)
 
 
 def static_rows(count: int, size: int, low: int, high: int) -> list[Rows]:
