@@ -101,9 +101,10 @@ def test_a_product_of_dynamically_many_rows(cpu):
 @pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize("sizes", [{}, {(0, 0): "n"}])
 def test_a_product_by_many_weights_asks_for_them_ahead(sizes, cpu):
+    """Where vectors are wide: narrow ones leave a step no room for it."""
     others = [[rand(m, 160)] for m in (1, 2, 30, 37)] if sizes else []
     made = check(op("matmul"), torch.matmul, [rand(29, 160)], [rand(160, 1001)], sizes, others, cpu, tolerance=1e-4)
-    assert "prefetch" in made.script()
+    assert ("prefetch" in made.script()) == (cpu == "x86-64-v4")
 
 
 @pytest.mark.parametrize(("m", "k", "n"), [(7, 1600, 33), (90, 1600, 40), (90, 1601, 16), (70, 2304, 100), (600, 520, 24), (597, 1601, 20)])
