@@ -193,8 +193,10 @@ def repeat_each(t: Builder, x: Val, repeats: Size, dim: int | None = None, *_: A
 
 def repeat_by(t: Builder, repeats: Val, **_: Any) -> Val:
     """aten.repeat_interleave.Tensor: i stands repeats[i] times; the place of output j counts the ends at or before j."""
-    ends = t.op("CumSum", t.cast(repeats, "int64"), t.const(0, "int64"))
-    total = t.op("ReduceSum", t.cast(repeats, "int64"), keepdims=0)
+    repeats, zero = t.cast(repeats, "int64"), t.const([0], "int64")
+    least = t.natural(t.op("ReduceMin", t.concat([repeats, zero], 0), keepdims=0))  # 0, or no place in a list of one
+    ends = t.op("CumSum", repeats, t.const(0, "int64"))
+    total = t.op("Add", t.op("ReduceSum", repeats, keepdims=0), t.op("Gather", zero, least, axis=0))
     places = t.op("Range", t.const(0, "int64"), total, t.const(1, "int64"))
     before = t.op("GreaterOrEqual", t.unsqueeze(Val(places.name, "int64", (None,)), 1), t.unsqueeze(Val(ends.name, "int64", (None,)), 0))
     return t.op("ReduceSum", t.cast(before, "int64"), t.const([1], "int64"), keepdims=0)

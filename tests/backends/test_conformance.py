@@ -160,6 +160,18 @@ def test_indices_that_eager_refuses_are_refused(backend: Backend, name: str):
             torch.testing.assert_close(run([x.clone(), i])[0], expected)
 
 
+def test_negative_repeats_are_refused(backend: Backend):
+    if backend.name in FEW:
+        pytest.skip(f"{backend.name} compiles too slowly")
+    x = torch.rand(3, 2)
+    run = dync.compile(lambda x, n: x.repeat_interleave(n, 0), (x, torch.tensor([1, 2, 0])), backend=backend.name, host="python")
+    for n in ([0, 0, 0], [3, 0, 1]):
+        torch.testing.assert_close(run(x, torch.tensor(n)), x.repeat_interleave(torch.tensor(n), 0))
+    for n in ([1, -1, 3], [-2, 0, 0]):
+        with pytest.raises((dync.DyncError, RuntimeError)):
+            run(x, torch.tensor(n))
+
+
 def test_awkward_numbers_are_awkward():
     assert backend_cases.AWKWARD.isnan().any() and backend_cases.AWKWARD.isinf().any()
 
