@@ -72,6 +72,28 @@ def test_keyword_that_is_a_python_keyword() -> None:
     assert torch.equal(kernel(torch.zeros(2))[0], torch.full((2,), 3.0))
 
 
+@pytest.mark.parametrize("mode", [True, False])
+def test_kernels_run_without_gradients_and_leave_the_mode_alone(mode, monkeypatch) -> None:
+    """As capture and verification run the model: torch's LSTM is another kernel where gradients are on."""
+    seen = []
+
+    def watch(t):
+        seen.append(torch.is_grad_enabled())
+        if t.sum() < 0:
+            raise ValueError("an operator's own")
+        return t
+
+    monkeypatch.setitem(__import__("dync.runtime.loaders.eager", fromlist=["PLAIN"]).PLAIN, "operator.watch", watch)
+    kernel = graph([("a", "operator.watch", [ref("x")], {})], [ref("a")])
+    with torch.set_grad_enabled(mode):
+        kernel(torch.ones(2))
+        assert torch.is_grad_enabled() is mode
+        with pytest.raises(ValueError, match="an operator's own"):
+            kernel(-torch.ones(2))
+        assert torch.is_grad_enabled() is mode
+    assert seen == [False, False]
+
+
 def test_intermediates_are_let_go() -> None:
     import weakref
 

@@ -8,7 +8,8 @@ argument: {"ref": name} | {"weight": name} | {"const": null, bool, int, float, s
 settings: "weights", a graph's own weight name → the package's, where they differ (identical blocks share one graph). "orders", own
 name → the order in which dimensions lie in memory, where it is not theirs: torch chooses kernels by it, with other last bits.
 
-The graph becomes one Python function; each intermediate is let go after its last use. Only names from tables are called.
+The graph becomes one Python function; each intermediate is let go after its last use. Only names from tables are called. It runs
+without gradients, as it was captured: torch chooses kernels by that, too, with other last bits.
 """
 
 from __future__ import annotations
@@ -89,17 +90,20 @@ class _Compiler:
         import torch
 
         self.torch = torch
-        head = f"def kernel({', '.join(self.define(n) for n in self.graph.inputs)}):"
+        set_grad = torch._C._set_grad_enabled  # pyright: ignore[reportPrivateUsage]  torch.no_grad costs a microsecond
+        self.space |= {"grad_enabled": torch.is_grad_enabled, "set_grad_enabled": set_grad}
+        head = [f"def kernel({', '.join(self.define(n) for n in self.graph.inputs)}):", "    grad = grad_enabled()", "    set_grad_enabled(False)"]
         last = self.last_uses()
         lines: list[str] = []
         for i, node in enumerate(self.graph.nodes):
             call = self.bind("f", node.target, partial(resolve, node.target))
             args = [self.argument(a) for a in node.args] + [_keyword(k, self.argument(v)) for k, v in node.kwargs.items()]
-            lines.append(f"    {self.define(node.name)} = {call}({', '.join(args)})")
+            lines.append(f"        {self.define(node.name)} = {call}({', '.join(args)})")
             if dead := [self.locals[n] for n in last.get(i, ())]:
-                lines.append(f"    del {', '.join(dead)}")
-        lines.append(f"    return ({''.join(self.argument(a) + ', ' for a in self.graph.outputs)})")
-        exec(compile("\n".join([head, *lines]), "<dync eager block>", "exec"), self.space)
+                lines.append(f"        del {', '.join(dead)}")
+        lines.append(f"        return ({''.join(self.argument(a) + ', ' for a in self.graph.outputs)})")
+        text = "\n".join([*head, "    try:", *lines, "    finally:", "        set_grad_enabled(grad)"])
+        exec(compile(text, "<dync eager block>", "exec"), self.space)
         return self.space["kernel"]
 
     def last_uses(self) -> dict[int, list[str]]:
