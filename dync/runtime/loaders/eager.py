@@ -92,7 +92,8 @@ class _Compiler:
         self.torch = torch
         set_grad = torch._C._set_grad_enabled  # pyright: ignore[reportPrivateUsage]  torch.no_grad costs a microsecond
         self.space |= {"grad_enabled": torch.is_grad_enabled, "set_grad_enabled": set_grad}
-        head = [f"def kernel({', '.join(self.define(n) for n in self.graph.inputs)}):", "    grad = grad_enabled()", "    set_grad_enabled(False)"]
+        inputs = ", ".join(self.define(n) for n in self.graph.inputs)
+        head = [f"def kernel({inputs}):", "    grad = grad_enabled()", "    set_grad_enabled(False)"]
         last = self.last_uses()
         lines: list[str] = []
         for i, node in enumerate(self.graph.nodes):
