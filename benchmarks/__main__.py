@@ -33,8 +33,8 @@ Written by `python -m benchmarks NAME ... --docs`, which replaces the sections o
 not the times: runners are called in turn in one process with the same number of threads, in an order drawn anew each round and each
 after an untimed call of its own, compile time is apart, and every output is compared with eager PyTorch before anything is timed. A time is
 the median of each input's calls, averaged over the inputs. Under each command stand the commit, whose own runner timed it (until f593115
-by the median over all inputs together, until aaef573 in fixed turns), and the load of the machine when it began: on a busy machine ratios
-are rougher.
+by the median over all inputs together, until aaef573 in fixed turns), the processor, and the load of the machine when it began: on a busy
+machine ratios are rougher. The table below tells of the last run.
 """
 
 
@@ -66,7 +66,7 @@ def main() -> int:
         told = {"threads": options.threads, "seconds": options.seconds}
         flags = "".join(f" --{key} {value}" for key, value in told.items() if value != getattr(Options, key))
         flags += f" --models {arguments.models}" if options.models and not hasattr(bench, "summary") else ""
-        ran = f"{machine['dync']}, load {machine['load at start']}"
+        ran = f"{machine['dync']}, {machine['processor']}, load {machine['load at start']}"
         results.append(replace(result, command=f"python -m benchmarks {name}{flags}", ran=ran))
         show(results[-1])
     if arguments.json:
