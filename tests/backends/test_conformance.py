@@ -133,10 +133,11 @@ INDICES: dict[str, Callable[..., Any]] = {
     "bincount": lambda x, i: torch.bincount(i, minlength=13)[:4] + 0 * x[:, 0].long(),
     "one_hot": lambda x, i: F.one_hot(i, 4) * x[:2, :1],
     "cross_entropy": lambda x, i: F.cross_entropy(x.t()[:2], i),
+    "masked_scatter": lambda x, i: x.masked_scatter(torch.arange(12).view(4, 3) < i.max(), x.flatten()[:9]),
     "take": lambda x, i: x.take(i),
     "index": lambda x, i: x[i],
 }
-"""By name, functions of float32 [4, 3] and two indices, each below 4 (`take`: 12)."""
+"""By name, functions of float32 [4, 3] and two indices, each below 4 (`take`: 12; `masked_scatter`: 9, or its source is too short)."""
 
 
 @pytest.mark.parametrize("name", INDICES)
