@@ -24,7 +24,7 @@ from dync.ir.opaque import ABSENT, to_opaque
 from dync.ir.program import Program
 from dync.ir.state import attribute_names
 from dync.ir.trace import Trace
-from dync.verify.compare import Comparison, Difference, Error, Tolerances, compare, worse
+from dync.verify.compare import Comparison, Difference, Error, Tolerances, class_name, compare, worse
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class EagerSide:
         for name, value in call.params.items():
             _set_attribute(self.live, name, value)
         before = {n: clone(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in attributes(self.live) if _is_leaf(v)}
+        kinds = {n: class_name(v) for n, v in attributes(self.live) if not _is_leaf(v)}
         seed_all(self.seed)
         result, error = None, None
         try:
@@ -114,7 +115,7 @@ class EagerSide:
         except Exception as raised:  # whatever the user's forward raises is part of what it does
             error = raised
         after = dict(attributes(self.live))
-        return Effect(result, error, args, kwargs, after, _changed(before, after), torch.get_rng_state())
+        return Effect(result, error, args, kwargs, after, _changed(before, kinds, after), torch.get_rng_state())
 
 
 def _set_attribute(model: nn.Module, path: str, value: Any) -> None:
@@ -176,10 +177,11 @@ def _is_plain(value: Any, around: tuple[int, ...] = ()) -> bool:
     return all(_is_plain(v, (*around, id(value))) for _, v in parts)
 
 
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the leaves that are new, gone or not equal."""
+def _changed(before: Mapping[str, Any], kinds: Mapping[str, str], after: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the leaves that are new, gone or not equal, and of the containers and records that are new or of another class."""
     leaves = {n: v for n, v in after.items() if _is_leaf(v)}
-    return frozenset(n for n, v in leaves.items() if n not in before or not _equal(before[n], v)) | (before.keys() - leaves.keys())
+    others = frozenset(n for n in after.keys() - leaves.keys() if kinds.get(n) != class_name(after[n]))
+    return others | {n for n, v in leaves.items() if n not in before or not _equal(before[n], v)} | (before.keys() - leaves.keys())
 
 
 def _equal(before: Any, after: Any) -> bool:
@@ -319,7 +321,7 @@ def _states(expected: Effect, got: Effect, tolerances: Tolerances) -> Comparison
             worst = worse(worst, one.worst)
         elif any(_within(w, name) for w in written):
             found.append(Difference(f"state {name}", "deleted by eager, kept here"))
-    lost = sorted(w for w in written if not any(_within(w, name) for name in got.state))
+    lost = sorted(w for w in written if not any(_within(w, name) or _within(name, w) for name in got.state))
     return Comparison((*found, *(Difference(f"state {name}", "written by eager, unchanged here") for name in lost)), worst)
 
 

@@ -134,3 +134,30 @@ def test_state_inside_containers_is_compared_part_by_part():
         assert any(name in d.where for d in differences(right, bad, Tolerances(0, 0)).differences)
         lost = replace(got, state={n: v for n, v in got.state.items() if n != name})
         assert any(name in d.where for d in differences(right, lost, Tolerances(0, 0)).differences)
+
+
+class First:
+    def __init__(self, kept):
+        self.kept = kept
+
+
+class Second(First):
+    pass
+
+
+def test_a_lost_change_of_class_is_seen_where_all_parts_are_equal() -> None:
+    from dync.verify.calls import _states
+
+    class Turns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.node, self.items, self.counts = First(1), [], {"calls": 0}
+
+        def forward(self, x):
+            self.node, self.items = Second(1), {}
+            self.counts["calls"] += 1
+            return x
+
+    eager = EagerSide(Turns()).run(Call((torch.ones(1),)))
+    found = _states(eager, replace(eager, state={"counts.calls": 1}), Tolerances()).differences
+    assert [str(d) for d in found] == [f"state {n}: written by eager, unchanged here" for n in ("items", "node")]
