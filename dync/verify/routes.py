@@ -19,7 +19,7 @@ Known = tuple[tuple[str, str, Any], ...]
 State = tuple[str, Known]
 Taken = frozenset[tuple[str, str]]
 """Ways out, as block and label, and every block that is come to, with the label ""."""
-MOST = 2000
+MOST = 10_000
 """States that are looked at before a search gives up."""
 LONGEST = 600
 """Blocks of a way that is worth trying."""
