@@ -118,12 +118,13 @@ def _tensors(program: Program, groups: Sequence[Group], parts: Sequence[Part], a
 
 
 def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequence[Sequence[Any]] | None, aim: Any) -> bytes:
-    """All parts and routines in one executable."""
+    """All parts and routines in one executable; one that carries its `tensors` is for others, and checks what it is called with."""
     import tvm
     from tvm import relax
     from tvm.relax import vm_build
 
     from dync.backends.tvm.build import exported
+    from dync.backends.tvm.checks import pipeline
     from dync.backends.tvm.schedule import CONFIG
     from dync.host.tvm.assemble import Assembler, bodies
 
@@ -134,7 +135,7 @@ def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequen
         blocks = bodies(builder.get().as_text()) if routines else {}
         for routine in routines:
             Assembler(builder, routine, tensors, blocks).emit()
-        return exported(vm_build._vmlink(builder, aim, vm_build._filter_tir(rest)))
+        return exported(vm_build._vmlink(builder, aim, vm_build._filter_tir(rest), "default" if tensors is not None else pipeline()))
 
 
 def isolated(program: Program, kernels: Mapping[str, Kernel], target: Target, threads: int, alone: bool = False) -> Code | Declined:

@@ -64,12 +64,12 @@ class AlbertLayer(nn.Module):
 class AlbertModel(nn.Module):
     """Embeddings, their projection, and the shared layer. Subclasses decide how often it runs."""
 
-    def __init__(self, vocab_size=200, embedding_size=32, hidden_size=64, num_heads=4, num_hidden_layers=12):
+    def __init__(self, vocab_size=200, embedding_size=32, hidden_size=64, num_heads=4, intermediate_size=256, num_hidden_layers=12):
         super().__init__()
         self.num_hidden_layers = num_hidden_layers
         self.embeddings = AlbertEmbeddings(vocab_size, embedding_size)
         self.embedding_hidden_mapping_in = nn.Linear(embedding_size, hidden_size)
-        self.layer = AlbertLayer(hidden_size, num_heads)
+        self.layer = AlbertLayer(hidden_size, num_heads, intermediate_size)
         self.pooler = nn.Linear(hidden_size, hidden_size)
 
     def embed(self, input_ids, token_type_ids=None):

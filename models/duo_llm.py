@@ -91,9 +91,9 @@ class DuoLLM(nn.Module):
         return self.output(self.norm(x[:, -1])), all_routes
 
 
-def build():
+def build(**config):
     with seeded(24):
-        return DuoLLM().eval()
+        return DuoLLM(**config).eval()
 
 
 def example_inputs():

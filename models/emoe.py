@@ -132,9 +132,9 @@ class EMoETransformer(nn.Module):
         return self.classifier(self.norm(x).mean(dim=1))
 
 
-def build():
+def build(**config):
     with seeded(8):
-        return EMoETransformer().split().eval()
+        return EMoETransformer(**config).split().eval()
 
 
 def example_inputs():

@@ -75,10 +75,10 @@ class PabeeForSequenceClassification(nn.Module):
         return self.albert(input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids)
 
 
-def build(num_labels=3, patience=3):
+def build(num_labels=3, patience=3, **config):
     """12 applications of one layer; the classifiers differ enough to disagree."""
     with seeded(17):
-        model = PabeeForSequenceClassification(num_labels=num_labels, patience=patience).eval()
+        model = PabeeForSequenceClassification(num_labels=num_labels, patience=patience, **config).eval()
         with torch.no_grad():
             shared = model.albert.output_layers[0]
             for layer in model.albert.output_layers[1:]:

@@ -56,13 +56,14 @@ def library(module: Any, target: Target, threads: int) -> Library:
     import tvm
     from tvm import relax
 
+    from dync.backends.tvm.checks import pipeline
     from dync.backends.tvm.memory import borrowed
     from dync.backends.tvm.schedule import CONFIG
 
     aim = tvm_target(target)
     module = lowered(module, aim, threads)
     with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
-        built = relax.build(module, aim, relax_pipeline=None)
+        built = relax.build(module, aim, relax_pipeline=None, tir_pipeline=pipeline())
     settings: dict[str, object] = {"packs": True} if PACKER in {v.name_hint for v in module.get_global_vars()} else {}
     if shared := borrowed(module["main"]):
         settings["shared"] = shared

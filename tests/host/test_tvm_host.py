@@ -53,6 +53,14 @@ def library(paths, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def fixed(tmp_path_factory):
+    """A folder with the bare library of a model that takes one size."""
+    folder = tmp_path_factory.mktemp("fixed")
+    compiled(Paths().eval(), (torch.randn(2, 4),), params={"limit": (0.5, -5.0, 5.0)}).save(folder / "m.so")
+    return folder
+
+
 def test_all_paths(paths):
     for x in (torch.ones(2, 4), torch.zeros(2, 4), -torch.ones(2, 4), torch.ones(5, 4)):
         assert not mismatch(paths, paths.program, (x,), {})
@@ -129,6 +137,28 @@ def test_the_example_in_cpp(paths, library):
     assert json.loads(run().stdout)["name"] == "Paths"
     wrong = run("x.bin:float32:4x3", "limit.bin:float64:")
     assert wrong.returncode == 1 and "i0" in wrong.stderr
+
+
+@pytest.mark.parametrize("given", ["x[::-1]", "x[:, ::-1]", "x.T.copy().T", "x[:1]", "x[:, :3]", "x.astype('f8')", "odd"])
+def test_a_bare_library_of_known_sizes_takes_nothing_else(given, fixed):
+    code = (
+        "import sys, ctypes, importlib.util, numpy as np\n"
+        "import tvm_ffi\n"
+        "folder = importlib.util.find_spec('tvm').submodule_search_locations[0]\n"
+        "ctypes.CDLL(folder + '/lib/libtvm_runtime.so', ctypes.RTLD_GLOBAL)\n"
+        "machine = tvm_ffi.load_module('./m.so').get_function('vm_load_executable')()\n"
+        "machine.get_function('vm_initialization')(1, 0, 2)\n"
+        "x, limit = np.arange(8, dtype='f4').reshape(2, 4), np.array(0.5)\n"
+        "odd = np.frombuffer(bytes(100), 'u1')[1:33].view('f4').reshape(2, 4)\n"
+        "call = machine.get_function('main')\n"
+        "call(*map(tvm_ffi.from_dlpack, (x, limit)))\n"
+        "try:\n"
+        f"    call(*map(tvm_ffi.from_dlpack, ({given}, limit)))\n"
+        "except Exception as error:\n"
+        "    print('refused')\n"
+    )
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=fixed, capture_output=True, text=True)
+    assert done.stdout == "refused\n", done.stderr
 
 
 class Count(nn.Module):
