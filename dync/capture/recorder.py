@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from dync.capture import packed
 from dync.capture.algebra import check_linear_algebra
 from dync.capture.arrays import array_of, given, stand_in
+from dync.capture.bounds import CHECKED, check_numbers
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Parts
@@ -336,6 +337,8 @@ class Recorder:
             return check_linear_algebra(engine, self.ask, self.local_scalar, *args, **kwargs)
         if func is aten._pack_padded_sequence.default and engine.caught():
             packed.check_lengths(self.ask, self.local_scalar, *args)
+        if func.overloadpacket in CHECKED and engine.caught():
+            check_numbers(engine, self.ask, self.local_scalar, func, args, kwargs)
         if func in (aten.lift_fresh.default, aten.lift.default, aten.lift_fresh_copy.default):
             if not isinstance(args[0], FakeTensor):
                 return self.dispatch(aten.clone.default, (args[0],), {})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, cast
 
+import sympy
 import torch
 import torch.nn.functional as F
 from torch.utils._pytree import tree_flatten
@@ -13,6 +14,7 @@ from dync.capture.arrays import is_array, tensors_of
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Parts, is_grown
 from dync.capture.recurrent import RECURRENT
+from dync.capture.scalars import scalar_of
 from dync.capture.tape import Val
 
 aten = torch.ops.aten
@@ -204,6 +206,21 @@ def _diff(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     return x
 
 
+def _interpolate(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """An image that is empty is refused first, as torch's kernels do; the twins that take run-time sizes divide by them."""
+    given = {"size": None, "scale_factor": None, **dict(zip(("input", "size", "scale_factor"), args)), **kwargs}
+    x, size, scale = given["input"], given["size"], given["scale_factor"]
+    space = list(x.shape[2:])
+    sizes = list(size) if isinstance(size, (tuple, list)) else [size] if size is not None else []
+    scales = scale if isinstance(scale, (tuple, list)) else [scale] * len(space)
+    if not sizes and all(isinstance(f, (int, float)) for f in scales):
+        sizes = [torch.sym_int(n * f) for n, f in zip(space, scales)]
+    for n in (*space, *sizes):
+        if isinstance(n, torch.SymInt):
+            recorder.engine.expect(cast(Any, sympy.Gt)(scalar_of(n), 0))
+    return NotImplemented
+
+
 def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """As a write through a view: torch's kernel asks for sizes as plain numbers."""
     x, given = args[0], {"wrap": False, **dict(zip(("fill_value", "wrap"), args[1:])), **kwargs}
@@ -304,7 +321,7 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
-           "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
+           "interpolate": _interpolate, "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""
