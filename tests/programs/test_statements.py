@@ -1958,6 +1958,72 @@ import numpy as np
 a = x.numpy()
 made = np.concatenate([np.zeros(2, dtype=a.dtype), a]) if b else np.zeros(5, a.dtype)
 return torch.from_numpy(made), a.dtype == np.float32, a.dtype.kind, np.ones_like(a, dtype=a.dtype), a.astype(made.dtype)
+
+w = torch.arange(6.0).view(3, 2)
+try: y = F.embedding(n, w)
+except IndexError as e: y = str(e)
+return y
+
+try: return F.cross_entropy(x[None], n[:1])
+except IndexError as e: return str(e)
+
+try: return F.cross_entropy(x.repeat(2, 1), n, ignore_index=-1, reduction="none" if b else "sum")
+except IndexError as e: return str(e)
+
+w = x.repeat(2).view(3, 2)
+try: return w[n], w[:, n.clamp(-2, 1)], w[n, n]
+except IndexError as e: return type(e).__name__
+
+w = x.repeat(2).view(3, 2)
+try: return w[n]
+except IndexError as e: return str(e)
+
+w = x.clone()
+try: w[n[:1]] = 5.0
+except IndexError as e: return str(e), w
+return w
+
+try: return x.gather(0, n), x.scatter(0, n, 2.0), x.index_add(0, n, r)
+except RuntimeError as e: return str(e)
+
+try: return x.index_select(0, n), x.take(n), x.index_fill(0, n, 1.0)
+except IndexError as e: return str(e)
+
+try: return n // n.flip(0), n % 2
+except RuntimeError as e: return str(e)
+
+try: return torch.div(n, n.flip(0)), n[:0] // n[:1], torch.div(n, n.flip(0), rounding_mode="trunc")
+except RuntimeError as e: return str(e)
+
+try: return torch.bincount(n, minlength=3), torch.repeat_interleave(r, n)
+except RuntimeError as e: return str(e)
+
+try: return torch.multinomial(r, 1)
+except RuntimeError as e: return str(e)
+
+try: return F.one_hot(n, 3)
+except RuntimeError as e: return type(e)
+
+try: return F.binary_cross_entropy(r, r.clamp(0, 1))
+except RuntimeError as e: return str(e)
+
+out = x
+for k in range(2):
+    try: out = out + F.embedding(n[k], x.repeat(3, 1))
+    except IndexError: continue
+    out = out * 2
+return out
+
+y = x[x > 0]
+try: return y[n], y.gather(0, n), y.index_copy(0, n, r)
+except (IndexError, RuntimeError) as e: return type(e).__name__
+
+y = x[x > 0]
+return F.interpolate(x.view(1, 1, 3), size=len(y)), F.interpolate(y.view(1, 1, -1), scale_factor=0.4)
+
+y = x[x > 0]
+try: return F.interpolate(x.view(1, 1, 3), size=len(y))
+except RuntimeError: return y
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
