@@ -199,6 +199,8 @@ def _type(engine: Any, *args: Any) -> Any:
         return class_of(args[0])
     if len(args) == 1 and isinstance(args[0], keyed.Keyed):
         return keyed.CLASSES[args[0].kind]
+    if len(args) == 1 and getattr(type(args[0]), "dync_pool", ""):
+        return args[0].__class__
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
 
 

@@ -40,9 +40,7 @@ class KeyedDict(Keyed):
         at, leaves = self._do(torch.unsqueeze, number, 0), []
         for form, column in zip(self.rows.form.columns[self.width:], columns, strict=True):
             row = self._do(torch.select, self._do(torch.index_select, column, 0, at), 0, 0)
-            if form.kind == "tensor":
-                self.engine.keep(row)
-            leaves.append(row if form.kind == "tensor" else self._do(torch.Tensor.item, row))
+            leaves.append(self.rows.decoded(form, row))
         return put_together(self.rows.form.structure[1][1], iter(leaves))
 
     def _is_alike(self, value: Any) -> bool:
@@ -74,7 +72,7 @@ class KeyedDict(Keyed):
         found, hit = self.find(key)
         if self.default in PURE and (self.rows is None or self._is_alike(self.default())):
             return self._with(key, self.default(), found, hit)
-        return self.value(hit) if found else self._with(key, self.default(), False, hit)
+        return self.value(hit) if found else self._with(key, self.engine.default_of(self), False, hit)
 
     def _with(self, key: Any, value: Any, found: Any, hit: Any) -> Any:
         """The value of a key, which is put there now where it is missing."""
@@ -223,7 +221,7 @@ class KeyedDict(Keyed):
         theirs.merge(items)
         if self.rows is None or theirs.rows is None:
             return theirs.length == self.length
-        if any(c.kind == "tensor" for c in self.rows.form.columns):
+        if any(c.kind == "tensor" or c.pool for c in self.rows.form.columns):
             return self.refuse("a comparison")
         return bool(self.length == theirs.length) and self._do(torch.Tensor.item, self._do(torch.all, keys.inside(
             self._do, self.rows.columns, theirs.rows.columns)))

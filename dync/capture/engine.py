@@ -44,6 +44,8 @@ class Engine(Expressions):
         self.apart, self.plain_calls, self.origins = set(), set(), {}
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
+        self.pooled, self.attribute_names, self.kept_lists = {}, {}, set()
+        self.pools, self.segments, self.row_classes = {}, {}, {}
         self.recorder = Recorder(self)
 
     def attempt(self, start: Any, root: Any) -> list[Rec]:
@@ -89,12 +91,14 @@ class Engine(Expressions):
         self.partial = []
         self.dead = self.doubtful = False
         self.activations, self.generators, self.born = [], {}, {}
+        self.pools, self.segments = {}, {}
         try:
             root()
         except Suspended:
             pass
         finally:
             self.activations, self.generators, self.born = [], {}, {}
+            self.pools, self.segments = {}, {}
             self.heap.restore()
         if self.ended is not None:
             raise self.ended

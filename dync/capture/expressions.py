@@ -13,6 +13,7 @@ from dync.capture.arrays import number_of
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
 from dync.capture.keyed import is_running
+from dync.capture.lists import pool_of
 from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling
@@ -41,6 +42,8 @@ class Expressions(Rolling):
     def is_(self, value: Any, other: Any, negate: bool) -> bool:
         """`value is other`: there is one True and one False."""
         value, other = (self.decide(scalar_of(v)) if isinstance(v, torch.SymBool) else v for v in (value, other))
+        if pool_of(value) and pool_of(value) == pool_of(other):
+            return self.is_row(value, other) is not negate
         return (value is other) is not negate
 
     is_true = property(lambda self: Truth(self, True))

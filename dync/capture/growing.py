@@ -222,7 +222,7 @@ class Growing(Running):
         mine = self.grown[key]
         assert mine is not None
         try:
-            found = common(mine, form)
+            found = common(mine, form) if mine.columns and form.columns else mine if mine.columns else form
         except NotUniform as error:
             self.give_up(key, str(error))
         for k in filter(None, (key, other)):

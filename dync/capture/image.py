@@ -60,6 +60,13 @@ class Roots:
     """Places of the static heap that any run has written."""
     generator: Callable[[types.GeneratorType[Any, Any, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     """Where a generator stands, and the locals that it may still read."""
+    pools: dict[str, Any] = field(default_factory=dict)
+    """Rows that lists and objects stand in."""
+
+
+def pool_of(x: Any) -> str:
+    """The pool of which something is a row, or ""; see pools.py."""
+    return x.pool if type(x).__qualname__ == "Grown" and type(x).__module__ == LISTS else getattr(type(x), "dync_pool", "")
 
 
 class _Walk:
@@ -106,6 +113,11 @@ class _Walk:
                 return x
             self.signature.append(("A", atom_key(x)))
             return x
+        pool = pool_of(x)
+        if pool:  # which row it is, is all that there is to it
+            row = x.row if type(x).__module__ == LISTS else object.__getattribute__(x, "dync_row")
+            new = self.leaf("int", scalar_of(row), row, fixed, where, ("row", pool))
+            return x if new is row else x.dync_at(new)
         if id(x) in self.seen:
             self.signature.append(("R", self.seen[id(x)]))
             return self.rebuilt.get(id(x), x)
@@ -261,6 +273,9 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
         made = walk.visit(value, False, heap.names[n] + f".{key[-1]}")
         if made is not value and new is not None:
             put(x, key, made)
+    for place, rows in sorted(roots.pools.items()):
+        walk.signature.append(place)
+        walk.visit(rows, False, place.rpartition(":")[2])
     for local in roots.outer:
         for name in sorted(local):
             walk.signature.append(name)

@@ -15,7 +15,7 @@ import torch
 from dync.capture import keys
 from dync.capture.arrays import number_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, Walked, taken_apart
+from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, Walked, leaf_count, taken_apart
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.views import View
@@ -24,12 +24,6 @@ KINDS: dict[type, str] = {set: "set", frozenset: "frozenset", dict: "dict", coll
                           collections.Counter: "Counter", collections.defaultdict: "defaultdict"}
 CLASSES = {name: cls for cls, name in KINDS.items()}
 SETS = ("set", "frozenset")
-
-
-def leaf_count(structure: Any) -> int:
-    if structure == LEAF or isinstance(structure, Constant):
-        return int(structure == LEAF)
-    return sum(map(leaf_count, structure[1]))
 
 
 def key_of(form: Form) -> Any:

@@ -156,7 +156,7 @@ class Keying(Presence):
     def rows_of(self, place: str, items: list[Any]) -> Grown:
         """A Python list as rows."""
         try:
-            form = form_of(self, "list", tuple(items)) if items else Form("list", LEAF, (Column("int", torch.int64),))
+            form = form_of(self, "list", tuple(self.adopted(f"{place}[]", i) for i in items)) if items else Form("list", LEAF, (Column("int", torch.int64),))
         except NotUniform as error:
             return self.refuse("DY315", "what is sorted by a number known only at run time", str(error), "sort by numbers of one kind")
         self.grown[place] = form
@@ -205,7 +205,7 @@ class Keying(Presence):
 
     def rather_known(self, items: Any, reason: str) -> None:
         """Where Python can do something with a list, it does: the list's length is left open only where it must be."""
-        if isinstance(items, Grown) and items.key not in self.origins:
+        if isinstance(items, Grown) and not items.pool and items.key not in self.origins:
             self.without(items.key, reason)
 
     def is_same_size(self, kind: str, x: tuple[Any, ...], y: tuple[Any, ...]) -> bool:
@@ -225,7 +225,7 @@ class Keying(Presence):
             if isinstance(items, Grown):
                 form = Form(kind, items.form.structure, items.form.columns)
             else:
-                form = form_of(self, kind, tuple(items.items() if isinstance(items, dict) else items))
+                form = form_of(self, kind, tuple(self.adopted(f"{place}[]", i) for i in (items.items() if isinstance(items, dict) else items)))
             self.grown[place] = check_form(form)
         except NotUniform as error:
             self.give_up(place, str(error))

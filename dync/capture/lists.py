@@ -32,7 +32,8 @@ class Column:
     """One leaf of an element: a number's kind, or "tensor" with dtype, device and sizes; one size may be None, which differs by item.
 
     Rows of one size are stacked. Others are one after another along that dimension, moved to the front, and a second tensor
-    holds their sizes. A column of kind "choice" holds the place of each item's constant among the `choices`.
+    holds their sizes. A column of kind "choice" holds the place of each item's constant among the `choices`. One of kind "pointer:pool"
+    holds the numbers of rows of a pool; `choices` is (None,) where an item may be None, which is -1.
     """
 
     kind: str
@@ -40,6 +41,11 @@ class Column:
     device: str = "cpu"
     shape: tuple[Any, ...] = ()
     choices: tuple[Constant, ...] = ()
+
+    @property
+    def pool(self) -> str:
+        """The pool whose rows it points to; "" for other columns."""
+        return self.kind.removeprefix("pointer:") if self.kind.startswith("pointer:") else ""
 
     @property
     def ragged(self) -> int | None:
@@ -63,6 +69,16 @@ class Form:
 LEAF = "leaf"
 
 
+def pool_of(x: Any) -> str:
+    """The pool of which an object, or a list in one, is a row; "" for any other."""
+    return x.pool if isinstance(x, Grown) else getattr(type(x), "dync_pool", "")
+
+
+def row_of(x: Any) -> Any:
+    """The number of its row."""
+    return x.row if isinstance(x, Grown) else object.__getattribute__(x, "dync_row")
+
+
 class Constant:
     """None, a text or a member of an Enum: equal to those of its type alone."""
 
@@ -78,13 +94,16 @@ class Constant:
         return hash((type(self.value), self.value))
 
 
+NOTHING = (Constant(None),)
+
+
 def choice_of(*constants: Constant) -> Column:
     return Column("choice", torch.int64, choices=tuple(dict.fromkeys(constants)))
 
 
 def taken_apart(item: Any) -> tuple[Any, list[Any]]:
     """An item's structure and its leaves. Raises NotUniform for what can be no item."""
-    if isinstance(item, (torch.Tensor, *SYMBOLIC)) or type(item) in (bool, int, float):
+    if isinstance(item, (torch.Tensor, *SYMBOLIC)) or type(item) in (bool, int, float) or pool_of(item):
         return LEAF, [item]
     if item is None or isinstance(item, str) or isinstance(item, enum.Enum) and "<locals>" not in type(item).__qualname__:
         return Constant(item), []
@@ -103,6 +122,13 @@ def differ_in_constants(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
         return False
 
 
+def leaf_count(structure: Any) -> int:
+    """How many columns hold what has a structure."""
+    if structure == LEAF or isinstance(structure, Constant):
+        return int(structure == LEAF)
+    return sum(map(leaf_count, structure[1]))
+
+
 def cells_of(form: Form, item: Any) -> list[Any]:
     """The leaves of an item of this form, one a column."""
     columns = iter(form.columns)
@@ -110,7 +136,10 @@ def cells_of(form: Form, item: Any) -> list[Any]:
     def leaves(structure: Any, x: Any) -> Iterator[Any]:
         if structure == LEAF:
             column = next(columns)
-            yield column.choices.index(Constant(x)) if column.choices else x
+            if column.pool:
+                yield -1 if x is None else row_of(x)
+            else:
+                yield column.choices.index(Constant(x)) if column.choices else x
         elif not isinstance(structure, Constant):
             for s, v in zip(structure[1], x, strict=True):
                 yield from leaves(s, v)
@@ -129,6 +158,8 @@ def put_together(structure: Any, leaves: Iterator[Any]) -> Any:
 
 
 def column_of(engine: Any, leaf: Any) -> Column:
+    if pool_of(leaf):
+        return Column(f"pointer:{pool_of(leaf)}", torch.int64)
     if not isinstance(leaf, torch.Tensor):
         kind = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}.get(type(leaf)) or type(leaf).__name__
         return Column(kind, NUMBERS[kind])
@@ -160,6 +191,9 @@ def common(a: Form, b: Form) -> Form:
         if isinstance(s, tuple) or isinstance(t, tuple):
             raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
         x, y = column(s, mine), column(t, other)
+        if (x.pool or y.pool) and {x.pool, y.pool} <= {x.pool or y.pool, ""} and all(c.pool or c.choices == NOTHING for c in (x, y)):
+            columns.append(Column(x.kind if x.pool else y.kind, torch.int64, choices=NOTHING if x.choices or y.choices else ()))
+            return LEAF
         if (x.kind, x.dtype, x.device, len(x.shape)) != (y.kind, y.dtype, y.device, len(y.shape)):
             raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
         shape = tuple(m if m == n else None for m, n in zip(x.shape, y.shape))
@@ -215,12 +249,34 @@ class Walked:
 
 
 class Grown:
-    """A list, tuple or deque of unknown length; what Python's own would do, on columns."""
+    """A list, tuple or deque of unknown length; what Python's own would do, on columns.
 
-    __slots__ = ("engine", "key", "form", "columns")
+    One that a list or an object of unknown length holds stands in a pool, as row `row` of it, and has no columns of its own.
+    No columns at all: one that was never given anything, so that the form of its items is not known yet.
+    """
+
+    __slots__ = ("engine", "key", "form", "own", "pool", "row")
 
     def __init__(self, engine: Any, key: str, form: Form, columns: list[Any]) -> None:
-        self.engine, self.key, self.form, self.columns = engine, key, form, columns
+        self.engine, self.key, self.form, self.own = engine, key, form, columns
+        self.pool, self.row = "", 0
+
+    @property
+    def columns(self) -> list[Any]:
+        if not self.form.columns:
+            return []
+        return self.own if not self.pool else self.engine.pooled_columns(self)
+
+    def dync_at(self, row: Any) -> Grown:
+        """The list in another row of its pool."""
+        return self.engine.row_at(self.pool, row)
+
+    def replace(self, columns: list[Any]) -> None:
+        """Makes these the columns."""
+        if self.pool:
+            self.engine.put_pooled(self, columns)
+        else:
+            self.own[:] = columns
 
     # ---- columns ---------------------------------------------------------------------------------------------------
 
@@ -237,6 +293,9 @@ class Grown:
         """An item as a stretch of one row. Starts the capture over where it has another form."""
         form, fits = self.form, True
         try:
+            item = self.engine.adopted(f"{self.key}[]", item)
+            if not self.form.columns:
+                self.engine.form_list(self, item)
             form = form_of(self.engine, self.form.kind, (item,))
             fits = common(self.form, form) == self.form
         except NotUniform as error:
@@ -279,6 +338,8 @@ class Grown:
 
     @property
     def length(self) -> Any:
+        if not self.form.columns:
+            return 0
         return next(self._pairs())[1][-1].shape[0]
 
     def at(self, index: Any) -> Any:
@@ -292,13 +353,19 @@ class Grown:
             row = self._do(torch.Tensor.contiguous, self._do(torch.movedim, row, 0, column.ragged))
         else:
             row = self._do(torch.select, tensors[0], 0, index)
+        return self.decoded(column, row)
+
+    def decoded(self, column: Column, row: Any) -> Any:
+        """What a cell stands for."""
+        if column.kind == "tensor":
+            self.engine.keep(row)
+            return row
+        number = self._do(torch.Tensor.item, row)
+        if column.pool:
+            return None if column.choices and number < 0 else self.engine.row_at(column.pool, number)
         if column.choices:
-            number = self._do(torch.Tensor.item, row)
             return column.choices[self.engine.pick(number, [(n,) for n in range(len(column.choices) - 1)])].value
-        if column.kind != "tensor":
-            return self._do(torch.Tensor.item, row)
-        self.engine.keep(row)
-        return row
+        return number
 
     # ---- indices ---------------------------------------------------------------------------------------------------
 
@@ -362,7 +429,7 @@ class Grown:
         else:
             start = self._inside(index, f"{self.form.kind} assignment index out of range")
             stop, middle = start + 1, self._row(value)
-        self.columns[:] = self._joined([self._stretch(0, start), middle, self._stretch(stop, self.length)])
+        self.replace(self._joined([self._stretch(0, start), middle, self._stretch(stop, self.length)]))
 
     def __delitem__(self, index: Any) -> None:
         if isinstance(index, slice):
@@ -370,20 +437,20 @@ class Grown:
         else:
             start = self._inside(index, f"{self.form.kind} assignment index out of range")
             stop = start + 1
-        self.columns[:] = self._joined([self._stretch(0, start), self._stretch(stop, self.length)])
+        self.replace(self._joined([self._stretch(0, start), self._stretch(stop, self.length)]))
 
     def append(self, item: Any) -> None:
-        self.columns[:] = self._joined([self.columns, self._row(item)])
+        self.replace(self._joined([self.columns, self._row(item)]))
 
     def appendleft(self, item: Any) -> None:
-        self.columns[:] = self._joined([self._row(item), self.columns])
+        self.replace(self._joined([self._row(item), self.columns]))
 
     def extend(self, items: Any) -> None:
-        self.columns[:] = self._joined([self.columns, self._columns_of(items)])
+        self.replace(self._joined([self.columns, self._columns_of(items)]))
 
     def insert(self, index: Any, item: Any) -> None:
         at = self._clamped(index, 0, self.length)
-        self.columns[:] = self._joined([self._stretch(0, at), self._row(item), self._stretch(at, self.length)])
+        self.replace(self._joined([self._stretch(0, at), self._row(item), self._stretch(at, self.length)]))
 
     def pop(self, index: Any = -1) -> Any:
         if not self:
@@ -392,14 +459,14 @@ class Grown:
         item, n = self.at(at), self.length
         parts = [self._stretch(0, at), self._stretch(at + 1, n)]
         last, first = index == -1 if isinstance(index, int) else False, isinstance(at, int) and at == 0
-        self.columns[:] = parts[0] if last else parts[1] if first else self._joined(parts)
+        self.replace(parts[0] if last else parts[1] if first else self._joined(parts))
         return item
 
     def popleft(self) -> Any:
         return self.pop(0)
 
     def clear(self) -> None:
-        self.columns[:] = self._stretch(0, 0)
+        self.replace(self._stretch(0, 0))
 
     def converted(self, kind: str) -> Grown:
         return self._like(list(self.columns), kind)
@@ -412,10 +479,10 @@ class Grown:
     def reverse(self) -> None:
         if any(c.ragged is not None for c in self.form.columns):
             self.refuse("`reverse`")
-        self.columns[:] = [self._do(torch.flip, c, [0]) for c in self.columns]
+        self.replace([self._do(torch.flip, c, [0]) for c in self.columns])
 
     def sort(self, *, key: Any = None, reverse: Any = False) -> None:
-        self.columns[:] = self.engine.sort(self, key, reverse).columns
+        self.replace(self.engine.sort(self, key, reverse).columns)
 
     def reversed(self) -> Grown:
         made = self.copy()
@@ -428,6 +495,9 @@ class Grown:
             if (items.form.structure, items.form.columns) != (self.form.structure, self.form.columns):
                 self.engine.widen(self.key, items.form, items.key)
             return list(items.columns)
+        items = list(items)
+        if items and not self.form.columns:
+            self._row(items[0])
         rows = [self._row(item) for item in items]
         return self._joined(rows) if rows else self._stretch(0, 0)
 
@@ -448,8 +518,10 @@ class Grown:
         return self
 
     def __contains__(self, item: Any) -> bool:
-        if self.form.structure != LEAF or self.form.columns[0].kind == "tensor":
+        if self.form.structure != LEAF or self.form.columns and (self.form.columns[0].kind == "tensor" or self.form.columns[0].pool):
             return self.refuse("`in`")
+        if not self.form.columns:
+            return False
         if self.form.columns[0].choices:
             number = next((n for n, c in enumerate(self.form.columns[0].choices) if c.value == item), -1)
             return bool(self._do(torch.Tensor.item, self._do(torch.any, self._do(torch.eq, self.columns[0], number))))
@@ -548,7 +620,7 @@ class Grown:
 
     def numbers(self) -> Any:
         """A list of numbers as a tensor of ints, floats or bools in full precision."""
-        if self.form.structure != LEAF or self.form.columns[0].shape or self.form.columns[0].choices:
+        if self.form.structure != LEAF or self.form.columns[0].shape or self.form.columns[0].choices or self.form.columns[0].pool:
             return self.refuse("torch.tensor of tuples, constants or of tensors with dimensions")
         return self.columns[0]
 

@@ -6,15 +6,15 @@ from typing import Any, NoReturn
 
 import torch
 
-from dync.capture.growing import Growing
 from dync.capture.keys import hits
 from dync.capture.lists import Grown
+from dync.capture.pools import Pooling
 from dync.capture.scalars import scalar_of
 from dync.capture.stack import Suspended
 from dync.capture.tape import RaiseExit
 
 
-class Presence(Growing):
+class Presence(Pooling):
     """What Keyed sets and dicts ask of the path."""
 
     def present(self, columns: list[Any], key: list[Any]) -> tuple[Any, Any]:

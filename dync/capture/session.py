@@ -211,6 +211,7 @@ class Session:
         args, kwargs = self.call
         try:
             with DispatchMode(engine), engine.function_mode():
+                engine.open_pools()
                 result = self.model(*args, **kwargs)
         except Exception as e:
             self.finish_raise(e)

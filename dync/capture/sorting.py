@@ -44,7 +44,7 @@ def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False
     """`sorted(items, key=key, reverse=reverse)`, where `key` is given what `walked` has. apart: see `arranged`."""
     given = items if key is None else keys_of(items.engine, walked, key)
     for column, tensor in zip(given.form.columns, given.columns):
-        if tensor.dim() != 1 or column.ragged is not None or column.choices:
+        if tensor.dim() != 1 or column.ragged is not None or column.choices or column.pool:
             return items.refuse("sorting by what is no number")
     if any(c.ragged is not None for c in items.form.columns):
         return items.refuse("sorting items of several sizes")

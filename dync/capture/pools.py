@@ -1,0 +1,370 @@
+"""Objects and lists that stand in lists, dicts and objects of unknown length: each is a row of a pool, and the row's number is what it is.
+
+A list of unknown length holds its items' values. An object, or a list in a list, has a value that changes and may be held in several
+places: so the objects of a class that such a list holds are, from the next attempt on, rows from their birth. The pool has a column for
+each attribute, and all who hold an object hold its number. Lists in one place are rows too, of a pool in which items of all of them lie
+one after another. Rows are never taken out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import dis
+import functools
+import gc
+import types
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from dync.capture.growing import Growing
+from dync.capture.lists import (
+    KINDS,
+    LEAF,
+    Column,
+    Form,
+    Grown,
+    NotUniform,
+    cells_of,
+    common,
+    form_of,
+    leaf_count,
+    pool_of,
+    put_together,
+    row_of,
+    taken_apart,
+)
+from dync.capture.places import can_mark
+from dync.capture.scalars import scalar_of
+from dync.ir.classes import loaded_class
+
+OBJECTS_OWN = ("__getattribute__", "__getattr__", "__setattr__", "__delattr__", "__new__", "__del__", "__reduce_ex__", "__reduce__")
+"""Methods that say how an object holds what it holds: a class that has its own is left alone."""
+
+
+def pool_name(cls: type) -> str:
+    return f"{cls.__module__}:{cls.__qualname__}"
+
+
+def can_be_rows(cls: type) -> bool:
+    """Whether objects of a class are their attributes alone, in a dict."""
+    frozen = dataclasses.is_dataclass(cls) and cls.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    own = {m for m in OBJECTS_OWN if getattr(cls, m, None) is not getattr(object, m, None)}
+    if own - ({"__setattr__", "__delattr__"} if frozen else set()) or issubclass(cls, (type, BaseException, nn.Module)):
+        return False
+    plain = all("__slots__" not in vars(c) for c in cls.__mro__[:-1]) and cls.__dictoffset__ != 0
+    users = isinstance(cls.__init__, types.FunctionType) and all(isinstance(c, type) and c.__flags__ & (1 << 9) for c in cls.__mro__[:-1])
+    return plain and users and loaded_class(pool_name(cls)) is cls and not cls.__module__.startswith(("dync.", "torch."))
+
+
+class Pooling(Growing):
+    """Makes rows of objects and lists where they were found to be needed."""
+
+    pooled: dict[str, type]
+    """Pool → the class whose objects it has."""
+    attribute_names: dict[str, tuple[str, ...]]
+    """Pool → the attributes of its objects, in order."""
+    kept_lists: set[str]
+    """Pools of lists."""
+    pools: dict[str, Grown]
+    """The rows of each, in this run."""
+    segments: dict[Any, Any]
+    """What was read of rows in this run."""
+    row_classes: dict[str, type]
+
+    # ---- learning --------------------------------------------------------------------------------------------------
+
+    def learn(self, key: str, kind: str, items: tuple[Any, ...]) -> bool:
+        try:
+            for item in items:
+                self.adopted(f"{key}[]", item)
+        except NotUniform as error:
+            self.grown[key], self.ungrown[key] = None, str(error)
+            return False
+        return super().learn(key, kind, items)
+
+    def adopted(self, place: str, x: Any) -> Any:
+        """An item that a list or an attribute takes: what has rows of its own stands in them now. Raises NotUniform where it cannot."""
+        if isinstance(x, tuple) and not isinstance(x, torch.Size):
+            for n, part in enumerate(x):
+                self.adopted(f"{place}[{n}]", part)
+        elif isinstance(x, Grown):
+            self.take_in(place, x)
+        elif type(x) in KINDS:
+            self.learn_list(x)
+        else:
+            try:
+                taken_apart(x)
+            except NotUniform:
+                self.learn_class(x)
+        return x
+
+    def learn_list(self, x: Any) -> None:
+        """A list of Python's that is to stand in a pool is one of unknown length from its birth."""
+        key = self.born[id(x)][0] if id(x) in self.born else ""
+        if not key or key in self.ungrown:
+            raise NotUniform(self.ungrown.get(key, f"it holds a {type(x).__name__} that is not made in forward"))
+        if not x:
+            self.grown[key] = Form(type(x).__name__, LEAF, ())
+        elif not self.learn(key, type(x).__name__, tuple(x)):
+            raise NotUniform(self.ungrown[key])
+        self.start_again()
+
+    def learn_class(self, x: Any) -> None:
+        cls, pool = type(x), pool_name(type(x))
+        if not can_be_rows(cls):
+            raise NotUniform(f"it holds a {cls.__name__}")
+        if pool in self.ungrown or pool in self.pooled:
+            raise NotUniform(self.ungrown.get(pool, f"it holds a {cls.__name__} that is not made in forward by calling the class"))
+        self.watch(cls)
+        self.mark_comparing()
+        self.pooled[pool] = cls
+        self.patch(cls, "__init__", pooling(self, cls, pool))
+        self.start_again()
+
+    def mark_comparing(self) -> None:
+        """Marks the functions that ask `is` of more than None: what one row is, is one object."""
+        files = {code.co_filename for code in self.tried}
+        found = {f.__code__ for f in gc.get_objects() if type(f) is types.FunctionType and f.__code__.co_filename in files}
+        fresh = {c for c in found if c not in self.tried and can_mark(c) and not self.is_marked(c)
+                 and any(i.opname == "IS_OP" for i in dis.get_instructions(c))}
+        if fresh:
+            self.rewrite(fresh)
+            self.start_again()
+
+    def form_list(self, grown: Grown, item: Any) -> None:
+        """The first item that a list takes tells their form."""
+        form = form_of(self, grown.form.kind, (item,))
+        self.grown[grown.key] = Form(grown.form.kind, form.structure, form.columns)
+        self.start_again()
+
+    def default_of(self, keyed: Any) -> Any:
+        """What the factory of a defaultdict makes."""
+        made = keyed.default()
+        return self.listed(f"{keyed.place} default", made) if type(made) in KINDS and id(made) not in self.born else made
+
+    # ---- rows ------------------------------------------------------------------------------------------------------
+
+    def open_pools(self) -> None:
+        """Makes the pools of this run, with no rows in them."""
+        for pool in sorted({*self.pooled, *self.kept_lists}):
+            form = self.grown.get(pool)
+            if form is not None and form.columns:
+                self.pools[pool] = self.grow(pool, form if pool in self.pooled else rows_form(form), ())
+
+    def take_in(self, pool: str, x: Grown) -> None:
+        """Puts a list into the pool of the place that takes it; one that stands in another place already stays where it is."""
+        if x.pool:
+            return
+        if pool in self.ungrown:
+            raise NotUniform(self.ungrown[pool])
+        inner = self.grown.get(pool)
+        if any(c.ragged is not None for c in x.form.columns):
+            raise NotUniform("it holds lists of tensors of several sizes")
+        if inner is None:
+            self.kept_lists.add(pool)
+            inner = self.grown[pool] = x.form
+            if x.form.columns:
+                self.start_again()
+        if inner.kind != x.form.kind:
+            raise NotUniform(f"it holds a {x.form.kind} beside a {inner.kind}")
+        if (inner.structure, inner.columns) != (x.form.structure, x.form.columns):
+            self.widen(pool, x.form, x.key if x.key in self.grown else "")
+        row = self.add_row(self.pools[pool], [c for part in x.own for c in (part, self.one_number(part.shape[0]))]) if inner.columns else 0
+        x.key, x.pool, x.row, x.own = pool, pool, row, []
+
+    def add_row(self, rows: Grown, cells: list[Any]) -> Any:
+        """Puts a row behind the others; its number."""
+        n = rows.length
+        rows.replace(rows._joined([rows.columns, cells]))
+        return n
+
+    def one_number(self, n: Any) -> Any:
+        return self.do(torch.full, (1,), n, dtype=torch.int64)
+
+    def row_at(self, pool: str, row: Any) -> Any:
+        """The object, or list, in a row."""
+        if pool in self.pooled:
+            made = object.__new__(self.row_classes[pool])
+            object.__setattr__(made, "dync_row", row)
+            return made
+        form = self.grown[pool]
+        assert form is not None
+        found = Grown(self, pool, form, [])
+        found.pool, found.row = pool, row
+        return found
+
+    def is_row(self, a: Any, b: Any) -> bool:
+        """Whether two rows of one pool are the same."""
+        return bool(row_of(a) == row_of(b))
+
+    # ---- cells -----------------------------------------------------------------------------------------------------
+
+    def read_once(self, what: str, tensors: list[Any], row: Any, read: Callable[[], Any]) -> Any:
+        """What was read of a row on this stretch of the path, once."""
+        key = (self.rec, what, *map(id, tensors), scalar_of(row))
+        if key not in self.segments:
+            self.segments[key] = (tensors, read())
+        return self.segments[key][1]
+
+    def bounds_of(self, sizes: Any, row: Any) -> tuple[Any, Any, Any]:
+        """Of a row's items among those of all rows: how many lie before, how many it has, how many lie behind."""
+        def read() -> tuple[Any, Any, Any]:
+            numbers = self.do(torch.arange, sizes.shape[0])
+            marks = [self.do(f, numbers, row) for f in (torch.lt, torch.eq, torch.gt)]
+            sums = [self.do(torch.sum, self.do(torch.mul, sizes, self.do(torch.Tensor.to, m, torch.int64))) for m in marks]
+            before, own, behind = (self.at_least(self.do(torch.Tensor.item, s), 0) for s in sums)
+            return before, own, behind
+
+        return self.read_once("bounds", [sizes], row, read)
+
+    def stretch_of(self, flat: Any, start: Any, size: Any) -> Any:
+        places = self.do(torch.add, self.do(torch.arange, size), start)
+        return self.do(torch.index_select, flat, 0, places)
+
+    def cell_at(self, column: Column, tensors: list[Any], row: Any) -> Any:
+        """A cell as a tensor."""
+        def read() -> Any:
+            if column.ragged is None:
+                return self.do(torch.select, self.do(torch.index_select, tensors[0], 0, self.one_number(row)), 0, 0)
+            start, size, _ = self.bounds_of(tensors[1], row)
+            found = self.stretch_of(tensors[0], start, size)
+            moved = self.do(torch.movedim, found, 0, column.ragged) if column.ragged else found
+            return self.do(torch.Tensor.contiguous, moved) if column.ragged else found
+
+        return self.read_once("cell", tensors, row, read)
+
+    def with_cell(self, column: Column, tensors: list[Any], row: Any, cells: list[Any]) -> list[Any]:
+        """A column with another cell in a row."""
+        def chosen(x: Any, new: Any) -> Any:
+            marks = self.do(torch.eq, self.do(torch.arange, x.shape[0]), row)
+            for _ in range(x.dim() - 1):
+                marks = self.do(torch.unsqueeze, marks, -1)
+            return self.do(torch.where, marks, new, x)
+
+        if column.ragged is None:
+            return [chosen(tensors[0], cells[0])]
+        flat, sizes = tensors
+        start, size, rest = self.bounds_of(sizes, row)
+        parts = [self.stretch_of(flat, 0, start), cells[0], self.stretch_of(flat, start + size, rest)]
+        return [self.do(torch.cat, parts), chosen(sizes, cells[1])]
+
+    def pooled_columns(self, x: Grown) -> list[Any]:
+        """The columns of a list in a pool."""
+        return [self.cell_at(column, tensors, x.row) for column, tensors in self.pools[x.pool]._pairs()]
+
+    def put_pooled(self, x: Grown, columns: list[Any]) -> None:
+        rows = self.pools[x.pool]
+        new = [self.with_cell(column, tensors, x.row, [part, self.one_number(part.shape[0])])
+               for (column, tensors), part in zip(rows._pairs(), columns, strict=True)]
+        rows.replace([t for tensors in new for t in tensors])
+
+    # ---- objects ---------------------------------------------------------------------------------------------------
+
+    def pool_object(self, pool: str, x: Any) -> None:
+        """An object of a class that has rows was just made: it is one."""
+        if pool in self.ungrown or self.finished or not self.activations:
+            return
+        held = dict(vars(x))
+        if self.attribute_names.setdefault(pool, tuple(held)) != tuple(held):
+            self.give_up(pool, f"objects of {type(x).__name__} have several sets of attributes")
+        try:
+            values = tuple(self.adopted(f"{pool}.{name}", v) for name, v in held.items())
+            if self.grown.get(pool) is None:
+                form = form_of(self, "list", (values,))
+                self.row_classes[pool] = row_class(self, type(x), pool, tuple(held))
+                self.grown[pool] = form
+                self.start_again()
+        except NotUniform as error:
+            self.give_up(pool, str(error))
+        rows = self.pools[pool]
+        row = self.add_row(rows, rows._row(values))
+        vars(x).clear()
+        object.__setattr__(x, "dync_row", row)
+        object.__setattr__(x, "__class__", self.row_classes[pool])
+
+    def attribute_at(self, pool: str, n: int) -> tuple[Any, list[tuple[Column, list[Any]]], int]:
+        """The structure of an attribute, its columns, and how many columns stand before."""
+        rows = self.pools[pool]
+        parts = rows.form.structure[1]
+        start = sum(map(leaf_count, parts[:n]))
+        return parts[n], list(rows._pairs())[start:start + leaf_count(parts[n])], start
+
+    def read_field(self, pool: str, row: Any, n: int) -> Any:
+        structure, columns, _ = self.attribute_at(pool, n)
+        rows = self.pools[pool]
+        return put_together(structure, iter([rows.decoded(c, self.cell_at(c, tensors, row)) for c, tensors in columns]))
+
+    def write_field(self, pool: str, row: Any, n: int, value: Any) -> None:
+        structure, columns, start = self.attribute_at(pool, n)
+        rows, own = self.pools[pool], tuple(c for c, _ in columns)
+        mine = Form("list", structure, own)
+        try:
+            self.adopted(f"{pool}.{self.attribute_names[pool][n]}", value)
+            found = common(mine, form_of(self, "list", (value,)))
+        except NotUniform as error:
+            self.give_up(pool, str(error))
+        if found != mine:
+            cls, parts = rows.form.structure
+            before, after = rows.form.columns[:start], rows.form.columns[start + len(own):]
+            self.grown[pool] = Form("list", (cls, (*parts[:n], found.structure, *parts[n + 1:])), (*before, *found.columns, *after))
+            self.start_again()
+        new = [self.with_cell(c, tensors, row, rows._cells(c, leaf)) for (c, tensors), leaf in zip(columns, cells_of(mine, value), strict=True)]
+        every = [tensors for _, tensors in rows._pairs()]
+        every[start:start + len(own)] = new
+        rows.replace([t for tensors in every for t in tensors])
+
+
+def rows_form(inner: Form) -> Form:
+    """The form of a pool of lists: a list is a row of stretches, one for each of its columns."""
+    columns = tuple(Column("tensor", c.dtype, c.device, (None, *c.shape)) for c in inner.columns)
+    return Form("list", (tuple, (LEAF,) * len(columns)), columns)
+
+
+def pooling(engine: Any, cls: type, pool: str) -> Any:
+    """The constructor of a class whose objects are rows."""
+    made: Any = cls.__init__
+
+    @functools.wraps(made)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        made(self, *args, **kwargs)
+        if type(self) is cls:
+            engine.pool_object(pool, self)
+
+    return init
+
+
+def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type:
+    """The class of objects that are rows: one of the user's objects in all that its code asks."""
+    def attribute(n: int) -> property:
+        return property(lambda self: engine.read_field(pool, row_of(self), n),
+                        lambda self, value: engine.write_field(pool, row_of(self), n, value))
+
+    def refuse(what: str) -> Callable[..., Any]:
+        return lambda self, *_: engine.give_up(pool, f"{what} of a {cls.__name__}")
+
+    def put(self: Any, name: str, value: Any) -> None:
+        if not isinstance(getattr(type(self), name, None), property):
+            engine.give_up(pool, f"objects of {cls.__name__} get an attribute {name!r} later")
+        object.__setattr__(self, name, value)
+
+    def copy(self: Any) -> Any:
+        made = object.__new__(cls)
+        for name in names:
+            object.__setattr__(made, name, getattr(self, name))
+        engine.pool_object(pool, made)
+        return made
+
+    body: dict[str, Any] = {name: attribute(n) for n, name in enumerate(names)}
+    body |= {"dync_pool": pool, "dync_at": lambda self, row: engine.row_at(pool, row), "dync_names": names,
+             "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__slots__": (),
+             "__class__": property(lambda self: cls), "__dict__": property(refuse("the `__dict__`")), "__delattr__": refuse("an attribute is taken out"),
+             "__copy__": copy, "__deepcopy__": refuse("a deep copy"), "__reduce_ex__": refuse("a copy")}
+    if cls.__setattr__ is object.__setattr__:
+        body["__setattr__"] = put
+    if cls.__eq__ is object.__eq__:
+        body["__eq__"] = lambda self, other: engine.is_row(self, other) if pool_of(other) == pool else NotImplemented
+        body["__hash__"] = refuse("a hash")
+    return type(cls.__name__, (cls,), body)
