@@ -84,8 +84,8 @@ def indexed(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
         mask = index is not None and index.dtype in (torch.bool, torch.uint8)
         if index is not None and not mask:
             size = x.shape[dim]
-            yield Refused(outside(call, index, -size, size), IndexError, ("index ", f" is out of bounds for dimension {dim} with size ", size),
-                          index if len(whole) == 1 else None)
+            said = ("index ", f" is out of bounds for dimension {dim} with size ", size)
+            yield Refused(outside(call, index, -size, size), IndexError, said, index if len(whole) == 1 else None)
         dim += index.dim() if mask else 1
 
 
@@ -97,8 +97,8 @@ def index_added(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
 
 def taken(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
     n = given["self"].numel()
-    index = given["index"]
-    yield Refused(outside(call, index, -n, n), IndexError, ("out of range: tried to access index ", " on a tensor of ", n, " elements."), index)
+    index, said = given["index"], ("out of range: tried to access index ", " on a tensor of ", n, " elements.")
+    yield Refused(outside(call, index, -n, n), IndexError, said, index)
 
 
 def classes(call: Call, given: dict[str, Any]) -> Iterator[Refused]:

@@ -15,7 +15,7 @@ import torch
 from dync.capture import keys
 from dync.capture.arrays import number_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, Walked, leaf_count, taken_apart
+from dync.capture.lists import LEAF, Column, Form, Grown, NotUniform, Walked, leaf_count, taken_apart
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.views import View

@@ -156,7 +156,8 @@ class Keying(Presence):
     def rows_of(self, place: str, items: list[Any]) -> Grown:
         """A Python list as rows."""
         try:
-            form = form_of(self, "list", tuple(self.adopted(f"{place}[]", i) for i in items)) if items else Form("list", LEAF, (Column("int", torch.int64),))
+            items = [self.adopted(f"{place}[]", i) for i in items]
+            form = form_of(self, "list", tuple(items)) if items else Form("list", LEAF, (Column("int", torch.int64),))
         except NotUniform as error:
             return self.refuse("DY315", "what is sorted by a number known only at run time", str(error), "sort by numbers of one kind")
         self.grown[place] = form
@@ -225,7 +226,8 @@ class Keying(Presence):
             if isinstance(items, Grown):
                 form = Form(kind, items.form.structure, items.form.columns)
             else:
-                form = form_of(self, kind, tuple(self.adopted(f"{place}[]", i) for i in (items.items() if isinstance(items, dict) else items)))
+                pairs = items.items() if isinstance(items, dict) else items
+                form = form_of(self, kind, tuple(self.adopted(f"{place}[]", i) for i in pairs))
             self.grown[place] = check_form(form)
         except NotUniform as error:
             self.give_up(place, str(error))

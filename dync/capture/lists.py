@@ -271,6 +271,9 @@ class Grown:
         """The list in another row of its pool."""
         return self.engine.row_at(self.pool, row)
 
+    def dync_give_up(self, reason: str) -> NoReturn:
+        self.engine.give_up(self.pool, reason)
+
     def replace(self, columns: list[Any]) -> None:
         """Makes these the columns."""
         if self.pool:

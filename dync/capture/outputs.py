@@ -12,7 +12,7 @@ import torch
 from dync.capture.arrays import is_array
 from dync.capture.image import SYMBOLIC
 from dync.capture.keyed import Keyed
-from dync.capture.lists import LEAF, Constant, Grown, is_grown
+from dync.capture.lists import LEAF, Column, Constant, Grown, is_grown, pool_of
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
@@ -46,19 +46,19 @@ def users_fields(x: Any) -> dict[str, Any] | None:
 
 def tree_of(
     x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: True,
-    given: Callable[[Any], str | None] = lambda x: None,
+    given: Callable[[Any], str | None] = lambda x: None, last: bool = False,
 ) -> Tree:  # fmt: skip
     """`leaf(value, path)` gives the operand of each tensor and symbolic number; plain: whether an object counts as its attributes; given:
-    the path of a container that is the caller's own.
+    the path of a container that is the caller's own; last: whether no code of the model runs on the value, so that it may be copied.
     """
-    return _Trees(leaf, plain, given).of(x, where)
+    return _Trees(leaf, plain, given, last).of(x, where)
 
 
 class _Trees:
     """One value on its way to a tree; `inside` are the containers that it is taken from."""
 
-    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool], given: Callable[[Any], str | None]) -> None:
-        self.leaf, self.plain, self.given = leaf, plain, given
+    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool], given: Callable[[Any], str | None], last: bool) -> None:
+        self.leaf, self.plain, self.given, self.last = leaf, plain, given, last
         self.inside: list[Any] = []
 
     def of(self, x: Any, where: str) -> Tree:
@@ -76,12 +76,12 @@ class _Trees:
         kind = x.form.kind if isinstance(x, Grown) else ""
         if isinstance(x, Keyed):
             kind, x = kind_of(x.empty()), x.rows if x.rows is not None else x.empty()
+        if pool_of(x) and not self.last:
+            x.dync_give_up("it outlives the call")
         if isinstance(x, Grown):
-            numbers = iter(range(len(x.form.columns)))
-            columns = tuple(_column(c) for c in x.form.columns)
-            choices = tuple(tuple(self.of(c.value, where) for c in column.choices) for column in x.form.columns)
-            items = tuple(Leaf(self.leaf(t, where)) for t in x.columns)
-            return RowsTree(kind, _element(x.form.structure, numbers), columns, items, choices if any(choices) else ())  # type: ignore[arg-type]
+            return self.rows(x, kind, where)
+        if pool_of(x):
+            return self.object(x.__class__, x.dync_names, tuple(self.of(getattr(x, n), _attr(where, n)) for n in x.dync_names))
         opaque = to_opaque(x)
         if opaque is not None:
             return opaque
@@ -94,6 +94,47 @@ class _Trees:
         tree = self.container(x, where)
         self.inside.pop()
         return tree
+
+    def rows(self, x: Grown, kind: str, where: str) -> Tree:
+        """A list, set or dict of unknown length."""
+        if any(c.pool for c in x.form.columns) and kind in ("list", "tuple") and isinstance(x.length, int):
+            items = tuple(self.of(x.at(i), f"{where}[{i}]") for i in range(x.length))
+            return ListTree(items) if kind == "list" else TupleTree(items)
+        names, tensors, constants = list[str](), list[Any](), list[tuple[Any, ...]]()
+
+        def element(structure: Any, cells: Iterator[tuple[Column, list[Any]]]) -> Tree:
+            if isinstance(structure, Constant):
+                return Leaf(lit(structure.value))
+            if structure != LEAF:
+                return _tuple(structure[0], tuple(element(p, cells) for p in structure[1]))
+            column, own = next(cells)
+            if not column.pool:
+                return cell(_column(column), column, own)
+            if column.choices:
+                raise Unrepresentable(x, where, " of objects and None")
+            inside = x.engine.gathered(column.pool, own[0])
+            cls = x.engine.pooled.get(column.pool)
+            if cls is not None:
+                parts = x.engine.pools[column.pool].form.structure[1]
+                return self.object(cls, x.engine.attribute_names[column.pool], tuple(element(p, inside) for p in parts))
+            inner = x.engine.grown[column.pool]
+            if inner.structure != LEAF or inner.columns[0].choices or inner.columns[0].pool:
+                raise Unrepresentable(x, where, " of lists whose items are neither numbers nor tensors")
+            return cell(f"{inner.kind}s:{_column(inner.columns[0])}", *next(inside))
+
+        def cell(name: str, column: Column, own: list[Any]) -> Tree:
+            names.append(name)
+            tensors.extend(own)
+            constants.append(tuple(self.of(c.value, where) for c in column.choices))
+            return Leaf(Ref(str(len(names) - 1)))
+
+        tree = element(x.form.structure, x._pairs())
+        items = tuple(Leaf(self.leaf(t, where)) for t in tensors)
+        return RowsTree(kind, tree, tuple(names), items, tuple(constants) if any(constants) else ())  # type: ignore[arg-type]
+
+    @staticmethod
+    def object(cls: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:
+        return RecordTree("dataclass" if dataclasses.is_dataclass(cls) else "object", class_name(cls), names, items)
 
     def container(self, x: Any, where: str) -> Tree:
         if _is_dataclass(x):
@@ -145,13 +186,7 @@ def _column(column: Any) -> str:
     return "tensor" if column.ragged is None else f"ragged:{column.ragged}"
 
 
-def _element(structure: Any, numbers: Iterator[int]) -> Tree:
-    if structure == LEAF:
-        return Leaf(Ref(str(next(numbers))))
-    if isinstance(structure, Constant):
-        return Leaf(lit(structure.value))
-    cls, parts = structure
-    items = tuple(_element(p, numbers) for p in parts)
+def _tuple(cls: Any, items: tuple[Tree, ...]) -> Tree:
     return RecordTree("namedtuple", class_name(cls), tuple(cls._fields), items) if hasattr(cls, "_fields") else TupleTree(items)
 
 

@@ -13,7 +13,7 @@ import dis
 import functools
 import gc
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -261,6 +261,21 @@ class Pooling(Growing):
                for (column, tensors), part in zip(rows._pairs(), columns, strict=True)]
         rows.replace([t for tensors in new for t in tensors])
 
+    def gathered(self, pool: str, numbers: Any) -> Iterator[tuple[Column, list[Any]]]:
+        """The columns of a pool, of the rows with these numbers."""
+        for column, tensors in self.pools[pool]._pairs():
+            if column.ragged is None:
+                yield column, [self.do(torch.index_select, tensors[0], 0, numbers)]
+                continue
+            flat, sizes = tensors
+            starts = self.do(torch.sub, self.do(torch.cumsum, sizes, 0), sizes)
+            mine, begun = (self.do(torch.index_select, t, 0, numbers) for t in (sizes, starts))
+            total = self.at_least(self.do(torch.Tensor.item, self.do(torch.sum, mine)), 0)
+            shifts = self.do(torch.sub, begun, self.do(torch.sub, self.do(torch.cumsum, mine, 0), mine))
+            places = self.do(torch.repeat_interleave, shifts, mine, output_size=total)
+            places = self.do(torch.add, places, self.do(torch.arange, total))
+            yield column, [self.do(torch.index_select, flat, 0, places), mine]
+
     # ---- objects ---------------------------------------------------------------------------------------------------
 
     def pool_object(self, pool: str, x: Any) -> None:
@@ -311,7 +326,8 @@ class Pooling(Growing):
             before, after = rows.form.columns[:start], rows.form.columns[start + len(own):]
             self.grown[pool] = Form("list", (cls, (*parts[:n], found.structure, *parts[n + 1:])), (*before, *found.columns, *after))
             self.start_again()
-        new = [self.with_cell(c, tensors, row, rows._cells(c, leaf)) for (c, tensors), leaf in zip(columns, cells_of(mine, value), strict=True)]
+        leaves = zip(columns, cells_of(mine, value), strict=True)
+        new = [self.with_cell(c, tensors, row, rows._cells(c, leaf)) for (c, tensors), leaf in leaves]
         every = [tensors for _, tensors in rows._pairs()]
         every[start:start + len(own)] = new
         rows.replace([t for tensors in every for t in tensors])
@@ -359,8 +375,10 @@ def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type
 
     body: dict[str, Any] = {name: attribute(n) for n, name in enumerate(names)}
     body |= {"dync_pool": pool, "dync_at": lambda self, row: engine.row_at(pool, row), "dync_names": names,
+             "dync_give_up": lambda self, reason: engine.give_up(pool, reason),
              "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__slots__": (),
-             "__class__": property(lambda self: cls), "__dict__": property(refuse("the `__dict__`")), "__delattr__": refuse("an attribute is taken out"),
+             "__class__": property(lambda self: cls), "__dict__": property(refuse("the `__dict__`")),
+             "__delattr__": refuse("an attribute is taken out"),
              "__copy__": copy, "__deepcopy__": refuse("a deep copy"), "__reduce_ex__": refuse("a copy")}
     if cls.__setattr__ is object.__setattr__:
         body["__setattr__"] = put

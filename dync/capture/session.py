@@ -214,9 +214,11 @@ class Session:
                 engine.open_pools()
                 result = self.model(*args, **kwargs)
         except Exception as e:
-            self.finish_raise(e)
+            with DispatchMode(engine):
+                self.finish_raise(e)
         else:
-            self.finish_return(result)
+            with DispatchMode(engine):
+                self.finish_return(result)
 
     def finish_return(self, result: Any) -> None:
         engine = self.engine
@@ -224,7 +226,7 @@ class Session:
             raise Suspended
         span = self.return_span()
         try:
-            tree = tree_of(result, self.leaf, "", self.is_result, self.containers.returned)
+            tree = tree_of(result, self.leaf, "", self.is_result, self.containers.returned, True)
         except Unrepresentable as e:
             engine.refuse("DY403", f"the model returns {e}", "it cannot be rebuilt where the model's code is absent",
                           "return tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them",
@@ -323,7 +325,8 @@ class Session:
         fields = {k: v for k, v in vars(error).items() if not k.startswith("dync_of_")}
         try:
             carried = (*error.args, *fields.values())
-            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "", self.is_result) for a in carried)
+            args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "", self.is_result, last=True)
+                         for a in carried)
         except Unrepresentable as e:
             engine.refuse("DY404", f"an exception carries {e}", "it cannot be rebuilt at run time", "raise it with text and numbers", span)
         written = self.forms.writes(self.leaf)

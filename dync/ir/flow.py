@@ -110,9 +110,10 @@ class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
     The items of a dict are pairs; its kind may be one of DictTree's, or "Counter".
 
     element: its leaves are Ref("0"), Ref("1"), ..., one a column. columns: for each, what its rows are: "tensor"; "number", Python's;
-    "choice", the place of a constant among `choices`, of which there is a tuple for each column if any has them; or "ragged:d",
-    tensors that differ in size along dimension d. items: the columns' tensors as leaves; a ragged column has two, its
-    rows one after another along dimension 0, where d is moved to, and their int64 sizes.
+    "choice", the place of a constant among `choices`, of which there is a tuple for each column if any has them; "ragged:d",
+    tensors that differ in size along dimension d; or "lists:number", "tuples:tensor" and their like, a container of such rows. items: the
+    columns' tensors as leaves; a ragged column, or one of containers, has two, its rows one after another along dimension 0, where d is
+    moved to, and their int64 sizes.
     """
 
     kind: str

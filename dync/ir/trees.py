@@ -56,17 +56,23 @@ def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
             case "choice":
                 cells.append([build(tree.choices[number][n], str) for n in rows.tolist()])
             case "ragged":
-                starts, own = [0], []
-                for size in next(tensors).tolist():
-                    part = rows[starts[-1]:starts[-1] + size]
-                    own.append(_moved(part, int(dim)))
-                    starts.append(starts[-1] + size)
-                cells.append(own)
+                cells.append([_moved(part, int(dim)) for part in _parts(rows, next(tensors))])
+            case "lists" | "tuples" | "deques":
+                made = SEQUENCES[what.removesuffix("s")]
+                cells.append([made(part.tolist() if dim == "number" else part) for part in _parts(rows, next(tensors))])
             case _:
                 cells.append(list(rows))
     items = (build(tree.element, lambda name, row=row: row[int(name)]) for row in zip(*cells))
-    made = SEQUENCES.get(tree.kind)
-    return made(items) if made is not None else _fill(tree.kind, dict(items))
+    whole = SEQUENCES.get(tree.kind)
+    return whole(items) if whole is not None else _fill(tree.kind, dict(items))
+
+
+def _parts(rows: Any, sizes: Any) -> Iterator[Any]:
+    """Stretches of these sizes, one after another."""
+    start = 0
+    for size in sizes.tolist():
+        yield rows[start:start + size]
+        start += size
 
 
 def _moved(rows: Any, dim: int) -> Any:
