@@ -42,6 +42,8 @@ def twin(engine: Any, function: Any) -> Any:
     owner = type(getattr(function, "__self__", None))
     if owner is str and function.__name__ == "join":
         return lambda items: _join(engine, function, items)
+    if owner is list and function.__name__ == "sort":
+        return lambda **kwargs: _sort(engine, function.__self__, **kwargs)
     if owner is list and function.__name__ == "index":
         return lambda value, *ends: _index(engine, function, value, *ends)
     if owner in keyed.KINDS:
@@ -327,7 +329,16 @@ def _map(engine: Any, function: Any, *items: Any) -> Any:
 
 def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:
     key, reverse = key and twin(engine, key), bool(reverse) if isinstance(reverse, torch.SymBool) else reverse
-    return engine.sort(items, key, reverse) if _walked(engine, items) else sorted(items, key=key, reverse=reverse)
+    if _walked(engine, items):
+        return engine.sort(items, key, reverse)
+    items = items if type(items) is list else list(items)
+    keys = items if key is None else [key(item) for item in items]
+    engine.many_to_sort(items, keys)
+    return [items[n] for n in sorted(range(len(items)), key=keys.__getitem__, reverse=reverse)]
+
+
+def _sort(engine: Any, items: list[Any], *, key: Any = None, reverse: Any = False) -> None:
+    items[:] = _sorted(engine, items, key=key, reverse=reverse)
 
 
 def _holds(name: str) -> Callable[..., Any]:

@@ -23,6 +23,8 @@ MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
 MAX_PLACES, FEW_PLACES = 60, 4
 """So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
+MAX_SORTED = 4
+"""So many items of Python's list are sorted by comparing them on paths of their own."""
 MAX_CONSTANTS = 24
 """So many paths may stay apart for the texts and the like that one list holds: then each is a choice, made at run time."""
 
@@ -39,6 +41,11 @@ def recording(engine: Any, cls: Any) -> Any:
             object.__setattr__(self, name, engine.listed(f"{cls.__module__}:{cls.__qualname__}.{name}", getattr(self, name)))
 
     return init
+
+
+def is_running(key: Any) -> bool:
+    """Whether a key to sort by is, or holds, a number known only at run time."""
+    return any(map(is_running, key)) if isinstance(key, tuple) else isinstance(key, (torch.Tensor, *SYMBOLIC))
 
 
 def is_number(x: Any) -> bool:
@@ -249,6 +256,13 @@ class Growing(Running):
             if self.splits[key, "places"] > MAX_PLACES and len(container) > FEW_PLACES and self.learn(key, "list", tuple(container)):
                 self.start_again()
         return found
+
+    def many_to_sort(self, items: list[Any], keys: list[Any]) -> None:
+        """A list of Python's is sorted by numbers known only at run time: as rows, where there are so many orders that paths multiply."""
+        place = self.born[id(items)][0] if id(items) in self.born else None
+        if len(items) > MAX_SORTED and place is not None and place not in self.grown and any(map(is_running, keys)):
+            if self.learn(place, "list", tuple(items)):
+                self.start_again()
 
     # ---- items are values ------------------------------------------------------------------------------------------
 

@@ -306,7 +306,7 @@ class _Inserter(ast.NodeTransformer):
             case ast.Attribute(value=ast.Constant(value=str()) as template, attr="format"):
                 call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
                 return self.put_expr(node, call)
-            case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Attribute(attr="index" | "join" | "pad_sequence")
+            case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort")
                   | ast.Name(id="pad_sequence")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Name(id="torch"), attr="LongTensor" | "FloatTensor"):

@@ -48,6 +48,30 @@ class Result:
         return self.value.sum() + self.n
 
 
+class Hyp:
+    def __init__(self, tokens, score): self.tokens, self.score = tokens, score
+
+
+class Track:
+    def __init__(self, pos, n=0): self.pos, self.n, self.kept = pos, n, []
+
+    def hit(self): self.n += 1
+
+    double = property(lambda self: self.n * 2)
+
+
+class Node(Track):
+    def __init__(self, pos, depth):
+        super().__init__(pos * 2)
+        self.depth = depth
+
+
+@dataclass(frozen=True)
+class Span:
+    start: int
+    end: int
+
+
 class Out(OrderedDict):
     def __getattr__(self, name):
         if name in self:
@@ -2024,6 +2048,110 @@ return F.interpolate(x.view(1, 1, 3), size=len(y)), F.interpolate(y.view(1, 1, -
 y = x[x > 0]
 try: return F.interpolate(x.view(1, 1, 3), size=len(y))
 except RuntimeError: return y
+
+d = defaultdict(list)
+d[i].append(x * 2)
+d[j].append(x + 1)
+return len(d), len(d[i]), d[j][0], d[7]
+
+groups = defaultdict(list)
+for k in range(3): groups[int(x[k].abs() * 3) % 4].append(x[k] * 2)
+out = x.sum() * 0
+for k, v in groups.items(): out = out + torch.stack(v).mean() * (k + 1)
+return out, len(groups), groups[0]
+
+groups = {}
+for k in range(3):
+    e = int(x[k].abs() * 3)
+    if e not in groups: groups[e] = []
+    groups[e].append(k)
+return groups, sorted(groups)
+
+groups, out = {}, torch.zeros(3)
+for k, e in enumerate(((x.abs() * 3).long() % 4).tolist()): groups.setdefault(e, []).append(k)
+for e, rows in groups.items(): out[rows] = x[rows] * (e + 1)
+return out
+
+hyps = []
+while i < 3:
+    hyps.append(Hyp([i, j], f))
+    i += 1
+    if hyps[-1].score > 0: hyps[-1].tokens.append(i)
+return [h.tokens for h in hyps], hyps, len(hyps)
+
+tracks, k = [], 0
+while k < abs(i) + 1:
+    tracks.append(Track(x[k % 3]))
+    k += 1
+best = tracks[0]
+for t in tracks:
+    if t.pos > best.pos: best = t
+best.n += 5
+best.kept.append(best.pos * 2)
+for t in tracks:
+    t.n += 1
+    if t is best: t.kept.append(t.pos)
+return [t.n for t in tracks], best.kept, tracks[-1] is best
+
+a, c, d = [], [], {}
+for k in range(abs(i) + 2):
+    t = Track(x[k % 3] * 1)
+    a.append(t)
+    if t.pos > 0: c.append(t)
+    d[k % 3] = t
+for t in c: t.hit()
+for k, t in d.items(): t.hit()
+return [t.n for t in a], c[0].double if c else 0, len(c)
+
+common, tracks, k = [], [], 0
+while k < abs(i) + 1:
+    mine = []
+    tracks.append(Hyp(common if k % 2 else mine, k))
+    mine.append(k)
+    common.append(-k)
+    k += 1
+tracks[-1].tokens.append(77)
+return [t.tokens for t in tracks], common, len(common)
+
+import copy
+boxes, spans, k = [], [], 0
+while k < 3 and f > -1:
+    h = Box(f + k)
+    h.kept.append(k)
+    other, c = dataclasses.replace(h, value=g, n=j), copy.copy(h)
+    c.value = -1.0
+    c.kept.append(9)
+    boxes += [h, other, c]
+    if x[k] > 0: spans.append(Span(k, k + i))
+    k += 1
+return [(h.value, h.n) for h in boxes], [h.kept for h in boxes], spans, len(spans), type(boxes[0]) is Box if boxes else None
+
+todo, order = [Node(x, 0)], []
+while todo and len(order) < 9:
+    node = todo.pop(0)
+    node.n += 1
+    order.append(node)
+    if node.depth < i and node.pos.sum() > -1: todo.append(Node(node.pos * 0.5, node.depth + 1))
+    if node.depth < j: todo.append(Node(node.pos - 0.5, node.depth + 1))
+return [o.depth for o in order], torch.stack([o.pos for o in order]), all(o.n == 1 for o in order), len(todo)
+
+paths = [[i]]
+while len(paths[-1]) < abs(j) + 1:
+    paths.append(paths[-1] + [len(paths)])
+paths[0].append(100)
+last = paths[-1]
+last += [200]
+return paths, len(last), [len(p) for p in paths], sum(paths[0])
+
+beams = [Hyp([0], 0.0)]
+for step in range(3):
+    new = []
+    for h in beams:
+        s, t = torch.log_softmax(x * (h.tokens[-1] + 1) + step, 0).topk(3)
+        for m in range(3): new.append(Hyp(h.tokens + [t[m].item()], h.score + s[m].item()))
+    new.sort(key=lambda h: h.score, reverse=True)
+    beams = new[:3]
+return [h.tokens for h in beams], [h.score for h in beams], beams[0]
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -2074,11 +2202,6 @@ DY315
 d = {}
 d[f] = 1
 return d
-
-DY315
-d = defaultdict(list)
-d[i].append(x)
-return len(d)
 
 DY315
 d = {i: 1}
