@@ -116,6 +116,7 @@ class Engine(Expressions):
         self.vals, self.made_by, self.integers, self.headers, self.waiting, self.tasks = {}, {}, {}, {}, {}, []
         self.records, self.rec = [], Rec(0, None)
         self.path, self.partial, self.activations, self.generators, self.born = [self.rec], [], [], {}, {}
+        self.pools, self.segments, self.row_classes = {}, {}, {}
         self.memory = Memory(self.rec, self.start_over, self.written_item)
         self.recorder = Recorder(self)
         self.forced = None

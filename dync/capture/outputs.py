@@ -79,9 +79,12 @@ class _Trees:
         if pool_of(x) and not self.last:
             x.dync_give_up("it outlives the call")
         if isinstance(x, Grown):
-            return self.rows(x, kind, where)
+            with x.engine.modes_on():
+                return self.rows(x, kind, where)
         if pool_of(x):
-            return self.object(x.__class__, x.dync_names, tuple(self.of(getattr(x, n), _attr(where, n)) for n in x.dync_names))
+            with x.dync_engine.modes_on():
+                held = {n: getattr(x, n) for n in x.dync_names}
+            return self.object(x.__class__, x.dync_names, tuple(self.of(v, _attr(where, n)) for n, v in held.items()))
         opaque = to_opaque(x)
         if opaque is not None:
             return opaque

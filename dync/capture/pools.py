@@ -374,7 +374,7 @@ def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type
         return made
 
     body: dict[str, Any] = {name: attribute(n) for n, name in enumerate(names)}
-    body |= {"dync_pool": pool, "dync_at": lambda self, row: engine.row_at(pool, row), "dync_names": names,
+    body |= {"dync_pool": pool, "dync_at": lambda self, row: engine.row_at(pool, row), "dync_names": names, "dync_engine": engine,
              "dync_give_up": lambda self, reason: engine.give_up(pool, reason),
              "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__slots__": (),
              "__class__": property(lambda self: cls), "__dict__": property(refuse("the `__dict__`")),
@@ -385,4 +385,15 @@ def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type
     if cls.__eq__ is object.__eq__:
         body["__eq__"] = lambda self, other: engine.is_row(self, other) if pool_of(other) == pool else NotImplemented
         body["__hash__"] = refuse("a hash")
+    elif dataclasses.is_dataclass(cls) and cls.__dataclass_params__.eq:  # type: ignore[attr-defined]
+        def equal(self: Any, other: Any) -> Any:
+            """By fields, of which Python takes those for equal that are one object: on columns that shows of the whole alone."""
+            if pool_of(other) == pool:
+                if engine.is_row(self, other):
+                    return True
+                if any(c.kind == "tensor" or c.pool for c in engine.pools[pool].form.columns):
+                    engine.give_up(pool, f"a comparison of a {cls.__name__}")
+            return cls.__eq__(self, other)
+
+        body["__eq__"], body["__hash__"] = equal, cls.__hash__
     return type(cls.__name__, (cls,), body)

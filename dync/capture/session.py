@@ -214,11 +214,9 @@ class Session:
                 engine.open_pools()
                 result = self.model(*args, **kwargs)
         except Exception as e:
-            with DispatchMode(engine):
-                self.finish_raise(e)
+            self.finish_raise(e)
         else:
-            with DispatchMode(engine):
-                self.finish_return(result)
+            self.finish_return(result)
 
     def finish_return(self, result: Any) -> None:
         engine = self.engine
