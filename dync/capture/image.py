@@ -16,7 +16,7 @@ from typing import Any
 import sympy
 import torch
 
-from dync.capture.heap import MISSING, WHOLE, StaticHeap, contents, entries, is_atom, put
+from dync.capture.heap import MISSING, WHOLE, StaticHeap, contents, entries, is_atom, place_name, put
 from dync.capture.scalars import scalar_of
 from dync.capture.text import SymText
 
@@ -261,7 +261,7 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
         walk.signature.append(name)
         own[name] = walk.visit(roots.own[name], False, name)
     for n, key in roots.heap:
-        walk.signature.append((n, atom_key(key)))
+        walk.signature += [place_name(heap, n, key), (n, atom_key(key))]
         x = heap.objects[n]
         if key == WHOLE:
             walk.places(x, False, heap.names[n])

@@ -189,3 +189,17 @@ class ReturnsItsOwnObject(nn.Module):
 
     def forward(self, x):  # DY403
         return self.settings
+
+
+class GivenListGrowsInALoop(nn.Module):
+    """Named is what grows, not the variable before it."""
+
+    @staticmethod
+    def inputs():
+        return torch.ones(2, 4), []
+
+    def forward(self, x, seen):
+        for _ in range(int(x.sum())):  # DY312
+            x = x * 0.9
+            seen.append(x.sum())
+        return x
