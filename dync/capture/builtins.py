@@ -377,7 +377,8 @@ def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
 
 
 def _iter(engine: Any, items: Any, *stop: Any) -> Any:
-    walked = items.walk() if isinstance(items, (keyed.Keyed, View)) else None
+    parts = isinstance(items, (Parts, torch.Tensor)) and is_walk(engine, items)
+    walked = items if parts else items.walk() if isinstance(items, (keyed.Keyed, View)) else None
     given: Any = (items, *stop)
     return iter(*given) if walked is None else Steps(walked)
 

@@ -3,7 +3,9 @@
 A loop is first unrolled. One that goes on too long is *rolled*: at its head a header record takes the state that changes
 from turn to turn as parameters, and the body ends in a jump back. Which state changes is found by trying: a leaf that
 comes back different is widened and the capture starts over, until nothing new is found. Where Python structure differs
-between the first turns (`prev = None`), those are peeled off; where it goes on differing, the loop stays unrolled.
+between the first turns (`prev = None`), those are peeled off. Where data decides when it changes (`best = None`), the loop
+is *split*: each structure has a header of its own, and a turn ends at the one that fits. Where new ones go on coming
+up, the loop stays unrolled.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ MAX_TURNS = 600
 MAX_YIELDS = 48
 """Turns of a `while` that yields: they are written out one by one."""
 MAX_PEEL = 3
+MAX_HEADERS = 6
+"""Structures that the state of a loop may take one after another."""
 
 
 @dataclass
@@ -37,6 +41,11 @@ class Plan:
 
     rolled: bool = True
     peel: int = 0
+    split: bool = False
+    """Whether each structure that the state takes has a header of its own."""
+    was_split: bool = False
+    closes: bool = False
+    """Whether some turn has led back to a header: then what peels differently on another path is decided by data."""
     widened: dict[str, set[int]] = field(default_factory=dict)
     """Leaf → the dimensions that change, for each leaf that is a parameter of the header."""
     dense: set[str] = field(default_factory=set)
@@ -144,16 +153,23 @@ def open_header(engine: Any, plan: Plan, image: Image, key: Any) -> tuple[Rec, l
     return header, new, positions
 
 
+def misfit(header: Image, image: Image) -> str | None:
+    """Why a turn cannot lead back to a header with this picture; None where it can."""
+    if skeleton(image.signature) != skeleton(header.signature):
+        return "its structure changes from turn to turn: " + difference(header, image)
+    changed = (new.where for old, new in zip(header.leaves, image.leaves) if form(old) != form(new))
+    return next((f"{where!r} changes its type from turn to turn" for where in changed), None)
+
+
 def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
     """Ends a turn: jumps back to the header. Otherwise widens `plan` and returns None, or says why the loop cannot be rolled."""
-    if skeleton(image.signature) != skeleton(header.image.signature):
-        return "its structure changes from turn to turn: " + difference(header.image, image)
+    reason = misfit(header.image, image)
+    if reason is not None:
+        return reason
     grown = False
     parameters = set(header.positions)
     same_places = {header.image.leaves[n].where for n in parameters}
     for old, new in zip(header.image.leaves, image.leaves):
-        if form(old) != form(new):
-            return f"{new.where!r} changes its type from turn to turn"
         widened = old.where in same_places
         if not widened and engine.same_at(header.rec, old, new):
             continue

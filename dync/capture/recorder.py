@@ -28,6 +28,7 @@ from dync.capture.bounds import CHECKED, check_numbers
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Parts
+from dync.capture.memory import storage_of
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.shapes import weight
@@ -80,8 +81,9 @@ class DispatchMode(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         recorder = self.engine.recorder
-        if recorder.in_event is None:  # a torch function that no function mode sees, as torch.from_numpy
-            return recorder.event(func.name(), lambda *a, **k: recorder.dispatch(func, a, k), args, kwargs or {})
+        if recorder.in_event is None:  # a torch function that no function mode sees, as torch.from_numpy and torch.Tensor(2, 3)
+            with torch._C.DisableTorchFunction():
+                return recorder.event(func.name(), lambda *a, **k: recorder.dispatch(func, a, k), args, kwargs or {})
         return recorder.dispatch(func, args, kwargs or {})
 
 
@@ -120,7 +122,7 @@ class Recorder:
             engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
                           "stay in torch, or do this outside the model")
         if name in RESHAPING or name.startswith("set:"):
-            if name in ("set:requires_grad", "set:grad") or (name == "set:data" and args[0] is args[1]):
+            if name in ("set:requires_grad", "set:grad") or name == "set:data" and self.is_same_memory(*args):
                 return None
             written = name.removeprefix("set:")
             remedy = "write its numbers with `.copy_(...)`, or bind the name anew" if written != name or name not in REFORMING else (
@@ -155,6 +157,12 @@ class Recorder:
             if done is not NotImplemented:
                 return done
         return self.event(name, func, args, kwargs)
+
+    def is_same_memory(self, x: Any, y: Any) -> bool:
+        """Whether x is all of y and nothing else, as after `x.data += 1`."""
+        a, b = self.engine.weights.fake(x), self.engine.weights.fake(y)
+        return storage_of(a) == storage_of(b) and (
+            a.dtype, a.shape, a.stride(), a.storage_offset()) == (b.dtype, b.shape, b.stride(), b.storage_offset())
 
     def event(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine

@@ -18,6 +18,7 @@ from dync.capture.loops import (
     HEAVIER,
     HEAVY,
     MANY_CALLS,
+    MAX_HEADERS,
     MAX_PEEL,
     MAX_TURNS,
     MAX_YIELDS,
@@ -27,6 +28,7 @@ from dync.capture.loops import (
     Plan,
     Turn,
     close,
+    misfit,
     open_header,
 )
 from dync.capture.markers import Site
@@ -134,7 +136,7 @@ class Rolling(Joins):
         yields = self.markers.sites[loop].yields
         in_sight = site.kind == "while" or loop in act.symbolic  # others hide their position
         rolled = plan is not None and plan.rolled and in_sight and not yields
-        if plan is not None and rolled and turn == plan.peel + 2:
+        if plan is not None and rolled and turn > plan.peel + 1:
             self.close_turn(plan, act, site, extra, loop)
         if act.heads[loop] is not self.rec:
             new.update(self.join(position, act.heads[loop], site, act, extra) or {})
@@ -150,7 +152,9 @@ class Rolling(Joins):
                         "write the loop where its values are used" if yields else
                         "keep the loop's variables of one type and shape, tensors or numbers",
                         line_span(act.frame.f_code.co_filename, site.line))
-        if plan is not None and rolled and turn == plan.peel + 1:
+        if plan is not None and rolled and turn > plan.peel:
+            if turn == plan.peel + 1:
+                act.headers[loop] = []
             new.update(self.open_loop(plan, act, site, extra, loop, position, new) or {})
         act.heads[loop] = act.starts[site.depth] = self.rec
         return new or None
@@ -187,24 +191,35 @@ class Rolling(Joins):
     def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
         roots = self.roots(site, act, extra, False)
         roots.own.update({n: v for n, v in new.items() if n in roots.own})
-        act.headers[loop] = Header(self.rec, take(roots, self.heap, self.value, self.born), self.headers[self.rec])
+        act.headers[loop].append(Header(self.rec, take(roots, self.heap, self.value, self.born), self.headers[self.rec]))
 
     def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int) -> None:
+        """Ends the run at the end of a turn that leads back to a header; returns where the loop's next header is to be opened."""
         self.check_alive()
+        headers: list[Header] = act.headers[loop]
         if not self.live:
+            if plan.split:
+                return
             raise Diverged("replay diverged at a loop's end")
         with torch._C.DisableTorchFunction():
             self.note_writes()
             image = take(self.roots(site, act, extra, False), self.heap, self.value, self.born)
-            self.learn_lists(act.headers[loop].image, image, now=True)
-            reason = close(self, plan, act.headers[loop], image)
+            header = next((h for h in reversed(headers) if misfit(h.image, image) is None), None)
+            self.learn_lists((header or headers[-1]).image, image, now=True)
+            if header is None and plan.split and len(headers) < MAX_HEADERS:
+                return
+            reason = close(self, plan, header or headers[-1], image)
         if reason == "":
-            self.dead = True
+            plan.closes = self.dead = True
             raise Suspended
         if reason is not None:
-            plan.peel += 1
             plan.widened.clear()
             plan.reason = reason
+            if header is None and not plan.was_split and (plan.closes or plan.peel == MAX_PEEL):
+                plan.split, plan.was_split, plan.peel = True, True, 0
+                self.start_again()
+            plan.split = False
+            plan.peel += 1
             if plan.peel > MAX_PEEL:
                 plan.rolled = False
                 if loop in act.symbolic:

@@ -2152,6 +2152,76 @@ for step in range(3):
     new.sort(key=lambda h: h.score, reverse=True)
     beams = new[:3]
 return [h.tokens for h in beams], [h.score for h in beams], beams[0]
+
+y, z = torch.Tensor(3).fill_(f), torch.LongTensor(2).zero_()
+if b: y = y + x
+return y, z, torch.Tensor(x.size()).zero_(), x.new(2, 2).zero_(), torch.FloatTensor([1, 2])
+
+best, at = None, -1
+for k in range(i + j):
+    if x[k % 3] > 0.5: best, at = x * k, k
+return best, at
+
+best = None
+k = 0
+while k < i * i + j:
+    k += 1
+    if x[k % 3] < 0 and best is None: best = (x * k, k)
+    elif k == 5: best = None
+return best
+
+best = Result(None, i)
+for k in range(i + j):
+    if x[k % 3] < 0:
+        if best.value is None: best.value = x * k
+        else: best.value = best.value + 1
+        best.parts.append(k)
+return best.value, best.parts
+
+state = "start"
+for k in range(i + j):
+    if state == "start" and x[k % 3] > 0: state = "inside"
+    elif state == "inside" and x[k % 3] < 0: state = "end"; f = f + k
+return state, f
+
+last = None
+for row in torch.arange(12.0).view(6, 2)[: i + j]:
+    last = row.sum() if last is None or b else last * row.sum()
+return last
+
+prev = None
+for k in range(i + j):
+    cur = x[k % 3] > 0
+    if cur: prev = (x if prev is None else prev + x)
+    else: prev = None
+    if prev is not None and prev.sum() > 3: break
+return prev
+
+self.buf.data += 0.5 * x
+if b: self.lin.weight.data -= 0.25
+self.steps.data.add_(1)
+self.lin.bias.data *= 2
+return self.lin(x), self.buf.sum()
+
+y = x[x > 0]
+rows = iter(y)
+first = next(rows, None)
+second = next(rows, f)
+return first, second
+
+it = iter(torch.split(x[x > -1], 1))
+out = []
+for k in range(2):
+    try: out.append(next(it) * 2)
+    except StopIteration: break
+return out
+
+parts = iter(x[x > 0].unbind(0))
+total = f
+for v in parts:
+    total = total + v.item()
+    if total > 1: break
+return total, next(parts, None)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
