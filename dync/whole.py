@@ -199,7 +199,7 @@ def with_regions(package: Package, program: Program, kernels: Mapping[str, Kerne
     models: dict[str, BlockModel | None] = {}
     for block in program.flow.blocks:
         if any(n in inputs or n not in program.weights for n in block.mutates):
-            return Declined(f"writes {block.mutates[0]} in place, which may show in other values", block.span)
+            return Declined("writes in place, which may show in other values", block.span)
         read = {n for n in (*reads(block), *block.inputs)}
         refused = unfit_block(block) or next((r for n in sorted(read) if (r := unfit_value(values[n]))), None)
         if refused or block.name in elsewhere or isinstance(block.exit, Switch) and block.exit.default is None:

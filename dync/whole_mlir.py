@@ -85,8 +85,8 @@ class _Blocks:
         if isinstance(made, Refused):
             return Declined(made.reason, made.span)
         if spoiled := scattered(onnx.load_model_from_string(made.model)):
-            values = [f"{v.name}, a value of another block" for i, v in enumerate(whole.inputs) if f"i{i}" in spoiled]
-            return Declined(f"scatters into {values[0] if values else 'a constant'}, which IREE does in place", block.span)
+            target = "a value of another block" if any(f"i{i}" in spoiled for i in range(len(whole.inputs))) else "a constant"
+            return Declined(f"scatters into {target}, which IREE does in place", block.span)
         if "NonZero" in self.operators and sizes_from_data(made):
             return Declined("data decides about sizes in several blocks, which IREE confuses", block.span)
         model, initializers = bare(onnx.load_model_from_string(made.model), made.weights)

@@ -130,7 +130,7 @@ def unfit_block(block: FlowBlock) -> Declined | None:
 def unfit_value(value: Value) -> Declined | None:
     """Why a value cannot go in or out of a model."""
     if isinstance(value.type, ObjectType):
-        return Declined(f"{value.name} is a Python object ({value.type.kind})", value.span)
+        return Declined(f"a value is a Python object ({value.type.kind})", value.span)
     if isinstance(value.type, TensorType) and value.type.dtype not in ENUM:
         return Declined(f"{value.name} has element type {value.type.dtype}, which cannot go in or out of a model", value.span)
     if isinstance(value.type, TensorType) and not value.type.device.startswith("cpu"):
