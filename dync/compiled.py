@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from dync.errors import ArtifactError, DeviceError, HostError
 from dync.report import CompileReport
+from dync.runtime.files import replacing
 from dync.runtime.params import Params
 from dync.runtime.program import Runtime
 
@@ -80,10 +80,8 @@ class Compiled(Runtime):
 
 def write_file(path: Path, data: bytes) -> None:
     """All of it or nothing. Raises ArtifactError."""
-    new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        new.write_bytes(data)
-        new.replace(path)
+        with replacing(path) as file:
+            file.write(data)
     except OSError as error:
-        new.unlink(missing_ok=True)
         raise ArtifactError(f"cannot write {path}: {error.strerror or error}") from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +19,7 @@ from dync.ir.opaque import Opaque
 from dync.ir.trees import build
 from dync.progress import stage
 from dync.report import table
+from dync.runtime.files import replacing
 from dync.runtime.program import load
 
 if TYPE_CHECKING:
@@ -157,20 +156,7 @@ def write_npz(path: Path, leaves: Mapping[str, np.ndarray]) -> None:
 
     import numpy as np
 
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-            for leaf, value in leaves.items():
-                with archive.open(f"{leaf}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for leaf, value in leaves.items():
+            with archive.open(f"{leaf}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)

@@ -11,13 +11,13 @@ import mmap
 import os
 import re
 import struct
-import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dync.errors import ArtifactError
+from dync.runtime.files import replacing
 
 ALIGNMENT = 64
 MANIFEST = "manifest.json"
@@ -38,23 +38,8 @@ def write(path: Path, members: Iterable[tuple[str, Iterable[Any]]]) -> None:
 
     All of it or, on any failure, nothing: an old file stays as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w+b") as file:
-            _fill(file, members)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+    with replacing(path) as file:
+        _fill(file, members)
 
 
 def _fill(file: Any, members: Iterable[tuple[str, Iterable[Any]]]) -> None:
