@@ -67,6 +67,11 @@ class Stack:
         """Whether the user's code may catch what is raised now: then whether it is raised is decided before."""
         return is_caught(frames(sys._getframe(1), self.root_frame))
 
+    def caught_by_model(self) -> bool:
+        """As `caught`, by code that is not an installed package's: their handlers, around whole models, are for errors in calls."""
+        own = (f for f in frames(sys._getframe(1), self.root_frame) if "site-packages" not in f.f_code.co_filename)
+        return is_caught(own)
+
     def span(self) -> Span:
         frame = self.user_frame()
         return span_of(frame) if frame is not None else UNKNOWN
