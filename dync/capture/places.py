@@ -88,6 +88,10 @@ def of_code(function: Callable[..., T]) -> Callable[..., T]:
     return look
 
 
+ENDINGS = ("CHECK_EXC_MATCH", "CHECK_EG_MATCH", "POP_EXCEPT", "RAISE_VARARGS", "RERAISE")
+"""Of these, what a handler comes to first says what it does: a `finally` that lets an error go on comes to RERAISE."""
+
+
 @of_code
 def _positions(code: types.CodeType) -> list[tuple[Any, ...]]:
     return list(code.co_positions())
@@ -111,17 +115,22 @@ def asks_kind(code: types.CodeType, kind: str) -> bool:
 
 
 @of_code
-def _handlers(code: types.CodeType) -> list[tuple[int, int]]:
-    """The stretches of code that an `except` or `finally` stands around."""
+def _handlers(code: types.CodeType, stopping: bool) -> list[tuple[int, int]]:
+    """The stretches of code that an `except` or `finally` stands around. stopping: not where all that it does is to raise it again."""
     ops = {i.offset: i.opname for i in dis.get_instructions(code)}
     entries: Any = getattr(dis.Bytecode(code), "exception_entries")  # noqa: B009  typeshed lacks it
-    caught = [e for e in entries if ops.get(e.target) == "PUSH_EXC_INFO"]
-    return [(e.start, e.end) for e in caught if ops.get(e.target + 2) != "WITH_EXCEPT_START"]
+    caught = [e for e in entries if ops.get(e.target) == "PUSH_EXC_INFO" and ops.get(e.target + 2) != "WITH_EXCEPT_START"]
+    ends = ((e, next(op for at, op in ops.items() if at > e.target and op in ENDINGS)) for e in caught)
+    return [(e.start, e.end) for e, end in ends if not stopping or end != "RERAISE"]
 
 
-def is_caught(running: Iterator[Any]) -> bool:
-    """Whether user code in one of the frames may see an exception that is raised now, and go on."""
-    return any(start <= f.f_lasti < end for f in running if is_user(f.f_code) for start, end in _handlers(f.f_code))
+def is_caught(running: Iterator[Any], cleaning: bool = True) -> bool:
+    """Whether user code in one of the frames may see an exception that is raised now, and go on.
+
+    cleaning: whether an installed package's `finally` counts; what its decorators do there is to put back what they had set.
+    """
+    users = ((f, not cleaning and "-packages" in f.f_code.co_filename) for f in running if is_user(f.f_code))
+    return any(start <= f.f_lasti < end for f, stopping in users for start, end in _handlers(f.f_code, stopping))
 
 
 def line_span(file: str, line: int) -> Span:

@@ -345,7 +345,7 @@ class Recorder:
             return check_linear_algebra(engine, self.ask, self.local_scalar, *args, **kwargs)
         if func is aten._pack_padded_sequence.default and engine.caught():
             packed.check_lengths(self.ask, self.local_scalar, *args)
-        if func.overloadpacket in CHECKED and engine.caught_by_model():
+        if func.overloadpacket in CHECKED and engine.caught(cleaning=False):
             check_numbers(engine, self.ask, self.local_scalar, func, args, kwargs)
         if func in (aten.lift_fresh.default, aten.lift.default, aten.lift_fresh_copy.default):
             if not isinstance(args[0], FakeTensor):

@@ -63,14 +63,9 @@ class Stack:
         self.dead, self.ended = True, how
         raise how
 
-    def caught(self) -> bool:
-        """Whether the user's code may catch what is raised now: then whether it is raised is decided before."""
-        return is_caught(frames(sys._getframe(1), self.root_frame))
-
-    def caught_by_model(self) -> bool:
-        """As `caught`, by code that is not an installed package's: their handlers, around whole models, are for errors in calls."""
-        own = (f for f in frames(sys._getframe(1), self.root_frame) if "site-packages" not in f.f_code.co_filename)
-        return is_caught(own)
+    def caught(self, cleaning: bool = True) -> bool:
+        """Whether the user's code may catch what is raised now: then whether it is raised is decided before. cleaning: see is_caught."""
+        return is_caught(frames(sys._getframe(1), self.root_frame), cleaning)
 
     def span(self) -> Span:
         frame = self.user_frame()
