@@ -49,7 +49,7 @@ class Compiled(Runtime):
 
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the artifact; with host "onnx" and a name that ends in .onnx, or host "torch-mlir" and .vmfb or .mlir, or
-        host "tvm" and .so, the bare model, for processes without dync.
+        host "tvm" and .so, the bare model, for processes without dync; the .so takes memory that begins at multiples of 64 bytes.
 
         Raises ArtifactError when the file cannot be written, HostError when there is no such model; an old file then stays.
         """

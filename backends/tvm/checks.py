@@ -1,8 +1,8 @@
 """Kernels without the checks that TVM puts before each: most of their code, and 0.1 µs a call.
 
 Only where all sizes are known: then a virtual machine whose inputs were looked at gives each kernel what it was compiled for, in memory
-that it planned itself. A kernel with run-time sizes keeps its checks, and so do libraries that are called without dync's loader, which
-alone makes inputs dense and aligned.
+that it planned itself. A kernel with run-time sizes keeps its checks, and so do libraries that are called without dync's loader: theirs are
+the only ones there. (None of them looks at alignment: memory must begin at a multiple of 64 bytes, which the loader alone sees to.)
 """
 
 from __future__ import annotations

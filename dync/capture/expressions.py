@@ -12,8 +12,8 @@ import torch
 from dync.capture.arrays import number_of
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
+from dync.capture.image import pool_of
 from dync.capture.keyed import is_running
-from dync.capture.lists import pool_of
 from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling

@@ -12,6 +12,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.image import SYMBOLIC, Image
+from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, differ_in_constants, form_of, is_grown
 from dync.capture.loops import skeleton
 from dync.capture.places import can_mark
@@ -41,11 +42,6 @@ def recording(engine: Any, cls: Any) -> Any:
             object.__setattr__(self, name, engine.listed(f"{cls.__module__}:{cls.__qualname__}.{name}", getattr(self, name)))
 
     return init
-
-
-def is_running(key: Any) -> bool:
-    """Whether a key to sort by is, or holds, a number known only at run time."""
-    return any(map(is_running, key)) if isinstance(key, tuple) else isinstance(key, (torch.Tensor, *SYMBOLIC))
 
 
 def is_number(x: Any) -> bool:
@@ -260,8 +256,9 @@ class Growing(Running):
     def many_to_sort(self, items: list[Any], keys: list[Any]) -> None:
         """A list of Python's is sorted by numbers known only at run time: as rows, where there are so many orders that paths multiply."""
         place = self.born[id(items)][0] if id(items) in self.born else None
-        if len(items) > MAX_SORTED and place is not None and place not in self.grown and any(map(is_running, keys)):
-            if self.learn(place, "list", tuple(items)):
+        if len(items) > MAX_SORTED and place is not None and place not in self.grown:
+            parts = [part for key in keys for part in (key if isinstance(key, tuple) else (key,))]
+            if any(isinstance(p, torch.Tensor) or is_running(p) for p in parts) and self.learn(place, "list", tuple(items)):
                 self.start_again()
 
     # ---- items are values ------------------------------------------------------------------------------------------

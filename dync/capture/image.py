@@ -65,8 +65,14 @@ class Roots:
 
 
 def pool_of(x: Any) -> str:
-    """The pool of which something is a row, or ""; see pools.py."""
-    return x.pool if type(x).__qualname__ == "Grown" and type(x).__module__ == LISTS else getattr(type(x), "dync_pool", "")
+    """The pool of which an object, or a list in one, is a row; "" for any other. See pools.py."""
+    found = getattr(type(x), "dync_pool", "")
+    return found if isinstance(found, str) else x.dync_pool  # of lists each says it for itself
+
+
+def row_of(x: Any) -> Any:
+    """The number of its row."""
+    return object.__getattribute__(x, "dync_row")
 
 
 class _Walk:
@@ -115,7 +121,7 @@ class _Walk:
             return x
         pool = pool_of(x)
         if pool:  # which row it is, is all that there is to it
-            row = x.row if type(x).__module__ == LISTS else object.__getattribute__(x, "dync_row")
+            row = row_of(x)
             new = self.leaf("int", scalar_of(row), row, fixed, where, ("row", pool))
             return x if new is row else x.dync_at(new)
         if id(x) in self.seen:

@@ -206,7 +206,7 @@ class Keying(Presence):
 
     def rather_known(self, items: Any, reason: str) -> None:
         """Where Python can do something with a list, it does: the list's length is left open only where it must be."""
-        if isinstance(items, Grown) and not items.pool and items.key not in self.origins:
+        if isinstance(items, Grown) and not items.dync_pool and items.key not in self.origins:
             self.without(items.key, reason)
 
     def is_same_size(self, kind: str, x: tuple[Any, ...], y: tuple[Any, ...]) -> bool:

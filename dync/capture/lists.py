@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from dync.capture.image import SYMBOLIC
+from dync.capture.image import SYMBOLIC, pool_of, row_of
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 
@@ -67,16 +67,6 @@ class Form:
 
 
 LEAF = "leaf"
-
-
-def pool_of(x: Any) -> str:
-    """The pool of which an object, or a list in one, is a row; "" for any other."""
-    return x.pool if isinstance(x, Grown) else getattr(type(x), "dync_pool", "")
-
-
-def row_of(x: Any) -> Any:
-    """The number of its row."""
-    return x.row if isinstance(x, Grown) else object.__getattribute__(x, "dync_row")
 
 
 class Constant:
@@ -255,28 +245,28 @@ class Grown:
     No columns at all: one that was never given anything, so that the form of its items is not known yet.
     """
 
-    __slots__ = ("engine", "key", "form", "own", "pool", "row")
+    __slots__ = ("engine", "key", "form", "own", "dync_pool", "dync_row")
 
     def __init__(self, engine: Any, key: str, form: Form, columns: list[Any]) -> None:
         self.engine, self.key, self.form, self.own = engine, key, form, columns
-        self.pool, self.row = "", 0
+        self.dync_pool, self.dync_row = "", 0
 
     @property
     def columns(self) -> list[Any]:
         if not self.form.columns:
             return []
-        return self.own if not self.pool else self.engine.pooled_columns(self)
+        return self.own if not self.dync_pool else self.engine.pooled_columns(self)
 
     def dync_at(self, row: Any) -> Grown:
         """The list in another row of its pool."""
-        return self.engine.row_at(self.pool, row)
+        return self.engine.row_at(self.dync_pool, row)
 
     def dync_give_up(self, reason: str) -> NoReturn:
-        self.engine.give_up(self.pool, reason)
+        self.engine.give_up(self.dync_pool, reason)
 
     def replace(self, columns: list[Any]) -> None:
         """Makes these the columns."""
-        if self.pool:
+        if self.dync_pool:
             self.engine.put_pooled(self, columns)
         else:
             self.own[:] = columns

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from dync.capture.arrays import is_array
-from dync.capture.image import SYMBOLIC
+from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
-from dync.capture.lists import LEAF, Column, Constant, Grown, is_grown, pool_of
+from dync.capture.lists import LEAF, Column, Constant, Grown, is_grown
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree

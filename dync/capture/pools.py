@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from dync.capture.growing import Growing
+from dync.capture.image import pool_of, row_of
 from dync.capture.lists import (
     KINDS,
     LEAF,
@@ -31,9 +32,7 @@ from dync.capture.lists import (
     common,
     form_of,
     leaf_count,
-    pool_of,
     put_together,
-    row_of,
     taken_apart,
 )
 from dync.capture.places import can_mark
@@ -156,7 +155,7 @@ class Pooling(Growing):
 
     def take_in(self, pool: str, x: Grown) -> None:
         """Puts a list into the pool of the place that takes it; one that stands in another place already stays where it is."""
-        if x.pool:
+        if x.dync_pool:
             return
         if pool in self.ungrown:
             raise NotUniform(self.ungrown[pool])
@@ -173,7 +172,7 @@ class Pooling(Growing):
         if (inner.structure, inner.columns) != (x.form.structure, x.form.columns):
             self.widen(pool, x.form, x.key if x.key in self.grown else "")
         row = self.add_row(self.pools[pool], [c for part in x.own for c in (part, self.one_number(part.shape[0]))]) if inner.columns else 0
-        x.key, x.pool, x.row, x.own = pool, pool, row, []
+        x.key, x.dync_pool, x.dync_row, x.own = pool, pool, row, []
 
     def add_row(self, rows: Grown, cells: list[Any]) -> Any:
         """Puts a row behind the others; its number."""
@@ -193,7 +192,7 @@ class Pooling(Growing):
         form = self.grown[pool]
         assert form is not None
         found = Grown(self, pool, form, [])
-        found.pool, found.row = pool, row
+        found.dync_pool, found.dync_row = pool, row
         return found
 
     def is_row(self, a: Any, b: Any) -> bool:
@@ -253,11 +252,11 @@ class Pooling(Growing):
 
     def pooled_columns(self, x: Grown) -> list[Any]:
         """The columns of a list in a pool."""
-        return [self.cell_at(column, tensors, x.row) for column, tensors in self.pools[x.pool]._pairs()]
+        return [self.cell_at(column, tensors, x.dync_row) for column, tensors in self.pools[x.dync_pool]._pairs()]
 
     def put_pooled(self, x: Grown, columns: list[Any]) -> None:
-        rows = self.pools[x.pool]
-        new = [self.with_cell(column, tensors, x.row, [part, self.one_number(part.shape[0])])
+        rows = self.pools[x.dync_pool]
+        new = [self.with_cell(column, tensors, x.dync_row, [part, self.one_number(part.shape[0])])
                for (column, tensors), part in zip(rows._pairs(), columns, strict=True)]
         rows.replace([t for tensors in new for t in tensors])
 

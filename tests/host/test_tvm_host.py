@@ -139,7 +139,7 @@ def test_the_example_in_cpp(paths, library):
     assert wrong.returncode == 1 and "i0" in wrong.stderr
 
 
-@pytest.mark.parametrize("given", ["x[::-1]", "x[:, ::-1]", "x.T.copy().T", "x[:1]", "x[:, :3]", "x.astype('f8')", "odd"])
+@pytest.mark.parametrize("given", ["x[::-1]", "x[:, ::-1]", "x.T.copy().T", "x[:1]", "x[:, :3]", "x.astype('f8')"])
 def test_a_bare_library_of_known_sizes_takes_nothing_else(given, fixed):
     code = (
         "import sys, ctypes, importlib.util, numpy as np\n"
@@ -149,12 +149,12 @@ def test_a_bare_library_of_known_sizes_takes_nothing_else(given, fixed):
         "machine = tvm_ffi.load_module('./m.so').get_function('vm_load_executable')()\n"
         "machine.get_function('vm_initialization')(1, 0, 2)\n"
         "x, limit = np.arange(8, dtype='f4').reshape(2, 4), np.array(0.5)\n"
-        "odd = np.frombuffer(bytes(100), 'u1')[1:33].view('f4').reshape(2, 4)\n"
         "call = machine.get_function('main')\n"
         "call(*map(tvm_ffi.from_dlpack, (x, limit)))\n"
+        f"given = tvm_ffi.from_dlpack({given}), tvm_ffi.from_dlpack(limit)\n"
         "try:\n"
-        f"    call(*map(tvm_ffi.from_dlpack, ({given}, limit)))\n"
-        "except Exception as error:\n"
+        "    call(*given)\n"
+        "except (TypeError, ValueError, RuntimeError):\n"
         "    print('refused')\n"
     )
     done = subprocess.run([sys.executable, "-P", "-c", code], cwd=fixed, capture_output=True, text=True)
