@@ -1,4 +1,4 @@
-"""Kernels without the checks that TVM puts before each: most of their code, and 0.1 µs a call.
+"""Kernels without the checks that TVM puts before each: most of a small block's code, and up to a tenth of its time.
 
 Only where all sizes are known: then a virtual machine whose inputs were looked at gives each kernel what it was compiled for, in memory
 that it planned itself. A kernel with run-time sizes keeps its checks, and so do libraries that are called without dync's loader: theirs are
