@@ -173,6 +173,31 @@ def test_negative_repeats_are_refused(backend: Backend):
             run(x, torch.tensor(n))
 
 
+ROUNDED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": F.gelu, "gelu by tanh": lambda x: F.gelu(x, approximate="tanh"), "silu": F.silu, "mish": F.mish, "softplus": F.softplus,
+    "elu": F.elu, "selu": F.selu, "hardswish": F.hardswish, "logsigmoid": F.logsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
+    "erf": torch.erf, "exp": torch.exp, "expm1": torch.expm1, "log": lambda x: x.abs().log(), "log1p": lambda x: x.abs().log1p(),
+    "sqrt": lambda x: x.abs().sqrt(), "rsqrt": lambda x: (x.abs() + 0.1).rsqrt(), "sin": torch.sin, "cos": torch.cos, "atan": torch.atan,
+    "cube": lambda x: x**3, "softmax": lambda x: x.softmax(-1), "log_softmax": lambda x: x.log_softmax(-1),
+    "logsumexp": lambda x: x.logsumexp(-1), "layer_norm": lambda x: F.layer_norm(x, (33,)), "norm": lambda x: x.norm(dim=-1),
+    "mean": lambda x: x.mean(-1), "var": lambda x: x.var(-1),
+}  # fmt: skip
+"""By name, functions of float32 [16, 33] that engines approximate."""
+
+
+def test_functions_round_about_as_well_as_eager(backend: Backend):
+    """Within some 30 steps of float32 of the true value: a deep model multiplies what one of its functions is off by."""
+    x = torch.randn(16, 33, generator=torch.Generator().manual_seed(0)) * 3
+    found = made(lambda x: tuple(f(x) for f in ROUNDED.values()), {"x": "float32[16, 33]"}, composite=True)
+    assert not backend.supports(found, Target())
+    results = open_code(found, backend.compile(found, Target()), threads=1)([x.clone()])
+    off = {}
+    for (name, function), result in zip(ROUNDED.items(), results, strict=True):
+        true = function(x.double())
+        off[name] = float(((result.double() - true).abs() / true.abs().clamp(min=1)).max())
+    assert {n: v for n, v in off.items() if not v < 4e-6} == {}
+
+
 def test_awkward_numbers_are_awkward():
     assert backend_cases.AWKWARD.isnan().any() and backend_cases.AWKWARD.isinf().any()
 
