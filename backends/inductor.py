@@ -64,7 +64,10 @@ class Inductor:
             path = Path(folder) / "model.pt2"
             try:
                 exported = torch.export.export(_module(kernel), (*example, *tensors), dynamic_shapes=(_shapes(kernel, len(tensors)),))
+                _held(kernel, exported)
                 torch._inductor.aoti_compile_and_package(exported, package_path=str(path), inductor_configs=configs)
+            except BackendError:
+                raise
             except Exception as error:  # noqa: BLE001  the foreign toolchain's own exception classes share no root
                 line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
                 raise BackendError(f"{kernel.name}: inductor cannot compile it: {line}") from error
@@ -99,6 +102,25 @@ def _shapes(kernel: Kernel, weights: int) -> tuple[Any, ...]:
         assert isinstance(value.type, TensorType)
         shapes.append({i: Dim.DYNAMIC for i, d in enumerate(value.type.shape) if isinstance(d, str)} or None)
     return (*shapes, *[None] * weights)
+
+
+def _held(kernel: Kernel, exported: Any) -> None:
+    """Raises BackendError where export took the example's answer to `n <= 17` for all sizes: its code asks nothing, and is wrong on others.
+
+    What it takes for too small sizes is left to the check, which draws small ones: those that eager refuses too are many.
+    """
+    from torch.fx.experimental.symbolic_shapes import is_symbolic
+
+    nodes = exported.graph.find_nodes(op="placeholder")
+    given = [next(n for n in nodes if n.name == name) for name in exported.graph_signature.user_inputs]
+    for value, node in zip(kernel.inputs, given):
+        for dim, size in zip(getattr(value.type, "shape", ()), node.meta["val"].shape, strict=True):
+            if not isinstance(dim, str):
+                continue
+            most = exported.range_constraints[size.node.expr].upper if is_symbolic(size) else size
+            wanted = kernel.ranges.get(dim, (0, None))[1]
+            if most < 2**31 and (wanted is None or most < wanted):
+                raise BackendError(f"{kernel.name}: torch.export takes a size of {value.name} that may be more to be at most {most}")
 
 
 def _module(kernel: Kernel) -> Any:

@@ -42,6 +42,18 @@ def test_a_compiler_that_fails_is_one_line(monkeypatch):
         Inductor().compile(kernel(lambda x: x * 2, {"x": "float32[4]"}), Target())
 
 
+def test_an_answer_about_the_examples_sizes_is_not_taken_for_all():
+    def function(x):
+        return x[:, :17]
+
+    if isinstance(answer := Inductor().available(), Declined):
+        pytest.skip(answer.reason)
+    with pytest.raises(BackendError, match="that may be more to be at most 16"):
+        Inductor().compile(kernel(function, {"x": "float32[1, N]"}, dims={"N": (0, None)}), Target())
+    small = kernel(function, {"x": "float32[1, N]"}, dims={"N": (0, 9)})
+    assert check(small, Inductor().compile(small, Target())) < 1e-6
+
+
 def test_one_kernel_of_everything():
     """Dynamic sizes, weights from outside that another kernel replaces, a write in place, a number and several tensors as results."""
     if isinstance(answer := Inductor().available(), Declined):
