@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from dync.backends.onnx.translate import Translation
 
 FLOATS, INTS = frozenset({1, 10, 11, 16}), frozenset({2, 3, 4, 5, 6, 7, 12, 13})
-BOOL, UINT8, INT64, INT32, INT16, FLOAT64 = 9, 2, 7, 6, 5, 11
+FLOAT, BOOL, UINT8, INT64, INT32, INT16, FLOAT64 = 1, 9, 2, 7, 6, 5, 11
+TURN = (6.283185303211212, 3.968374295837407e-09, 2.2884754904439327e-17)
+"""2 pi, in parts of which the first two have 27 bits."""
+FARTHEST = 2.0**33
 LONGEST_SORT = 64
 """Sorting by counting compares all with all."""
 
@@ -229,6 +232,24 @@ def _gelu(graph: Graph, node: Any) -> bool:
     return True
 
 
+def _circular(graph: Graph, node: Any) -> bool:
+    """Of the rest by 2 pi, found in float64: IREE is off by 1e-7 times the argument. NaN beyond FARTHEST, where this would be off too.
+
+    In three parts, of which the first two times a whole number are exact. (Cody and Waite, Software Manual for the Elementary Functions.)
+    """
+    x = node.input[0]
+    if graph.dtype(x) != FLOAT:
+        return False
+    wide = graph.op("Cast", x, to=FLOAT64)
+    turns = graph.op("Round", graph.op("Mul", wide, graph.const(1 / (2 * math.pi), FLOAT64)))
+    for part in TURN:
+        wide = graph.op("Sub", wide, graph.op("Mul", turns, graph.const(part, FLOAT64)))
+    near = graph.op("Less", graph.op("Abs", x), graph.const(FARTHEST, FLOAT))
+    rest = graph.op("Where", near, graph.op("Cast", wide, to=FLOAT), graph.const(math.nan, FLOAT))
+    graph.op(node.op_type, rest, result=node.output[0])
+    return True
+
+
 def _unsigned(graph: Graph, node: Any) -> bool:
     """Of bytes, which IREE divides as if they had a sign, in int32."""
     if graph.dtype(node.input[0]) != UINT8:
@@ -326,10 +347,11 @@ def _never(what: str) -> Callable[[Graph, Any], bool]:
 
 
 RULES: Mapping[str, Callable[[Graph, Any], bool]] = {
-    "Conv": rows, "Gelu": _gelu, "Div": _unsigned, "Abs": _unsigned,
+    "Conv": rows, "Gelu": _gelu, **dict.fromkeys(("Sin", "Cos"), _circular), "Div": _unsigned, "Abs": _unsigned,
     "Clip": _clip, "Max": _extreme("Greater"), "Min": _extreme("Less"), "TopK": _topk, "Pow": _pow, "Pad": _pad,
     "AveragePool": _average, "Resize": _resize, "ScatterElements": _scatter, "ScatterND": _scatter,
     **dict.fromkeys(("LSTM", "GRU", "RNN"), _one_way),
-    **dict.fromkeys(("Tanh", "Sinh", "Cosh", "Tan", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "Erf"), _double),
+    "Tan": lambda graph, node: _double(graph, node) or _circular(graph, node),
+    **dict.fromkeys(("Tanh", "Sinh", "Cosh", "Asin", "Acos", "Atan", "Asinh", "Acosh", "Atanh", "Erf"), _double),
     "GridSample": _never("grid sampling"), "Unique": _never("unique"), "Cast": _cast, "Mod": _mod, "NonZero": _nonzero,
 }  # fmt: skip

@@ -178,6 +178,7 @@ ROUNDED: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "elu": F.elu, "selu": F.selu, "hardswish": F.hardswish, "logsigmoid": F.logsigmoid, "sigmoid": torch.sigmoid, "tanh": torch.tanh,
     "erf": torch.erf, "exp": torch.exp, "expm1": torch.expm1, "log": lambda x: x.abs().log(), "log1p": lambda x: x.abs().log1p(),
     "sqrt": lambda x: x.abs().sqrt(), "rsqrt": lambda x: (x.abs() + 0.1).rsqrt(), "sin": torch.sin, "cos": torch.cos, "atan": torch.atan,
+    "sin of large": lambda x: (x * 2**20).sin(), "cos of large": lambda x: (x * 2**26).cos(),
     "cube": lambda x: x**3, "softmax": lambda x: x.softmax(-1), "log_softmax": lambda x: x.log_softmax(-1),
     "logsumexp": lambda x: x.logsumexp(-1), "layer_norm": lambda x: F.layer_norm(x, (33,)), "norm": lambda x: x.norm(dim=-1),
     "mean": lambda x: x.mean(-1), "var": lambda x: x.var(-1),
