@@ -7,7 +7,7 @@ the only ones there. (None of them looks at alignment: memory must begin at a mu
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 PIPELINE = "dync"
 _FIXED = "dync_fixed"
@@ -25,7 +25,7 @@ def _passes() -> tuple[Any, Any, Any]:
     import tvm
     from tvm.tirx.compilation_pipeline import get_tir_pipeline
 
-    lower, host, device = get_tir_pipeline("default")
+    lower, host, device = cast(tuple[Any, Any, Any], get_tir_pipeline("default"))
 
     @tvm.transform.module_pass(opt_level=0)
     def run(mod: Any, _: Any) -> Any:

@@ -30,6 +30,9 @@ class Refused(NamedTuple):
     numbers: Any = None
 
 
+Check = Callable[[Call, dict[str, Any]], Iterator[Refused]]
+
+
 def check_numbers(engine: Any, call: Call, read: Call, func: Any, args: Any, kwargs: Any) -> None:
     """Raises what the operation raises, on the path where it does."""
     names = [a.name for a in func._schema.arguments]
@@ -65,10 +68,10 @@ def size_at(x: Any, dim: int) -> Any:
     return x.shape[dim] if x.dim() else 1
 
 
-def in_bounds(place: str, error: type[Exception], *text: str, negative: bool = False) -> Any:
+def in_bounds(place: str, error: type[Exception], *text: str, negative: bool = False) -> Check:
     """Indices along one dimension. text: of the error; that of torch's own check where there is none."""
     def check(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
-        x, index, dim = given.get("self", given.get("weight")), given[place], given.get("dim", 0)
+        x, index, dim = given["self" if "self" in given else "weight"], given[place], given.get("dim", 0)
         size = size_at(x, dim)
         said = text or ("index ", f" is out of bounds for dimension {dim % max(x.dim(), 1)} with size ", size)
         yield Refused(outside(call, index, -size if negative else 0, size), error, said, index)
@@ -81,12 +84,15 @@ def indexed(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
     x, dim = given["self"], 0
     whole = [i for i in given["indices"] if i is not None and i.dtype not in (torch.bool, torch.uint8)]
     for index in given["indices"]:
-        mask = index is not None and index.dtype in (torch.bool, torch.uint8)
-        if index is not None and not mask:
+        if index is None:
+            dim += 1
+        elif index.dtype in (torch.bool, torch.uint8):
+            dim += index.dim()
+        else:
             size = x.shape[dim]
             said = ("index ", f" is out of bounds for dimension {dim} with size ", size)
             yield Refused(outside(call, index, -size, size), IndexError, said, index if len(whole) == 1 else None)
-        dim += index.dim() if mask else 1
+            dim += 1
 
 
 def index_added(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
@@ -131,7 +137,7 @@ def drawn(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
                   ("invalid multinomial distribution (sum of probabilities <= 0)",))
 
 
-def no_less_than_zero(place: str, text: str) -> Any:
+def no_less_than_zero(place: str, text: str) -> Check:
     def check(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
         if isinstance(given[place], torch.Tensor):
             yield Refused(call(aten.lt.Scalar, given[place], 0), RuntimeError, (text,))
@@ -148,7 +154,7 @@ def chances(call: Call, given: dict[str, Any]) -> Iterator[Refused]:
 
 
 along = in_bounds("index", RuntimeError)
-CHECKED: dict[Any, Callable[[Call, dict[str, Any]], Iterator[Refused]]] = {
+CHECKED: dict[Any, Check] = {
     aten.embedding: in_bounds("indices", IndexError, "index out of range in self"),
     aten.index_select: in_bounds("index", IndexError, "index out of range in self"),
     **dict.fromkeys((aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_), indexed),

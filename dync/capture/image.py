@@ -11,7 +11,7 @@ import collections.abc
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import sympy
 import torch
@@ -123,7 +123,7 @@ class _Walk:
         if pool:  # which row it is, is all that there is to it
             row = row_of(x)
             new = self.leaf("int", scalar_of(row), row, fixed, where, ("row", pool))
-            return x if new is row else x.dync_at(new)
+            return x if new is row else cast(Any, x).dync_at(new)
         if id(x) in self.seen:
             self.signature.append(("R", self.seen[id(x)]))
             return self.rebuilt.get(id(x), x)

@@ -261,7 +261,7 @@ class Grown:
         """The list in another row of its pool."""
         return self.engine.row_at(self.dync_pool, row)
 
-    def dync_give_up(self, reason: str) -> NoReturn:
+    def dync_give_up(self, reason: str) -> None:
         self.engine.give_up(self.dync_pool, reason)
 
     def replace(self, columns: list[Any]) -> None:

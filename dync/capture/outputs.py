@@ -136,8 +136,8 @@ class _Trees:
         return RowsTree(kind, tree, tuple(names), items, tuple(constants) if any(constants) else ())  # type: ignore[arg-type]
 
     @staticmethod
-    def object(cls: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:
-        return RecordTree("dataclass" if dataclasses.is_dataclass(cls) else "object", class_name(cls), names, items)
+    def object(kind: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:
+        return RecordTree("dataclass" if dataclasses.is_dataclass(kind) else "object", class_name(kind), names, items)
 
     def container(self, x: Any, where: str) -> Tree:
         if _is_dataclass(x):
