@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dync.capture import keys
-from dync.capture.keyed import Keyed
+from dync.capture.keyed import Keyed, key_of
 from dync.capture.lists import LEAF, Grown, put_together
 from dync.capture.sorting import arranged
 from dync.capture.tape import of_model
@@ -76,6 +76,7 @@ class KeyedDict(Keyed):
 
     def _with(self, key: Any, value: Any, found: Any, hit: Any) -> Any:
         """The value of a key, which is put there now where it is missing."""
+        key = self.fitted(key, key_of(self.rows.form)) if self.rows is not None else key
         rows, known = self.formed(((key, value),)), self.engine.truth(found)
         if known is not True:
             row = rows._row((key, value))
@@ -92,7 +93,7 @@ class KeyedDict(Keyed):
         return self.value(hit) if found else self._with(key, default, False, hit)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.put((key, value), key)
+        self.put(key, value)
 
     def __delitem__(self, key: Any) -> None:
         if self.kind == "Counter":

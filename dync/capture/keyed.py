@@ -34,7 +34,7 @@ def key_of(form: Form) -> Any:
 def check_form(form: Form) -> Form:
     """Raises NotUniform for rows that no set or dict can be of."""
     n = leaf_count(key_of(form))
-    strange = [str(c) for c in form.columns[:n] if c.kind not in ("int", "bool")]
+    strange = ["lists or objects" if c.pool else str(c) for c in form.columns[:n] if c.kind not in ("int", "bool")]
     if strange or not n:
         raise NotUniform(f"its keys are {' and '.join(strange) or 'constants'}, not integers")
     if any(c.choices for c in form.columns):
@@ -98,7 +98,9 @@ class Keyed(Walked):
         """The numbers that a key consists of; None where no row can be this key."""
         if self.rows is None:
             return None
-        key = plain_key(key)
+        key = plain_key(self.fitted(key, key_of(self.rows.form)))
+        if has_rows(key):
+            return None
         try:
             structure, leaves = taken_apart(key)
         except NotUniform:
@@ -108,6 +110,15 @@ class Keyed(Walked):
         if structure != key_of(self.rows.form) or any(isinstance(v, float) for v in leaves):
             return None
         return [self.engine.as_int(v) if isinstance(v, (bool, torch.SymBool)) else v for v in leaves]
+
+    def fitted(self, key: Any, structure: Any) -> Any:
+        """A key with its tuples of unknown length as Python's own, where they are as long as those of this structure."""
+        parts = structure[1] if isinstance(structure, tuple) else ()
+        if is_rows(key) and parts and key.length == len(parts):
+            key = key.whole(len(parts))
+        if type(key) is tuple and len(key) == len(parts):
+            return tuple(map(self.fitted, key, parts))
+        return key
 
     def find(self, key: Any) -> tuple[Any, Any]:
         """Whether a key is there, and the row that it is in as bool [n]."""
@@ -119,8 +130,10 @@ class Keyed(Walked):
     def has(self, key: Any) -> Any:
         return self.find(key)[0]
 
-    def put(self, item: Any, key: Any) -> None:
-        """Puts an item into the row of its key, or after the last. The key that is there already stays."""
+    def put(self, key: Any, *value: Any) -> None:
+        """Puts a value into the row of its key, or after the last. The key that is there already stays."""
+        key = self.fitted(key, key_of(self.rows.form)) if self.rows is not None else key
+        item = (key, *value) if value else key
         rows = self.formed((item,))
         found, hit = self.find(key)
         known = self.engine.truth(found)
@@ -240,8 +253,19 @@ def plain_key(key: Any) -> Any:
     return int(key) if isinstance(key, float) and key.is_integer() else key
 
 
+def is_rows(key: Any) -> bool:
+    """Whether a key is a tuple whose length is known only at run time."""
+    return isinstance(key, Grown) and key.form.kind == "tuple"
+
+
+def has_rows(key: Any) -> bool:
+    return any(map(has_rows, key)) if isinstance(key, tuple) else is_rows(key)
+
+
 def is_running(key: Any) -> bool:
-    """Whether a key is, or holds, a number known only at run time."""
+    """Whether a key is, or holds, a number known only at run time, or a tuple of such a length."""
     if isinstance(key, tuple):
         return any(map(is_running, key))
+    if is_rows(key):
+        return True
     return isinstance(key, SYMBOLIC) and not isinstance(scalar_of(key), (bool, int, float))

@@ -11,7 +11,7 @@ import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
 from dync.capture.heap import MISSING
-from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_running
+from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
 from dync.capture.places import can_mark
 from dync.capture.presence import Presence
@@ -189,7 +189,9 @@ class Keying(Presence):
         super().give_up(key, reason)
 
     def settled(self, key: Any) -> Any:
-        """A key with the numbers that the path knows as Python's own."""
+        """A key with the numbers, and the tuples' lengths, that the path knows as Python's own."""
+        if is_rows(key) and (n := self.known_int(key.length)) is not None:
+            key = key.whole(n)
         if type(key) is tuple:
             return tuple(map(self.settled, key))
         known = self.known_int(key) if isinstance(key, torch.SymInt) else None
@@ -200,7 +202,7 @@ class Keying(Presence):
         if not is_running(key):
             return False
         for number in key if isinstance(key, tuple) else (key,):
-            if is_running(number) and not isinstance(number, tuple):
+            if is_running(number) and not isinstance(number, (tuple, Grown)):
                 self.split_constants(scalar_of(number))
         return True
 
@@ -328,10 +330,17 @@ class Keying(Presence):
             numbers = [k for k in x if isinstance(k, (int, float)) and k == k // 1]
             n = self.pick(key, [(int(k),) for k in numbers]) if numbers else 0
             return numbers[n] if n < len(numbers) else MISSING
-        if isinstance(key, tuple):
-            alike = [k for k in x if isinstance(k, tuple) and len(k) == len(key)]
-            return next((k for k in alike if all(bool(a == b) for a, b in zip(key, k))), MISSING)
+        if isinstance(key, tuple) or is_rows(key):
+            return next((k for k in x if isinstance(k, tuple) and self.is_equal(key, k)), MISSING)
         return next((k for k in x if isinstance(k, (int, float)) and bool(key == k)), MISSING)
+
+    def is_equal(self, key: Any, other: Any) -> bool:
+        """Whether a key known only at run time is one that Python knows."""
+        if not isinstance(other, tuple) or not (isinstance(key, tuple) or is_rows(key)):
+            return bool(key == other)
+        if is_rows(key):
+            return bool(key.length == len(other)) and self.is_equal(key.whole(len(other)), other)
+        return len(key) == len(other) and all(map(self.is_equal, key, other))
 
     def written_at(self, x: Any, key: Any, reads: bool) -> Any:
         """The key at which Python's own dict is written. reads: it must be there."""

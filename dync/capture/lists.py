@@ -100,6 +100,8 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
     if isinstance(item, tuple) and not isinstance(item, torch.Size):
         parts = [taken_apart(v) for v in item]
         return (type(item), tuple(s for s, _ in parts)), [v for _, leaves in parts for v in leaves]
+    if isinstance(item, Grown):
+        raise NotUniform(f"it holds a {item.form.kind} whose length is known only at run time")
     raise NotUniform(f"it holds a {type(item).__name__}")
 
 
@@ -338,6 +340,10 @@ class Grown:
     def at(self, index: Any) -> Any:
         """Item `index`, which is within bounds."""
         return put_together(self.form.structure, (self._cell(column, tensors, index) for column, tensors in self._pairs()))
+
+    def whole(self, n: int) -> tuple[Any, ...]:
+        """All items, where there are n."""
+        return tuple(map(self.at, range(n)))
 
     def _cell(self, column: Column, tensors: list[Any], index: Any) -> Any:
         if column.ragged is not None:

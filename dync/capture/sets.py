@@ -20,7 +20,7 @@ class KeyedSet(Keyed):
     __slots__ = ()
 
     def add(self, key: Any) -> None:
-        self.put(key, key)
+        self.put(key)
 
     def discard(self, key: Any) -> None:
         found, hit = self.find(key)

@@ -2222,6 +2222,29 @@ for v in parts:
     total = total + v.item()
     if total > 1: break
 return total, next(parts, None)
+
+d, kept = {}, n[n > 0].tolist()
+for k in kept: d[(k,)] = k + 1
+return d.get(tuple(kept[-1:]), 0), tuple(kept[:1]) in d, tuple(kept) in d
+
+d, kept = {}, n[n > 0].tolist()
+for k in kept: d[(k, 1)] = x * k
+return d[(*kept[:1], 1)] if kept and tuple(kept) in d else len(d)
+
+kept = n[n > 0].tolist()
+return {(2, 1): "both", (): "none", (3,): "three"}.get(tuple(kept), "other"), tuple(kept) in {(1, 2), (2,)}
+
+seen, kept = set(), n[n > 0].tolist()
+seen.add((i, j))
+seen.add((j, i))
+return tuple(kept) in seen, len(seen)
+
+kept = n[n > 0].tolist()
+names = {(): 0, (2, 2): 1, (3, 1): 2, (1, 2): 3, (4,): 4}
+try:
+    return names[tuple(kept)]
+except KeyError:
+    return x
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -2292,6 +2315,11 @@ return len(self.cache)
 DY315
 self.table[i] = x
 return len(self.table)
+
+DY315
+d, kept = {}, n[n > 0].tolist()
+d[tuple(kept)] = x
+return len(d)
 """
 """A code and a body."""
 GROUPS = 12
