@@ -134,16 +134,22 @@ def is_walk(engine: Any, x: Any) -> bool:
     return is_grown(x)
 
 
-def _typed(dtype: torch.dtype) -> Callable[..., Any]:
+def _typed(made: Any, kind: torch.dtype | None) -> Callable[..., Any]:
     """torch.LongTensor and the like, of a list of numbers."""
     def make(engine: Any, *args: Any) -> Any:
+        dtype = kind or torch.get_default_dtype()
+        if len(args) == 1 and is_grown(args[0]) and not isinstance(args[0], Parts):
+            return torch.tensor(args[0], dtype=dtype)
         symbolic = len(args) == 1 and isinstance(args[0], (list, tuple)) and any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in args[0])
-        return torch.tensor(args[0], dtype=dtype) if symbolic else getattr(torch, _OLD[dtype])(*args)
+        return torch.tensor(args[0], dtype=dtype) if symbolic else made(*args)
 
     return make
 
 
-_OLD = {torch.int64: "LongTensor", torch.float32: "FloatTensor"}
+_OLD: dict[Any, torch.dtype | None] = {
+    torch.Tensor: None, torch.LongTensor: torch.int64, torch.IntTensor: torch.int32, torch.FloatTensor: torch.float32,
+    torch.DoubleTensor: torch.float64, torch.BoolTensor: torch.bool}
+"""The classes by which tensors were made before torch.tensor; `markers.OLD` has their names."""
 
 
 def _divmod(engine: Any, a: Any, b: Any) -> Any:
@@ -401,5 +407,5 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     collections.deque: _copied(collections.deque), reversed: _reversed, iter: _iter,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
     divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format,
-    torch.LongTensor: _typed(torch.int64), torch.FloatTensor: _typed(torch.float32),
+    **{made: _typed(made, dtype) for made, dtype in _OLD.items()},
     min: _extreme("min"), max: _extreme("max"), pad_sequence: _pad_sequence}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import enum
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -618,10 +619,22 @@ class Grown:
         return self.form.columns[0], self.columns[0]
 
     def numbers(self) -> Any:
-        """A list of numbers as a tensor of ints, floats or bools in full precision."""
-        if self.form.structure != LEAF or self.form.columns[0].shape or self.form.columns[0].choices or self.form.columns[0].pool:
-            return self.refuse("torch.tensor of tuples, constants or of tensors with dimensions")
-        return self.columns[0]
+        """A list of numbers, or of tuples or lists of numbers, as a tensor of ints, floats or bools in full precision."""
+        return self._numbers(self.form.structure, self._pairs())
+
+    def _numbers(self, structure: Any, cells: Iterator[tuple[Column, list[Any]]]) -> Any:
+        if structure == LEAF:
+            column, tensors = next(cells)
+            if column.pool and column.choices == ():
+                return self.engine.numbers_in(column.pool, tensors[0])
+            if not column.shape and not column.choices:
+                return tensors[0]
+        elif not isinstance(structure, Constant) and structure[1]:
+            parts = [self._numbers(s, cells) for s in structure[1]]
+            dtype = functools.reduce(torch.promote_types, (p.dtype for p in parts))
+            if len({len(p.shape) for p in parts}) == 1:
+                return self._do(torch.stack, [self._do(torch.Tensor.to, p, dtype) for p in parts], 1)
+        return self.refuse("torch.tensor of constants, or of tensors with dimensions,")
 
 
 class SymRange:

@@ -46,6 +46,8 @@ ASKS_HASHES = frozenset({"add", "setdefault", "update", "union", "symmetric_diff
                          "discard", "remove", "pop", "move_to_end", "intersection", "intersection_update", "difference",
                          "difference_update", "get", "issubset", "issuperset", "isdisjoint", "copy"})
 """Methods of sets and dicts to which a number known only at run time may be given."""
+OLD = frozenset({"Tensor", "LongTensor", "IntTensor", "FloatTensor", "DoubleTensor", "BoolTensor"})
+"""Classes of torch's that make tensors of lists."""
 MAYBE_BOOL = (ast.Name, ast.Compare, ast.BoolOp, ast.BinOp, ast.IfExp, ast.Call, ast.Attribute, ast.Subscript)
 """Expressions that may give a bool known only at run time, or hold one."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
@@ -309,7 +311,7 @@ class _Inserter(ast.NodeTransformer):
             case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort")
                   | ast.Name(id="pad_sequence")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
-            case ast.Attribute(value=ast.Name(id="torch"), attr="LongTensor" | "FloatTensor"):
+            case ast.Attribute(value=ast.Name(id="torch"), attr=name) if name in OLD:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
         return node
 

@@ -37,7 +37,9 @@ from dync.capture.lists import (
 )
 from dync.capture.places import can_mark
 from dync.capture.scalars import scalar_of
+from dync.capture.tape import of_model
 from dync.ir.classes import loaded_class
+from dync.ir.flow import MISFIT
 
 OBJECTS_OWN = ("__getattribute__", "__getattr__", "__setattr__", "__delattr__", "__new__", "__del__", "__reduce_ex__", "__reduce__")
 """Methods that say how an object holds what it holds: a class that has its own is left alone."""
@@ -274,6 +276,20 @@ class Pooling(Growing):
             places = self.do(torch.repeat_interleave, shifts, mine, output_size=total)
             places = self.do(torch.add, places, self.do(torch.arange, total))
             yield column, [self.do(torch.index_select, flat, 0, places), mine]
+
+    def numbers_in(self, pool: str, rows: Any) -> Any:
+        """The numbers in lists of one length, one after another, as a tensor [lists, length, ...]."""
+        form = self.grown[pool]
+        if pool in self.pooled or form is None:
+            return self.pools[pool].refuse("torch.tensor of objects")
+        parts = [tensors for _, tensors in self.gathered(pool, rows)]
+        size = self.at_least(self.do(torch.Tensor.item, self.do(torch.select, parts[0][1], 0, 0)), 0) if parts else 0
+        if size == 0:
+            return self.do(torch.zeros, (rows.shape[0], 0), dtype=torch.float64)
+        if self.do(torch.Tensor.item, self.do(torch.any, self.do(torch.ne, parts[0][1], size))):
+            raise of_model(ValueError(f"{MISFIT}: torch.tensor of lists of several lengths"))
+        flat = Grown(self, pool, form, [tensors[0] for tensors in parts]).numbers()
+        return self.do(torch.reshape, flat, (rows.shape[0], size, *flat.shape[1:]))
 
     # ---- objects ---------------------------------------------------------------------------------------------------
 

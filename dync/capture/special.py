@@ -15,7 +15,8 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Parts, is_grown
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import Val
+from dync.capture.tape import Val, of_model
+from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
 
@@ -263,27 +264,20 @@ def _new_tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """torch.tensor over symbolic numbers: stacked 0-d tensors."""
-    args = (tensors_of(args[0]), *args[1:])
-    if is_grown(args[0]):
-        if not args[0]:
-            return recorder.call(func, ([], *args[1:]), kwargs)
-        numbers = args[0].numbers()
-        dtype = kwargs.get("dtype") or (torch.get_default_dtype() if numbers.dtype == torch.float64 else None)
-        return recorder.call(torch.clone, (recorder.call(torch.Tensor.to, (numbers, dtype), {}) if dtype else numbers,), {})
-    flat, spec = tree_flatten(args[0])
-    if not any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in flat):
+    """torch.tensor over symbolic numbers and lists of unknown length: stacked tensors."""
+    given = tensors_of(args[0])
+    flat = tree_flatten(given, is_leaf=is_grown)[0]
+    if not any(isinstance(v, (*SYMBOLIC, torch.Tensor)) or is_grown(v) for v in flat):
         return NotImplemented
-    dtype = kwargs.get("dtype")
-    if dtype is None:
-        kinds = {"float" if isinstance(v, (float, torch.SymFloat)) else "bool" if isinstance(v, (bool, torch.SymBool)) else "int"
-                 for v in flat if not isinstance(v, torch.Tensor)}
-        tensors = [v.dtype for v in flat if isinstance(v, torch.Tensor)]
-        rest = torch.bool if kinds == {"bool"} else tensors[0] if tensors else torch.int64
-        dtype = torch.get_default_dtype() if "float" in kinds else rest
+    lists = {id(v): _numbers(recorder, v) for v in flat if is_grown(v)}
+    dtype = kwargs.get("dtype") or _dtype_of([FULL.get(lists[id(v)].dtype, lists[id(v)]) if id(v) in lists else v for v in flat])
 
     def build(x: Any) -> torch.Tensor:
+        x = lists.get(id(x), x)
         if isinstance(x, (list, tuple)):
+            lengths = [lists[id(v)].shape[0] if id(v) in lists else len(v) for v in x if id(v) in lists or isinstance(v, (list, tuple))]
+            if any(n != lengths[0] for n in lengths[1:]):
+                raise of_model(ValueError(f"{MISFIT}: torch.tensor of lists of several lengths"))
             return recorder.call(torch.stack, ([build(v) for v in x],), {})
         if isinstance(x, torch.Tensor):
             return recorder.call(torch.clone, (recorder.call(torch.Tensor.to, (x.detach(), dtype), {}),), {})
@@ -291,7 +285,27 @@ def _tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
             x = recorder.engine.as_int(x)
         return recorder.call(torch.full, ((), x), {"dtype": dtype})
 
-    return build(args[0])
+    return build(given)
+
+
+def _numbers(recorder: Any, items: Any) -> Any:
+    """A list of unknown length as a tensor; what has nothing in it is of floats, as torch has it."""
+    if not items:
+        return recorder.call(torch.zeros, (0,), {"dtype": torch.float64})
+    return (items if isinstance(items, Grown) else recorder.engine.collected(items)).numbers()
+
+
+def _dtype_of(leaves: list[Any]) -> torch.dtype:
+    """What torch.tensor makes of numbers, of tensors, and of lists of numbers that are tensors in full precision."""
+    kinds = {PLAIN.get(type(v), "int") for v in leaves if not isinstance(v, torch.Tensor)}
+    tensors = [v.dtype for v in leaves if isinstance(v, torch.Tensor)]
+    rest = torch.bool if kinds == {"bool"} else tensors[0] if tensors else torch.int64
+    return torch.get_default_dtype() if "float" in kinds else rest
+
+
+FULL = {torch.float64: 0.0, torch.int64: 0, torch.bool: False}
+"""What the numbers of a list were before they were a tensor."""
+PLAIN = {float: "float", torch.SymFloat: "float", bool: "bool", torch.SymBool: "bool"}
 
 
 def _as_tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
@@ -325,5 +339,5 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""
-TAKE_LISTS = (_stack, _tensor, _as_tensor, _indexed)
+TAKE_LISTS = (_stack, _tensor, _as_tensor, _new_tensor, _indexed)
 """Those that take lists of a length known only at run time."""

@@ -2245,6 +2245,60 @@ try:
     return names[tuple(kept)]
 except KeyError:
     return x
+
+kept = n[n > 0].tolist()
+return torch.tensor([(k, k + 1) for k in kept])
+
+kept = n[n > 0].tolist()
+return torch.tensor([[k, k * 2] for k in kept]).reshape(-1, 2)
+
+kept = r[r > 0].tolist()
+return torch.tensor([[k, 1] for k in kept]), torch.tensor([k > 1 for k in kept])
+
+kept = n[n > 0].tolist()
+return torch.LongTensor(kept), torch.FloatTensor([k / 2 for k in kept]), torch.as_tensor(kept)
+
+keep = []
+for k in n.tolist():
+    if k > 0: keep.append(k)
+return torch.LongTensor(keep), torch.BoolTensor([k > 1 for k in keep])
+
+keep = []
+order = n[n >= 0]
+while order.numel() > 0:
+    keep.append(order[0].item())
+    order = order[1:]
+return torch.LongTensor(keep)
+
+kept = r[r > 0].tolist()
+rows = [[(k, 1), (k, 2)] for k in kept]
+return torch.tensor(rows), torch.tensor([(True, i) for k in kept])
+
+kept = n[n > 0].tolist()
+rows = [[k] * 2 for k in kept]
+if i > 1 and rows: rows[0].append(3)
+try:
+    made = torch.tensor(rows)
+except ValueError: made = "ragged"
+return made
+
+kept = n[n > 0].tolist()
+return x.new_tensor([[k, k] for k in kept]), torch.tensor([(k, 1.5) for k in kept], dtype=torch.int64)
+
+kept = n[n > 0].tolist()
+return torch.tensor([kept]), torch.tensor([kept, kept])
+
+kept = n[n > 0].tolist()
+return torch.Tensor([float(k) for k in kept])
+
+kept = n[n > 0].tolist()
+return torch.tensor([kept, kept], dtype=torch.float32), torch.tensor([[k > 1 for k in kept]]), torch.tensor(range(len(kept)))
+
+kept = n[n > 0].tolist()
+other = n[n > 1].tolist()
+try: made = torch.tensor([kept, other])
+except ValueError: made = None
+return made
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
