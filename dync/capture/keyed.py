@@ -8,7 +8,7 @@ Python's dict has it too. The order of a set is that of Python's hash table, whi
 from __future__ import annotations
 
 import collections
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 import torch
 
@@ -253,7 +253,7 @@ def plain_key(key: Any) -> Any:
     return int(key) if isinstance(key, float) and key.is_integer() else key
 
 
-def is_rows(key: Any) -> bool:
+def is_rows(key: object) -> TypeGuard[Grown]:
     """Whether a key is a tuple whose length is known only at run time."""
     return isinstance(key, Grown) and key.form.kind == "tuple"
 

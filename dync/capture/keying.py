@@ -336,11 +336,11 @@ class Keying(Presence):
 
     def is_equal(self, key: Any, other: Any) -> bool:
         """Whether a key known only at run time is one that Python knows."""
-        if not isinstance(other, tuple) or not (isinstance(key, tuple) or is_rows(key)):
-            return bool(key == other)
         if is_rows(key):
-            return bool(key.length == len(other)) and self.is_equal(key.whole(len(other)), other)
-        return len(key) == len(other) and all(map(self.is_equal, key, other))
+            return isinstance(other, tuple) and bool(key.length == len(other)) and self.is_equal(key.whole(len(other)), other)
+        if isinstance(key, tuple) and isinstance(other, tuple):
+            return len(key) == len(other) and all(map(self.is_equal, key, other))
+        return bool(key == other)
 
     def written_at(self, x: Any, key: Any, reads: bool) -> Any:
         """The key at which Python's own dict is written. reads: it must be there."""
