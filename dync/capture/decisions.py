@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, cast
 
 import sympy
@@ -20,6 +21,14 @@ MAX_PARTS = 8
 INDEXING = frozenset({"__getitem__", "aten::select.int", "aten::argmax", "aten::argmin", "aten::amax", "aten::amin", "aten::kthvalue",
                       "aten::max.dim", "aten::min.dim", "aten::median.dim", "aten::nanmedian.dim", "aten::mode"})
 """Operations that raise IndexError for a place outside a dimension or for an empty dimension; others raise RuntimeError."""
+
+
+@functools.lru_cache(256)
+def _in_groups(number: Any, groups: tuple[tuple[int, ...], ...]) -> tuple[list[Any], Any]:
+    """That a number is in each of these groups, and that it is in none. Kept: each run of a path asks again."""
+    equal: Any = sympy.Eq
+    here = [sympy.Or(*(equal(number, k) for k in group)) for group in groups]
+    return here, sympy.And(*(sympy.Not(equal(number, k)) for group in groups for k in group))
 
 
 class Decisions(Values):
@@ -79,9 +88,7 @@ class Decisions(Values):
         none = len(groups)
         if isinstance(scalar, int):
             return next((n for n, group in enumerate(groups) if scalar in group), none)
-        equal: Any = sympy.Eq
-        here = [sympy.Or(*(equal(scalar, k) for k in group)) for group in groups]
-        outside = sympy.And(*(sympy.Not(equal(scalar, k)) for group in groups for k in group))
+        here, outside = _in_groups(scalar, tuple(groups))
         found = next((n for n, fact in enumerate([*here, outside]) if self.shape_env.known(fact)), None)
         if found is not None:
             return found
