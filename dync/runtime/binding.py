@@ -9,7 +9,7 @@ import numpy as np
 
 from dync.errors import GuardError
 from dync.ir.binding import bind
-from dync.ir.flow import DictTree, Fixed, Flow, Leaf, TupleTree
+from dync.ir.flow import DictTree, Fixed, Flow, Leaf, Return, TupleTree, leaves
 from dync.ir.types import Ref, ScalarType, TensorType
 from dync.runtime.guards import ScalarGuard, Sizes, TensorGuard, checked
 from dync.runtime.tensors import Form, Give, caller_form, describe, giver, is_tensor, overlap, same, to_home
@@ -37,6 +37,7 @@ class Binder:
         self.static = all(isinstance(g, TensorGuard) and g.static is not None for g in self.guards)
         self.written = tuple(i for i, g in enumerate(self.guards) if isinstance(g, TensorGuard) and g.written and len(self.guards) > 1)
         self.direct = self._direct()
+        self.several = any(isinstance(b.exit, Return) and len(leaves(b.exit.tree)) > 1 for b in flow.blocks)
 
     def _direct(self) -> bool:
         """Whether a call without keywords gives the inputs as they are, one argument each in order."""
@@ -57,7 +58,8 @@ class Binder:
             self._alone(n, values)
         if sizes.later:
             sizes.finish()
-        return values, params, self._give(values, given)
+        give = self._give(values, given)
+        return values, params, once(give) if self.several and give is not same else give
 
     def _alone(self, n: int, values: Sequence[Any]) -> None:
         """Raises GuardError when another argument shares memory with one that is written in place: blocks take them for separate."""
@@ -89,6 +91,19 @@ class Binder:
             return lambda value: own if value is mine else give(value)
         owners = {id(v): g for v, g in changed}
         return lambda value: owners[id(value)] if id(value) in owners else give(value)
+
+
+def once(give: Give) -> Give:
+    """`give` for one call: a tensor that is returned twice is one object of the caller's, as it was one of the model's."""
+    given: dict[int, tuple[Any, Any]] = {}
+
+    def remembered(value: Any) -> Any:
+        found = given.get(id(value))
+        if found is None:
+            found = given[id(value)] = value, give(value)
+        return found[1]
+
+    return remembered
 
 
 def _anything(value: Any, sizes: Sizes) -> Any:

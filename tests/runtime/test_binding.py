@@ -244,9 +244,9 @@ class ForeignLibrary:
         return Foreign(np.from_dlpack(value))
 
 
-def doubled(form: str) -> Runtime:
-    """Returns (2 * x, x) by an eager kernel, or by one of numpy."""
-    block = FlowBlock("b0", (), ("v0",), (Value("y", FN4),), (), Return(TupleTree((leaf("y"), leaf("v0")))))
+def doubled(form: str, tree: Tree | None = None) -> Runtime:
+    """Returns (2 * x, x), or a tree of y and v0, by an eager kernel, or by one of numpy."""
+    block = FlowBlock("b0", (), ("v0",), (Value("y", FN4),), (), Return(tree or TupleTree((leaf("y"), leaf("v0")))))
     import msgspec
 
     made = msgspec.structs.replace(flow({"x": FN4}, dims=N), blocks=(block,))
@@ -278,6 +278,14 @@ def test_the_same_kind_comes_out(form) -> None:
     assert type(y) is torch.Tensor and not y.requires_grad and same is parameter
     y, _ = run(torch.from_numpy(array.copy()).requires_grad_() * 1)
     assert not y.requires_grad
+
+
+@pytest.mark.parametrize("form", ["numpy", "torch"])
+def test_a_tensor_that_is_returned_twice_is_one_object(form) -> None:
+    run, x = doubled(form, TupleTree((leaf("y"), ListTree((leaf("y"), leaf("v0")))))), torch.randn(2, 4)
+    first, (second, given) = run(x)
+    assert torch.equal(first, x * 2) and second is first and given is x
+    assert run(x)[0] is not first
 
 
 @pytest.mark.parametrize("form", ["numpy", "torch"])
