@@ -711,6 +711,22 @@ class Parts:
     __torch_function__ = Grown.__torch_function__
 
 
+class Sections(Parts):
+    """What `split` gives for a list of sizes of unknown length; `size` is a tensor of them."""
+
+    __slots__ = ()
+
+    @property
+    def length(self) -> Any:
+        return self.size.shape[0]
+
+    def at(self, index: Any) -> Any:
+        start, size = (self.engine.at_least(self.engine.do(torch.Tensor.item, t), 0) for t in (
+            self.engine.do(torch.sum, self.engine.do(torch.narrow, self.size, 0, 0, index)),
+            self.engine.do(torch.select, self.size, 0, index)))
+        return self.tensor.narrow(self.dim, start, size)
+
+
 class Paired:
     """`enumerate` or `zip` over lists of which some have a length known only at run time."""
 

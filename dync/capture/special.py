@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten
 
 from dync.capture.arrays import is_array, tensors_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import Grown, Parts, is_grown
+from dync.capture.lists import Grown, Parts, Sections, is_grown
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Val, of_model
@@ -81,6 +81,8 @@ def _split(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     x = args[0] if args else kwargs.get("input", kwargs.get("tensor"))
     given = {**dict(zip((many, "dim"), args[1:])), **kwargs}
     how, dim = given.get(many), given.get("dim", 0)
+    if isinstance(how, Grown) and isinstance(x, torch.Tensor) and isinstance(dim, int):
+        return _sections(recorder, x, how.numbers(), dim % x.dim())
     if not isinstance(x, torch.Tensor) or not isinstance(dim, int) or not isinstance(how, (int, torch.SymInt)) or not x.dim():
         return NotImplemented
     size, most = x.shape[dim], None
@@ -93,6 +95,14 @@ def _split(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     parts = Parts(engine, x, dim % x.dim(), how, most)
     known = engine.known_int(parts.length)
     return parts if known is None else tuple(parts.at(i) for i in range(known))
+
+
+def _sections(recorder: Any, x: Any, sizes: Any, dim: int) -> Sections:
+    """`x.split(sizes, dim)` for a list of unknown length."""
+    do = recorder.engine.do
+    if recorder.item(do(torch.logical_or, do(torch.ne, do(torch.sum, sizes), x.shape[dim]), do(torch.any, do(torch.lt, sizes, 0)))):
+        raise of_model(RuntimeError(f"{MISFIT}: split_with_sizes expects sizes that sum to that of dimension {dim}"))
+    return Sections(recorder.engine, x, dim, sizes)
 
 
 def _equal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
@@ -248,8 +258,10 @@ def _one_hot(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _new(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    """`x.new(sizes)`: fakes take a torch.Size for contents."""
+    """`x.new(sizes)`, where fakes take a torch.Size for contents; `x.new(numbers)`."""
     x, *sizes = args
+    if len(sizes) == 1 and isinstance(sizes[0], (list, tuple, Grown)) and not isinstance(sizes[0], torch.Size):
+        return recorder.call(torch.Tensor.new_tensor, (x, sizes[0]), {})
     if len(sizes) == 1 and isinstance(sizes[0], torch.Size) or sizes and all(isinstance(n, (int, torch.SymInt)) for n in sizes):
         return recorder.call(torch.Tensor.new_empty, (x, tuple(sizes[0] if isinstance(sizes[0], torch.Size) else sizes)), {})
     return NotImplemented
@@ -339,5 +351,5 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""
-TAKE_LISTS = (_stack, _tensor, _as_tensor, _new_tensor, _indexed)
+TAKE_LISTS = (_stack, _split, _tensor, _as_tensor, _new_tensor, _new, _indexed)
 """Those that take lists of a length known only at run time."""

@@ -2299,6 +2299,34 @@ other = n[n > 1].tolist()
 try: made = torch.tensor([kept, other])
 except ValueError: made = None
 return made
+
+lengths = n.clamp(min=0).tolist()
+return torch.arange(3).new(lengths), x.new([i, 2]), x.new(lengths).dtype, x.new((i, 2)), x.new(x.shape).shape
+
+sizes = n[n > 0].tolist()
+y = torch.arange(sum(sizes) * 2).view(-1, 2)
+parts = torch.split(y, sizes, dim=0)
+total = 0
+for k in range(len(parts)):
+    total = total + parts[k].sum() * (k + 1)
+return total, parts[-1] if sizes else len(parts)
+
+sizes = n[n > 0].tolist()
+y = torch.arange(sum(sizes))
+if b: y = y + 1
+kept = []
+for p in y.split(sizes): kept.append(p * 2)
+return kept
+
+sizes = n[n > 0].tolist()
+try: made = list(x.split(sizes))
+except RuntimeError: made = "they do not fit"
+return made
+
+sizes = n[n > 0].tolist()
+y = torch.zeros(2, sum(sizes))
+for k, p in enumerate(y.split(sizes, dim=1)): p += k + 1
+return y
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
