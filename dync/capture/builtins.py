@@ -16,7 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from dync.capture import comprehend, keyed
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
+from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
 from dync.capture.places import is_user
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
@@ -193,6 +193,8 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         return isinstance(x, kinds) or any(k in own for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
     if isinstance(x, keyed.Keyed):
         return issubclass(keyed.CLASSES[x.kind], kinds) or isinstance(x, kinds)
+    if isinstance(x, (SymRange, Parts)):
+        return issubclass(range if isinstance(x, SymRange) else tuple, kinds) or isinstance(x, kinds)
     if is_number(x):
         stand_in = 0 if isinstance(x, torch.SymInt) else 0.0 if isinstance(x, torch.SymFloat) else False
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
@@ -207,6 +209,10 @@ def _type(engine: Any, *args: Any) -> Any:
         return class_of(args[0])
     if len(args) == 1 and isinstance(args[0], keyed.Keyed):
         return keyed.CLASSES[args[0].kind]
+    if len(args) == 1 and isinstance(args[0], Grown):
+        return CLASSES[args[0].form.kind]
+    if len(args) == 1 and isinstance(args[0], (SymRange, Parts)):
+        return range if isinstance(args[0], SymRange) else tuple
     if len(args) == 1 and getattr(type(args[0]), "dync_pool", ""):
         return args[0].__class__
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)

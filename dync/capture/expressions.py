@@ -13,7 +13,8 @@ from dync.capture.arrays import number_of
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
 from dync.capture.image import pool_of
-from dync.capture.keyed import is_running
+from dync.capture.keyed import Keyed, is_running
+from dync.capture.lists import Grown
 from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling
@@ -45,6 +46,13 @@ class Expressions(Rolling):
         if pool_of(value) and pool_of(value) == pool_of(other):
             return self.is_row(value, other) is not negate
         return (value is other) is not negate
+
+    def subject(self, value: Any) -> Any:
+        """What `match` looks into: C code takes a list or dict of unknown length for neither a sequence nor a mapping."""
+        for part in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(part, (Grown, Keyed)):
+                part.refuse("a match statement")
+        return value
 
     is_true = property(lambda self: Truth(self, True))
     is_false = property(lambda self: Truth(self, False))

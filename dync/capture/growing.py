@@ -102,6 +102,8 @@ class Growing(Running):
 
     def numbers(self, x: Any) -> Grown:
         """`x.tolist()` of a vector whose length is known only at run time."""
+        self.mark_askers()
+        self.mark_stack()  # C code would see that it is no list
         kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
         form, key = Form("list", LEAF, (Column(kind, NUMBERS[kind]),)), f"the list made at {self.span()}"
         if self.grown.setdefault(key, form) != form or x.dim() != 1:

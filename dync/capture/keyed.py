@@ -15,7 +15,7 @@ import torch
 from dync.capture import keys
 from dync.capture.arrays import number_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import LEAF, Column, Form, Grown, NotUniform, Walked, leaf_count, taken_apart
+from dync.capture.lists import LEAF, Column, Form, Grown, NotUniform, Walked, as_seen, leaf_count, taken_apart
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.views import View
@@ -48,6 +48,7 @@ class Keyed(Walked):
     """What sets and dicts have in common. rows: None for one that has never been given anything, so that its form is not known yet."""
 
     __slots__ = ("engine", "place", "kind", "default", "rows")
+    __class__ = as_seen(lambda self: CLASSES[self.kind])  # type: ignore[assignment]
 
     def __init__(self, engine: Any, place: str, kind: str, rows: Grown | None, default: Any = None) -> None:
         self.engine, self.place, self.kind, self.rows, self.default = engine, place, kind, rows, default

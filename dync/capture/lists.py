@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import enum
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -17,11 +18,13 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.image import SYMBOLIC, pool_of, row_of
+from dync.capture.places import is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
 KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
+CLASSES = {name: cls for cls, name in KINDS.items()}
 
 
 class NotUniform(Exception):
@@ -241,6 +244,11 @@ class Walked:
     sequence: Any
 
 
+def as_seen(kind: Callable[[Any], type]) -> property:
+    """`__class__` as the user's `isinstance` is told, whether its function is marked or not."""
+    return property(lambda self: kind(self) if is_user(sys._getframe(1).f_code) else type(self))
+
+
 class Grown:
     """A list, tuple or deque of unknown length; what Python's own would do, on columns.
 
@@ -249,6 +257,7 @@ class Grown:
     """
 
     __slots__ = ("engine", "key", "form", "own", "dync_pool", "dync_row")
+    __class__ = as_seen(lambda self: CLASSES[self.form.kind])  # type: ignore[assignment]
 
     def __init__(self, engine: Any, key: str, form: Form, columns: list[Any]) -> None:
         self.engine, self.key, self.form, self.own = engine, key, form, columns
@@ -556,7 +565,28 @@ class Grown:
     def _refuse_operator(self, *_: Any) -> NoReturn:
         return self.refuse("a comparison")
 
-    __eq__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse_operator  # type: ignore[assignment]
+    __lt__ = __le__ = __gt__ = __ge__ = _refuse_operator
+
+    def __eq__(self, other: object) -> Any:
+        """Of lists of numbers and of tuples of them: the same class, as long, and equal items."""
+        kind = other.form.kind if isinstance(other, Grown) else KINDS.get(type(other))
+        if kind != self.form.kind:
+            return NotImplemented
+        theirs: Any = other
+        if any(c.kind not in NUMBERS and not c.choices for c in self.form.columns):
+            return self.refuse("a comparison")
+        if not self.length == length_of(theirs):
+            return False
+        if not isinstance(other, Grown):
+            return all(bool(self.at(n) == item) for n, item in enumerate(theirs))
+        if self.length == 0:
+            return True
+        if (self.form.structure, self.form.columns) != (theirs.form.structure, theirs.form.columns) or any(
+                c.choices for c in self.form.columns):
+            return self.refuse("a comparison")
+        equal = [self._do(torch.all, self._do(torch.eq, a, b)) for a, b in zip(self.columns, theirs.columns, strict=True)]
+        return all(bool(self._do(torch.Tensor.item, e)) for e in equal)
+
     __hash__ = None  # type: ignore[assignment]
 
     # ---- torch -------------------------------------------------------------------------------------------------------
@@ -641,6 +671,7 @@ class SymRange:
     """`range` with a bound known only at run time."""
 
     __slots__ = ("start", "stop", "step")
+    __class__ = as_seen(lambda self: range)  # type: ignore[assignment]
 
     def __init__(self, start: Any, stop: Any, step: Any) -> None:
         self.start, self.stop, self.step = start, stop, step
@@ -668,6 +699,7 @@ class Parts:
     """What `split`, `chunk` or `unbind` gives where the number of parts is known only at run time: views, made when they are asked for."""
 
     __slots__ = ("engine", "tensor", "dim", "size", "most")
+    __class__ = as_seen(lambda self: tuple)  # type: ignore[assignment]
 
     def __init__(self, engine: Any, tensor: Any, dim: int, size: Any, most: int | None = None) -> None:
         self.engine, self.tensor, self.dim, self.size, self.most = engine, tensor, dim, size, most

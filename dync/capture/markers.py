@@ -201,7 +201,7 @@ class _Inserter(ast.NodeTransformer):
         return node
 
     def visit_Match(self, node: ast.Match) -> ast.stmt:
-        node.subject = self.visit(node.subject)
+        node.subject = self.put_expr(node.subject, _call("subject", self.visit(node.subject)))
         for c in node.cases:
             c.pattern = self.visit(c.pattern)
             if c.guard is not None:

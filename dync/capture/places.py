@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dis
+import gc
 import linecache
 import os
+import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar
@@ -112,6 +114,38 @@ def asks_kind(code: types.CodeType, kind: str) -> bool:
         yield from (step.opname == "IS_OP" and before.argrepr != "None" for before, step in zip(steps, steps[1:]))
 
     return "type" in code.co_names or kind == "bool" and any(asked())
+
+
+@of_code
+def asks_class(code: types.CodeType) -> bool:
+    """Whether code asks what no object answers by itself: by `type`, `is True`, or a pattern of a sequence or mapping in a match."""
+    steps = list(dis.get_instructions(code))
+    return any(i.opname in ("MATCH_SEQUENCE", "MATCH_MAPPING") or i.opname == "LOAD_GLOBAL" and i.argval == "type"
+               or i.opname == "IS_OP" and before.argrepr != "None" for before, i in zip([*steps[:1], *steps], steps))
+
+
+def names_in(code: types.CodeType) -> set[str]:
+    """Names that code asks for, and the functions that it makes."""
+    return {*code.co_names}.union(*(names_in(c) for c in code.co_consts if isinstance(c, types.CodeType)))
+
+
+def is_loaded(function: types.FunctionType) -> bool:
+    """Whether the module of a function is the one that has its name."""
+    return getattr(sys.modules.get(function.__module__), "__dict__", None) is function.__globals__
+
+
+def within_reach(start: Iterable[types.CodeType]) -> list[types.FunctionType]:
+    """The user's functions, but for those of installed packages, that have a name for which such code asks, or code of these asks."""
+    by_name: dict[str, list[types.FunctionType]] = {}
+    for f in gc.get_objects():
+        if type(f) is types.FunctionType and "-packages" not in f.__code__.co_filename and is_user(f.__code__) and can_mark(f.__code__):
+            by_name.setdefault(f.__code__.co_name, []).append(f)
+    new = {"forward", *(n for n in by_name if n.startswith("__"))}.union(*map(names_in, start)) & by_name.keys()
+    seen = new
+    while new:
+        new = set().union(*(names_in(f.__code__) for n in new for f in by_name[n])) & by_name.keys() - seen
+        seen = seen | new
+    return [f for n in sorted(seen) for f in by_name[n]]
 
 
 @of_code

@@ -70,6 +70,7 @@ def _is_counts(recorder: Any, size: Any) -> bool:
 def _unbind(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     x, dim = args[0], args[1] if len(args) > 1 else kwargs.get("dim", 0)
     if x.dim() and isinstance(x.shape[dim], torch.SymInt) and recorder.engine.known_int(x.shape[dim]) is None:
+        recorder.engine.mark_stack()
         return Parts(recorder.engine, x, dim % x.dim(), None)
     return NotImplemented
 
@@ -94,7 +95,10 @@ def _split(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
         most, how = how if isinstance(how, int) else None, (size + how - 1) // how
     parts = Parts(engine, x, dim % x.dim(), how, most)
     known = engine.known_int(parts.length)
-    return parts if known is None else tuple(parts.at(i) for i in range(known))
+    if known is None:
+        engine.mark_stack()  # C code would see that it is no tuple
+        return parts
+    return tuple(parts.at(i) for i in range(known))
 
 
 def _sections(recorder: Any, x: Any, sizes: Any, dim: int) -> Sections:
@@ -102,6 +106,7 @@ def _sections(recorder: Any, x: Any, sizes: Any, dim: int) -> Sections:
     do = recorder.engine.do
     if recorder.item(do(torch.logical_or, do(torch.ne, do(torch.sum, sizes), x.shape[dim]), do(torch.any, do(torch.lt, sizes, 0)))):
         raise of_model(RuntimeError(f"{MISFIT}: split_with_sizes expects sizes that sum to that of dimension {dim}"))
+    recorder.engine.mark_stack()
     return Sections(recorder.engine, x, dim, sizes)
 
 

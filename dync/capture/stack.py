@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from dync.capture.markers import Markers, bind, instrument
-from dync.capture.places import can_mark, frames, function_named, is_caught, is_library, is_user, span_of
+from dync.capture.places import asks_class, can_mark, frames, function_named, is_caught, is_library, is_loaded, is_user, span_of, within_reach
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
@@ -38,6 +38,7 @@ class Stack:
     tried: set[types.CodeType]
     by_name: set[types.CodeType]
     """Codes of which one function is marked, found by its name."""
+    askers_marked = False
     root_frame: Any = None
     texts: list[Any] | None = None
     """What stands for the marks in a text that Python's own code is writing."""
@@ -114,6 +115,23 @@ class Stack:
         self.by_name -= others
         if fresh or others:
             self.rewrite({*fresh, *others}, fresh)
+            self.mark_askers()
+            self.start_again()
+
+    def mark_askers(self) -> None:
+        """Marks the functions that may be given what stands for a number or list and ask for its class; once."""
+        if self.askers_marked:
+            return
+        self.askers_marked = True
+        running = [f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)]
+        homes = {id(f.f_globals) for f in running}
+        found = [f for f in within_reach(f.f_code for f in running) if asks_class(f.__code__) and not self.is_marked(f.__code__)]
+        asking: dict[types.CodeType, dict[str, Any]] = {}
+        for f in sorted(found, key=lambda f: (id(f.__globals__) not in homes, not is_loaded(f))):  # equal code is of a file loaded again
+            asking.setdefault(f.__code__, f.__globals__)
+        fresh = {code: home for code, home in asking.items() if code not in self.tried}
+        if fresh:
+            self.rewrite({*fresh}, fresh)
             self.start_again()
 
     def is_marked(self, code: types.CodeType) -> bool:

@@ -88,6 +88,7 @@ class Values(Replay):
 
     def symbolic(self, val: Val, dtype: Any = None) -> Any:
         """What the user's code gets for a scalar value."""
+        self.mark_askers()
         self.mark_frames(f for f in frames(sys._getframe(1), self.root_frame) if asks_kind(f.f_code, val.kind))
         if val.kind == "float":
             val.fake = torch.SymFloat(FloatNode(val, self))

@@ -79,6 +79,29 @@ class Out(OrderedDict):
         raise AttributeError(name)
 
 
+def class_of(v):
+    return type(v).__name__ if type(v) in (int, float, bool, list, tuple, dict) else "other"
+
+
+def like(v):
+    return [kind.__name__ for kind in (int, float, list, tuple, dict, set) if isinstance(v, kind)], v is True, v is False
+
+
+def first_of(v):
+    match v:
+        case [a, *_]: return a
+        case {"a": a}: return a
+    return v
+
+
+class Asking:
+    def __init__(self, v): self.kind = class_of(v)
+
+    def __call__(self, v): return self.named(v)
+
+    def named(self, v): return class_of(v) == self.kind
+
+
 CUTS = {"head": lambda t, k: t[: int(k)].sum() if k > 0 else t.sum(), "tail": lambda t, k=2: t[-k:] if t.max() > 1 else t * k}
 
 
@@ -2327,6 +2350,60 @@ sizes = n[n > 0].tolist()
 y = torch.zeros(2, sum(sizes))
 for k, p in enumerate(y.split(sizes, dim=1)): p += k + 1
 return y
+
+kept = n[n > 0].tolist()
+return kept == [1, 2], kept == [], tuple(kept) == (2, 2), [kept] == [[1, 2]], (kept, 1) == ([4], 1), kept != [1, 2], kept == (1, 2)
+
+kept = n[n > 0].tolist()
+return kept in [[1, 2], []], (tuple(kept), 3) in [((1, 2), 3)], 2 in kept, [2] in [kept]
+
+kept = n[n > 0].tolist()
+return isinstance(kept, list), type(kept) is list, type(tuple(kept)) is tuple, type(deque(kept)) is deque, type(range(len(kept))) is range
+
+kept = n[n > 0].tolist()
+if kept == [2, 2] or kept == [1, 2]: return x
+return kept
+
+a, c = n[n > 0].tolist(), n[n > 1].tolist()
+return a == c, a + c == c + a, a is c, len(a) > len(c)
+
+kept = n[n > 0].tolist()
+text = ["one", "two", "three", "four"]
+names = [text[k - 1] for k in kept]
+return names, "two" in names, names == ["two", "two"]
+
+pairs = [(k, k > 1) for k in n[n > 0].tolist()]
+return pairs == [(1, False), (2, True)], [v.item() for v in r if v > 0] == [1.5, 2.25]
+
+kept = []
+if b: kept = [i, j]
+return "two" if kept == [2, 2] else "none" if kept == [] else kept
+
+kept = n[n > 0].tolist()
+return kept.copy() == kept, list(kept) is kept, any(k > 2 for k in kept), all(k > 1 for k in kept)
+
+stop = [2, 1]
+out = []
+for k in n.tolist():
+    out.append(k)
+    if out[-2:] == stop: return "stopped"
+return out
+
+return class_of(i), class_of(f), class_of(b), class_of(x), like(i), like(b)
+
+return [class_of(v) for v in (i + 1, x.shape[0], f * 2, i > 1)], Asking(i)(j), Asking(f)(i)
+
+kept = n[n > 0].tolist()
+return class_of(kept), class_of(tuple(kept)), like(kept), like(tuple(kept)), like(range(len(kept)))
+
+parts = x[x > 0].split(2)
+return class_of(parts), like(parts), type(parts) is tuple, isinstance(parts, (list, set))
+
+d, s = {}, set()
+for k in n[n > 0].tolist(): d[k] = 1; s.add(k)
+return class_of(d), like(d), like(s), first_of({"a": i})
+
+return type(n[n > 0].tolist()) is list
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -2402,6 +2479,20 @@ DY315
 d, kept = {}, n[n > 0].tolist()
 d[tuple(kept)] = x
 return len(d)
+
+DY313
+match n[n > 0].tolist():
+    case []: return "none"
+    case [a]: return a
+return x
+
+DY313
+match Counter(n[n > 0].tolist()):
+    case {2: k}: return k
+return x
+
+DY313
+return first_of(n[n > 0].tolist())
 """
 """A code and a body."""
 GROUPS = 12
