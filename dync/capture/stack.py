@@ -10,7 +10,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from dync.capture.markers import Markers, bind, instrument
-from dync.capture.places import asks_class, can_mark, frames, function_named, is_caught, is_library, is_loaded, is_user, span_of, within_reach
+from dync.capture.places import (
+    asks_class,
+    can_mark,
+    frames,
+    function_named,
+    is_caught,
+    is_library,
+    is_loaded,
+    is_user,
+    span_of,
+    within_reach,
+)
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
