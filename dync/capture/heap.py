@@ -21,6 +21,8 @@ ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torc
          torch.Size, range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
 ATOMIC_MODULES = ("typing", "torch._ops", "logging", "re", "abc", "weakref")
 MISSING = object()
+Place = tuple[int, Any]
+"""The number of an object of the static heap, and which of its entries."""
 WHOLE = ("*",)
 """The place that is all of a container: one that grew, shrank, or changed its keys."""
 
@@ -160,6 +162,8 @@ class StaticHeap:
         self.full: list[int] = []
         self.names: dict[int, str] = {}
         self.held: collections.Counter[int] | None = None
+        self.births: dict[str, Place] = {}
+        """The places of which `birth` was asked, by what it said."""
         queue: collections.deque[tuple[Any, str]] = collections.deque((r, "") for r in roots)
         for g in module_globals:
             self._add_globals(g)
@@ -207,6 +211,22 @@ class StaticHeap:
         if self.held is None:
             self.held = collections.Counter(id(v) for places in self.kept for _, v in places)
         return self.held[id(x)]
+
+    def holder(self, x: Any) -> Place | None:
+        """The one place of the static heap that holds an object of it."""
+        if self.index.get(id(x), self.own) >= self.own or self.holders(x) != 1:
+            return None
+        return next((n, key) for n, places in enumerate(self.kept) for key, v in places if v is x)
+
+    def held_at(self, place: Place) -> Any:
+        """What stood in a place before capture."""
+        return next((v for key, v in self.kept[place[0]] if key == place[1]), MISSING)
+
+    def birth(self, place: Place) -> str:
+        """A name for the place of birth of what stands in a place when a call begins."""
+        name = f"{place_name(self, *place)}, kept from call to call ({place[0]} {place[1]!r})"
+        self.births[name] = place
+        return name
 
     def places_of(self, changed: list[tuple[int, Any, Any, Any]]) -> list[tuple[int, Any]]:
         """The places to carry for what `changes` found: a container whose keys or length differ is one place."""

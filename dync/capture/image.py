@@ -147,8 +147,7 @@ class _Walk:
                 sign = ("T", False, column.dtype, str(column.device), (None, *tensor_signature(column)[2][1:]))
                 grown.columns[i] = self.leaf("tensor", self.tensor(column), column, fixed, f"{where}<{i}>", sign)
             return x
-        if id(x) in self.born:
-            self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x.items() if isinstance(x, dict) else x)))
+        self.note_born(x, where)
         if isinstance(x, types.GeneratorType):
             sign, local = self.generator(x)
             self.signature.append(("generator", x.gi_code, *sign))
@@ -159,6 +158,10 @@ class _Walk:
         if isinstance(x, collections.abc.Iterator) and type(x).__module__ in ("builtins", "itertools", "collections"):
             return self.iterator(x, where)
         return self.places(x, fixed, where)
+
+    def note_born(self, x: Any, where: str) -> None:
+        if id(x) in self.born:
+            self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x.items() if isinstance(x, dict) else x)))
 
     def places(self, x: Any, fixed: bool, where: str) -> Any:
         places = list(entries(x))
@@ -270,6 +273,7 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
         walk.signature += [place_name(heap, n, key), (n, atom_key(key))]
         x = heap.objects[n]
         if key == WHOLE:
+            walk.note_born(x, heap.names[n])
             walk.places(x, False, heap.names[n])
             continue
         value = contents(x, key)

@@ -239,6 +239,8 @@ class Keying(Presence):
         """A Python set or dict is given a key known only at run time: from the next attempt on it is a Keyed. items: if known, with it."""
         kind = KINDS.get(type(x), "dict")
         place = place or self.born.get(id(x), ("",))[0]
+        if not place and (holder := self.heap.holder(x)):
+            place = self.heap.birth(holder)
         if not place:
             self.mark_makers()
             self.unkeyed(kind, "it is not made in forward, or by code that capture cannot mark")

@@ -132,7 +132,7 @@ class _Trees:
             return Leaf(Ref(str(len(names) - 1)))
 
         tree = element(x.form.structure, x._pairs())
-        items = tuple(Leaf(self.leaf(t, where)) for t in tensors)
+        items = tuple(Leaf(self.leaf(t, f"{where}<{n}>")) for n, t in enumerate(tensors))
         return RowsTree(kind, tree, tuple(names), items, tuple(constants) if any(constants) else ())  # type: ignore[arg-type]
 
     @staticmethod
@@ -153,6 +153,9 @@ class _Trees:
         if type(x) in (tuple, list):
             items = tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))
             return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
+        if type(x) is collections.deque:
+            fields = ("maxlen", *map(str, range(len(x))))
+            return RecordTree("deque", class_name(type(x)), fields, (Leaf(lit(x.maxlen)), *(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))))
         if type(x) in (set, frozenset):
             keys = tuple(key_tree(k, f"an element of {where or 'the set'}") for k in x)
             return DictTree(keys, tuple(Leaf(lit(None)) for _ in x), type(x).__name__)

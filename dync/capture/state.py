@@ -19,9 +19,11 @@ import torch
 from torch import nn
 
 from dync.capture.engine import Engine
-from dync.capture.heap import MISSING, contents, entries, place_name, put, remove
+from dync.capture.heap import MISSING, WHOLE, Place, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
+from dync.capture.keyed import Keyed
+from dync.capture.kept import Kept, kind_of
 from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, tree_of, users_fields
 from dync.capture.places import line_span
@@ -37,7 +39,6 @@ from dync.ir.types import Lit, ObjectType, Ref, ScalarType, Span, Value, lit
 
 MAX_FORMS = 32
 KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
-Place = tuple[int, Any]
 
 
 @dataclasses.dataclass
@@ -76,12 +77,17 @@ class Found:
 
     trees: tuple[Any, ...]
     values: dict[str, Any]
+    rows: dict[str, str]
+    """The tensors that are columns → what counts their rows."""
 
     def form(self) -> Form:
         cells = {}
+        counts: dict[str, Group] = {}
         for name, x in self.values.items():
             if isinstance(x, torch.Tensor):
                 sizes: list[int | Group] = [s if isinstance(s, int) else Group(0) for s in x.shape]
+                if name in self.rows:
+                    sizes[0] = counts.setdefault(self.rows[name], Group(0))
                 cells[name] = Cell("tensor", sizes, (x.dtype, str(x.device)))
             else:
                 scalar = scalar_of(x)
@@ -112,7 +118,8 @@ class Forms:
         self.refused: dict[Place, Diagnostic] = {}
         self.loose: list[Place] = []
         self.read: set[Place] = set()
-        self.known: list[Place] | None = None
+        self.known: Any = None
+        self.kept = Kept(engine, self.heap)
 
     # ---- the start of an attempt --------------------------------------------------------------------------------------
 
@@ -120,7 +127,10 @@ class Forms:
         """Makes each form's record and values; the paths to begin with. `symbols` takes the sizes that vary, by name."""
         engine = self.engine
         engine.problems |= dict.fromkeys(self.refused.values())
-        if self.known != engine.written:
+        self.kept.claim()
+        for place, form in self.kept.forms().items():
+            self.kept.check(place, form)
+        if self.known != (engine.written, self.kept.forms()):
             self.begin()
         self.taken, self.symbols, self.copied = taken, symbols, []
         self.slots: dict[tuple[Any, ...], Slot] = {}
@@ -161,7 +171,7 @@ class Forms:
             if engine.written == kept:
                 break
             engine.written[:] = kept
-        self.known, self.places, self.first, self.forms = list(engine.written), places, first, [first.form()]
+        self.known, self.places, self.first, self.forms = (list(engine.written), self.kept.forms()), places, first, [first.form()]
 
     def is_loose(self, n: int, key: Any) -> bool:
         """Whether reading the attribute can be seen, and has not been seen yet."""
@@ -271,11 +281,23 @@ class Forms:
             if tree is MISSING:
                 remove(self.heap.objects[at], key)
             else:
-                put(self.heap.objects[at], key, build(tree, self.entries[n].symbolic.__getitem__))
+                self.put_in((at, key), tree, self.entries[n].symbolic)
+
+    def put_in(self, place: Place, tree: Tree, symbolic: dict[str, Any]) -> None:
+        form = self.kept.form(place)
+        rows = isinstance(tree, RowsTree)
+        if form is not None and (rows or not form.columns and not getattr(tree, "items", ("",))):
+            columns = [symbolic[leaf.operand.name] for leaf in tree.items] if rows else []
+            put(self.heap.objects[place[0]], place[1], self.kept.rows(place, form, columns))
+            return
+        made = build(tree, symbolic.__getitem__)
+        put(self.heap.objects[place[0]], place[1], made)
+        self.kept.birth(place, made)
 
     def find(self, places: list[Place], own: set[int] | None = None) -> Found:
         """What stands in the places now. own: takes the ids of containers of the static heap that belong to one place."""
         values: dict[str, Any] = {}
+        counts: dict[str, str] = {}
         names: dict[int, str] = {}
         seen: set[int] = set()
         trees: list[Any] = []
@@ -295,13 +317,32 @@ class Forms:
                 values[path] = x
                 return Ref(path)
 
+            name, form = place_name(self.heap, n, key), self.kept.form((n, key))
+            if own is not None and form is not None and form.columns and kind_of(x) == form.kind:
+                self.check_owner(x, (n, key), seen, own)
+                rows = self.kept.rows((n, key), form, self.kept.first((n, key), form, x))
+            else:
+                rows = self.kept.left((n, key), x) if own is None else None
+            if rows is not None:
+                trees.append(self.rows(name, rows, values, counts))
+                continue
             trees.append(self.carried((n, key), x, of, seen, own))
             if has_rows(trees[-1]):
-                name = place_name(self.heap, n, key)
                 self.refuse([(n, key)], "DY402", f"`{name}` is written by forward and holds a list, set or dict of unknown length",
                             "it cannot be carried from call to call", "make it anew in each call, or keep a tensor that grows by torch.cat")
         self.seen = seen
-        return Found(tuple(trees), values)
+        return Found(tuple(trees), values, counts)
+
+    def rows(self, name: str, x: Any, values: dict[str, Any], counts: dict[str, str]) -> RowsTree:
+        """The tree of a container of unknown length; takes its columns, and what counts the rows of each."""
+        tree: Any = tree_of(x, lambda t, path: Ref(path) if isinstance(t, torch.Tensor) else None, name)
+        items = iter(tree.items)
+        for column in tree.columns:
+            parts = column.startswith("ragged")
+            counts |= {next(items).operand.name: f"{name} {column}"} if parts else {}
+            counts[next(items).operand.name] = name
+        values |= {leaf.operand.name: t for leaf, t in zip(tree.items, (x.rows if isinstance(x, Keyed) else x).columns, strict=True)}
+        return tree
 
     def carried(self, place: Place, x: Any, leaf: Any, seen: set[int], own: set[int] | None) -> Tree:
         """What stands in a place as a tree."""
@@ -388,6 +429,8 @@ class Forms:
     def add(self, form: Form, found: Found) -> int:
         """A structure that no call has begun with so far."""
         n = len(self.forms)
+        for place, *trees in zip(self.places, *(f.trees for f in (*self.forms, form))):
+            self.kept.learn(place, trees)
         if n == MAX_FORMS:
             many = [p for p, *t in zip(self.places, *(f.trees for f in self.forms)) if len(set(t)) > 2] or self.places
             names = " and ".join(f"`{place_name(self.heap, *p)}`" for p in many)
@@ -397,8 +440,9 @@ class Forms:
         equal: dict[Any, Group] = {}
         for name, cell in form.cells.items():
             for d, size in enumerate(cell.sizes):
-                if isinstance(size, Group):
-                    expr = found.values[name].shape[d].node.expr
+                here = found.values[name].shape[d] if isinstance(size, Group) else 0
+                if not isinstance(here, int):
+                    expr = here.node.expr
                     cell.sizes[d] = equal.setdefault(expr, Group(self.least(expr, 1)))
         self.forms.append(form)
         if self.fork is None:

@@ -91,15 +91,16 @@ class DictTree(msgspec.Struct, frozen=True, tag="dict"):
 
 
 class RecordTree(msgspec.Struct, frozen=True, tag="record"):
-    """A named tuple, dataclass, dict-like dataclass ("mapping"), dict of names, or object that is its attributes (`kind`).
+    """A named tuple, dataclass, dict-like dataclass ("mapping"), dict of names, deque, or object that is its attributes (`kind`).
 
     cls: "module:qualname".
 
     The original class is used when its module is already imported, else an equivalent of the same name and fields.
     torch.Size is a named tuple without names; a NumPy array ("array") has one item, and of no dimensions it is NumPy's scalar.
+    A deque's first field is `maxlen`, the others are numbers.
     """
 
-    kind: Literal["namedtuple", "dataclass", "mapping", "dict", "object", "array"]
+    kind: Literal["namedtuple", "dataclass", "mapping", "dict", "object", "array", "deque"]
     cls: str
     fields: tuple[str, ...]
     items: tuple[Tree, ...]

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dync.errors import GuardError
-from dync.ir.flow import FORM, Leaf, Slot, StateForm, Tree, leaves
+from dync.ir.flow import FORM, Leaf, RowsTree, Slot, StateForm, Tree, leaves
 from dync.ir.opaque import ABSENT
+from dync.ir.rows import columns_of
 from dync.ir.trees import build, describe, match
 from dync.ir.types import ObjectType, Ref, ScalarType, TensorType, ValueType
 
@@ -58,12 +59,13 @@ def _inside(types: Mapping[str, ValueType], form: StateForm, held: Mapping[str, 
         if name not in held:
             return wrong
         try:
-            values = match(tree, held[name], name)
+            rows = isinstance(tree, RowsTree)
+            values = columns_of(tree, held[name], name, types) if rows else match(tree, held[name], name)
         except GuardError:
             return wrong
         for slot, value in values.items():
             wanted = types[slot]
-            if slot in found and found[slot] is not value or not fits(value, wanted):
+            if slot in found and found[slot] is not value or not rows and not fits(value, wanted):
                 return wrong
             for want, size in zip(wanted.shape, value.shape) if isinstance(wanted, TensorType) else ():
                 if isinstance(want, str) and (size < lows.get(want, 0) or sizes.setdefault(want, size) != size):

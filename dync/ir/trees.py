@@ -107,6 +107,12 @@ def _match(tree: Tree, value: Any, where: str, found: dict[str, Any], containers
         case OpaqueTree():
             if to_opaque(value) != tree:
                 raise GuardError(f"argument {where!r}: {value!r} given, captured with {tree.text or tree.kind}")
+        case RecordTree(kind="deque"):
+            if type(value) is not collections.deque or len(value) != len(tree.items) - 1:
+                given = f"{type(value).__name__} of {len(value)}" if hasattr(value, "__len__") else type(value).__name__
+                raise GuardError(f"argument {where!r}: {given} given, captured with deque of {len(tree.items) - 1}")
+            for i, item in enumerate(tree.items):
+                _match(item, value[i - 1] if i else value.maxlen, f"{where}[{i - 1}]" if i else f"{where}.maxlen", found, containers)
         case RecordTree():
             for name, item in zip(tree.fields, tree.items, strict=True):
                 _match(item, _field(tree, value, name, where), f"{where}.{name}", found, containers)
@@ -180,6 +186,8 @@ def _field(tree: RecordTree, value: Any, name: str, where: str) -> Any:
 def _record(tree: RecordTree, items: list[Any]) -> Any:
     if tree.kind == "array":
         return numpy.asarray(items[0])[()]
+    if tree.kind == "deque":
+        return collections.deque(items[1:], items[0])
     cls: Any = record_class(tree.kind, tree.cls, tree.fields)
     if tree.kind == "namedtuple":
         return cls(items) if is_sequence(cls) else tuple.__new__(cls, items)

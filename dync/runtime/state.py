@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import copy
 import threading
 from collections.abc import Iterator, MutableMapping
@@ -46,7 +47,8 @@ class State(MutableMapping[str, Any]):
     def check(self) -> None:
         """Takes over what a caller has set. Raises GuardError when the program was not captured for it."""
         if self._given is not None:
-            self.slots.update(inside(self._flow.slots, self._flow.forms, self._given))
+            taken = inside(self._flow.slots, self._flow.forms, self._given)
+            self.slots.update({name: in_form(value, self._weights.form) for name, value in taken.items()})
             self._given = None
 
     def _first(self, weight: str) -> Any:
@@ -87,8 +89,12 @@ def in_form(value: Any, form: Form) -> Any:
         return to_home(value, form)
     if type(value) in (list, tuple):
         return type(value)(in_form(v, form) for v in value)
-    if type(value) is dict:
-        return {k: in_form(v, form) for k, v in cast("dict[Any, Any]", value).items()}
+    if type(value) is collections.deque:
+        return collections.deque((in_form(v, form) for v in cast("Any", value)), value.maxlen)
+    if type(value) in (dict, collections.OrderedDict, collections.defaultdict):
+        held = copy.copy(cast("dict[Any, Any]", value))
+        held.update({k: in_form(v, form) for k, v in held.items()})
+        return held
     record: Any = value
     if hasattr(record, "_make"):
         return record._make(in_form(v, form) for v in record)

@@ -3,7 +3,6 @@
 EXPECTED = {
     "UnboundedRecursion": "DY320",  # only the data ends the recursion
     "NumpyWithoutTwin": "DY201",  # a tensor's contents leave torch
-    "ListAttribute": "DY401",  # a list of the model grows from call to call
     "GeneratorWithoutEnd": "DY310",  # a generator's loop is written out turn by turn
 }
 

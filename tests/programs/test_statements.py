@@ -983,6 +983,69 @@ return len(self.hist)
 self.log[:] = [x, i] if b else []
 return len(self.log)
 
+if b: self.log.append(x)
+return sum(self.log, torch.zeros_like(x)), len(self.log)
+
+self.log.append(i)
+if sum(self.log) > 30: self.log = []
+return sorted(self.log), self.log[-1:]
+
+self.log.append((x.sum().item(), "odd" if i % 2 else "even", x))
+self.log.sort(key=lambda e: -e[0])
+self.log = self.log[:9]
+return [kind for _, kind, _ in self.log], self.log[0][2] + 1
+
+for k in range(j): self.log.append(k + i)
+while len(self.log) > 12: self.log.pop(0)
+return list(self.log)
+
+if self.cache is None: self.cache = []
+self.cache.append(x[x > 0])
+if b and len(self.cache) > 3: self.cache = None
+return torch.cat(self.cache or [x[:1]])
+
+if self.cache is None: self.cache = deque()
+self.cache.append(x.mean())
+if len(self.cache) > 10: self.cache.popleft()
+return torch.stack(list(self.cache)).max()
+
+if self.cache is None: self.cache = {}
+self.cache[i] = j
+return len(self.cache), dict(self.cache)
+
+if i not in self.table: self.table[i] = x * j
+else: self.table[i] = self.table[i] + x
+return self.table[i], len(self.table)
+
+if b: self.table[i, j] = f
+return self.table.get((j, i), 0.5)
+
+seen = i in self.marks
+if b: self.marks.add(i)
+elif j in self.marks: self.marks.remove(j)
+return seen, len(self.marks)
+
+if self.cache is None: self.cache = OrderedDict()
+if i in self.cache:
+    self.cache.move_to_end(i)
+    return self.cache[i]
+self.cache[i] = x * i
+if len(self.cache) > 3: self.cache.popitem(last=False)
+return x
+
+if self.cache is None: self.cache = Counter()
+self.cache[i] += 1
+self.cache.update([j, i])
+return self.cache[i], self.cache.most_common(1)[0][1]
+
+if self.cache is None: self.cache = defaultdict(lambda: torch.zeros(2))
+self.cache[i] = self.cache[i] + x[:2]
+return self.cache[i], sorted(self.cache)
+
+self.log.append(x)
+if b: raise ValueError(len(self.log))
+return len(self.log)
+
 if len(self.log) == 2: self.log.reverse()
 if len(self.log) < 2: self.log.append(x.sum())
 return list(self.log)
@@ -2468,11 +2531,16 @@ return d[i]
 
 DY402
 if self.cache is None: self.cache = {}
-self.cache[i] = j
+self.cache[i] = [x, [x, i]]
 return len(self.cache)
 
+DY401
+if b: self.log.append(self.log[-1] if self.log and i > 1 else x[:i])
+elif len(self.log) % 2: self.log.append(i)
+return len(self.log)
+
 DY315
-self.table[i] = x
+self.table[f] = x
 return len(self.table)
 
 DY315
