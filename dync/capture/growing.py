@@ -39,7 +39,7 @@ def recording(engine: Any, cls: Any) -> Any:
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         made(self, *args, **kwargs)
         for name in own.difference(kwargs, (f.name for f in fields[:len(args)])):
-            object.__setattr__(self, name, engine.listed(f"{cls.__module__}:{cls.__qualname__}.{name}", getattr(self, name)))
+            object.__setattr__(self, name, engine.listed(f"the default of {cls.__module__}:{cls.__qualname__}.{name}", getattr(self, name)))
 
     return init
 

@@ -224,8 +224,9 @@ class StaticHeap:
 
     def birth(self, place: Place) -> str:
         """A name for the place of birth of what stands in a place when a call begins."""
-        name = f"{place_name(self, *place)}, kept from call to call ({place[0]} {place[1]!r})"
-        self.births[name] = place
+        name = f"state {place_name(self, *place)}"
+        while self.births.setdefault(name, place) != place:
+            name += "'"
         return name
 
     def places_of(self, changed: list[tuple[int, Any, Any, Any]]) -> list[tuple[int, Any]]:

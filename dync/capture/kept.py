@@ -7,18 +7,24 @@ others, so that any length is one form of the state. See lists.py, keyed.py and 
 from __future__ import annotations
 
 import collections
+from collections.abc import Iterable
 from typing import Any
 
+import networkx as nx
 import torch
 
 from dync.capture.dicts import KeyedDict
 from dync.capture.heap import WHOLE, Place, StaticHeap, contents
+from dync.capture.image import pool_of
 from dync.capture.keyed import KINDS as KEYED
 from dync.capture.keyed import Keyed, check_form
 from dync.capture.lists import KINDS, Column, Form, Grown, NotUniform, cells_of, common, form_of, one_ragged
+from dync.capture.outputs import pool_tree, users_fields
+from dync.capture.pools import rows_form
+from dync.ir.flow import RowsTree
 
-MAX_LENGTHS = 8
-"""So many forms of the state may differ in the length of one container: then it has no bound."""
+MAX_LENGTHS, MAX_OF_OBJECTS = 4, 2
+"""So many forms of the state may differ in the length of one container, or of one that holds objects: then it has no bound."""
 
 
 def kind_of(x: Any) -> str:
@@ -35,10 +41,13 @@ class Kept:
         self.engine, self.heap = engine, heap
         self.defaults: dict[str, Any] = {}
         self.found: dict[Any, list[torch.Tensor]] = {}
+        self.found_pools: dict[str, Grown] = {}
+        self.begun: dict[str, list[Any]] = {}
+        self.given: list[list[Any]] = []
 
     def form(self, place: Place) -> Form | None:
         """The form of the rows in a place; None where Python's own stand."""
-        return self.engine.grown.get(self.heap.birth(place))
+        return self.engine.grown.get(self.heap.birth(place)) if place[1] != WHOLE else None
 
     def forms(self) -> dict[Place, Form]:
         return {p: form for key, p in self.heap.births.items() if (form := self.engine.grown.get(key))}
@@ -58,8 +67,6 @@ class Kept:
 
         key = self.heap.birth(place)
         try:
-            if any(c.pool for c in form.columns):
-                raise NotUniform("it holds objects or containers")
             columns = [one_ragged(Column(c.kind, c.dtype, c.device, tuple(map(size, c.shape)), c.choices)) for c in form.columns]
             made = Form(form.kind, form.structure, tuple(columns))
             made = check_form(made) if made.kind in KEYED.values() and made.columns else made
@@ -67,6 +74,11 @@ class Kept:
             self.engine.give_up(key, str(error))
         self.engine.grown[key] = made
         return made
+
+    def reason(self, place: Place) -> str:
+        """Why Python's own stands in a place; "" where nothing is known of that."""
+        holder = self.heap.holder(self.heap.objects[place[0]]) if place[1] == WHOLE else place
+        return self.engine.ungrown.get(self.heap.birth(holder), "") if holder is not None else ""
 
     # ---- before any call -------------------------------------------------------------------------------------------
 
@@ -95,6 +107,7 @@ class Kept:
     def rows(self, place: Place, form: Form, columns: list[Any]) -> Any:
         """The container that a call begins with."""
         key = self.heap.birth(place)
+        self.given.append(list(columns))
         if form.kind not in KEYED.values():
             return Grown(self.engine, key, form, columns)
         self.defaults.setdefault(key, getattr(self.heap.held_at(place), "default_factory", None))
@@ -107,6 +120,8 @@ class Kept:
         """The rows that a call leaves in a place, a Grown or Keyed; None for what is neither. Starts over where that is new."""
         form, rows = self.form(place), x.rows if isinstance(x, Keyed) else x
         if not isinstance(rows, Grown):
+            if form is None and kind_of(x) and any(map(pool_of, x.values() if isinstance(x, dict) else x)):
+                self.become(place, x)  # objects that are rows can live on in rows alone
             if form is None or not form.columns or kind_of(x) != form.kind:
                 return None
             with self.engine.modes_on():
@@ -135,19 +150,116 @@ class Kept:
             made.merge(items) if isinstance(made, KeyedDict) else made.update(items)
         return made
 
+    # ---- objects and lists that they hold --------------------------------------------------------------------------
+
+    def open(self, name: str, columns: list[Any]) -> None:
+        """A pool that a call begins with."""
+        self.begun[name] = list(columns)
+        self.engine.pools[name] = Grown(self.engine, name, self.pool_form(name), columns)
+
+    def pool_form(self, name: str) -> Form:
+        form = self.engine.grown[name]
+        return form if name in self.engine.pooled else rows_form(form)
+
+    def pool(self, name: str) -> Grown:
+        return self.found_pools[name]
+
+    def pointers(self, name: str) -> list[tuple[int, str]]:
+        """Which tensors of a pool hold numbers of rows, and of which pool."""
+        form = self.engine.grown[name]
+        return self.with_columns(pointers(form, 1 if name in self.engine.pooled else 2))
+
+    def with_columns(self, places: list[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Those of pools that hold something."""
+        return [(n, pool) for n, pool in places if (form := self.engine.grown.get(pool)) and form.columns]
+
+    def pools(self, containers: list[Grown], first: bool) -> tuple[tuple[str, RowsTree], ...]:
+        """The pools that containers hold rows of, and those that these hold; what no one holds any more is taken out."""
+        graph = self.reached([x.form for x in containers])
+        if first:
+            self.found_pools = {n: Grown(self.engine, n, (f := self.pool_form(n)), columns_of(f, ())) for n in graph}
+        else:
+            self.found_pools = {n: self.engine.pools[n] for n in graph}
+            if nx.is_directed_acyclic_graph(graph) and self.changed(containers):
+                with self.engine.modes_on():
+                    self.compact(containers, list(nx.topological_sort(graph)))
+        return tuple((n, pool_tree(self.found_pools[n], n)) for n in sorted(graph))
+
+    def reached(self, forms: Iterable[Form]) -> Any:
+        """The graph of pools that rows of these forms lead to."""
+        graph = nx.DiGraph()
+        queue = [pool for form in forms for _, pool in self.with_columns(pointers(form))]
+        while queue:
+            name = queue.pop()
+            if name not in graph or not graph.nodes[name].get("seen"):
+                graph.add_node(name, seen=True)
+                graph.add_edges_from((name, inner) for _, inner in self.pointers(name))
+                queue += [inner for _, inner in self.pointers(name)]
+        return graph
+
+    def shapes(self) -> Any:
+        """All that the first form of the state depends on."""
+        forms = self.forms()
+        return forms, {name: self.engine.grown[name] for name in self.reached(forms.values())}
+
+    def changed(self, containers: list[Grown]) -> bool:
+        given = {id(t) for columns in (*self.begun.values(), *self.given) for t in columns}
+        held = [*containers, *self.found_pools.values()]
+        return any(id(t) not in given for x in held for t in x.columns)
+
+    def compact(self, containers: list[Grown], order: list[str]) -> None:
+        """Takes rows out that nothing holds: a call would never be given them again. order: of pools, those that hold before the held."""
+        do, held = self.engine.do, collections.defaultdict[str, list[tuple[list[Any], int]]](list)
+
+        def note(columns: list[Any], places: list[tuple[int, str]]) -> None:
+            for n, pool in places:
+                held[pool].append((columns, n))
+
+        for x in containers:
+            note(x.columns, self.with_columns(pointers(x.form)))
+        for name in order:
+            rows = self.found_pools[name]
+            numbers = [do(torch.add, columns[n], 1) for columns, n in held[name]]  # None is 0
+            every = do(torch.cat, numbers) if len(numbers) > 1 else numbers[0]
+            marks = do(torch.scatter, do(torch.zeros, rows.length + 1, dtype=torch.int64), 0, every, 1)
+            marks = do(torch.narrow, marks, 0, 1, rows.length)
+            alive = do(torch.squeeze, do(torch.nonzero, marks), 1)
+            fresh = do(torch.cat, [do(torch.full, (1,), -1, dtype=torch.int64), do(torch.sub, do(torch.cumsum, marks, 0), 1)])
+            for (columns, n), number in zip(held[name], numbers):
+                columns[n] = do(torch.index_select, fresh, 0, number)
+            kept = [t for _, tensors in self.engine.gathered(name, alive) for t in tensors]
+            self.found_pools[name] = Grown(self.engine, name, rows.form, kept)
+            note(kept, self.pointers(name))
+
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def learn(self, place: Place, trees: list[Any]) -> None:
         """Starts over where the forms of the state differ in the length of what stands in a place, time and again."""
-        x = self.heap.objects[place[0]] if place[1] == WHOLE else contents(self.heap.objects[place[0]], place[1])
-        holder = self.heap.holder(x) if place[1] == WHOLE else place
+        x = contents(self.heap.objects[place[0]], place[1])
         lengths = collections.Counter((type(t), len(t.items)) for t in dict.fromkeys(trees) if hasattr(t, "items"))
-        if holder is None or not kind_of(x) or not x or len(lengths) <= MAX_LENGTHS:
+        if kind_of(x) and len(lengths) > (MAX_OF_OBJECTS if any(users_fields(v) is not None for v in x) else MAX_LENGTHS):
+            self.become(place, x)
+
+    def become(self, place: Place, x: Any) -> None:
+        """Starts over with rows in a place, if what stands there can be such."""
+        x = self.heap.objects[place[0]] if place[1] == WHOLE else x
+        holder = self.heap.holder(x) if place[1] == WHOLE else place
+        if holder is None or not kind_of(x) or not x:
             return
         key, engine = self.heap.birth(holder), self.engine
         if key not in engine.grown and engine.learn(key, kind_of(x), tuple(x.items() if isinstance(x, dict) else x)):
             self.check(holder, engine.grown[key])
             engine.start_again()
+
+
+def pointers(form: Form, tensors: int = 1) -> list[tuple[int, str]]:
+    """Which tensors hold numbers of rows, and of which pool. tensors: of a column that is not ragged."""
+    found, n = list[tuple[int, str]](), 0
+    for column in form.columns:
+        if column.pool:
+            found.append((n, column.pool))
+        n += tensors if column.ragged is None else 2
+    return found
 
 
 def columns_of(form: Form, items: tuple[Any, ...]) -> list[torch.Tensor]:

@@ -21,6 +21,7 @@ from dync.capture.image import SYMBOLIC, pool_of, row_of
 from dync.capture.places import is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
+from dync.capture.text import formatted, join
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
 KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
@@ -141,6 +142,20 @@ def cells_of(form: Form, item: Any) -> list[Any]:
                 yield from leaves(s, v)
 
     return list(leaves(form.structure, item))
+
+
+def paired(structure: Any, item: Any, columns: Iterator[tuple[Column, Any]]) -> Iterator[tuple[Column, Any, Any]]:
+    """Each column with its tensor and what it would hold of an item. Raises NotUniform where no row can be equal to this."""
+    if structure == LEAF:
+        yield (*next(columns), item)
+    elif isinstance(structure, Constant):
+        if structure != Constant(item):
+            raise NotUniform("another constant")
+    elif not isinstance(item, tuple) or len(item) != len(structure[1]):
+        raise NotUniform("no such tuple")
+    else:
+        for s, v in zip(structure[1], item):
+            yield from paired(s, v, columns)
 
 
 def put_together(structure: Any, leaves: Iterator[Any]) -> Any:
@@ -526,16 +541,53 @@ class Grown:
         self.extend(other)
         return self
 
+    def _hits(self, item: Any, what: str) -> Any:
+        """Which items are equal to this one, as bool [n]; None where none can be."""
+        if any(c.kind == "tensor" or c.pool and not self.engine.same_row(c.pool) for c in self.form.columns):
+            return self.refuse(f"`{what}`")
+        try:
+            pairs = list(paired(self.form.structure, item, zip(self.form.columns, self.columns)))
+        except NotUniform:
+            return None
+        found = None
+        for column, tensor, leaf in pairs:
+            if isinstance(leaf, torch.Tensor):
+                return self.refuse(f"`{what}` of a tensor")
+            if column.pool or pool_of(leaf):
+                leaf = -1 if leaf is None else row_of(leaf) if pool_of(leaf) == column.pool else None
+            elif column.choices:
+                leaf = next((n for n, c in enumerate(column.choices) if type(c.value) is type(leaf) and c.value == leaf), None)
+            if not isinstance(leaf, (bool, int, float, *SYMBOLIC)):
+                return None
+            equal = self._do(torch.eq, tensor, self.engine.as_int(leaf) if isinstance(leaf, torch.SymBool) else leaf)
+            found = equal if found is None else self._do(torch.logical_and, found, equal)
+        return found
+
     def __contains__(self, item: Any) -> bool:
-        if self.form.structure != LEAF or self.form.columns and (self.form.columns[0].kind == "tensor" or self.form.columns[0].pool):
-            return self.refuse("`in`")
-        if not self.form.columns:
-            return False
-        if self.form.columns[0].choices:
-            number = next((n for n, c in enumerate(self.form.columns[0].choices) if c.value == item), -1)
-            return bool(self._do(torch.Tensor.item, self._do(torch.any, self._do(torch.eq, self.columns[0], number))))
-        equal = self._do(torch.eq, self.columns[0], item)
-        return bool(self._do(torch.Tensor.item, self._do(torch.any, equal)))
+        hits = self._hits(item, "in")
+        return hits is not None and bool(self._do(torch.Tensor.item, self._do(torch.any, hits)))
+
+    def count(self, item: Any) -> Any:
+        hits = self._hits(item, "count")
+        return 0 if hits is None else self._do(torch.Tensor.item, self._do(torch.sum, hits))
+
+    def _first(self, item: Any, what: str, text: Callable[[], Any]) -> Any:
+        """The index of the first item that is equal; raises the model's ValueError where there is none."""
+        hits = self._hits(item, what)
+        if hits is None or not self._do(torch.Tensor.item, self._do(torch.any, hits)):
+            raise of_model(ValueError(text()))
+        return self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.argmax, self._do(torch.Tensor.to, hits, torch.int64))), 0)
+
+    def index(self, item: Any) -> Any:
+        kind = self.form.kind
+        name = kind if kind != "tuple" else "tuple.index(x): x"
+        said = [f"{name} not in tuple"] if kind == "tuple" else [formatted(self.engine, item, ord("r"), ""), f" is not in {kind}"]
+        return self._first(item, "index", lambda: join(self.engine, said))
+
+    def remove(self, item: Any) -> None:
+        text = "deque.remove(x): x not in deque" if self.form.kind == "deque" else "list.remove(x): x not in list"
+        at = self._first(item, "remove", lambda: text)
+        self.replace(self._joined([self._stretch(0, at), self._stretch(at + 1, self.length)]))
 
     # ---- what needs to know the length now ---------------------------------------------------------------------------
 

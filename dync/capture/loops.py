@@ -182,9 +182,8 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
         if not widened:
             grown = True
         if old.kind == "tensor":
-            changed = {d for d in range(old.raw.dim()) if isinstance(old.raw.shape[d], int) and size_of(old.raw, d) != size_of(new.raw, d)}
-            changed |= {d for d in range(old.raw.dim()) if not widened and size_of(old.raw, d) != size_of(new.raw, d)}
-            if not changed <= dims:
+            changed = {d for d in range(old.raw.dim()) if d not in dims and size_of(old.raw, d) != size_of(new.raw, d)}
+            if changed:
                 dims |= changed
                 grown = True
             elif widened and layout(old.raw) != layout(new.raw):

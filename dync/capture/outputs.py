@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import msgspec
 import torch
 
 from dync.capture.arrays import is_array
@@ -30,6 +31,16 @@ class Unrepresentable(Exception):
         super().__init__(f"{where + ' is ' if where else ''}a {named}{more}")
 
 
+def pool_tree(x: Grown, name: str) -> RowsTree:
+    """The tree of a pool; its leaves are the names of its columns."""
+    return _Trees(column_name, lambda x: True, lambda x: None, False, True).pool(x, name)
+
+
+def column_name(x: Any, path: str) -> Any:
+    """A leaf that is a column of rows."""
+    return Ref(path) if isinstance(x, torch.Tensor) else None
+
+
 LeafOf = Callable[[Any, str], Any]
 STRUCT_NAMES = frozenset({"count", "index", "n_fields", "n_sequence_fields", "n_unnamed_fields"})
 """What every result tuple of torch has beside its fields."""
@@ -46,19 +57,20 @@ def users_fields(x: Any) -> dict[str, Any] | None:
 
 def tree_of(
     x: Any, leaf: LeafOf, where: str = "", plain: Callable[[Any], bool] = lambda x: True,
-    given: Callable[[Any], str | None] = lambda x: None, last: bool = False,
+    given: Callable[[Any], str | None] = lambda x: None, last: bool = False, numbers: bool = False,
 ) -> Tree:  # fmt: skip
     """`leaf(value, path)` gives the operand of each tensor and symbolic number; plain: whether an object counts as its attributes; given:
-    the path of a container that is the caller's own; last: whether no code of the model runs on the value, so that it may be copied.
+    the path of a container that is the caller's own; last: whether no code of the model runs on the value, so that it may be copied;
+    numbers: whether objects that are rows of a pool stand as their numbers.
     """
-    return _Trees(leaf, plain, given, last).of(x, where)
+    return _Trees(leaf, plain, given, last, numbers).of(x, where)
 
 
 class _Trees:
     """One value on its way to a tree; `inside` are the containers that it is taken from."""
 
-    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool], given: Callable[[Any], str | None], last: bool) -> None:
-        self.leaf, self.plain, self.given, self.last = leaf, plain, given, last
+    def __init__(self, leaf: LeafOf, plain: Callable[[Any], bool], given: Callable[[Any], str | None], last: bool, numbers: bool) -> None:
+        self.leaf, self.plain, self.given, self.last, self.numbers = leaf, plain, given, last, numbers
         self.inside: list[Any] = []
 
     def of(self, x: Any, where: str) -> Tree:
@@ -100,7 +112,7 @@ class _Trees:
 
     def rows(self, x: Grown, kind: str, where: str) -> Tree:
         """A list, set or dict of unknown length."""
-        if any(c.pool for c in x.form.columns) and kind in ("list", "tuple") and isinstance(x.length, int):
+        if not self.numbers and any(c.pool for c in x.form.columns) and kind in ("list", "tuple") and isinstance(x.length, int):
             items = tuple(self.of(x.at(i), f"{where}[{i}]") for i in range(x.length))
             return ListTree(items) if kind == "list" else TupleTree(items)
         names, tensors, constants = list[str](), list[Any](), list[tuple[Any, ...]]()
@@ -113,6 +125,11 @@ class _Trees:
             column, own = next(cells)
             if not column.pool:
                 return cell(_column(column), column, own)
+            inner = x.engine.grown.get(column.pool)
+            if inner is not None and not inner.columns:
+                return cell(f"empty:{inner.kind}", column, own)
+            if self.numbers:
+                return cell(f"row:{column.pool}", column, own)
             if column.choices:
                 raise Unrepresentable(x, where, " of objects and None")
             inside = x.engine.gathered(column.pool, own[0])
@@ -120,20 +137,32 @@ class _Trees:
             if cls is not None:
                 parts = x.engine.pools[column.pool].form.structure[1]
                 return self.object(cls, x.engine.attribute_names[column.pool], tuple(element(p, inside) for p in parts))
-            inner = x.engine.grown[column.pool]
-            if inner.structure != LEAF or inner.columns[0].choices or inner.columns[0].pool:
+            if inner is None or inner.structure != LEAF or inner.columns[0].choices or inner.columns[0].pool:
                 raise Unrepresentable(x, where, " of lists whose items are neither numbers nor tensors")
             return cell(f"{inner.kind}s:{_column(inner.columns[0])}", *next(inside))
 
         def cell(name: str, column: Column, own: list[Any]) -> Tree:
             names.append(name)
             tensors.extend(own)
-            constants.append(tuple(self.of(c.value, where) for c in column.choices))
+            constants.append(tuple(self.of(c.value, where) for c in column.choices) if not column.pool else ())
             return Leaf(Ref(str(len(names) - 1)))
 
         tree = element(x.form.structure, x._pairs())
         items = tuple(Leaf(self.leaf(t, f"{where}<{n}>")) for n, t in enumerate(tensors))
         return RowsTree(kind, tree, tuple(names), items, tuple(constants) if any(constants) else ())  # type: ignore[arg-type]
+
+    def pool(self, x: Grown, name: str) -> RowsTree:
+        """The rows of a pool, each an object or a list."""
+        cls, inner = x.engine.pooled.get(name), x.engine.grown[name]
+        if cls is None:
+            if inner.structure != LEAF or inner.columns[0].choices and not inner.columns[0].pool:
+                raise Unrepresentable(x, name, " of lists whose items are neither numbers nor tensors")
+            column = inner.columns[0]
+            what = f"{inner.kind}s:{'row:' + column.pool if column.pool else _column(column)}"
+            items = tuple(Leaf(Ref(f"{name}<{n}>")) for n in range(len(x.columns)))
+            return RowsTree("list", Leaf(Ref("0")), (what,), items)
+        tree: Any = self.rows(x, "list", name)
+        return msgspec.structs.replace(tree, element=self.object(cls, x.engine.attribute_names[name], tree.element.items))
 
     @staticmethod
     def object(kind: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:
@@ -155,7 +184,8 @@ class _Trees:
             return TupleTree(items) if isinstance(x, tuple) else ListTree(items)
         if type(x) is collections.deque:
             fields = ("maxlen", *map(str, range(len(x))))
-            return RecordTree("deque", class_name(type(x)), fields, (Leaf(lit(x.maxlen)), *(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))))
+            items = tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))
+            return RecordTree("deque", class_name(type(x)), fields, (Leaf(lit(x.maxlen)), *items))
         if type(x) in (set, frozenset):
             keys = tuple(key_tree(k, f"an element of {where or 'the set'}") for k in x)
             return DictTree(keys, tuple(Leaf(lit(None)) for _ in x), type(x).__name__)

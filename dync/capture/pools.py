@@ -152,7 +152,7 @@ class Pooling(Growing):
         """Makes the pools of this run, with no rows in them."""
         for pool in sorted({*self.pooled, *self.kept_lists}):
             form = self.grown.get(pool)
-            if form is not None and form.columns:
+            if form is not None and form.columns and pool not in self.pools:
                 self.pools[pool] = self.grow(pool, form if pool in self.pooled else rows_form(form), ())
 
     def take_in(self, pool: str, x: Grown) -> None:
@@ -196,6 +196,10 @@ class Pooling(Growing):
         found = Grown(self, pool, form, [])
         found.dync_pool, found.dync_row = pool, row
         return found
+
+    def same_row(self, pool: str) -> bool:
+        """Whether objects of a pool are equal where they are one."""
+        return pool in self.pooled and self.pooled[pool].__eq__ is object.__eq__
 
     def is_row(self, a: Any, b: Any) -> bool:
         """Whether two rows of one pool are the same."""

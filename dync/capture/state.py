@@ -19,13 +19,13 @@ import torch
 from torch import nn
 
 from dync.capture.engine import Engine
-from dync.capture.heap import MISSING, WHOLE, Place, contents, entries, place_name, put, remove
+from dync.capture.heap import MISSING, Place, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
-from dync.capture.keyed import Keyed
 from dync.capture.kept import Kept, kind_of
+from dync.capture.keyed import Keyed
 from dync.capture.markers import all_codes
-from dync.capture.outputs import Unrepresentable, tree_of, users_fields
+from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
 from dync.capture.places import line_span
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
@@ -63,9 +63,9 @@ class Cell:
 class Form:
     """One structure of the state. `trees` has one entry a place, MISSING for what is absent; their leaves name the cells."""
 
-    def __init__(self, trees: tuple[Any, ...], cells: dict[str, Cell]) -> None:
-        self.trees, self.cells = trees, cells
-        self.key = (trees, tuple((name, c.kind, c.like, len(c.sizes)) for name, c in cells.items()))
+    def __init__(self, trees: tuple[Any, ...], cells: dict[str, Cell], pools: tuple[tuple[str, RowsTree], ...]) -> None:
+        self.trees, self.cells, self.pools = trees, cells, pools
+        self.key = (trees, pools, tuple((name, c.kind, c.like, len(c.sizes)) for name, c in cells.items()))
 
     def groups(self) -> list[Group]:
         return list({id(s): s for c in self.cells.values() for s in c.sizes if isinstance(s, Group)}.values())
@@ -79,6 +79,7 @@ class Found:
     values: dict[str, Any]
     rows: dict[str, str]
     """The tensors that are columns → what counts their rows."""
+    pools: tuple[tuple[str, RowsTree], ...] = ()
 
     def form(self) -> Form:
         cells = {}
@@ -93,7 +94,7 @@ class Found:
                 scalar = scalar_of(x)
                 constant = scalar if isinstance(scalar, (bool, int, float)) else MISSING
                 cells[name] = Cell(KINDS.get(type(x)) or type(x).__name__, [], (), constant)
-        return Form(self.trees, cells)
+        return Form(self.trees, cells, self.pools)
 
 
 @dataclasses.dataclass
@@ -130,7 +131,7 @@ class Forms:
         self.kept.claim()
         for place, form in self.kept.forms().items():
             self.kept.check(place, form)
-        if self.known != (engine.written, self.kept.forms()):
+        if self.known != (engine.written, self.kept.shapes()):
             self.begin()
         self.taken, self.symbols, self.copied = taken, symbols, []
         self.slots: dict[tuple[Any, ...], Slot] = {}
@@ -171,7 +172,7 @@ class Forms:
             if engine.written == kept:
                 break
             engine.written[:] = kept
-        self.known, self.places, self.first, self.forms = (list(engine.written), self.kept.forms()), places, first, [first.form()]
+        self.known, self.places, self.first, self.forms = (list(engine.written), self.kept.shapes()), places, first, [first.form()]
 
     def is_loose(self, n: int, key: Any) -> bool:
         """Whether reading the attribute can be seen, and has not been seen yet."""
@@ -273,6 +274,9 @@ class Forms:
     def put(self) -> None:
         """Writes the form that this run begins with into the heap."""
         n = self.number()
+        self.kept.begun, self.kept.given = {}, []
+        for name, tree in self.forms[n].pools:
+            self.kept.open(name, [self.entries[n].symbolic[leaf.operand.name] for leaf in tree.items])
         if self.fork is not None:
             self.engine.advance()
         for at, key in self.loose:
@@ -299,6 +303,7 @@ class Forms:
         values: dict[str, Any] = {}
         counts: dict[str, str] = {}
         names: dict[int, str] = {}
+        containers: list[Any] = []
         seen: set[int] = set()
         trees: list[Any] = []
         for n, key in places:
@@ -324,25 +329,21 @@ class Forms:
             else:
                 rows = self.kept.left((n, key), x) if own is None else None
             if rows is not None:
-                trees.append(self.rows(name, rows, values, counts))
+                containers.append(rows)
+                trees.append(tree_of(rows, column_name, name, numbers=True))
                 continue
             trees.append(self.carried((n, key), x, of, seen, own))
             if has_rows(trees[-1]):
                 self.refuse([(n, key)], "DY402", f"`{name}` is written by forward and holds a list, set or dict of unknown length",
                             "it cannot be carried from call to call", "make it anew in each call, or keep a tensor that grows by torch.cat")
         self.seen = seen
-        return Found(tuple(trees), values, counts)
-
-    def rows(self, name: str, x: Any, values: dict[str, Any], counts: dict[str, str]) -> RowsTree:
-        """The tree of a container of unknown length; takes its columns, and what counts the rows of each."""
-        tree: Any = tree_of(x, lambda t, path: Ref(path) if isinstance(t, torch.Tensor) else None, name)
-        items = iter(tree.items)
-        for column in tree.columns:
-            parts = column.startswith("ragged")
-            counts |= {next(items).operand.name: f"{name} {column}"} if parts else {}
-            counts[next(items).operand.name] = name
-        values |= {leaf.operand.name: t for leaf, t in zip(tree.items, (x.rows if isinstance(x, Keyed) else x).columns, strict=True)}
-        return tree
+        pools = self.kept.pools([rows_of(x) for x in containers], own is not None)
+        found = [*zip((t for t in trees if isinstance(t, RowsTree)), map(rows_of, containers), strict=True)]
+        found += [(tree, self.kept.pool(name)) for name, tree in pools]
+        for tree, rows in found:
+            values |= {leaf.operand.name: t for leaf, t in zip(tree.items, rows.columns, strict=True)}  # type: ignore[union-attr]
+            counts |= counted(tree)
+        return Found(tuple(trees), values, counts, pools)
 
     def carried(self, place: Place, x: Any, leaf: Any, seen: set[int], own: set[int] | None) -> Tree:
         """What stands in a place as a tree."""
@@ -360,6 +361,7 @@ class Forms:
         static, written = 0 <= n < self.heap.own, n >= self.heap.own and any(at == n for at, _ in self.engine.written)
         if id(container) in seen or written or static and (own is None or self.heap.holders(container) > 1):
             where = place_name(self.heap, *place)
+            self.kept.become(place, contents(self.heap.objects[place[0]], place[1]))
             self.refuse([place], "DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
                         "a write through one of them would have to show in the other", "keep it in one place, or copy it")
         seen.add(id(container))
@@ -434,9 +436,10 @@ class Forms:
         if n == MAX_FORMS:
             many = [p for p, *t in zip(self.places, *(f.trees for f in self.forms)) if len(set(t)) > 2] or self.places
             names = " and ".join(f"`{place_name(self.heap, *p)}`" for p in many)
+            reasons = "; ".join(dict.fromkeys(filter(None, map(self.kept.reason, many))))
             self.refuse(many, "DY401", f"{names}, written by forward, may have more than {MAX_FORMS} structures",
-                        "each is a state that a call can begin with, and needs code of its own",
-                        "keep a bounded number of things there, or one tensor that grows by torch.cat")
+                        "each is a state that a call can begin with, and needs code of its own" + (f": {reasons}" if reasons else ""),
+                        "keep things of one form in a list, set or dict, a bounded number of them, or one tensor that grows by torch.cat")
         equal: dict[Any, Group] = {}
         for name, cell in form.cells.items():
             for d, size in enumerate(cell.sizes):
@@ -509,10 +512,27 @@ class Forms:
             leaf = {name: Leaf(Ref(names[name]) if name in names else lit(form.cells[name].constant)) for name in form.cells}
             held = [(place_name(self.heap, *p), renamed(t, leaf)) for p, t in zip(self.places, form.trees) if t is not MISSING]
             held += [(name := place_name(self.heap, *p), Leaf(Ref(name))) for p in self.loose]
-            made.append(StateForm(tuple(held), tuple(self.dims[id(g)] for g in form.groups())))
+            pools = tuple((name, renamed(t, leaf)) for name, t in form.pools)
+            made.append(StateForm(tuple(held), tuple(self.dims[id(g)] for g in form.groups()), pools))  # type: ignore[arg-type]
         if len(made) == 1 and not made[0].dims and all(isinstance(t, Leaf) and t.operand == Ref(name) for name, t in made[0].attributes):
             made = []
         return slots, tuple(made)
+
+
+def counted(tree: RowsTree) -> dict[str, str]:
+    """The columns of rows by name, and what counts each one's."""
+    names = [leaf.operand.name for leaf in tree.items]  # type: ignore[union-attr]
+    found, n = dict.fromkeys(names, names[-1]), 0
+    for column in tree.columns:
+        if column.startswith(("ragged", "lists", "tuples", "deques")):  # all items one after another, before the numbers of them
+            found[names[n]] = names[n]
+            n += 1
+        n += 1
+    return found
+
+
+def rows_of(x: Any) -> Any:
+    return x.rows if isinstance(x, Keyed) else x
 
 
 def has_rows(tree: Any) -> bool:

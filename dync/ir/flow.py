@@ -112,7 +112,9 @@ class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
 
     element: its leaves are Ref("0"), Ref("1"), ..., one a column. columns: for each, what its rows are: "tensor"; "number", Python's;
     "choice", the place of a constant among `choices`, of which there is a tuple for each column if any has them; "ragged:d",
-    tensors that differ in size along dimension d; or "lists:number", "tuples:tensor" and their like, a container of such rows. items: the
+    tensors that differ in size along dimension d; "empty:list", which holds nothing; "row:pool", the number of an object or list in a
+    pool of a StateForm, -1 for None;
+    or "lists:number", "tuples:tensor" and their like, a container of such rows. items: the
     columns' tensors as leaves; a ragged column, or one of containers, has two, its rows one after another along dimension 0, where d is
     moved to, and their int64 sizes.
     """
@@ -232,10 +234,12 @@ class StateForm(msgspec.Struct, frozen=True):
     """One structure that the model's written attributes may have between calls.
 
     attributes: dotted path → tree over slot names and constants; an attribute left out is absent. dims: sizes that may vary.
+    pools: name → the objects, or lists, of which attributes hold the numbers.
     """
 
     attributes: tuple[tuple[str, Tree], ...]
     dims: tuple[DimRange, ...] = ()
+    pools: tuple[tuple[str, RowsTree], ...] = ()
 
 
 class Signature(msgspec.Struct, frozen=True):

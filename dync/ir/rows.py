@@ -1,57 +1,141 @@
-"""A Python container of unknown length taken apart into the columns of its RowsTree: what `trees.build` puts together. No torch here."""
+"""Python containers of unknown length taken apart into the columns of RowsTrees, and pools of objects both ways. No torch here.
+
+`trees.build` puts a container together. A pool is a RowsTree whose items are objects, or lists, that containers hold by number.
+"""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import numpy
 
 from dync.errors import GuardError
-from dync.ir.flow import Leaf, RowsTree
-from dync.ir.trees import SEQUENCES, build, describe, match
+from dync.ir.classes import record_class
+from dync.ir.flow import Leaf, RecordTree, RowsTree, Tree
+from dync.ir.trees import SEQUENCES, build, describe, match, row_cells
 from dync.ir.types import Ref, TensorType, ValueType
 
+Pools = tuple[tuple[str, RowsTree], ...]
 
-def columns_of(tree: RowsTree, value: Any, where: str, types: Mapping[str, ValueType]) -> dict[str, Any]:
-    """The columns by the names of the tree's leaves. types: of these; sizes that are symbols fit any.
 
-    Raises GuardError where `value` is another kind of container, or an item has another structure, type or shape.
-    """
-    kind = tree.kind.partition(":")[0]  # what a defaultdict makes is the code's own
-    if type(value) is not SEQUENCES.get(kind) and not (isinstance(value, dict) and type(cast("Any", value)).__name__ == kind):
-        raise GuardError(f"argument {where!r}: {describe(value)} given, captured with a {tree.kind}")
-    items: Any = tuple(cast("Any", value).items() if isinstance(value, dict) else value)
-    cells = [match(tree.element, item, f"{where}[{i}]") for i, item in enumerate(items)]
-    leaves, found = iter(tree.items), dict[str, Any]()
+def built_pools(pools: Pools, lookup: Callable[[str], Any]) -> dict[str, list[Any]]:
+    """The objects and lists of each pool, which may hold one another."""
+    sizes = {name: len(lookup(_ref(tree.items[-1]))) for name, tree in pools}
+    made = {name: [_empty(tree) for _ in range(sizes[name])] for name, tree in pools}
 
-    def following() -> tuple[str, TensorType]:
-        name = cast("Ref", cast("Leaf", next(leaves)).operand).name
-        return name, cast("TensorType", types[name])
+    def held(name: str) -> Any:
+        return made[name] if name in made else lookup(name)
 
-    for n, column in enumerate(tree.columns):
-        own = [c[str(n)] for c in cells]
-        name, wanted = following()
-        what, _, dim = column.partition(":")
-        if what == "choice":
-            own = [_place(v, [build(c, str) for c in tree.choices[n]], where) for v in own]
-        if what in ("choice", "number"):
-            found[name] = _numbers(own, wanted, where, what == "number")
-        elif what in ("tensor", "ragged"):
-            d = int(dim or 0)
-            sizes = [wanted.shape[0], *wanted.shape[1:]] if what == "ragged" else list(wanted.shape[1:])
-            for v in own:
-                moved = (v.shape[d], *v.shape[:d], *v.shape[d + 1:]) if what == "ragged" else tuple(v.shape)
-                if len(moved) != len(sizes) or any(isinstance(s, int) and s != m for s, m in zip(sizes, moved)):
-                    raise GuardError(f"argument {where!r}: holds {describe(v)}, captured with items of {wanted}")
-            found[name] = _joined(own, wanted, d if what == "ragged" else None)
+    for name, tree in pools:
+        for x, row in zip(made[name], zip(*row_cells(tree, held))):
+            if isinstance(tree.element, RecordTree):
+                for field, part in zip(tree.element.fields, tree.element.items, strict=True):
+                    object.__setattr__(x, field, build(part, lambda n, row=row: row[int(n)]))
+            else:
+                x.extend(row[0])
+    return made
+
+
+def _empty(tree: RowsTree) -> Any:
+    if isinstance(tree.element, RecordTree):
+        cls: Any = record_class(tree.element.kind, tree.element.cls, tree.element.fields)
+        return cls.__new__(cls)
+    return SEQUENCES[_container(tree)]()
+
+
+def _container(tree: RowsTree) -> str:
+    """The kind of the containers that a pool of such has."""
+    return tree.columns[0].partition(":")[0].removesuffix("s")
+
+
+def _ref(tree: Tree) -> str:
+    return cast("Ref", cast("Leaf", tree).operand).name
+
+
+class Taking:
+    """Takes containers apart. types: of the columns by name; sizes that are symbols fit any."""
+
+    def __init__(self, pools: Pools, types: Mapping[str, ValueType]) -> None:
+        self.pools, self.types = dict(pools), types
+        self.objects: dict[str, list[Any]] = {name: [] for name in self.pools}
+        self.numbers: dict[int, int] = {}
+        self.where: dict[str, str] = {}
+
+    def columns(self, tree: RowsTree, value: Any, where: str) -> dict[str, Any]:
+        """The columns of a container, by the names of the tree's leaves.
+
+        Raises GuardError where `value` is another kind of container, or an item has another structure, type or shape.
+        """
+        kind = tree.kind.partition(":")[0]  # what a defaultdict makes is the code's own
+        if type(value) is not SEQUENCES.get(kind) and not (isinstance(value, dict) and type(cast("Any", value)).__name__ == kind):
+            raise GuardError(f"argument {where!r}: {describe(value)} given, captured with a {tree.kind}")
+        items: Any = tuple(cast("Any", value).items() if isinstance(value, dict) else value)
+        return self.taken(tree, [match(tree.element, item, f"{where}[{i}]") for i, item in enumerate(items)], where)
+
+    def rest(self) -> dict[str, Any]:
+        """The columns of the pools: of all that was met, and of what that holds in turn."""
+        cells: dict[str, list[Any]] = {name: [] for name in self.pools}
+        while fresh := next((n for n, own in self.objects.items() if len(own) > len(cells[n])), None):
+            tree, x = self.pools[fresh], self.objects[fresh][len(cells[fresh])]
+            if not isinstance(tree.element, RecordTree) and type(x) is not SEQUENCES[_container(tree)]:
+                raise GuardError(f"argument {self.where[fresh]!r}: {describe(x)} given, captured with a {_container(tree)}")
+            row = match(tree.element, x, self.where[fresh])
+            cells[fresh].append(row)
+            for n, column in enumerate(tree.columns):
+                what, _, inner = column.partition(":")
+                for held in (row[str(n)],) if what == "row" else row[str(n)] if inner.startswith("row:") else ():
+                    self.number(inner.removeprefix("row:"), held, self.where[fresh])
+        return {k: v for name, tree in self.pools.items() for k, v in self.taken(tree, cells[name], self.where.get(name, name)).items()}
+
+    def number(self, pool: str, x: Any, where: str) -> int:
+        """The number of an object, or list, in its pool; -1 for None."""
+        if x is None:
+            return -1
+        self.where.setdefault(pool, where)
+        if id(x) not in self.numbers:
+            self.numbers[id(x)] = len(self.objects[pool])
+            self.objects[pool].append(x)
+        return self.numbers[id(x)]
+
+    def taken(self, tree: RowsTree, cells: list[dict[str, Any]], where: str) -> dict[str, Any]:
+        """Rows as columns."""
+        leaves, found = iter(tree.items), dict[str, Any]()
+
+        def following() -> tuple[str, TensorType]:
+            name = _ref(next(leaves))
+            return name, cast("TensorType", self.types[name])
+
+        for n, column in enumerate(tree.columns):
+            own = [c[str(n)] for c in cells]
+            (name, wanted), (what, _, more) = following(), column.partition(":")
             if what == "ragged":
-                name, wanted = following()
-                found[name] = _numbers([v.shape[d] for v in own], wanted, where, False)
-        else:
-            raise GuardError(f"argument {where!r}: a {tree.kind} of containers cannot be set")
-    return found
+                found[name] = _joined(own, wanted, where, int(more))
+                sizes = [v.shape[int(more)] for v in own]
+            elif what in ("lists", "tuples", "deques"):
+                found[name] = self.column(more, [v for part in own for v in part], wanted, where, ())
+                sizes = [len(part) for part in own]
+            else:
+                found[name] = self.column(column, own, wanted, where, tree.choices[n] if tree.choices else ())
+                continue
+            name, wanted = following()
+            found[name] = _numbers(sizes, wanted, where)
+        return found
+
+    def column(self, what: str, own: list[Any], wanted: TensorType, where: str, choices: tuple[Tree, ...]) -> Any:
+        if what == "tensor":
+            return _joined(own, wanted, where, None)
+        if what == "choice":
+            constants = [build(c, str) for c in choices]
+            own = [_place(v, constants, where) for v in own]
+        elif what.startswith("empty:"):
+            if any(type(v) is not SEQUENCES[what.partition(":")[2]] or v for v in own):
+                raise GuardError(f"argument {where!r}: holds what is no empty {what.partition(':')[2]}")
+            own = [0 for _ in own]
+        elif what.startswith("row:"):
+            own = [self.number(what.removeprefix("row:"), v, where) for v in own]
+        return _numbers(own, wanted, where)
 
 
 def _place(value: Any, choices: list[Any], where: str) -> int:
@@ -61,20 +145,26 @@ def _place(value: Any, choices: list[Any], where: str) -> int:
     raise GuardError(f"argument {where!r}: holds {value!r}, captured with {', '.join(map(repr, choices))}")
 
 
-def _numbers(values: list[Any], wanted: TensorType, where: str, python: bool) -> Any:
+def _numbers(values: list[Any], wanted: TensorType, where: str) -> Any:
     kind = {"int64": int, "float64": float, "bool": bool}[wanted.dtype]
     for v in values:
-        if python and type(v) is not kind:
+        if type(v) is not kind:
             raise GuardError(f"argument {where!r}: holds {describe(v)}, captured with {kind.__name__}s")
     made, torch = numpy.asarray(values, dtype=wanted.dtype), sys.modules.get("torch")
     return made if torch is None else torch.from_numpy(made)
 
 
-def _joined(values: list[Any], wanted: TensorType, dim: int | None) -> Any:
+def _joined(values: list[Any], wanted: TensorType, where: str, dim: int | None) -> Any:
     """Tensors stacked, or one after another along `dim`, which goes to the front."""
-    torch = sys.modules.get("torch")
+    torch, sizes = sys.modules.get("torch"), wanted.shape[1:]
+    for v in values:
+        shape = tuple(getattr(v, "shape", ()))
+        moved = shape if dim is None else (*shape[:dim], *shape[dim + 1:])
+        same = hasattr(v, "shape") and str(v.dtype).removeprefix("torch.") == wanted.dtype and len(shape) == len(sizes) + (dim is not None)
+        if not same or any(isinstance(s, int) and s != m for s, m in zip(sizes, moved)):
+            raise GuardError(f"argument {where!r}: holds {describe(v)}, captured with items of {wanted}")
     if not values:
-        sizes = [s if isinstance(s, int) else 0 for s in wanted.shape]
-        return torch.zeros([0, *sizes[1:]], dtype=getattr(torch, wanted.dtype)) if torch else numpy.zeros([0, *sizes[1:]], wanted.dtype)
+        empty = [0, *(s if isinstance(s, int) else 0 for s in sizes)]
+        return torch.zeros(empty, dtype=getattr(torch, wanted.dtype)) if torch else numpy.zeros(empty, wanted.dtype)
     own: Any = torch if torch is not None and isinstance(values[0], torch.Tensor) else numpy
     return own.stack(values) if dim is None else own.concatenate([own.moveaxis(v, dim, 0) for v in values])

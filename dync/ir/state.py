@@ -8,7 +8,7 @@ from typing import Any
 from dync.errors import GuardError
 from dync.ir.flow import FORM, Leaf, RowsTree, Slot, StateForm, Tree, leaves
 from dync.ir.opaque import ABSENT
-from dync.ir.rows import columns_of
+from dync.ir.rows import Taking, built_pools
 from dync.ir.trees import build, describe, match
 from dync.ir.types import ObjectType, Ref, ScalarType, TensorType, ValueType
 
@@ -21,7 +21,8 @@ def attribute_names(slots: Sequence[Slot], forms: Sequence[StateForm]) -> tuple[
 def outside(forms: Sequence[StateForm], slots: Mapping[str, Any]) -> dict[str, Any]:
     """What the attributes hold, by name, when the slots hold `slots`; absent ones are left out."""
     form = forms[slots[FORM] if len(forms) > 1 else 0] if forms else None
-    held = {name: build(tree, slots.__getitem__) for name, tree in form.attributes} if form else slots
+    pools = built_pools(form.pools, slots.__getitem__) if form else {}
+    held = {name: build(tree, {**slots, **pools}.__getitem__) for name, tree in form.attributes} if form else slots
     return {name: value for name, value in held.items() if value is not ABSENT}
 
 
@@ -53,19 +54,20 @@ def _inside(types: Mapping[str, ValueType], form: StateForm, held: Mapping[str, 
     found: dict[str, Any] = {}
     lows = {d.name: d.low for d in form.dims}
     sizes: dict[str, int] = {}
-    own = dict(form.attributes)
+    own, taking = dict(form.attributes), Taking(form.pools, types)
     for n, (name, tree) in enumerate(form.attributes):
         wrong = n, f"attribute {name!r} is absent now" if name not in held else f"attribute {name!r} holds {describe(held[name])} now"
         if name not in held:
             return wrong
         try:
-            rows = isinstance(tree, RowsTree)
-            values = columns_of(tree, held[name], name, types) if rows else match(tree, held[name], name)
+            values = taking.columns(tree, held[name], name) if isinstance(tree, RowsTree) else match(tree, held[name], name)
+            if n == len(form.attributes) - 1:
+                values |= taking.rest()
         except GuardError:
             return wrong
         for slot, value in values.items():
             wanted = types[slot]
-            if slot in found and found[slot] is not value or not rows and not fits(value, wanted):
+            if slot in found and found[slot] is not value or not fits(value, wanted):
                 return wrong
             for want, size in zip(wanted.shape, value.shape) if isinstance(wanted, TensorType) else ():
                 if isinstance(want, str) and (size < lows.get(want, 0) or sizes.setdefault(want, size) != size):

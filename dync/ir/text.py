@@ -81,7 +81,8 @@ def _header(program: Program) -> Iterator[str]:
     yield from (f"slot {t.name} as {_typed(t.value)} = {tree_text(t.initial)}" for t in program.slots)
     for n, form in enumerate(program.forms):
         sizes = "".join(f"; {d.name} from {d.low}" for d in form.dims)
-        yield f"state {n}: {', '.join(f'{name} = {tree_text(tree)}' for name, tree in form.attributes) or 'nothing'}{sizes}"
+        pools = "".join(f"; {name} = {tree_text(tree)}" for name, tree in form.pools)
+        yield f"state {n}: {', '.join(f'{name} = {tree_text(tree)}' for name, tree in form.attributes) or 'nothing'}{pools}{sizes}"
     yield from (f"weight {n}: {_type_text(value_type(w))}" for n, w in program.weights.items())
 
 

@@ -35,7 +35,7 @@ def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
         case RecordTree():
             return _record(tree, [build(t, lookup) for t in tree.items])
         case RowsTree():
-            return _rows(tree, iter([build(t, lookup) for t in tree.items]))
+            return _rows(tree, lookup)
         case OpaqueTree():
             return from_opaque(tree)
 
@@ -45,7 +45,15 @@ def key_value(key: Key) -> Any:
     return key.python if isinstance(key, Lit) else build(key, str)
 
 
-def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
+def _rows(tree: RowsTree, lookup: Callable[[str], Any]) -> Any:
+    items = (build(tree.element, lambda name, row=row: row[int(name)]) for row in zip(*row_cells(tree, lookup)))
+    whole = SEQUENCES.get(tree.kind)
+    return whole(items) if whole is not None else _fill(tree.kind, dict(items))
+
+
+def row_cells(tree: RowsTree, lookup: Callable[[str], Any]) -> list[Any]:
+    """Of each column its cells, as Python sees them. lookup: also of a pool, by its name."""
+    tensors = iter([build(t, lookup) for t in tree.items])
     cells: list[Any] = []
     for number, column in enumerate(tree.columns):
         rows = next(tensors)
@@ -53,18 +61,25 @@ def _rows(tree: RowsTree, tensors: Iterator[Any]) -> Any:
         match what:
             case "number":
                 cells.append(rows.tolist())
+            case "empty":
+                cells.append([SEQUENCES[dim]() for _ in rows.tolist()])
+            case "row":
+                cells.append(_numbered(rows, lookup(dim)))
             case "choice":
                 cells.append([build(tree.choices[number][n], str) for n in rows.tolist()])
             case "ragged":
                 cells.append([_moved(part, int(dim)) for part in _parts(rows, next(tensors))])
             case "lists" | "tuples" | "deques":
                 made = SEQUENCES[what.removesuffix("s")]
-                cells.append([made(part.tolist() if dim == "number" else part) for part in _parts(rows, next(tensors))])
+                parts, pool = _parts(rows, next(tensors)), dim.partition("row:")[2]
+                cells.append([made(_numbered(p, lookup(pool)) if pool else p.tolist() if dim == "number" else p) for p in parts])
             case _:
                 cells.append(list(rows))
-    items = (build(tree.element, lambda name, row=row: row[int(name)]) for row in zip(*cells))
-    whole = SEQUENCES.get(tree.kind)
-    return whole(items) if whole is not None else _fill(tree.kind, dict(items))
+    return cells
+
+
+def _numbered(rows: Any, pool: Any) -> list[Any]:
+    return [pool[n] if n >= 0 else None for n in rows.tolist()]
 
 
 def _parts(rows: Any, sizes: Any) -> Iterator[Any]:

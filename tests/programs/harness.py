@@ -8,6 +8,7 @@ import copy
 import importlib
 import io
 import math
+import re
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -219,7 +220,9 @@ def assert_same_state(
 ) -> None:
     """What eager changed in the model and in the module's globals is what the program carries in `state`."""
     now, old = snapshot(eager) | of_globals(module, snapshot(module_data(module))), before | of_globals(module, globals_before)
-    held = dict(leaf for name, value in state.items() for leaf in leaves(value, name))
+    order, seen = {p: n for n, p in reversed(list(enumerate(re.split(r"[.\[#]", p)[0] for p in now)))}, set[int]()  # what stands in two places
+    names = sorted(state, key=lambda name: order.get(re.split(r"[.\[]", name)[0], 0))  # is told of where eager has it first
+    held = dict(leaf for name in names for leaf in leaves(state[name], name, seen))
     for path in differences(old, now):
         if path in now:
             assert path in held or path.endswith(("#len", "#keys")), f"{where}: eager writes {path}, the program carries {list(held)}"

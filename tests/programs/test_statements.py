@@ -983,6 +983,33 @@ return len(self.hist)
 self.log[:] = [x, i] if b else []
 return len(self.log)
 
+l = [k * 2 for k in range(j * j)] + n.tolist()
+if i in l: l.remove(i)
+return l, l.count(j), l.index(j) if j in l else -1
+
+l = [k * 2 for k in range(j * j)] + n.tolist()
+try: return l.index(i), l.index(2 * i)
+except ValueError as e: return str(e)
+
+l = [("a" if v > 0 else "b", int(v > 1)) for v in x[x > -1]]
+return ("a", 1) in l, l.count(("b", 0)), ("c", 0) in l, 3 in l
+
+l = [Track(v, k) for k, v in enumerate(x[x > 0])]
+if l and b:
+    t = max(l, key=lambda t: t.pos.item())
+    l.remove(t)
+    return t in l, len(l), l.index(l[-1]) if l else None
+return [t.n for t in l]
+
+y = x[x > 0]
+for k in range(i * i + j * j):
+    hit = None
+    for v in x[x.abs() > 0.5]:
+        if v > y.mean(): hit = v
+    if hit is None: y = torch.cat([y * 2, x[:1]])
+    else: y = y + torch.arange(len(y)) * hit
+return y
+
 if b: self.log.append(x)
 return sum(self.log, torch.zeros_like(x)), len(self.log)
 
@@ -1041,6 +1068,46 @@ return self.cache[i], self.cache.most_common(1)[0][1]
 if self.cache is None: self.cache = defaultdict(lambda: torch.zeros(2))
 self.cache[i] = self.cache[i] + x[:2]
 return self.cache[i], sorted(self.cache)
+
+hit = None
+for t in self.log:
+    if (t.pos - x).abs().sum() < 3: hit = t
+if hit is None:
+    hit = Track(x, len(self.log))
+    self.log.append(hit)
+hit.hit()
+hit.kept.append(i)
+self.log = [t for t in self.log if t.n < 9]
+return [(t.n, len(t.kept)) for t in self.log]
+
+if i not in self.table: self.table[i] = Track(x, j)
+t = self.table[i]
+t.pos = t.pos + 1
+t.hit()
+return t.pos, t.double, len(self.table)
+
+if i not in self.table: self.table[i] = []
+self.table[i].append(x.sum())
+return len(self.table[i]), sum(self.table[i])
+
+if self.cache is None: self.cache = []
+t = Track(x, i)
+self.cache.append(t)
+if b: self.log.append(t)
+for t in self.log: t.n += 1
+if len(self.cache) > 4: self.cache.pop(0)
+return [t.n for t in self.cache], [t.n for t in self.log]
+
+self.log.append(Hyp(self.log[-1] if self.log else None, i))
+total, at = 0, self.log[-1]
+while at is not None: total, at = total + at.score, at.tokens
+return total
+
+self.log.append(Box(x, i))
+best = max(self.log, key=lambda e: e.n)
+best.n -= 1
+best.kept.append(j)
+return best.value, [(e.n, e.kept) for e in self.log]
 
 self.log.append(x)
 if b: raise ValueError(len(self.log))
