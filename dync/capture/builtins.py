@@ -189,7 +189,7 @@ def _format(engine: Any, x: Any, spec: Any = "") -> Any:
 
 def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
     if isinstance(x, Grown):
-        own = {k for cls, name in KINDS.items() if name == x.form.kind for k in (cls, *cls.__mro__, *LIKE_LISTS)}
+        own = {k for cls, name in KINDS.items() if name == x.kind for k in (cls, *cls.__mro__, *LIKE_LISTS)}
         return isinstance(x, kinds) or any(k in own for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
     if isinstance(x, keyed.Keyed):
         return issubclass(keyed.CLASSES[x.kind], kinds) or isinstance(x, kinds)
@@ -365,12 +365,17 @@ def _holds(name: str) -> Callable[..., Any]:
 
 def _copied(kind: type) -> Callable[..., Any]:
     def copy(engine: Any, *args: Any, **kwargs: Any) -> Any:
-        items = _drained(engine, args[0]) if len(args) == 1 and not kwargs else None
+        most = args[1] if len(args) == 2 else kwargs.get("maxlen")
+        bounded = kind is collections.deque and most is not None
+        items = _drained(engine, args[0]) if args and len(args) + len(kwargs) == 1 + bounded else None
         if isinstance(items, Walked):
             items = items.in_order("making a list of") if isinstance(items, KeyedSet) else items.sequence()
         if isinstance(items, (SymRange, Parts)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
             items = engine.collected(items)
-        return items.converted(KINDS[kind]) if isinstance(items, Grown) else kind(*args, **kwargs) if items is None else kind(items)
+        if isinstance(items, Grown):
+            made = items.converted(f"deque:{most}" if bounded else KINDS[kind])
+            return made._like(made.within(made.columns))
+        return kind(*args, **kwargs) if items is None else kind(items, most) if bounded else kind(items)
 
     return copy
 

@@ -13,7 +13,20 @@ import torch
 from dync.capture import comprehend
 from dync.capture.image import SYMBOLIC, Image
 from dync.capture.keyed import is_running
-from dync.capture.lists import KINDS, LEAF, NUMBERS, Column, Form, Grown, NotUniform, common, differ_in_constants, form_of, is_grown
+from dync.capture.lists import (
+    KINDS,
+    LEAF,
+    NUMBERS,
+    Column,
+    Form,
+    Grown,
+    NotUniform,
+    common,
+    differ_in_constants,
+    form_of,
+    is_grown,
+    kind_of,
+)
 from dync.capture.loops import skeleton
 from dync.capture.places import can_mark
 from dync.capture.running import Running
@@ -80,8 +93,8 @@ class Growing(Running):
 
     def listed(self, key: str, value: Any) -> Any:
         """A list, or deque, just made by the user's code."""
-        kind = KINDS.get(type(value))
-        if kind is None or kind == "tuple" or getattr(value, "maxlen", None) is not None:
+        kind = kind_of(value)
+        if kind in ("", "tuple"):
             return value
         form = self.grown.get(key)
         if form is None or form.kind != kind:
@@ -172,7 +185,7 @@ class Growing(Running):
             if key != other or key in self.grown:
                 continue
             if self.is_same_size(kind, x, y):
-                if kind not in KINDS.values() or not differ_in_constants(x, y):
+                if kind.partition(":")[0] not in KINDS.values() or not differ_in_constants(x, y):
                     continue
                 self.splits[key, "constants"] += 1
             else:

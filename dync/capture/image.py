@@ -161,7 +161,8 @@ class _Walk:
 
     def note_born(self, x: Any, where: str) -> None:
         if id(x) in self.born:
-            self.lists.setdefault(where, (self.born[id(x)][0], type(x).__name__, tuple(x.items() if isinstance(x, dict) else x)))
+            kind = type(x).__name__ if getattr(x, "maxlen", None) is None else f"deque:{cast(Any, x).maxlen}"
+            self.lists.setdefault(where, (self.born[id(x)][0], kind, tuple(x.items() if isinstance(x, dict) else x)))
 
     def places(self, x: Any, fixed: bool, where: str) -> Any:
         places = list(entries(x))

@@ -13,12 +13,13 @@ from typing import Any
 import networkx as nx
 import torch
 
+from dync.capture import lists
 from dync.capture.dicts import KeyedDict
 from dync.capture.heap import WHOLE, Place, StaticHeap, contents
 from dync.capture.image import pool_of
 from dync.capture.keyed import KINDS as KEYED
 from dync.capture.keyed import Keyed, check_form
-from dync.capture.lists import KINDS, Column, Form, Grown, NotUniform, cells_of, common, form_of, one_ragged
+from dync.capture.lists import Column, Form, Grown, NotUniform, cells_of, common, form_of, one_ragged
 from dync.capture.outputs import pool_tree, users_fields
 from dync.capture.pools import rows_form
 from dync.ir.flow import RowsTree
@@ -28,10 +29,8 @@ MAX_LENGTHS, MAX_OF_OBJECTS = 4, 2
 
 
 def kind_of(x: Any) -> str:
-    """"list", "deque", "dict", ...; "" for what can never be rows."""
-    if getattr(x, "maxlen", None) is not None or type(x) is tuple:
-        return ""
-    return KINDS.get(type(x)) or KEYED.get(type(x), "")
+    """"list", "deque:5", "dict", ...; "" for what can never be rows."""
+    return "" if type(x) is tuple else lists.kind_of(x) or KEYED.get(type(x), "")
 
 
 class Kept:

@@ -28,6 +28,12 @@ KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "dequ
 CLASSES = {name: cls for cls, name in KINDS.items()}
 
 
+def kind_of(x: Any) -> str:
+    """The kind of Python's own list, tuple or deque, "deque:5" with its `maxlen`; "" for anything else."""
+    kind, most = KINDS.get(type(x), ""), getattr(x, "maxlen", None)
+    return kind if most is None else f"{kind}:{most}"
+
+
 class NotUniform(Exception):
     """Items that have no form in common; the text says why."""
 
@@ -64,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Form:
-    """What all items of a list are. structure: LEAF, a constant, or (class, structures) for a tuple; kind of the list."""
+    """What all items of a list are. structure: LEAF, a constant, or (class, structures) for a tuple; kind of the list, see `kind_of`."""
 
     kind: str
     structure: Any
@@ -284,6 +290,26 @@ class Grown:
             return []
         return self.own if not self.dync_pool else self.engine.pooled_columns(self)
 
+    @property
+    def kind(self) -> str:
+        return self.form.kind.partition(":")[0]
+
+    @property
+    def maxlen(self) -> int | None:
+        if self.kind != "deque":
+            raise AttributeError(f"'{self.kind}' object has no attribute 'maxlen'")
+        most = self.form.kind.partition(":")[2]
+        return int(most) if most else None
+
+    def within(self, columns: list[Any], first: bool = False) -> list[Any]:
+        """The last rows of these, or the first, so many as a deque may have."""
+        most = self.maxlen if self.kind == "deque" else None
+        if most is None:
+            return columns
+        made = self._like(columns)
+        over = torch.sym_max(made.length - most, 0)
+        return made._stretch(0, made.length - over) if first else made._stretch(over, made.length)
+
     def dync_at(self, row: Any) -> Grown:
         """The list in another row of its pool."""
         return self.engine.row_at(self.dync_pool, row)
@@ -432,7 +458,7 @@ class Grown:
 
     def __getitem__(self, index: Any) -> Any:
         if not isinstance(index, slice):
-            return self.at(self._inside(index, f"{self.form.kind} index out of range"))
+            return self.at(self._inside(index, f"{self.kind} index out of range"))
         step = 1 if index.step is None else index.step
         if not isinstance(step, int):
             return self.refuse("a slice whose step is known only at run time")
@@ -451,7 +477,7 @@ class Grown:
             start, stop = self._bounds(index)
             middle = self._columns_of(value)
         else:
-            start = self._inside(index, f"{self.form.kind} assignment index out of range")
+            start = self._inside(index, f"{self.kind} assignment index out of range")
             stop, middle = start + 1, self._row(value)
         self.replace(self._joined([self._stretch(0, start), middle, self._stretch(stop, self.length)]))
 
@@ -459,26 +485,28 @@ class Grown:
         if isinstance(index, slice):
             start, stop = self._bounds(index)
         else:
-            start = self._inside(index, f"{self.form.kind} assignment index out of range")
+            start = self._inside(index, f"{self.kind} assignment index out of range")
             stop = start + 1
         self.replace(self._joined([self._stretch(0, start), self._stretch(stop, self.length)]))
 
     def append(self, item: Any) -> None:
-        self.replace(self._joined([self.columns, self._row(item)]))
+        self.replace(self.within(self._joined([self.columns, self._row(item)])))
 
     def appendleft(self, item: Any) -> None:
-        self.replace(self._joined([self._row(item), self.columns]))
+        self.replace(self.within(self._joined([self._row(item), self.columns]), True))
 
     def extend(self, items: Any) -> None:
-        self.replace(self._joined([self.columns, self._columns_of(items)]))
+        self.replace(self.within(self._joined([self.columns, self._columns_of(items)])))
 
     def insert(self, index: Any, item: Any) -> None:
+        if self.kind == "deque" and self.maxlen is not None and self.length >= self.maxlen:
+            raise of_model(IndexError("deque already at its maximum size"))
         at = self._clamped(index, 0, self.length)
         self.replace(self._joined([self._stretch(0, at), self._row(item), self._stretch(at, self.length)]))
 
     def pop(self, index: Any = -1) -> Any:
         if not self:
-            raise of_model(IndexError(f"pop from {'an ' if self.form.kind == 'deque' else ''}empty {self.form.kind}"))
+            raise of_model(IndexError(f"pop from {'an ' if self.kind == 'deque' else ''}empty {self.kind}"))
         at = self._inside(index, "pop index out of range")
         item, n = self.at(at), self.length
         parts = [self._stretch(0, at), self._stretch(at + 1, n)]
@@ -528,7 +556,7 @@ class Grown:
     def __add__(self, other: Any) -> Any:
         if not isinstance(other, (Grown, list, tuple)):
             return NotImplemented
-        return self._like(self._joined([self.columns, self._columns_of(other)]))
+        return self._like(self.within(self._joined([self.columns, self._columns_of(other)])))
 
     def __radd__(self, other: Any) -> Any:
         if not isinstance(other, (list, tuple)):
@@ -536,7 +564,7 @@ class Grown:
         return self._like(self._joined([self._columns_of(other), self.columns]))
 
     def __iadd__(self, other: Any) -> Any:
-        if self.form.kind == "tuple":
+        if self.kind == "tuple":
             return self + other
         self.extend(other)
         return self
@@ -579,13 +607,13 @@ class Grown:
         return self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.argmax, self._do(torch.Tensor.to, hits, torch.int64))), 0)
 
     def index(self, item: Any) -> Any:
-        kind = self.form.kind
+        kind = self.kind
         name = kind if kind != "tuple" else "tuple.index(x): x"
         said = [f"{name} not in tuple"] if kind == "tuple" else [formatted(self.engine, item, ord("r"), ""), f" is not in {kind}"]
         return self._first(item, "index", lambda: join(self.engine, said))
 
     def remove(self, item: Any) -> None:
-        text = "deque.remove(x): x not in deque" if self.form.kind == "deque" else "list.remove(x): x not in list"
+        text = "deque.remove(x): x not in deque" if self.kind == "deque" else "list.remove(x): x not in list"
         at = self._first(item, "remove", lambda: text)
         self.replace(self._joined([self._stretch(0, at), self._stretch(at + 1, self.length)]))
 
@@ -604,14 +632,14 @@ class Grown:
     def refuse(self, what: str) -> NoReturn:
         self.engine.mark_stack()  # marked code may know what to do here
         self.engine.without(self.key, f"{what} is asked of it")
-        self.engine.refuse("DY313", f"{what} on a {self.form.kind} whose length is known only at run time",
+        self.engine.refuse("DY313", f"{what} on a {self.kind} whose length is known only at run time",
                                   "it holds its items as the rows of tensors", "use append, extend, pop, indices, slices of step 1, for "
                                   "statements and comprehensions, torch.stack, torch.cat, torch.tensor, sum, or keep a tensor")
         raise AssertionError("a refusal raises")
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or not hasattr({"list": list, "tuple": tuple}.get(self.form.kind, collections.deque), name):
-            raise AttributeError(f"'{self.form.kind}' object has no attribute '{name}'")
+        if name.startswith("__") or not hasattr({"list": list, "tuple": tuple}.get(self.kind, collections.deque), name):
+            raise AttributeError(f"'{self.kind}' object has no attribute '{name}'")
         return self.refuse(f"`{name}`")
 
     def _refuse_operator(self, *_: Any) -> NoReturn:

@@ -31,6 +31,7 @@ from dync.capture.lists import (
     cells_of,
     common,
     form_of,
+    kind_of,
     leaf_count,
     put_together,
     taken_apart,
@@ -108,8 +109,8 @@ class Pooling(Growing):
         if not key or key in self.ungrown:
             raise NotUniform(self.ungrown.get(key, f"it holds a {type(x).__name__} that is not made in forward"))
         if not x:
-            self.grown[key] = Form(type(x).__name__, LEAF, ())
-        elif not self.learn(key, type(x).__name__, tuple(x)):
+            self.grown[key] = Form(kind_of(x), LEAF, ())
+        elif not self.learn(key, kind_of(x), tuple(x)):
             raise NotUniform(self.ungrown[key])
         self.start_again()
 
@@ -162,6 +163,8 @@ class Pooling(Growing):
         if pool in self.ungrown:
             raise NotUniform(self.ungrown[pool])
         inner = self.grown.get(pool)
+        if ":" in x.form.kind:
+            raise NotUniform("it holds deques with a `maxlen`")
         if any(c.ragged is not None for c in x.form.columns):
             raise NotUniform("it holds lists of tensors of several sizes")
         if inner is None:

@@ -108,7 +108,7 @@ class RecordTree(msgspec.Struct, frozen=True, tag="record"):
 
 class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
     """A list, tuple, deque, set or dict (`kind`) whose length is known only at run time: item i is `element` over row i of the columns.
-    The items of a dict are pairs; its kind may be one of DictTree's, or "Counter".
+    The items of a dict are pairs; its kind may be one of DictTree's, or "Counter"; a deque's may have its `maxlen`, "deque:5".
 
     element: its leaves are Ref("0"), Ref("1"), ..., one a column. columns: for each, what its rows are: "tensor"; "number", Python's;
     "choice", the place of a constant among `choices`, of which there is a tuple for each column if any has them; "ragged:d",

@@ -68,7 +68,9 @@ class Taking:
 
         Raises GuardError where `value` is another kind of container, or an item has another structure, type or shape.
         """
-        kind = tree.kind.partition(":")[0]  # what a defaultdict makes is the code's own
+        kind, _, more = tree.kind.partition(":")  # what a defaultdict makes is the code's own
+        if kind == "deque" and getattr(value, "maxlen", None) != (int(more) if more else None):
+            raise GuardError(f"argument {where!r}: {describe(value)} of another `maxlen` given, captured with {more or 'none'}")
         if type(value) is not SEQUENCES.get(kind) and not (isinstance(value, dict) and type(cast("Any", value)).__name__ == kind):
             raise GuardError(f"argument {where!r}: {describe(value)} given, captured with a {tree.kind}")
         items: Any = tuple(cast("Any", value).items() if isinstance(value, dict) else value)

@@ -47,7 +47,10 @@ def key_value(key: Key) -> Any:
 
 def _rows(tree: RowsTree, lookup: Callable[[str], Any]) -> Any:
     items = (build(tree.element, lambda name, row=row: row[int(name)]) for row in zip(*row_cells(tree, lookup)))
-    whole = SEQUENCES.get(tree.kind)
+    kind, _, most = tree.kind.partition(":")
+    if kind == "deque":
+        return collections.deque(items, int(most) if most else None)
+    whole = SEQUENCES.get(kind)
     return whole(items) if whole is not None else _fill(tree.kind, dict(items))
 
 

@@ -220,8 +220,8 @@ def assert_same_state(
 ) -> None:
     """What eager changed in the model and in the module's globals is what the program carries in `state`."""
     now, old = snapshot(eager) | of_globals(module, snapshot(module_data(module))), before | of_globals(module, globals_before)
-    order, seen = {p: n for n, p in reversed(list(enumerate(re.split(r"[.\[#]", p)[0] for p in now)))}, set[int]()  # what stands in two places
-    names = sorted(state, key=lambda name: order.get(re.split(r"[.\[]", name)[0], 0))  # is told of where eager has it first
+    seen, order = set[int](), [re.split(r"[.\[#]", path)[0] for path in now]  # what stands in two places is told of at the first
+    names = sorted(state, key=lambda name: order.index(first) if (first := re.split(r"[.\[]", name)[0]) in order else -1)
     held = dict(leaf for name in names for leaf in leaves(state[name], name, seen))
     for path in differences(old, now):
         if path in now:

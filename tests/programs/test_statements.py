@@ -1107,7 +1107,28 @@ self.log.append(Box(x, i))
 best = max(self.log, key=lambda e: e.n)
 best.n -= 1
 best.kept.append(j)
-return best.value, [(e.n, e.kept) for e in self.log]
+return best.value + 1, [(e.n, e.kept) for e in self.log]
+
+if self.cache is None: self.cache = deque(maxlen=12)
+if b: self.cache.append((x, i))
+else: self.cache.extend([(x + 1, j), (x, 0)])
+return sum([k for _, k in self.cache]), torch.stack([v for v, _ in self.cache]).sum(0), self.cache.maxlen
+
+if self.cache is None: self.cache = deque([i], maxlen=3)
+else: self.cache = deque(list(self.cache) + [i], maxlen=3)
+return list(self.cache), len(self.cache)
+
+d = deque(maxlen=3)
+for v in x[x.abs() > 0.5]:
+    if v > 0: d.append(v * 2)
+    else: d.appendleft(v)
+return list(d), len(d), d.maxlen
+
+d = deque([k for k in range(j * j)], maxlen=4)
+d.extend(n.tolist())
+try: d.insert(0, i)
+except IndexError as e: return str(e), list(d)
+return list(d)
 
 self.log.append(x)
 if b: raise ValueError(len(self.log))
