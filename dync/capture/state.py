@@ -361,7 +361,8 @@ class Forms:
         static, written = 0 <= n < self.heap.own, n >= self.heap.own and any(at == n for at, _ in self.engine.written)
         if id(container) in seen or written or static and (own is None or self.heap.holders(container) > 1):
             where = place_name(self.heap, *place)
-            self.kept.become(place, contents(self.heap.objects[place[0]], place[1]))
+            if users_fields(container) is not None:  # as rows of a pool it may be held in several lists
+                self.kept.become(place, contents(self.heap.objects[place[0]], place[1]))
             self.refuse([place], "DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
                         "a write through one of them would have to show in the other", "keep it in one place, or copy it")
         seen.add(id(container))

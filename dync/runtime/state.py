@@ -47,8 +47,8 @@ class State(MutableMapping[str, Any]):
     def check(self) -> None:
         """Takes over what a caller has set. Raises GuardError when the program was not captured for it."""
         if self._given is not None:
-            taken = inside(self._flow.slots, self._flow.forms, self._given)
-            self.slots.update({name: in_form(value, self._weights.form) for name, value in taken.items()})
+            taken = inside(self._flow.slots, self._flow.forms, in_form(self._given, self._weights.form))
+            self.slots.update(in_form(taken, self._weights.form))
             self._given = None
 
     def _first(self, weight: str) -> Any:
@@ -63,7 +63,7 @@ class State(MutableMapping[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         with self.lock:
             if name in self._attributes:
-                self._given = {**self._held(), name: in_form(value, self._weights.form)}
+                self._given = {**self._held(), name: value}
             elif name in self._weights.written:
                 self._weights.put(name, value)
             else:
@@ -83,28 +83,36 @@ class State(MutableMapping[str, Any]):
         return len(self._held()) + len(self._weights.written)
 
 
-def in_form(value: Any, form: Form) -> Any:
-    """`value` with its tensors in a form, also those in the lists, tuples, dicts and records that a model keeps."""
+def in_form(value: Any, form: Form, made: dict[int, Any] | None = None) -> Any:
+    """`value` with its tensors in a form, also those in the lists, tuples, dicts and records that a model keeps; `made`: these, by the
+    identity of what they are made of.
+    """
+    made = {} if made is None else made
     if is_tensor(value):
         return to_home(value, form)
-    if type(value) in (list, tuple):
-        return type(value)(in_form(v, form) for v in value)
-    if type(value) is collections.deque:
-        return collections.deque((in_form(v, form) for v in cast("Any", value)), value.maxlen)
+    if id(value) in made:
+        return made[id(value)]
+    if type(value) in (list, collections.deque):
+        held = made[id(value)] = copy.copy(cast("Any", value))
+        held.clear()
+        held.extend(in_form(v, form, made) for v in cast("Any", value))
+        return held
+    if type(value) is tuple:
+        return tuple(in_form(v, form, made) for v in cast("Any", value))
     if type(value) in (dict, collections.OrderedDict, collections.defaultdict):
-        held = copy.copy(cast("dict[Any, Any]", value))
-        held.update({k: in_form(v, form) for k, v in held.items()})
+        held = made[id(value)] = copy.copy(cast("Any", value))
+        held.update({k: in_form(v, form, made) for k, v in held.items()})
         return held
     record: Any = value
     if hasattr(record, "_make"):
-        return record._make(in_form(v, form) for v in record)
+        return record._make(in_form(v, form, made) for v in record)
     fields = record_fields(record)
     if not fields or isinstance(value, dict):
         return record
-    made = copy.copy(record)
+    new = made[id(value)] = copy.copy(record)
     for name, v in fields.items():
-        object.__setattr__(made, name, in_form(v, form))
-    return made
+        object.__setattr__(new, name, in_form(v, form, made))
+    return new
 
 
 __all__ = ["State", "fits"]

@@ -5,12 +5,23 @@ import copy
 import numpy as np
 import pytest
 import torch
-from programs.forms import Absent, BufferGrows, CacheGrows, DequeWindow, NoneToTensor, TupleState, Window
+from programs.forms import (
+    Absent,
+    BufferGrows,
+    CacheGrows,
+    DequeWindow,
+    ListAttribute,
+    NoneToTensor,
+    Sessions,
+    TupleState,
+    Window,
+)
 from programs.harness import call_of, load, same
+from support.tracks import Track, Tracks
 
 import dync
 
-MODELS = [NoneToTensor, CacheGrows, BufferGrows, Absent, Window, TupleState, DequeWindow]
+MODELS = [NoneToTensor, CacheGrows, BufferGrows, Absent, Window, TupleState, DequeWindow, ListAttribute, Sessions]
 
 
 def compiled(cls, **options):
@@ -85,3 +96,41 @@ def test_absent_attributes() -> None:
     assert dict(run.state) == {}
     x = call_of(Absent, 1)[0][0]
     assert torch.equal(run(x), x) and list(run.state) == ["seen"]
+
+
+def test_objects_in_lists_that_grow(tmp_path) -> None:
+    model, run = compiled(Tracks)
+    run.save(tmp_path / "m.dync")
+    run = dync.load(tmp_path / "m.dync")
+
+    def calls() -> None:
+        for seed in range(6):
+            args, kwargs = call_of(Tracks, seed)
+            with torch.no_grad():
+                assert same(model(*args, **kwargs), run(*args, **kwargs)), seed
+            assert [t.hits for t in run.state["often"]] == [t.hits for t in model.often]
+
+    calls()
+    seen = run.state["tracks"]
+    assert [type(t) for t in seen] == [Track] * len(model.tracks) and len(seen) > 1
+    assert all(same(vars(a), vars(b)) for a, b in zip(seen, model.tracks))
+    shared = [t for t in seen if t.hits > 1]
+    run.state["tracks"], run.state["often"] = seen, shared
+    model.tracks, model.often = copy.deepcopy((seen, shared))
+    calls()  # what stands in both lists is one object still
+    for wrong in (None, (), [1], [torch.zeros(4)], {}):
+        run.state["tracks"] = wrong
+        with pytest.raises(dync.GuardError, match="attribute '(tracks|often)' holds"):
+            run(*call_of(Tracks, 0)[0])
+
+
+def test_numbers_keep_their_type_in_a_list_that_grows() -> None:
+    _, run = compiled(ListAttribute)
+    run.state["losses"] = [0.5, -1.0]
+    x = call_of(ListAttribute, 0)[0][0]
+    run(x)
+    assert run.state["losses"][:2] == [0.5, -1.0]
+    for wrong in ([1], [0.5, "no"], [torch.tensor(0.5)], (0.5,)):
+        run.state["losses"] = wrong
+        with pytest.raises(dync.GuardError, match="attribute 'losses' holds"):
+            run(x)

@@ -607,3 +607,27 @@ class KeptInput(OneInput):
             x = x + self.kept
         self.kept = x
         return x * 2
+
+
+class Sessions(OneInput):
+    """A state for each user, whose number comes with the data; the one that was away longest goes when there are too many."""
+
+    def __init__(self):
+        super().__init__()
+        self.sessions = collections.OrderedDict()
+        self.cell = nn.GRUCell(4, 3)
+
+    def forward(self, x):
+        user = int(x.abs().sum()) % 4
+        if user in self.sessions:
+            self.sessions.move_to_end(user)
+            hidden = self.sessions[user]
+        else:
+            hidden = torch.zeros(1, 3)
+        hidden = self.cell(x[:1], hidden)
+        self.sessions[user] = hidden
+        if len(self.sessions) > 2:
+            self.sessions.popitem(last=False)
+        return hidden, len(self.sessions)
+
+    RUNS = 6

@@ -1118,6 +1118,9 @@ if self.cache is None: self.cache = deque([i], maxlen=3)
 else: self.cache = deque(list(self.cache) + [i], maxlen=3)
 return list(self.cache), len(self.cache)
 
+q = deque([i, x], maxlen=j if j > 1 else 4)
+return q, deque([b])
+
 d = deque(maxlen=3)
 for v in x[x.abs() > 0.5]:
     if v > 0: d.append(v * 2)
@@ -2562,10 +2565,6 @@ DY207
 return len(str(i))
 
 DY403
-q = deque([i])
-return q
-
-DY403
 made = Result(x)
 made.parts.append(made)
 return made
@@ -2618,6 +2617,11 @@ x += 1
 return d[i]
 
 DY402
+if self.cache is not None: x = x + len(self.cache["kept"])
+self.cache = {"kept": list(x[x > 0])}
+return x
+
+DY315
 if self.cache is None: self.cache = {}
 self.cache[i] = [x, [x, i]]
 return len(self.cache)
