@@ -156,11 +156,13 @@ def made_of_float32(kernel: Kernel) -> frozenset[str]:
     found: set[Any] = set()
     for node in kernel.graph.nodes:
         value = node.meta.get("val")
-        if node.op == "call_function" and isinstance(value, torch.Tensor) and value.is_floating_point():
-            if value.dtype == torch.float32 or any(n in found for n in node.all_input_nodes):
+        scalar = isinstance(value, (float, torch.SymFloat))  # `item` passes on what it was given
+        if node.op == "call_function" and (scalar or isinstance(value, torch.Tensor) and value.is_floating_point()):
+            if getattr(value, "dtype", None) == torch.float32 or any(n in found for n in node.all_input_nodes):
                 found.add(node)
     outputs: Any = kernel.graph.output_node().args[0]
-    return frozenset(v.name for v, o in zip(kernel.results, outputs) if o in found and o.meta["val"].dtype == torch.float64)
+    double = (o in found and isinstance(o.meta["val"], torch.Tensor) and o.meta["val"].dtype == torch.float64 for o in outputs)
+    return frozenset(v.name for v, yes in zip(kernel.results, double) if yes)
 
 
 def compared(kernel: Kernel) -> list[Value]:

@@ -70,7 +70,7 @@ class Kept:
             made = Form(form.kind, form.structure, tuple(columns))
             made = check_form(made) if made.kind in KEYED.values() and made.columns else made
         except NotUniform as error:
-            self.engine.give_up(key, str(error))
+            return self.engine.give_up(key, str(error))
         self.engine.grown[key] = made
         return made
 
@@ -87,7 +87,7 @@ class Kept:
         try:
             wanted = common(form, form_of(self.engine, form.kind, items)) if items else form
         except NotUniform as error:
-            self.engine.give_up(key, str(error))
+            return self.engine.give_up(key, str(error))
         if wanted != form:
             self.engine.widen(key, wanted)
         if (key, form) not in self.found:
@@ -99,9 +99,9 @@ class Kept:
     def birth(self, place: Place, x: Any) -> None:
         """Tells where Python's own in a place was born: what is learnt of it is learnt of the place."""
         x = self.heap.objects[place[0]] if place[1] == WHOLE else x
-        place = self.heap.holder(x) if place[1] == WHOLE else place
-        if place is not None and kind_of(x):
-            self.engine.born[id(x)] = (self.heap.birth(place), x)
+        holder = self.heap.holder(x) if place[1] == WHOLE else place
+        if holder is not None and kind_of(x):
+            self.engine.born[id(x)] = (self.heap.birth(holder), x)
 
     def rows(self, place: Place, form: Form, columns: list[Any]) -> Any:
         """The container that a call begins with."""
@@ -117,9 +117,10 @@ class Kept:
 
     def left(self, place: Place, x: Any) -> Any:
         """The rows that a call leaves in a place, a Grown or Keyed; None for what is neither. Starts over where that is new."""
-        form, rows = self.form(place), x.rows if isinstance(x, Keyed) else x
+        form, rows = self.form(place), rows_of(x)
         if not isinstance(rows, Grown):
-            if form is None and kind_of(x) and any(map(pool_of, x.values() if isinstance(x, dict) else x)):
+            held: Any = x.values() if isinstance(x, dict) else x
+            if form is None and kind_of(x) and any(map(pool_of, held)):
                 self.become(place, x)  # objects that are rows can live on in rows alone
             if form is None or not form.columns or kind_of(x) != form.kind:
                 return None
@@ -249,6 +250,11 @@ class Kept:
         if key not in engine.grown and engine.learn(key, kind_of(x), tuple(x.items() if isinstance(x, dict) else x)):
             self.check(holder, engine.grown[key])
             engine.start_again()
+
+
+def rows_of(x: Any) -> Any:
+    """The rows of a dict or set; a list itself."""
+    return x.rows if isinstance(x, Keyed) else x
 
 
 def pointers(form: Form, tensors: int = 1) -> list[tuple[int, str]]:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
-from dync.capture.heap import MISSING
+from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
 from dync.capture.places import can_mark
@@ -39,6 +39,7 @@ REMEDY = ("make it in forward by `{}`, `dict()`, `set()` or `Counter()`, with in
 class Keying(Presence):
     """Makes Keyed sets and dicts where they were found to be needed."""
 
+    heap: StaticHeap
     origins: dict[str, str]
     """Place of a list → place of the set, dict or list whose columns it has."""
 

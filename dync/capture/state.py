@@ -22,8 +22,7 @@ from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, Place, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
-from dync.capture.kept import Kept, kind_of
-from dync.capture.keyed import Keyed
+from dync.capture.kept import Kept, kind_of, rows_of
 from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
 from dync.capture.places import line_span
@@ -276,7 +275,7 @@ class Forms:
         n = self.number()
         self.kept.begun, self.kept.given = {}, []
         for name, tree in self.forms[n].pools:
-            self.kept.open(name, [self.entries[n].symbolic[leaf.operand.name] for leaf in tree.items])
+            self.kept.open(name, [self.entries[n].symbolic[name] for name in column_names(tree)])
         if self.fork is not None:
             self.engine.advance()
         for at, key in self.loose:
@@ -291,7 +290,7 @@ class Forms:
         form = self.kept.form(place)
         rows = isinstance(tree, RowsTree)
         if form is not None and (rows or not form.columns and not getattr(tree, "items", ("",))):
-            columns = [symbolic[leaf.operand.name] for leaf in tree.items] if rows else []
+            columns = [symbolic[name] for name in column_names(tree)] if isinstance(tree, RowsTree) else []
             put(self.heap.objects[place[0]], place[1], self.kept.rows(place, form, columns))
             return
         made = build(tree, symbolic.__getitem__)
@@ -341,7 +340,7 @@ class Forms:
         found = [*zip((t for t in trees if isinstance(t, RowsTree)), map(rows_of, containers), strict=True)]
         found += [(tree, self.kept.pool(name)) for name, tree in pools]
         for tree, rows in found:
-            values |= {leaf.operand.name: t for leaf, t in zip(tree.items, rows.columns, strict=True)}  # type: ignore[union-attr]
+            values |= dict(zip(column_names(tree), rows.columns, strict=True))
             counts |= counted(tree)
         return Found(tuple(trees), values, counts, pools)
 
@@ -520,9 +519,13 @@ class Forms:
         return slots, tuple(made)
 
 
+def column_names(tree: RowsTree) -> list[str]:
+    return [leaf.operand.name for leaf in tree.items if isinstance(leaf.operand, Ref)]
+
+
 def counted(tree: RowsTree) -> dict[str, str]:
     """The columns of rows by name, and what counts each one's."""
-    names = [leaf.operand.name for leaf in tree.items]  # type: ignore[union-attr]
+    names = column_names(tree)
     found, n = dict.fromkeys(names, names[-1]), 0
     for column in tree.columns:
         if column.startswith(("ragged", "lists", "tuples", "deques")):  # all items one after another, before the numbers of them
@@ -530,10 +533,6 @@ def counted(tree: RowsTree) -> dict[str, str]:
             n += 1
         n += 1
     return found
-
-
-def rows_of(x: Any) -> Any:
-    return x.rows if isinstance(x, Keyed) else x
 
 
 def has_rows(tree: Any) -> bool:

@@ -93,15 +93,15 @@ def in_form(value: Any, form: Form, made: dict[int, Any] | None = None) -> Any:
     if id(value) in made:
         return made[id(value)]
     if type(value) in (list, collections.deque):
-        held = made[id(value)] = copy.copy(cast("Any", value))
+        held = made[id(value)] = copy.copy(value)
         held.clear()
-        held.extend(in_form(v, form, made) for v in cast("Any", value))
+        held.extend(in_form(v, form, made) for v in value)
         return held
     if type(value) is tuple:
-        return tuple(in_form(v, form, made) for v in cast("Any", value))
+        return tuple(in_form(v, form, made) for v in cast("tuple[Any, ...]", value))
     if type(value) in (dict, collections.OrderedDict, collections.defaultdict):
-        held = made[id(value)] = copy.copy(cast("Any", value))
-        held.update({k: in_form(v, form, made) for k, v in held.items()})
+        held = made[id(value)] = copy.copy(value)
+        held.update({k: in_form(v, form, made) for k, v in cast("dict[Any, Any]", held).items()})
         return held
     record: Any = value
     if hasattr(record, "_make"):

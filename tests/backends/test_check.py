@@ -42,6 +42,8 @@ def test_a_result_is_as_exact_as_what_it_is_computed_from():
     assert "allowed 1e-07" in refused(whole, lambda i: [(i[0].double().sum(1) * (1 + 1e-5)).mul(i[1]).sum()])
     chosen = kernel(lambda x, y: torch.where(x.sum(1) > 0, y, -y) * 3, {"x": "float32[4, 8]", "y": "float64[4]"})
     assert "allowed 1e-07" in refused(chosen, lambda i: [torch.where(i[0].sum(1) > 0, i[1], -i[1]) * 3 * (1 + 1e-5)])
+    number = kernel(lambda x: torch.full((2,), x.mean().item(), dtype=torch.float64), {"x": "float32[4]"})
+    assert check(number, CODE, run=lambda i: [torch.full((2,), i[0].mean().item() * (1 + 1e-6), dtype=torch.float64)]) > 1e-7
     half = kernel(lambda x: (x.bfloat16() * 2).float() * 3, {"x": "float32[4]"})
     assert "allowed 0.0002" in refused(half, lambda i: [(i[0].bfloat16() * 2).float() * 3 * (1 + 1e-2)])
 

@@ -102,8 +102,8 @@ def same(a: Any, b: Any) -> bool:
         return (
             list(a) == list(b) and all(same(a[k], b[k]) for k in a) and getattr(a, "default_factory", 0) == getattr(b, "default_factory", 0)
         )
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, (list, tuple, collections.deque)):
+        return len(a) == len(b) and all(map(same, a, b)) and getattr(a, "maxlen", None) == getattr(b, "maxlen", None)
     if (fields := record_fields(a)) is not None:
         return same(fields, record_fields(b))
     if isinstance(a, BaseException):

@@ -1118,7 +1118,7 @@ if self.cache is None: self.cache = deque([i], maxlen=3)
 else: self.cache = deque(list(self.cache) + [i], maxlen=3)
 return list(self.cache), len(self.cache)
 
-q = deque([i, x], maxlen=j if j > 1 else 4)
+q = deque([i, x], maxlen=4 if b else None)
 return q, deque([b])
 
 d = deque(maxlen=3)
