@@ -62,9 +62,9 @@ def entries(x: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def contents(x: Any, key: Any) -> Any:
-    """What stands in a place, MISSING where nothing does; for WHOLE a shallow copy, a list for a deque."""
+    """What stands in a place, MISSING where nothing does; for WHOLE a shallow copy."""
     if key == WHOLE:
-        return list(x) if isinstance(x, (list, collections.deque)) else copy.copy(x)
+        return list(x) if isinstance(x, list) else copy.copy(x)
     return next((v for k, v in entries(x) if k == key), MISSING)
 
 

@@ -169,6 +169,9 @@ class _Walk:
         self.signature.append((type(x), *(atom_key(k) for k, _ in places)))
         if isinstance(x, types.FunctionType):
             self.signature.append(x.__code__.co_qualname)
+        if isinstance(x, (collections.deque, collections.defaultdict)):
+            made: Any = x.maxlen if isinstance(x, collections.deque) else x.default_factory
+            self.signature.append(made.__code__ if isinstance(made, types.FunctionType) else made)
         for key, v in places:
             closed = isinstance(x, (set, frozenset, types.FunctionType, types.MethodType))
             place = f"{where}.{key[-1]}" if key[0] == "a" else f"{where}[{key[-1]!r}]"

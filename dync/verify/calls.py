@@ -145,7 +145,7 @@ def _with_parts(name: str, value: Any, around: tuple[int, ...]) -> Iterator[tupl
         return
     inner = [pair for key, v in parts for pair in _with_parts(name + key, v, (*around, id(value)))]
     if _is_plain(value, around):
-        yield name, list(value) if isinstance(value, deque) else value  # a slot holds its items
+        yield name, value
     yield from inner
 
 

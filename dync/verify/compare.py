@@ -8,6 +8,7 @@ The absolute part is in units of the leaf's own scale, because rounding errors o
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -126,7 +127,9 @@ def _walk(expected: Any, got: Any, where: str, tolerances: Tolerances) -> Iterat
         yield from _records(fields, record_fields(got) or {}, where, tolerances)
     elif isinstance(expected, Mapping):
         yield from _mappings(expected, got, where, tolerances)
-    elif isinstance(expected, (list, tuple)):
+    elif isinstance(expected, deque) and expected.maxlen != got.maxlen:
+        yield Difference(where, f"a `maxlen` of {expected.maxlen} in eager, of {got.maxlen} here")
+    elif isinstance(expected, (list, tuple, deque)):
         if len(expected) != len(got):
             yield Difference(where, f"length {len(expected)} in eager, {len(got)} here")
         else:

@@ -1118,6 +1118,9 @@ if self.cache is None: self.cache = deque([i], maxlen=3)
 else: self.cache = deque(list(self.cache) + [i], maxlen=3)
 return list(self.cache), len(self.cache)
 
+d = defaultdict(int) if b else defaultdict(float)
+return d[i], d[3]
+
 q = deque([i, x], maxlen=4 if b else None)
 return q, deque([b])
 
