@@ -7,7 +7,8 @@ others, so that any length is one form of the state. See lists.py, keyed.py and 
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import networkx as nx
@@ -23,6 +24,7 @@ from dync.capture.lists import Column, Form, Grown, NotUniform, cells_of, common
 from dync.capture.outputs import pool_tree, users_fields
 from dync.capture.pools import rows_form
 from dync.ir.flow import RowsTree
+from dync.ir.types import Span
 
 MAX_LENGTHS, MAX_OF_OBJECTS = 4, 2
 """So many forms of the state may differ in the length of one container, or of one that holds objects: then it has no bound."""
@@ -36,8 +38,8 @@ def kind_of(x: Any) -> str:
 class Kept:
     """Which places of the state hold rows, and what these are when a call begins and ends."""
 
-    def __init__(self, engine: Any, heap: StaticHeap) -> None:
-        self.engine, self.heap = engine, heap
+    def __init__(self, engine: Any, heap: StaticHeap, where: Span) -> None:
+        self.engine, self.heap, self.where = engine, heap, where
         self.defaults: dict[str, Any] = {}
         self.found: dict[Any, list[torch.Tensor]] = {}
         self.found_pools: dict[str, Grown] = {}
@@ -124,7 +126,7 @@ class Kept:
                 self.become(place, x)  # objects that are rows can live on in rows alone
             if form is None or not form.columns or kind_of(x) != form.kind:
                 return None
-            with self.engine.modes_on():
+            with self.after():
                 return self.taken(self.heap.birth(place), form, x)
         key, kind = self.heap.birth(place), x.kind if isinstance(x, Keyed) else rows.form.kind
         if isinstance(x, KeyedDict) and x.default is not None:
@@ -136,8 +138,18 @@ class Kept:
             self.engine.start_again()
         if form is None or form.kind != kind or form.columns and (form.structure, form.columns) == (rows.form.structure, rows.form.columns):
             return x if form is not None and form.kind == kind and form.columns else None
-        with self.engine.modes_on():
+        with self.after():
             return self.taken(key, form, rows)
+
+    @contextlib.contextmanager
+    def after(self) -> Generator[None]:
+        """What is done here is part of the program, and stands at the line of forward's `def`."""
+        self.engine.span_after = self.where
+        try:
+            with self.engine.modes_on():
+                yield
+        finally:
+            self.engine.span_after = None
 
     def taken(self, key: str, form: Form, items: Any) -> Any:
         """Items as rows of this form."""
@@ -181,7 +193,7 @@ class Kept:
         else:
             self.found_pools = {n: self.engine.pools[n] for n in graph}
             if nx.is_directed_acyclic_graph(graph) and self.changed(containers):
-                with self.engine.modes_on():
+                with self.after():
                     self.compact(containers, list(nx.topological_sort(graph)))
         return tuple((n, pool_tree(self.found_pools[n], n)) for n in sorted(graph))
 

@@ -51,6 +51,8 @@ class Stack:
     """Codes of which one function is marked, found by its name."""
     askers_marked = False
     root_frame: Any = None
+    span_after: Span | None = None
+    """Where what is done counts as standing, for what capture does before the model is called and when it has returned."""
     texts: list[Any] | None = None
     """What stands for the marks in a text that Python's own code is writing."""
     problems: dict[Diagnostic, None]
@@ -80,6 +82,8 @@ class Stack:
         return is_caught(frames(sys._getframe(1), self.root_frame), cleaning)
 
     def span(self) -> Span:
+        if self.span_after is not None:
+            return self.span_after
         frame = self.user_frame()
         return span_of(frame) if frame is not None else UNKNOWN
 

@@ -119,7 +119,7 @@ class Forms:
         self.loose: list[Place] = []
         self.read: set[Place] = set()
         self.known: Any = None
-        self.kept = Kept(engine, self.heap)
+        self.kept = Kept(engine, self.heap, self.where())
 
     # ---- the start of an attempt --------------------------------------------------------------------------------------
 
@@ -207,7 +207,7 @@ class Forms:
         if self.fork is not None:
             rec = engine.new_rec(self.entry)
             self.fork.cases.append((n, To(rec)))
-        before, engine.rec = engine.rec, rec
+        before, engine.rec, engine.span_after = engine.rec, rec, self.where()
         made = {id(g): engine.shape_env.new_symbol(g.low) for g in form.groups()}
         entry = Entry(rec, {}, {})
         for name, cell in form.cells.items():
@@ -231,7 +231,7 @@ class Forms:
                     engine.bind_sizes(entry.operands[name])
                 else:
                     entry.operands[name] = scalar_of(entry.symbolic[name])
-        engine.rec = before
+        engine.rec, engine.span_after = before, None
         self.entries.append(entry)
 
     def name_sizes(self, form: Form, made: dict[int, Any]) -> None:
@@ -327,6 +327,8 @@ class Forms:
                 rows = self.kept.rows((n, key), form, self.kept.first((n, key), form, x))
             else:
                 rows = self.kept.left((n, key), x) if own is None else None
+            if rows is not None and any(rows is c for c in containers):
+                self.refuse_shared((n, key), rows_of(rows).form.kind)
             if rows is not None:
                 containers.append(rows)
                 trees.append(tree_of(rows, column_name, name, numbers=True))
@@ -359,14 +361,16 @@ class Forms:
         n = self.heap.index.get(id(container), -1)
         static, written = 0 <= n < self.heap.own, n >= self.heap.own and any(at == n for at, _ in self.engine.written)
         if id(container) in seen or written or static and (own is None or self.heap.holders(container) > 1):
-            where = place_name(self.heap, *place)
             if users_fields(container) is not None:  # as rows of a pool it may be held in several lists
                 self.kept.become(place, contents(self.heap.objects[place[0]], place[1]))
-            self.refuse([place], "DY405", f"`{where}`, written by forward, holds a {type(container).__name__} that is held elsewhere too",
-                        "a write through one of them would have to show in the other", "keep it in one place, or copy it")
+            self.refuse_shared(place, type(container).__name__)
         seen.add(id(container))
         if static and own is not None:
             own.add(id(container))
+
+    def refuse_shared(self, place: Place, kind: str) -> NoReturn:
+        self.refuse([place], "DY405", f"`{place_name(self.heap, *place)}`, written by forward, holds a {kind} that is held elsewhere too",
+                    "a write through one of them would have to show in the other", "keep it in one place, or copy it")
 
     def writes(self, leaf: Any) -> tuple[tuple[str, Tree], ...]:
         """What a call that ends here leaves in the slots. leaf: the operand of a tensor or number."""

@@ -98,5 +98,7 @@ def text_of(form: StateForm, types: Mapping[str, ValueType]) -> str:
 def _text(tree: Tree, types: Mapping[str, ValueType]) -> str:
     if isinstance(tree, Leaf):
         return str(types[tree.operand.name]) if isinstance(tree.operand, Ref) else str(tree.operand)
+    if isinstance(tree, RowsTree):
+        return f"{tree.kind.partition(':')[0]} of any length"
     names = dict.fromkeys(str(types[o.name]) for o in leaves(tree) if isinstance(o, Ref))
     return f"{type(tree).__name__.removesuffix('Tree').lower()} of {len(getattr(tree, 'items', ()))} {' and '.join(names)}".rstrip()

@@ -2634,6 +2634,12 @@ if b: self.log.append(self.log[-1] if self.log and i > 1 else x[:i])
 elif len(self.log) % 2: self.log.append(i)
 return len(self.log)
 
+DY405
+self.log.append(x)
+if self.cache is not None: x = x + len(self.cache)
+self.cache = self.log
+return x
+
 DY315
 self.table[f] = x
 return len(self.table)
