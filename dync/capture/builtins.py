@@ -210,7 +210,7 @@ def _type(engine: Any, *args: Any) -> Any:
     if len(args) == 1 and isinstance(args[0], keyed.Keyed):
         return keyed.CLASSES[args[0].kind]
     if len(args) == 1 and isinstance(args[0], Grown):
-        return CLASSES[args[0].form.kind]
+        return CLASSES[args[0].kind]
     if len(args) == 1 and isinstance(args[0], (SymRange, Parts)):
         return range if isinstance(args[0], SymRange) else tuple
     if len(args) == 1 and getattr(type(args[0]), "dync_pool", ""):

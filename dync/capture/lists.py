@@ -278,7 +278,7 @@ class Grown:
     """
 
     __slots__ = ("engine", "key", "form", "own", "dync_pool", "dync_row")
-    __class__ = as_seen(lambda self: CLASSES[self.form.kind])  # type: ignore[assignment]
+    __class__ = as_seen(lambda self: CLASSES[self.kind])  # type: ignore[assignment]
 
     def __init__(self, engine: Any, key: str, form: Form, columns: list[Any]) -> None:
         self.engine, self.key, self.form, self.own = engine, key, form, columns

@@ -18,6 +18,7 @@ from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
+from dync.ir.rows import OBJECTS
 from dync.ir.trees import kind_of
 from dync.ir.types import Lit, Ref, lit
 
@@ -153,16 +154,14 @@ class _Trees:
 
     def pool(self, x: Grown, name: str) -> RowsTree:
         """The rows of a pool, each an object or a list."""
-        cls, inner = x.engine.pooled.get(name), x.engine.grown[name]
-        if cls is None:
-            if inner.structure != LEAF or inner.columns[0].choices and not inner.columns[0].pool:
-                raise Unrepresentable(x, name, " of lists whose items are neither numbers nor tensors")
-            column = inner.columns[0]
-            what = f"{inner.kind}s:{'row:' + column.pool if column.pool else _column(column)}"
-            items = tuple(Leaf(Ref(f"{name}<{n}>")) for n in range(len(x.columns)))
-            return RowsTree("list", Leaf(Ref("0")), (what,), items)
-        tree: Any = self.rows(x, "list", name)
-        return msgspec.structs.replace(tree, element=self.object(cls, x.engine.attribute_names[name], tree.element.items))
+        cls = x.engine.pooled.get(name)
+        if cls is not None:
+            tree: Any = self.rows(x, OBJECTS, name)
+            return msgspec.structs.replace(tree, element=self.object(cls, x.engine.attribute_names[name], tree.element.items))
+        inner = x.engine.grown[name]
+        item: Any = self.rows(Grown(x.engine, name, inner, x.columns[::2]), inner.kind, name)  # of one list: no number of items beside
+        items = tuple(Leaf(Ref(f"{name}<{n}>")) for n in range(len(x.columns)))
+        return msgspec.structs.replace(item, columns=tuple(f"{inner.kind}s:{c}" for c in item.columns), items=items)
 
     @staticmethod
     def object(kind: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:

@@ -335,8 +335,10 @@ class Forms:
                 continue
             trees.append(self.carried((n, key), x, of, seen, own))
             if has_rows(trees[-1]):
+                reason = self.kept.reason((n, key))
                 self.refuse([(n, key)], "DY402", f"`{name}` is written by forward and holds a list, set or dict of unknown length",
-                            "it cannot be carried from call to call", "make it anew in each call, or keep a tensor that grows by torch.cat")
+                            "it cannot be carried from call to call" + (f": {reason}" if reason else ""),
+                            "make it anew in each call, or keep a tensor that grows by torch.cat")
         self.seen = seen
         pools = self.kept.pools([rows_of(x) for x in containers], own is not None)
         found = [*zip((t for t in trees if isinstance(t, RowsTree)), map(rows_of, containers), strict=True)]

@@ -234,7 +234,8 @@ class StateForm(msgspec.Struct, frozen=True):
     """One structure that the model's written attributes may have between calls.
 
     attributes: dotted path → tree over slot names and constants; an attribute left out is absent. dims: sizes that may vary.
-    pools: name → the objects, or lists, of which attributes hold the numbers.
+    pools: name → the objects, or lists, of which attributes hold the numbers. Their kind is "objects", or that of the lists: then `element`
+    is an item, and each column one of containers.
     """
 
     attributes: tuple[tuple[str, Tree], ...]

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import numpy
@@ -18,36 +18,44 @@ from dync.ir.trees import SEQUENCES, build, describe, match, row_cells
 from dync.ir.types import Ref, TensorType, ValueType
 
 Pools = tuple[tuple[str, RowsTree], ...]
+OBJECTS = "objects"
+"""RowsTree.kind of a pool of objects; that of one of lists is theirs."""
 
 
 def built_pools(pools: Pools, lookup: Callable[[str], Any]) -> dict[str, list[Any]]:
     """The objects and lists of each pool, which may hold one another."""
-    sizes = {name: len(lookup(_ref(tree.items[-1]))) for name, tree in pools}
-    made = {name: [_empty(tree) for _ in range(sizes[name])] for name, tree in pools}
+    trees = dict(pools)
+    made = {name: [_empty(tree) for _ in lookup(_ref(tree.items[-1]))] for name, tree in pools if tree.kind != "tuple"}
 
     def held(name: str) -> Any:
+        if name in trees and name not in made:  # tuples are made whole, of what is there already
+            made[name] = [tuple(row) for row in rows(trees[name])]
         return made[name] if name in made else lookup(name)
 
-    for name, tree in pools:
-        for x, row in zip(made[name], zip(*row_cells(tree, held))):
-            if isinstance(tree.element, RecordTree):
-                for field, part in zip(tree.element.fields, tree.element.items, strict=True):
-                    object.__setattr__(x, field, build(part, lambda n, row=row: row[int(n)]))
+    def rows(tree: RowsTree) -> Iterator[Iterator[Any]]:
+        """Of each object its attributes, of each list its items."""
+        for row in zip(*row_cells(tree, held)):
+            if tree.kind == OBJECTS:
+                yield (build(part, lambda n, row=row: row[int(n)]) for part in cast("RecordTree", tree.element).items)
             else:
-                x.extend(row[0])
+                yield (build(tree.element, lambda n, item=item: item[int(n)]) for item in zip(*row))
+
+    for name, tree in pools:
+        for x, row in zip(held(name), rows(tree) if tree.kind != "tuple" else ()):
+            if tree.kind == OBJECTS:
+                for field, value in zip(cast("RecordTree", tree.element).fields, row, strict=True):
+                    object.__setattr__(x, field, value)
+            else:
+                x.extend(row)
     return made
 
 
 def _empty(tree: RowsTree) -> Any:
-    if isinstance(tree.element, RecordTree):
-        cls: Any = record_class(tree.element.kind, tree.element.cls, tree.element.fields)
-        return cls.__new__(cls)
-    return SEQUENCES[_container(tree)]()
-
-
-def _container(tree: RowsTree) -> str:
-    """The kind of the containers that a pool of such has."""
-    return tree.columns[0].partition(":")[0].removesuffix("s")
+    if tree.kind != OBJECTS:
+        return SEQUENCES[tree.kind]()
+    record = cast("RecordTree", tree.element)
+    cls: Any = record_class(record.kind, record.cls, record.fields)
+    return cls.__new__(cls)
 
 
 def _ref(tree: Tree) -> str:
@@ -81,9 +89,13 @@ class Taking:
         cells: dict[str, list[Any]] = {name: [] for name in self.pools}
         while fresh := next((n for n, own in self.objects.items() if len(own) > len(cells[n])), None):
             tree, x = self.pools[fresh], self.objects[fresh][len(cells[fresh])]
-            if not isinstance(tree.element, RecordTree) and type(x) is not SEQUENCES[_container(tree)]:
-                raise GuardError(f"argument {self.where[fresh]!r}: {describe(x)} given, captured with a {_container(tree)}")
-            row = match(tree.element, x, self.where[fresh])
+            if tree.kind == OBJECTS:
+                row: dict[str, Any] = match(tree.element, x, self.where[fresh])
+            elif type(x) is not SEQUENCES[tree.kind]:
+                raise GuardError(f"argument {self.where[fresh]!r}: {describe(x)} given, captured with a {tree.kind}")
+            else:
+                items = [match(tree.element, item, self.where[fresh]) for item in x]
+                row = {str(n): [item[str(n)] for item in items] for n in range(len(tree.columns))}
             cells[fresh].append(row)
             for n, column in enumerate(tree.columns):
                 what, _, inner = column.partition(":")
@@ -112,14 +124,15 @@ class Taking:
         for n, column in enumerate(tree.columns):
             own = [c[str(n)] for c in cells]
             (name, wanted), (what, _, more) = following(), column.partition(":")
+            choices = tree.choices[n] if tree.choices else ()
             if what == "ragged":
                 found[name] = _joined(own, wanted, where, int(more))
                 sizes = [v.shape[int(more)] for v in own]
             elif what in ("lists", "tuples", "deques"):
-                found[name] = self.column(more, [v for part in own for v in part], wanted, where, ())
+                found[name] = self.column(more, [v for part in own for v in part], wanted, where, choices)
                 sizes = [len(part) for part in own]
             else:
-                found[name] = self.column(column, own, wanted, where, tree.choices[n] if tree.choices else ())
+                found[name] = self.column(column, own, wanted, where, choices)
                 continue
             name, wanted = following()
             found[name] = _numbers(sizes, wanted, where)

@@ -54,35 +54,30 @@ def _rows(tree: RowsTree, lookup: Callable[[str], Any]) -> Any:
     return whole(items) if whole is not None else _fill(tree.kind, dict(items))
 
 
-def row_cells(tree: RowsTree, lookup: Callable[[str], Any]) -> list[Any]:
+def row_cells(tree: RowsTree, lookup: Callable[[str], Any]) -> list[list[Any]]:
     """Of each column its cells, as Python sees them. lookup: also of a pool, by its name."""
-    tensors = iter([build(t, lookup) for t in tree.items])
-    cells: list[Any] = []
-    for number, column in enumerate(tree.columns):
-        rows = next(tensors)
-        what, _, dim = column.partition(":")
-        match what:
-            case "number":
-                cells.append(rows.tolist())
-            case "empty":
-                cells.append([SEQUENCES[dim]() for _ in rows.tolist()])
-            case "row":
-                cells.append(_numbered(rows, lookup(dim)))
-            case "choice":
-                cells.append([build(tree.choices[number][n], str) for n in rows.tolist()])
-            case "ragged":
-                cells.append([_moved(part, int(dim)) for part in _parts(rows, next(tensors))])
-            case "lists" | "tuples" | "deques":
-                made = SEQUENCES[what.removesuffix("s")]
-                parts, pool = _parts(rows, next(tensors)), dim.partition("row:")[2]
-                cells.append([made(_numbered(p, lookup(pool)) if pool else p.tolist() if dim == "number" else p) for p in parts])
-            case _:
-                cells.append(list(rows))
-    return cells
+    tensors, choices = iter([build(t, lookup) for t in tree.items]), tree.choices or ((),) * len(tree.columns)
+    return [_cells(column, tensors, own, lookup) for column, own in zip(tree.columns, choices, strict=True)]
 
 
-def _numbered(rows: Any, pool: Any) -> list[Any]:
-    return [pool[n] if n >= 0 else None for n in rows.tolist()]
+def _cells(column: str, tensors: Iterator[Any], choices: tuple[Tree, ...], lookup: Callable[[str], Any]) -> list[Any]:
+    rows, (what, _, more) = next(tensors), column.partition(":")
+    match what:
+        case "number":
+            return rows.tolist()
+        case "choice":
+            return [build(choices[n], str) for n in rows.tolist()]
+        case "row":
+            return [lookup(more)[n] if n >= 0 else None for n in rows.tolist()]
+        case "empty":
+            return [SEQUENCES[more]() for _ in rows.tolist()]
+        case "ragged":
+            return [_moved(part, int(more)) for part in _parts(rows, next(tensors))]
+        case "lists" | "tuples" | "deques":
+            made = SEQUENCES[what.removesuffix("s")]
+            return [made(_cells(more, iter((part,)), choices, lookup)) for part in _parts(rows, next(tensors))]
+        case _:
+            return list(rows)
 
 
 def _parts(rows: Any, sizes: Any) -> Iterator[Any]:

@@ -1136,6 +1136,18 @@ try: d.insert(0, i)
 except IndexError as e: return str(e), list(d)
 return list(d)
 
+if self.cache is None: self.cache = deque(maxlen=9)
+self.cache.append(i)
+return type(self.cache) is deque, isinstance(self.cache, (list, tuple)), len(self.cache)
+
+if i not in self.table: self.table[i] = []
+self.table[i].append((x.sum(), "a" if b else "b", j))
+return [kind for _, kind, _ in self.table[i]], sum([k for _, _, k in self.table[i]])
+
+if b or not self.log: self.log.append(Track(x, i))
+self.log[-1].kept.append((j, Kind.A if i > 1 else None))
+return [(len(t.kept), t.kept[-1][0]) for t in self.log]
+
 self.log.append(x)
 if b: raise ValueError(len(self.log))
 return len(self.log)
