@@ -3,7 +3,7 @@
 A list of unknown length holds its items' values. An object, or a list in a list, has a value that changes and may be held in several
 places: so the objects of a class that such a list holds are, from the next attempt on, rows from their birth. The pool has a column for
 each attribute, and all who hold an object hold its number. Lists in one place are rows too, of a pool in which items of all of them lie
-one after another. Rows are never taken out.
+one after another. Rows are taken out only when a call ends; see kept.py.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ def attribute_names(slots: Sequence[Slot], forms: Sequence[StateForm]) -> tuple[
 def outside(forms: Sequence[StateForm], slots: Mapping[str, Any]) -> dict[str, Any]:
     """What the attributes hold, by name, when the slots hold `slots`; absent ones are left out."""
     form = forms[slots[FORM] if len(forms) > 1 else 0] if forms else None
-    pools = built_pools(form.pools, slots.__getitem__) if form else {}
-    held = {name: build(tree, {**slots, **pools}.__getitem__) for name, tree in form.attributes} if form else slots
+    lookup = {**slots, **(built_pools(form.pools, slots.__getitem__) if form else {})}.__getitem__
+    held = {name: build(tree, lookup) for name, tree in form.attributes} if form else slots
     return {name: value for name, value in held.items() if value is not ABSENT}
 
 

@@ -98,8 +98,22 @@ def test_absent_attributes() -> None:
     assert torch.equal(run(x), x) and list(run.state) == ["seen"]
 
 
-def test_objects_in_lists_that_grow(tmp_path) -> None:
-    model, run = compiled(Tracks)
+@pytest.fixture(scope="module")
+def tracks():
+    model = load(Tracks)
+    return model, dync.capture(model, *call_of(Tracks, 0))
+
+
+def close(a, b) -> bool:
+    """Equal but for rounding."""
+    if isinstance(a, (list, tuple)):
+        return type(a) is type(b) and len(a) == len(b) and all(map(close, a, b))
+    return torch.allclose(a, b, atol=1e-5) if isinstance(a, torch.Tensor) else same(a, b)
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
+def test_objects_in_lists_that_grow(tracks, backend, tmp_path) -> None:
+    model, run = copy.deepcopy(tracks[0]), dync.compile(tracks[1], *call_of(Tracks, 0), backend=backend, host="python")
     run.save(tmp_path / "m.dync")
     run = dync.load(tmp_path / "m.dync")
 
@@ -107,13 +121,13 @@ def test_objects_in_lists_that_grow(tmp_path) -> None:
         for seed in range(6):
             args, kwargs = call_of(Tracks, seed)
             with torch.no_grad():
-                assert same(model(*args, **kwargs), run(*args, **kwargs)), seed
+                assert close(model(*args, **kwargs), run(*args, **kwargs)), seed
             assert [t.hits for t in run.state["often"]] == [t.hits for t in model.often]
 
     calls()
     seen = run.state["tracks"]
     assert [type(t) for t in seen] == [Track] * len(model.tracks) and len(seen) > 1
-    assert all(same(vars(a), vars(b)) for a, b in zip(seen, model.tracks))
+    assert all(close(list(vars(a).values()), list(vars(b).values())) for a, b in zip(seen, model.tracks))
     shared = [t for t in seen if t.hits > 1]
     run.state["tracks"], run.state["often"] = seen, shared
     model.tracks, model.often = copy.deepcopy((seen, shared))
