@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dis
-import gc
 import linecache
 import os
 import sys
@@ -26,15 +25,20 @@ TORCH = os.path.dirname(torch.__file__) + os.sep
 STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
 NN = os.path.join(TORCH, "nn") + os.sep
-COMPREHEND = os.path.join(os.path.dirname(dync.__file__), "capture", "comprehend.py")
+DYNC = os.path.dirname(dync.__file__) + os.sep
+COMPREHEND = os.path.join(DYNC, "capture", "comprehend.py")
 LAMBDA = "<lambda>"
-OURS = tuple(os.path.join(os.path.dirname(dync.__file__), part) + os.sep for part in ("capture", "ir"))
+OURS = tuple(os.path.join(DYNC, part) + os.sep for part in ("capture", "ir"))
 
 
 def is_user(code: types.CodeType) -> bool:
     """Whether code is the model's: not torch's, not dync's, not Python's own."""
-    name = code.co_filename
-    return not (name.startswith(TORCH) or name.startswith(OURS) or name.startswith("<frozen") or name.startswith("<string"))
+    return not code.co_filename.startswith((TORCH, *OURS, "<frozen", "<string"))
+
+
+def is_users_own(file: str) -> bool:
+    """Whether a file is the user's: not that of an installed package either."""
+    return "-packages" not in file and not file.startswith((TORCH, STDLIB, DYNC, "<frozen", "<string"))
 
 
 def is_own(code: types.CodeType) -> bool:
@@ -122,30 +126,6 @@ def asks_class(code: types.CodeType) -> bool:
     steps = list(dis.get_instructions(code))
     return any(i.opname in ("MATCH_SEQUENCE", "MATCH_MAPPING") or i.opname == "LOAD_GLOBAL" and i.argval == "type"
                or i.opname == "IS_OP" and before.argrepr != "None" for before, i in zip([*steps[:1], *steps], steps))
-
-
-def names_in(code: types.CodeType) -> set[str]:
-    """Names that code asks for, and the functions that it makes."""
-    return {*code.co_names}.union(*(names_in(c) for c in code.co_consts if isinstance(c, types.CodeType)))
-
-
-def is_loaded(function: types.FunctionType) -> bool:
-    """Whether the module of a function is the one that has its name."""
-    return getattr(sys.modules.get(function.__module__), "__dict__", None) is function.__globals__
-
-
-def within_reach(start: Iterable[types.CodeType]) -> list[types.FunctionType]:
-    """The user's functions, but for those of installed packages, that have a name for which such code asks, or code of these asks."""
-    by_name: dict[str, list[types.FunctionType]] = {}
-    for f in gc.get_objects():
-        if type(f) is types.FunctionType and "-packages" not in f.__code__.co_filename and is_user(f.__code__) and can_mark(f.__code__):
-            by_name.setdefault(f.__code__.co_name, []).append(f)
-    new = {"forward", *(n for n in by_name if n.startswith("__"))}.union(*map(names_in, start)) & by_name.keys()
-    seen = new
-    while new:
-        new = set().union(*(names_in(f.__code__) for n in new for f in by_name[n])) & by_name.keys() - seen
-        seen = seen | new
-    return [f for n in sorted(seen) for f in by_name[n]]
 
 
 @of_code

@@ -9,6 +9,7 @@ import types
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
+from dync.capture.heap import StaticHeap
 from dync.capture.markers import Markers, bind, instrument
 from dync.capture.places import (
     asks_class,
@@ -17,11 +18,10 @@ from dync.capture.places import (
     function_named,
     is_caught,
     is_library,
-    is_loaded,
     is_user,
     span_of,
-    within_reach,
 )
+from dync.capture.reach import within_reach
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
@@ -44,6 +44,7 @@ MAX_PROBLEMS = 30
 class Stack:
     """What an engine knows of the functions that run; Engine in engine.py is made of these layers, each on the one before."""
 
+    heap: StaticHeap
     markers: Markers
     swapped: list[tuple[types.FunctionType, types.CodeType]]
     tried: set[types.CodeType]
@@ -139,11 +140,8 @@ class Stack:
             return
         self.askers_marked = True
         running = [f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)]
-        homes = {id(f.f_globals) for f in running}
-        found = [f for f in within_reach(f.f_code for f in running) if asks_class(f.__code__) and not self.is_marked(f.__code__)]
-        asking: dict[types.CodeType, dict[str, Any]] = {}
-        for f in sorted(found, key=lambda f: (id(f.__globals__) not in homes, not is_loaded(f))):  # equal code is of a file loaded again
-            asking.setdefault(f.__code__, f.__globals__)
+        found = within_reach((f.f_code for f in running), (*(f.f_globals for f in running), *self.heap.objects))
+        asking = {f.__code__: f.__globals__ for f in found if asks_class(f.__code__) and not self.is_marked(f.__code__)}
         fresh = {code: home for code, home in asking.items() if code not in self.tried}
         if fresh:
             self.rewrite({*fresh}, fresh)
