@@ -12,7 +12,7 @@ demo: venv
 	$(PY) -m dync.models.demo
 
 test: venv
-	$(PY) -m pytest -q -n $(JOBS)
+	$(PY) -m pytest -q -n $(JOBS) --maxschedchunk=4
 
 check: venv typing
 	$(PY) -m ruff check .

@@ -15,9 +15,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dync.capture import comprehend, keyed
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
-from dync.capture.image import SYMBOLIC
+from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
 from dync.capture.places import is_user
+from dync.capture.records import Record
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
@@ -200,7 +201,7 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
     if is_array(x):
         return isinstance(x, kinds) or issubclass(class_of(x), kinds)
-    return isinstance(x, kinds)
+    return isinstance(x, kinds) or isinstance(x, Record) and issubclass(dict, kinds)
 
 
 def _type(engine: Any, *args: Any) -> Any:
@@ -213,8 +214,8 @@ def _type(engine: Any, *args: Any) -> Any:
         return CLASSES[args[0].kind]
     if len(args) == 1 and isinstance(args[0], (SymRange, Parts)):
         return range if isinstance(args[0], SymRange) else tuple
-    if len(args) == 1 and getattr(type(args[0]), "dync_pool", ""):
-        return args[0].__class__
+    if len(args) == 1 and pool_of(args[0]):
+        return engine.pooled[pool_of(args[0])]
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
 
 

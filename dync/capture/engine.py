@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import sys
 from typing import Any
 
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -45,6 +46,7 @@ class Engine(Expressions):
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
         self.pooled, self.attribute_names, self.kept_lists = {}, {}, set()
+        self.record_births, self.young_births = set(), set()
         self.pools, self.segments, self.row_classes = {}, {}, {}
         self.recorder = Recorder(self)
 
@@ -76,6 +78,7 @@ class Engine(Expressions):
         self.dead = self.doubtful = False
         self.ended = None
         self.problems = {}
+        self.root_frame = sys._getframe()  # no code of the model's runs before the model is called
         self.tasks = start(self, entry)
         while self.tasks or self.waiting:
             if not self.tasks:

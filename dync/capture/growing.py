@@ -196,6 +196,12 @@ class Growing(Running):
         if fresh:
             self.start_again()
 
+    def stays_pythons(self, a: Image, b: Image) -> str:
+        """Why a list that differs in length between two pictures is no rows, as the end of a sentence; "" where none is known not to be."""
+        both = ((where, b.lists[where], a.lists[where]) for where in b.lists.keys() & a.lists.keys())
+        found = ((where, x[0]) for where, x, y in both if x[0] in self.ungrown and len(x[2]) != len(y[2]))
+        return next((f"; {where!r} stays Python's: {self.ungrown[key]}" for where, key in found), "")
+
     def watch(self, cls: type) -> None:
         """Sees to it that the places are known where objects of a class make their lists; starts over if that is new."""
         codes = {f.__code__ for c in cls.__mro__ for f in vars(c).values() if isinstance(f, types.FunctionType)}

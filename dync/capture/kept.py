@@ -123,7 +123,8 @@ class Kept:
         if not isinstance(rows, Grown):
             held: Any = x.values() if isinstance(x, dict) else x
             if form is None and kind_of(x) and any(pool_of(v) or isinstance(v, (Grown, Keyed)) for v in held):
-                self.become(place, x)  # what is rows can live on in rows alone
+                with self.after():
+                    self.become(place, x)  # what is rows can live on in rows alone
             if form is None or not form.columns or kind_of(x) != form.kind:
                 return None
             with self.after():

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
-from dync.capture.heap import MISSING, StaticHeap
+from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
 from dync.capture.places import can_mark
@@ -39,7 +39,6 @@ REMEDY = ("make it in forward by `{}`, `dict()`, `set()` or `Counter()`, with in
 class Keying(Presence):
     """Makes Keyed sets and dicts where they were found to be needed."""
 
-    heap: StaticHeap
     origins: dict[str, str]
     """Place of a list → place of the set, dict or list whose columns it has."""
 
@@ -53,7 +52,7 @@ class Keying(Presence):
         made = self.keyed_at(place, kind, getattr(value, "default_factory", None))
         if made is None:
             self.born[id(value)] = (place, value)
-            return value
+            return self.recorded(place, value)
         made.merge(value) if isinstance(made, KeyedDict) else made.update(value)
         return made
 
@@ -95,7 +94,7 @@ class Keying(Presence):
                 made[key] = part[1]
             else:
                 self.method(made.add)(part[0])
-        return made
+        return self.recorded(place, made)
 
     def extend(self, place: str, made: Any, items: Any) -> None:
         if not isinstance(made, Keyed) and self.has_running(KINDS[type(made)], items):

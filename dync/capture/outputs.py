@@ -14,6 +14,7 @@ from dync.capture.arrays import is_array
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, Column, Constant, Grown, is_grown
+from dync.capture.records import Young
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
@@ -86,6 +87,7 @@ class _Trees:
             if all(isinstance(v, int) for v in x):
                 return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
             return RecordTree("namedtuple", "torch:Size", (), tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x)))
+        x = x.dync_held() if type(x) is Young else x
         kind = x.form.kind if isinstance(x, Grown) else ""
         if isinstance(x, Keyed):
             kind, x = kind_of(x.empty()), x.rows if x.rows is not None else x.empty()
@@ -96,8 +98,9 @@ class _Trees:
                 return self.rows(x, kind, where)
         if pool_of(x):
             with x.dync_engine.modes_on():
-                held = {n: getattr(x, n) for n in x.dync_names}
-            return self.object(x.__class__, x.dync_names, tuple(self.of(v, _attr(where, n)) for n, v in held.items()))
+                held = x.dync_held()
+            cls = x.dync_engine.pooled[pool_of(x)]
+            return self.object(cls, x.dync_names, tuple(self.of(v, _attr(where, n)) for n, v in held.items()))
         opaque = to_opaque(x)
         if opaque is not None:
             return opaque
@@ -165,6 +168,8 @@ class _Trees:
 
     @staticmethod
     def object(kind: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:
+        if kind is dict:
+            return DictTree(tuple(map(lit, names)), items)
         return RecordTree("dataclass" if dataclasses.is_dataclass(kind) else "object", class_name(kind), names, items)
 
     def container(self, x: Any, where: str) -> Tree:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import dis
 import linecache
 import os
-import sys
 import sysconfig
 import types
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, TypeVar

@@ -37,6 +37,7 @@ from dync.capture.lists import (
     taken_apart,
 )
 from dync.capture.places import can_mark
+from dync.capture.records import Young, has_names, record_class, record_pool
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.ir.classes import loaded_class
@@ -75,6 +76,10 @@ class Pooling(Growing):
     segments: dict[Any, Any]
     """What was read of rows in this run."""
     row_classes: dict[str, type]
+    record_births: set[str]
+    """Places of birth of dicts that are rows; and pools, for all dicts with their keys."""
+    young_births: set[str]
+    """Those of dicts that get keys before they are rows."""
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -96,6 +101,10 @@ class Pooling(Growing):
             self.take_in(place, x)
         elif type(x) in KINDS:
             self.learn_list(x)
+        elif type(x) is Young:
+            self.adopt_young(x)
+        elif has_names(x):
+            self.learn_record(x)
         else:
             try:
                 taken_apart(x)
@@ -113,6 +122,41 @@ class Pooling(Growing):
         elif not self.learn(key, kind_of(x), tuple(x)):
             raise NotUniform(self.ungrown[key])
         self.start_again()
+
+    def learn_record(self, x: dict[str, Any]) -> None:
+        """Dicts made where this one was are rows from their birth; where that is not known, as in another call, all with these keys."""
+        pool = record_pool(tuple(x))
+        made = self.born[id(x)][0] if id(x) in self.born else pool
+        if pool in self.ungrown or made == pool and made in self.record_births:
+            raise NotUniform(self.ungrown.get(pool, "it holds a dict that is not made in forward"))
+        self.mark_comparing()
+        (self.young_births if made in self.record_births else self.record_births).add(made)
+        self.start_again()
+
+    def adopt_young(self, x: Young) -> None:
+        held = x.dync_held()
+        pool = record_pool(tuple(held))
+        if pool in self.ungrown or not has_names(held):
+            raise NotUniform(self.ungrown.get(pool, "it holds a dict without keys, or with others than texts"))
+        self.pooled[pool], self.attribute_names[pool] = dict, tuple(held)
+        row = self.new_row(pool, lambda: record_class(self, pool, tuple(held)), held)
+        x.grow_up(self.row_classes[pool], row)
+
+    def recorded(self, place: str, x: Any) -> Any:
+        """A dict just made by the user's code."""
+        if place in self.young_births:
+            return Young(x)
+        return self.record(x) if has_names(x) and not self.record_births.isdisjoint((place, record_pool(tuple(x)))) else x
+
+    def record(self, held: dict[str, Any]) -> Any:
+        """A dict as a row."""
+        names = tuple(held)
+        pool = record_pool(names)
+        if pool in self.ungrown:
+            return held
+        self.pooled[pool], self.attribute_names[pool] = dict, names
+        row = self.new_row(pool, lambda: record_class(self, pool, names), held)
+        return self.row_at(pool, row)
 
     def learn_class(self, x: Any) -> None:
         cls, pool = type(x), pool_name(type(x))
@@ -307,20 +351,24 @@ class Pooling(Growing):
         held = dict(vars(x))
         if self.attribute_names.setdefault(pool, tuple(held)) != tuple(held):
             self.give_up(pool, f"objects of {type(x).__name__} have several sets of attributes")
+        row = self.new_row(pool, lambda: row_class(self, type(x), pool, tuple(held)), held)
+        vars(x).clear()
+        object.__setattr__(x, "dync_row", row)
+        object.__setattr__(x, "__class__", self.row_classes[pool])
+
+    def new_row(self, pool: str, made: Callable[[], type], held: dict[str, Any]) -> Any:
+        """Puts what an object or dict holds into its pool; the row's number. The first one tells the form. made: makes the rows' class."""
+        if pool not in self.row_classes:
+            self.row_classes[pool] = made()
         try:
             values = tuple(self.adopted(f"{pool}.{name}", v) for name, v in held.items())
             if self.grown.get(pool) is None:
-                form = form_of(self, "list", (values,))
-                self.row_classes[pool] = row_class(self, type(x), pool, tuple(held))
-                self.grown[pool] = form
+                self.grown[pool] = form_of(self, "list", (values,))
                 self.start_again()
         except NotUniform as error:
             self.give_up(pool, str(error))
         rows = self.pools[pool]
-        row = self.add_row(rows, rows._row(values))
-        vars(x).clear()
-        object.__setattr__(x, "dync_row", row)
-        object.__setattr__(x, "__class__", self.row_classes[pool])
+        return self.add_row(rows, rows._row(values))
 
     def attribute_at(self, pool: str, n: int) -> tuple[Any, list[tuple[Column, list[Any]]], int]:
         """The structure of an attribute, its columns, and how many columns stand before."""
@@ -397,6 +445,7 @@ def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type
 
     body: dict[str, Any] = {name: attribute(n) for n, name in enumerate(names)}
     body |= {"dync_pool": pool, "dync_at": lambda self, row: engine.row_at(pool, row), "dync_names": names, "dync_engine": engine,
+             "dync_held": lambda self: {name: getattr(self, name) for name in names},
              "dync_give_up": lambda self, reason: engine.give_up(pool, reason),
              "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__slots__": (),
              "__class__": property(lambda self: cls), "__dict__": property(refuse("the `__dict__`")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import functools
+import itertools
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,9 @@ from torch import nn
 from dync.capture.places import can_mark, is_users_own
 
 ATOMS = (str, int, float, bool, bytes, type(None), torch.Tensor, nn.Parameter, torch.dtype)
+Named = tuple[str | None, Any]
+HOME = "globals()"
+"""The name under which globals are held."""
 HOLDERS = (dict, list, tuple, set, frozenset, collections.deque)
 
 
@@ -23,33 +27,42 @@ def names_in(code: types.CodeType) -> set[str]:
     return {*code.co_names}.union(*(names_in(c) for c in code.co_consts if isinstance(c, types.CodeType)))
 
 
-def within_reach(start: Iterable[types.CodeType], roots: Iterable[Any]) -> list[types.FunctionType]:
+def within_reach(start: Iterable[types.CodeType], homes: Iterable[dict[str, Any]], held: Iterable[Any]) -> list[types.FunctionType]:
     """The user's functions, but for those of installed packages, that have a name for which such code asks, or code of these asks.
 
-    roots: globals and objects that lead to them, also by way of what these functions' own modules hold.
+    homes: globals that lead to them, and held: objects that do, also by way of what the modules of these functions hold. What is held
+    without a name, as in a list or closure, counts as asked for.
     """
-    by_name: dict[str, list[types.FunctionType]] = {}
-    for f in functions_in(roots):
-        by_name.setdefault(f.__code__.co_name, []).append(f)
-    new = {"forward", *(n for n in by_name if n.startswith("__"))}.union(*map(names_in, start)) & by_name.keys()
+    every = functions_in([*((HOME, home) for home in homes), *((None, x) for x in held)])
+    by_name: dict[str | None, list[types.FunctionType]] = {}
+    for f, held_as in every:
+        for name in {f.__code__.co_name, *held_as}:
+            by_name.setdefault(name, []).append(f)
+    new = {"forward", None, *(n for n in by_name if n is not None and n.startswith("__"))}.union(*map(names_in, start)) & by_name.keys()
     seen = new
     while new:
-        new = set().union(*(names_in(f.__code__) for n in new for f in by_name[n])) & by_name.keys() - seen
+        new = set[Any]().union(*(names_in(f.__code__) for n in new for f in by_name[n])) & by_name.keys() - seen
         seen = seen | new
-    return [f for n in sorted(seen) for f in by_name[n]]
+    return [f for f, held_as in every if not seen.isdisjoint((f.__code__.co_name, *held_as))]
 
 
-def functions_in(roots: Iterable[Any]) -> Iterator[types.FunctionType]:
-    """The user's functions that roots lead to. Objects of other classes than the user's and torch's modules lead nowhere."""
-    walk, seen, stack = _Walk(), dict[int, Any](), list(roots)
+def functions_in(roots: list[Named]) -> list[tuple[types.FunctionType, set[str | None]]]:
+    """The user's functions that roots lead to, each with the names under which it is held; None for one without.
+
+    Objects of other classes than the user's and torch's modules lead nowhere.
+    """
+    walk, seen, found = _Walk(), dict[int, Any](), dict[int, tuple[types.FunctionType, set[str | None]]]()
+    stack = [*roots]
     while stack:
-        x = stack.pop()
-        if id(x) in seen or type(x) in ATOMS:
+        name, x = stack.pop()
+        if type(x) in ATOMS:
             continue
-        seen[id(x)] = x
         if isinstance(x, types.FunctionType) and is_users(x.__code__):
-            yield x
-        stack += walk.held_by(x)
+            found.setdefault(id(x), (x, set()))[1].add(name)
+        if id(x) not in seen:
+            seen[id(x)] = x
+            stack += walk.held_by(name, x)
+    return [*found.values()]
 
 
 class _Walk:
@@ -58,34 +71,37 @@ class _Walk:
     def __init__(self) -> None:
         self.classes: dict[type, bool] = {}
 
-    def held_by(self, x: Any) -> Iterable[Any]:
-        """What a value leads to on the way to functions."""
+    def held_by(self, name: str | None, x: Any) -> Iterable[Named]:
+        """What a value that is held under a name leads to on the way to functions."""
         match x:
+            case dict() if name == HOME:
+                return x.items()
             case _ if type(x) in HOLDERS:
-                return x.values() if type(x) is dict else x
+                return zip(itertools.repeat(None), x.values() if type(x) is dict else x)
             case types.FunctionType():
-                home = [x.__globals__] if is_users(x.__code__) else []
-                more = (*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *x.__dict__.values())
-                return [*home, *map(_content, x.__closure__ or ()), *more]
+                cells = map(_content, x.__closure__ or ())
+                more = (*cells, *(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values(), *x.__dict__.values())
+                home = ((HOME, x.__globals__), *((None, m) for m in imported(x))) if is_users(x.__code__) else ()
+                return (*home, *((None, v) for v in more))
             case types.MethodType():
-                return x.__func__, x.__self__
+                return (name, x.__func__), (None, x.__self__)
             case staticmethod() | classmethod():
-                return (x.__func__,)
+                return ((name, x.__func__),)
             case property():
-                return x.fget, x.fset, x.fdel
+                return (name, x.fget), (name, x.fset), (name, x.fdel)
             case functools.cached_property():
-                return (x.func,)
+                return ((name, x.func),)
             case functools.partial() | functools.partialmethod():
-                return x.func, *x.args, *x.keywords.values()
+                return (name, x.func), *((None, v) for v in (*x.args, *x.keywords.values()))
             case types.ModuleType():
-                return (vars(x),) if is_users_module(x) else ()
+                return ((HOME, vars(x)),) if is_users_module(x) else ()
             case type():
-                return (*vars(x).values(), *x.__bases__) if self.is_users_class(x) else ()
+                return (*vars(x).items(), *((None, c) for c in x.__bases__)) if self.is_users_class(x) else ()
         if not isinstance(x, nn.Module) and not self.is_users_class(type(x)):
             return ()
         own = getattr(x, "__dict__", None)
         inside = x.values() if isinstance(x, dict) else x if isinstance(x, (list, tuple)) else ()
-        return (type(x), *inside, *(own.values() if type(own) is dict else ()))
+        return (None, type(x)), *((None, v) for v in inside), *(own.items() if type(own) is dict else ())
 
     def is_users_class(self, cls: type) -> bool:
         """Whether a class, or one that it is made of, is the user's."""
@@ -95,6 +111,16 @@ class _Walk:
             users = coded or module is not None and is_users_module(module)
             self.classes[cls] = users or any(map(self.is_users_class, cls.__bases__))
         return self.classes[cls]
+
+
+def imported(function: types.FunctionType) -> Iterator[types.ModuleType]:
+    """Modules that bear a name in the code of a function: what it imports itself is not among its globals."""
+    package = function.__globals__.get("__package__") or ""
+    above = [package.rsplit(".", n)[0] + "." for n in range(package.count(".") + 1)] if package else []
+    for name in names_in(function.__code__):
+        for prefix in ("", *above):
+            if (module := sys.modules.get(prefix + name)) is not None:
+                yield module
 
 
 def _content(cell: types.CellType) -> Any:

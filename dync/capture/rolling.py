@@ -214,7 +214,7 @@ class Rolling(Joins):
             raise Suspended
         if reason is not None:
             plan.widened.clear()
-            plan.reason = reason
+            plan.reason = reason = reason + self.stays_pythons((header or headers[-1]).image, image)
             if header is None and not plan.was_split and (plan.closes or plan.peel == MAX_PEEL):
                 plan.split, plan.was_split, plan.peel = True, True, 0
                 self.start_again()

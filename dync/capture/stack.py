@@ -6,7 +6,7 @@ import gc
 import linecache
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dync.capture.heap import StaticHeap
@@ -50,7 +50,8 @@ class Stack:
     tried: set[types.CodeType]
     by_name: set[types.CodeType]
     """Codes of which one function is marked, found by its name."""
-    askers_marked = False
+    modules_seen = 0
+    """How many modules Python had when the functions that ask for a class were looked for."""
     root_frame: Any = None
     span_after: Span | None = None
     """Where what is done counts as standing, for what capture does before the model is called and when it has returned."""
@@ -130,31 +131,35 @@ class Stack:
         others = {f.f_code for f in unmarked if f.f_code in self.by_name}
         self.by_name -= others
         if fresh or others:
-            self.rewrite({*fresh, *others}, fresh)
+            named = (function_named(code, home) for code, home in fresh.items())
+            self.rewrite({*fresh, *others}, [f for f in named if f is not None])
             self.mark_askers()
             self.start_again()
 
     def mark_askers(self) -> None:
-        """Marks the functions that may be given what stands for a number or list and ask for its class; once."""
-        if self.askers_marked:
-            return
-        self.askers_marked = True
+        """Marks the functions that may be given what stands for a number or list and ask for its class; once, but for new modules."""
         running = [f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)]
-        found = within_reach((f.f_code for f in running), (*(f.f_globals for f in running), *self.heap.objects))
-        asking = {f.__code__: f.__globals__ for f in found if asks_class(f.__code__) and not self.is_marked(f.__code__)}
-        fresh = {code: home for code, home in asking.items() if code not in self.tried}
+        if self.modules_seen == len(sys.modules) or not running:
+            return
+        self.modules_seen = len(sys.modules)
+        held = (x for x in self.heap.objects if not isinstance(x, (types.FunctionType, dict, list)))
+        found = within_reach((f.f_code for f in running), (f.f_globals for f in running), held)
+        asking = [f for f in found if asks_class(f.__code__) and not self.is_marked(f.__code__)]
+        fresh = {f.__code__ for f in asking} - self.tried
         if fresh:
-            self.rewrite({*fresh}, fresh)
+            self.rewrite(fresh, asking)
             self.start_again()
 
     def is_marked(self, code: types.CodeType) -> bool:
         return any(k is self for k in code.co_consts)
 
-    def rewrite(self, codes: set[types.CodeType], homes: Mapping[types.CodeType, dict[str, Any]] | None = None) -> None:
-        """Gives functions of `codes` marked twins of them; homes: the globals of some. To find functions by their code alone takes a
-        look at all that is alive: one that stands under its name is taken for the only one, until another runs."""
+    def rewrite(self, codes: set[types.CodeType], known: Iterable[types.FunctionType] = ()) -> None:
+        """Gives functions of `codes` marked twins of them; known: some of these. To find functions by their code alone takes a look at all
+        that is alive: the code of one that is known is taken for its own, until another runs. Equal code in two files is one code."""
         self.tried |= codes
-        named = {code: f for code, home in (homes or {}).items() if (f := function_named(code, home)) is not None}
+        named: dict[types.CodeType, list[types.FunctionType]] = {}
+        for f in known:
+            named.setdefault(f.__code__, []).append(f)
         for filename in {c.co_filename for c in codes}:
             mine = {c for c in self.tried if c.co_filename == filename}
             lines = linecache.getlines(filename)
@@ -165,7 +170,8 @@ class Stack:
             except SyntaxError:
                 continue
             bound = {code: bind(twin, self) for code, twin in twins.items()}
-            found = {id(f): (f, code) for f, code in (*self.swapped, *((f, code) for code, f in named.items())) if code in bound}
+            every = (*self.swapped, *((f, code) for code, own in named.items() for f in own))
+            found = {id(f): (f, code) for f, code in every if code in bound}
             if any(code in bound and code not in named for code in codes):
                 now = {old: code for code in bound for old in (code, *(f.__code__ for f, original in self.swapped if original is code))}
                 functions = [f for f in gc.get_referrers(*now) if isinstance(f, types.FunctionType) and f.__code__ in now]

@@ -162,7 +162,7 @@ class Idle(Expressions):
     def listed(self, key, value):
         return value
 
-    stored = listed
+    stored = recorded = listed
     grown, born, plain_calls = {}, {}, set()
 
     def comprehend(self, key, items, plain, one):

@@ -2573,6 +2573,65 @@ for k in n[n > 0].tolist(): d[k] = 1; s.add(k)
 return class_of(d), like(d), like(s), first_of({"a": i})
 
 return type(n[n > 0].tolist()) is list
+
+out = []
+for k in range(abs(i) + 1):
+    x = torch.tanh(x + k)
+    out.append({"box": x, "score": x.sum().item(), "label": k})
+return out
+
+segments = []
+k = 0
+while k < j:
+    segments.append({"start": k, "end": k + 1, "h": x * k})
+    if f > 0 and len(segments) > 1:
+        segments[-1]["end"] = k + 5
+        segments[-2]["start"] += 1
+    k += 1
+best = max(segments, key=lambda d: d["end"]) if segments else {}
+best["end"] = 77
+kept = [d for d in segments if d["end"] > 3]
+return len(kept), sum(d["start"] for d in segments), best.get("end"), [d["h"] for d in segments]
+
+rows = []
+for v in n[n > 0].tolist():
+    d = dict(v=v, name="odd" if v % 2 else "even")
+    d.update(v=v * 2)
+    if "name" in d and "other" not in d and d.get("other") is None and isinstance(d, dict) and type(d) is dict and len(d) == 2:
+        rows.append(d)
+rows.sort(key=lambda d: -d["v"])
+return [{**d, "more": 1} for d in rows], [len(list(d.keys())) for d in rows], [v for d in rows for k, v in d.items() if k == "v"]
+
+rows, first = [], {"n": i, "in": {"ok": b, "at": []}}
+for k in range(j):
+    rows.append(first if k == 1 else {"n": k, "in": {"ok": k > i, "at": [k]}})
+    rows[-1]["in"]["at"].append(k * 2)
+    if rows[-1] is first: first["n"] += 10
+if rows: rows[0]["in"]["ok"] = True
+return rows, first["n"], sum(len(d["in"]["at"]) for d in rows), [d["in"]["ok"] for d in rows]
+
+self.log.append({"step": len(self.log), "mean": x.mean().item(), "x": x})
+if b and len(self.log) > 1: self.log[-2]["step"] = -1
+return sum(e["mean"] for e in self.log), [e["step"] for e in self.log], self.log[0]["x"] + 1
+
+rows = []
+for k in range(j):
+    d = {}
+    d["k"] = k
+    if b: d["k"] += 1
+    d["x"] = x * k
+    if "x" in d and len(d) == 2 and list(d)[0] == "k": d["last"] = k == i
+    rows.append(d)
+    d["x"] = d["x"] + 1
+return rows, [d["k"] for d in rows if d["last"]]
+
+rows = []
+for k in range(j):
+    d = {"k": k, "x": None if k % 2 else x}
+    match d:
+        case {"x": None}: rows.append(d)
+        case {"k": at, "x": t}: rows.append({"k": -at, "x": t})
+return [d["k"] for d in rows], [d["x"] is None for d in rows], rows[-1:] == rows[-1:]
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """

@@ -1,0 +1,173 @@
+"""Dicts whose keys are names that the code spells out, where they are rows of a pool: a column for each key, as of objects.
+
+`results.append({"box": box, "score": score})` in a loop of unknown length makes such ones. See pools.py.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+from collections.abc import Iterator
+from typing import Any, TypeGuard
+
+from dync.capture.image import pool_of, row_of
+from dync.capture.lists import as_seen
+
+
+def record_pool(names: tuple[str, ...]) -> str:
+    """The pool of all dicts with these keys, in this order."""
+    return f"dicts of {', '.join(names)}"
+
+
+def has_names(x: Any) -> TypeGuard[dict[str, Any]]:
+    """Whether something is a plain dict all of whose keys are texts, and has any."""
+    return type(x) is dict and len(x) > 0 and all(type(k) is str for k in x)
+
+
+class Record(collections.abc.MutableMapping[str, Any]):
+    """A dict that is a row; its class, which `row_class` makes for each pool, says which keys it has."""
+
+    __slots__ = ("dync_row",)
+    __class__ = as_seen(lambda self: dict)  # type: ignore[assignment]
+    dync_engine: Any
+    dync_pool: str
+    dync_names: tuple[str, ...]
+
+    def dync_at(self, row: Any) -> Any:
+        """The dict in another row of its pool."""
+        return self.dync_engine.row_at(self.dync_pool, row)
+
+    def dync_give_up(self, reason: str) -> None:
+        self.dync_engine.give_up(self.dync_pool, reason)
+
+    def dync_held(self) -> dict[str, Any]:
+        """What it holds now."""
+        return {name: self[name] for name in self.dync_names}
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in self.dync_names:
+            raise KeyError(key)
+        return self.dync_engine.read_field(self.dync_pool, row_of(self), self.dync_names.index(key))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if key not in self.dync_names:
+            self.dync_give_up(f"a dict gets the key {key!r} after it is made")
+        self.dync_engine.write_field(self.dync_pool, row_of(self), self.dync_names.index(key), value)
+
+    def __delitem__(self, key: Any) -> None:
+        if key not in self.dync_names:
+            raise KeyError(key)
+        self.dync_give_up(f"the key {key!r} is taken out of a dict")
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.dync_names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.dync_names)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.dync_names)
+
+    def __len__(self) -> int:
+        return len(self.dync_names)
+
+    def popitem(self) -> Any:
+        self.dync_give_up("a key is taken out of a dict")
+
+    def clear(self) -> None:
+        self.dync_give_up("the keys are taken out of a dict")
+
+    def copy(self) -> Any:
+        return self.dync_engine.record(self.dync_held())
+
+    __copy__ = copy
+
+    def __or__(self, other: Any) -> Any:
+        return self.dync_held() | dict(other) if isinstance(other, (dict, Record)) else NotImplemented
+
+    def __ror__(self, other: Any) -> Any:
+        return other | self.dync_held() if isinstance(other, dict) else NotImplemented
+
+    def __ior__(self, other: Any) -> Any:
+        self.update(other)
+        return self
+
+    def __eq__(self, other: object) -> Any:
+        """By items, of which Python takes those for equal that are one object: on columns that shows of numbers and texts alone."""
+        if not isinstance(other, (dict, Record)):
+            return False
+        if pool_of(other) == self.dync_pool and self.dync_engine.is_row(self, other):
+            return True
+        if self.keys() != other.keys():
+            return False
+        if any(c.kind == "tensor" or c.pool for c in self.dync_engine.pools[self.dync_pool].form.columns):
+            self.dync_give_up("a comparison of dicts that hold more than numbers and texts")
+        return all(self[name] == other[name] for name in self.dync_names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _refuse(self, *_: Any) -> Any:
+        self.dync_give_up("a deep copy, or the text, of a dict")
+
+    __deepcopy__ = __reduce_ex__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
+
+
+class Young(Record):
+    """A dict that gets keys after it is made, and before a list of unknown length takes it: until then `dync_row` is a dict of Python's."""
+
+    __slots__ = ()
+    dync_pool, dync_names = "", ()
+
+    def __init__(self, held: dict[Any, Any]) -> None:
+        self.dync_row = held
+
+    def grow_up(self, cls: type, row: Any) -> None:
+        """It is a row from now on."""
+        self.dync_row = row
+        vars(object)["__class__"].__set__(self, cls)
+
+    def dync_held(self) -> dict[Any, Any]:
+        return dict(self.dync_row)
+
+    copy = __copy__ = dync_held
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.dync_row[key]
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.dync_row[key] = value
+
+    def __delitem__(self, key: Any) -> None:
+        del self.dync_row[key]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.dync_row
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.dync_row)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self.dync_row)
+
+    def __len__(self) -> int:
+        return len(self.dync_row)
+
+    def popitem(self) -> Any:
+        return self.dync_row.popitem()
+
+    def clear(self) -> None:
+        self.dync_row.clear()
+
+    def __eq__(self, other: object) -> Any:
+        return other == self.dync_row
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self.dync_row)
+
+    __str__ = __repr__
+
+
+def record_class(engine: Any, pool: str, names: tuple[str, ...]) -> type:
+    """The class of the dicts that are rows of a pool."""
+    return type("dict", (Record,), {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names})
