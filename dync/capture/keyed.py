@@ -190,7 +190,9 @@ class Keyed(Walked):
     __copy__ = copy
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self.copy()
+        """A copy, where what it holds are values."""
+        pools = self.rows is not None and any(c.pool for c in self.rows.form.columns)
+        return self.refuse("a deep copy of objects or lists") if pools else self.copy()
 
     def sequence(self, part: str = "keys", kind: str = "list") -> Grown:
         """The keys, values or items as a list of its own."""

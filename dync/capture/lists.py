@@ -528,6 +528,10 @@ class Grown:
 
     __copy__ = copy
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        """A copy: its items are values. Lists and objects in it may be held elsewhere too."""
+        return self.refuse("a deep copy") if any(c.pool for c in self.form.columns) else self.copy()
+
     def reverse(self) -> None:
         if any(c.ragged is not None for c in self.form.columns):
             self.refuse("`reverse`")

@@ -302,6 +302,9 @@ class _Inserter(ast.NodeTransformer):
                 node.func = self.put_expr(node.func, _call("keyed", self.place(node), node.func))
             case ast.Attribute(attr=name) if name in ASKS_HASHES:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
+                return self.born(node) if name == "copy" else node
+            case ast.Name(id="deepcopy") | ast.Attribute(attr="deepcopy"):
+                return self.put_expr(node, _call("stored", self.place(node), self.born(node)))
             case ast.Attribute(attr="deque"):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
                 return self.born(node)
@@ -447,6 +450,8 @@ class _Inserter(ast.NodeTransformer):
             ends = [e or ast.Constant(None) for e in (node.slice.lower, node.slice.upper, node.slice.step)]
             if isinstance(node.ctx, ast.Load) and not all(map(_is_number, ends)):
                 return self.put_expr(node, _call("getitem", node.value, _call("slice", *ends)))
+            if isinstance(node.ctx, ast.Load):
+                return self.put_expr(node, _call("listed", ast.Constant(f"{self.place(node).value}:slice"), node))
         elif isinstance(node.ctx, ast.Load):
             return self.put_expr(node, _call("getitem", node.value, node.slice))
         elif _is_path(node.value):

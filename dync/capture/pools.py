@@ -8,6 +8,7 @@ one after another. Rows are taken out only when a call ends; see kept.py.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import dis
 import functools
@@ -370,6 +371,13 @@ class Pooling(Growing):
         rows = self.pools[pool]
         return self.add_row(rows, rows._row(values))
 
+    def deep_copied(self, x: Any, memo: Any) -> dict[str, Any]:
+        """Copies of what an object or dict holds. Starts over where two of them might hold one thing."""
+        inner = [c.pool for c in self.pools[pool_of(x)].form.columns if c.pool]
+        if len({*inner}) < len(inner) or any(p in self.pooled for p in inner):
+            x.dync_give_up(f"a deep copy of a {self.pooled[pool_of(x)].__name__} that holds objects, or two lists")
+        return {name: copy.deepcopy(v, memo) for name, v in x.dync_held().items()}
+
     def attribute_at(self, pool: str, n: int) -> tuple[Any, list[tuple[Column, list[Any]]], int]:
         """The structure of an attribute, its columns, and how many columns stand before."""
         rows = self.pools[pool]
@@ -436,10 +444,10 @@ def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type
             engine.give_up(pool, f"objects of {cls.__name__} get an attribute {name!r} later")
         object.__setattr__(self, name, value)
 
-    def copy(self: Any) -> Any:
+    def made_of(held: dict[str, Any]) -> Any:
         made = object.__new__(cls)
-        for name in names:
-            object.__setattr__(made, name, getattr(self, name))
+        for name, value in held.items():
+            object.__setattr__(made, name, value)
         engine.pool_object(pool, made)
         return made
 
@@ -450,7 +458,9 @@ def row_class(engine: Any, cls: type, pool: str, names: tuple[str, ...]) -> type
              "__module__": cls.__module__, "__qualname__": cls.__qualname__, "__slots__": (),
              "__class__": property(lambda self: cls), "__dict__": property(refuse("the `__dict__`")),
              "__delattr__": refuse("an attribute is taken out"),
-             "__copy__": copy, "__deepcopy__": refuse("a deep copy"), "__reduce_ex__": refuse("a copy")}
+             "__reduce_ex__": refuse("a copy")}
+    own = {"__copy__": lambda self: made_of(self.dync_held()), "__deepcopy__": lambda self, memo: made_of(engine.deep_copied(self, memo))}
+    body |= {name: function for name, function in own.items() if not hasattr(cls, name)}
     if cls.__setattr__ is object.__setattr__:
         body["__setattr__"] = put
     if cls.__eq__ is object.__eq__:

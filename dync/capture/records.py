@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections.abc
+import copy
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
@@ -81,6 +82,9 @@ class Record(collections.abc.MutableMapping[str, Any]):
 
     __copy__ = copy
 
+    def __deepcopy__(self, memo: Any) -> Any:
+        return self.dync_engine.record(self.dync_engine.deep_copied(self, memo))
+
     def __or__(self, other: Any) -> Any:
         return self.dync_held() | dict(other) if isinstance(other, (dict, Record)) else NotImplemented
 
@@ -106,9 +110,9 @@ class Record(collections.abc.MutableMapping[str, Any]):
     __hash__ = None  # type: ignore[assignment]
 
     def _refuse(self, *_: Any) -> Any:
-        self.dync_give_up("a deep copy, or the text, of a dict")
+        self.dync_give_up("the text of a dict")
 
-    __deepcopy__ = __reduce_ex__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
+    __reduce_ex__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
 
 
 class Young(Record):
@@ -129,6 +133,9 @@ class Young(Record):
         return dict(self.dync_row)
 
     copy = __copy__ = dync_held
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.deepcopy(self.dync_row, memo)
 
     def __getitem__(self, key: Any) -> Any:
         return self.dync_row[key]

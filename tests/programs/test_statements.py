@@ -15,7 +15,7 @@ from programs.harness import capture, compare, load
 from dync.errors import CaptureError
 from dync.ir.verify import verify
 
-HEAD = """import collections, contextlib, dataclasses, enum, functools, heapq, itertools, math, random, types
+HEAD = """import collections, contextlib, copy, dataclasses, enum, functools, heapq, itertools, math, random, types
 from collections import namedtuple, deque, defaultdict, Counter, OrderedDict
 from dataclasses import dataclass, field
 import torch
@@ -2632,6 +2632,22 @@ for k in range(j):
         case {"x": None}: rows.append(d)
         case {"k": at, "x": t}: rows.append({"k": -at, "x": t})
 return [d["k"] for d in rows], [d["x"] is None for d in rows], rows[-1:] == rows[-1:]
+
+out, st = [], [1, 2]
+for k in range(j):
+    for e in (st[:], st.copy(), copy.deepcopy(st), copy.copy(st), st[1:]):
+        e.append(k)
+        out.append(e)
+    st.append(k * 2)
+return out, st
+
+out, now = [], {"k": i, "at": [j], "h": x}
+for k in range(j):
+    one = copy.deepcopy(now) if k % 2 else copy.copy(now)
+    one["k"] += k; one["at"].append(k); one["h"] = one["h"] * k
+    out.append(one)
+    now["at"].append(-k)
+return [d["at"] for d in out], [d["k"] for d in out], now["at"], sum(d["h"] for d in out)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -2694,6 +2710,13 @@ DY402
 if self.cache is not None: x = x + len(self.cache["kept"])
 self.cache = {"kept": list(x[x > 0])}
 return x
+
+DY313
+d = {}
+for k in range(j): d[(x * k).sum().long().item()] = [k]
+e = copy.deepcopy(d)
+for k in e: e[k].append(7)
+return d, e
 
 DY315
 if self.cache is None: self.cache = {}
