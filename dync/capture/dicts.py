@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,7 +41,7 @@ class KeyedDict(Keyed):
         at, leaves = self._do(torch.unsqueeze, number, 0), []
         for form, column in zip(self.rows.form.columns[self.width:], columns, strict=True):
             row = self._do(torch.select, self._do(torch.index_select, column, 0, at), 0, 0)
-            leaves.append(self.rows.decoded(form, row))
+            leaves.append(functools.partial(self.rows.decoded, form, row))
         return put_together(self.rows.form.structure[1][1], iter(leaves))
 
     def _is_alike(self, value: Any) -> bool:

@@ -20,7 +20,7 @@ from dync.capture.heap import WHOLE, Place, StaticHeap, contents
 from dync.capture.image import pool_of
 from dync.capture.keyed import KINDS as KEYED
 from dync.capture.keyed import Keyed, check_form
-from dync.capture.lists import Column, Form, Grown, NotUniform, cells_of, common, form_of, one_ragged
+from dync.capture.lists import ABSENT, Column, Form, Grown, NotUniform, cells_of, common, form_of, one_ragged
 from dync.capture.outputs import pool_tree, users_fields
 from dync.capture.pools import rows_form
 from dync.ir.flow import RowsTree
@@ -288,13 +288,16 @@ def columns_of(form: Form, items: tuple[Any, ...]) -> list[torch.Tensor]:
         own = [c[n] for c in cells]
         sizes: Any = [s or 0 for s in column.shape]
         if column.kind != "tensor":
+            own = [0 if v is ABSENT else v for v in own]
             found.append(torch.tensor(own, dtype=column.dtype))
         elif (d := column.ragged) is not None:
+            own = [torch.zeros(sizes, dtype=column.dtype, device=column.device) if v is ABSENT else v for v in own]
             sizes.insert(0, sizes.pop(d))
             moved = [t.detach().movedim(d, 0) for t in own]
             found.append(torch.cat(moved) if moved else torch.zeros(sizes, dtype=column.dtype, device=column.device))
             found.append(torch.tensor([t.shape[d] for t in own], dtype=torch.int64))
         else:
+            own = [torch.zeros(sizes, dtype=column.dtype, device=column.device) if v is ABSENT else v for v in own]
             stacked = torch.stack([t.detach() for t in own]) if own else None
             found.append(stacked if stacked is not None else torch.zeros((0, *sizes), dtype=column.dtype, device=column.device))
     return found

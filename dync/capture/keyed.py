@@ -15,7 +15,7 @@ import torch
 from dync.capture import keys
 from dync.capture.arrays import number_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import LEAF, Column, Form, Grown, NotUniform, Walked, as_seen, leaf_count, taken_apart
+from dync.capture.lists import LEAF, Column, Form, Grown, NotUniform, Walked, as_seen, leaf_count, may_lack, taken_apart
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.views import View
@@ -35,6 +35,8 @@ def check_form(form: Form) -> Form:
     """Raises NotUniform for rows that no set or dict can be of."""
     n = leaf_count(key_of(form))
     strange = ["lists or objects" if c.pool else str(c) for c in form.columns[:n] if c.kind not in ("int", "bool")]
+    if may_lack(key_of(form)):
+        raise NotUniform("its keys are integers or None")
     if strange or not n:
         raise NotUniform(f"its keys are {' and '.join(strange) or 'constants'}, not integers")
     if any(c.choices for c in form.columns):

@@ -70,7 +70,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Form:
-    """What all items of a list are. structure: LEAF, a constant, or (class, structures) for a tuple; kind of the list, see `kind_of`."""
+    """What all items of a list are. structure: LEAF, MAYBE, a constant, or (class, structures) for a tuple; kind: see `kind_of`."""
 
     kind: str
     structure: Any
@@ -78,6 +78,10 @@ class Form:
 
 
 LEAF = "leaf"
+MAYBE = "maybe"
+"""A tensor or number, or None: a column says which, and another has the values, zeros where there is none."""
+ABSENT = object()
+"""The cell of a value where there is none."""
 
 
 class Constant:
@@ -127,9 +131,14 @@ def differ_in_constants(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
 
 def leaf_count(structure: Any) -> int:
     """How many columns hold what has a structure."""
-    if structure == LEAF or isinstance(structure, Constant):
-        return int(structure == LEAF)
-    return sum(map(leaf_count, structure[1]))
+    if isinstance(structure, tuple):
+        return sum(map(leaf_count, structure[1]))
+    return {LEAF: 1, MAYBE: 2}.get(structure, 0)
+
+
+def may_lack(structure: Any) -> bool:
+    """Whether a tensor or number in it may be None instead."""
+    return structure == MAYBE or isinstance(structure, tuple) and any(map(may_lack, structure[1]))
 
 
 def cells_of(form: Form, item: Any) -> list[Any]:
@@ -143,6 +152,10 @@ def cells_of(form: Form, item: Any) -> list[Any]:
                 yield -1 if x is None else row_of(x)
             else:
                 yield column.choices.index(Constant(x)) if column.choices else x
+        elif structure == MAYBE:
+            for _ in range(2):
+                next(columns)
+            yield from (x is not None, ABSENT if x is None else x)
         elif not isinstance(structure, Constant):
             for s, v in zip(structure[1], x, strict=True):
                 yield from leaves(s, v)
@@ -154,6 +167,11 @@ def paired(structure: Any, item: Any, columns: Iterator[tuple[Column, Any]]) -> 
     """Each column with its tensor and what it would hold of an item. Raises NotUniform where no row can be equal to this."""
     if structure == LEAF:
         yield (*next(columns), item)
+    elif structure == MAYBE:
+        yield (*next(columns), item is not None)
+        value = next(columns)
+        if item is not None:
+            yield (*value, item)
     elif isinstance(structure, Constant):
         if structure != Constant(item):
             raise NotUniform("another constant")
@@ -164,9 +182,13 @@ def paired(structure: Any, item: Any, columns: Iterator[tuple[Column, Any]]) -> 
             yield from paired(s, v, columns)
 
 
-def put_together(structure: Any, leaves: Iterator[Any]) -> Any:
+def put_together(structure: Any, leaves: Iterator[Callable[[], Any]]) -> Any:
+    """An item; each leaf is read only where it is there."""
     if structure == LEAF:
-        return next(leaves)
+        return next(leaves)()
+    if structure == MAYBE:
+        here, value = next(leaves), next(leaves)
+        return value() if here() else None
     if isinstance(structure, Constant):
         return structure.value
     cls, parts = structure
@@ -200,9 +222,32 @@ def common(a: Form, b: Form) -> Form:
     def column(structure: Any, rest: Iterator[Column]) -> Column:
         return choice_of(structure) if isinstance(structure, Constant) else next(rest)
 
+    def value(structure: Any, rest: Iterator[Column]) -> Column | None:
+        """The column of a tensor or number that may be None; None for None itself. Raises NotUniform for texts and objects."""
+        if structure == MAYBE:
+            next(rest)
+        found = column(structure, rest)
+        if found.pool or found.choices and found.choices != NOTHING:
+            raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+        return None if found.choices else found
+
+    def maybe(x: Column | None, y: Column | None) -> Any:
+        found = merged(x, y) if x is not None and y is not None else x or y
+        assert found is not None
+        columns.extend((Column("bool", torch.bool), found))
+        return MAYBE
+
+    def merged(x: Column, y: Column) -> Column:
+        if (x.kind, x.dtype, x.device, len(x.shape)) != (y.kind, y.dtype, y.device, len(y.shape)):
+            raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+        shape = tuple(m if m == n else None for m, n in zip(x.shape, y.shape))
+        return choice_of(*x.choices, *y.choices) if x.choices else one_ragged(Column(x.kind, x.dtype, x.device, shape))
+
     def both(s: Any, t: Any) -> Any:
         if isinstance(s, Constant) and s == t:
             return s
+        if MAYBE in (s, t) and not isinstance(s, tuple) and not isinstance(t, tuple):
+            return maybe(value(s, mine), value(t, other))
         if isinstance(s, tuple) and isinstance(t, tuple) and s[0] is t[0] and len(s[1]) == len(t[1]):
             return s[0], tuple(map(both, s[1], t[1]))
         if isinstance(s, tuple) or isinstance(t, tuple):
@@ -211,10 +256,9 @@ def common(a: Form, b: Form) -> Form:
         if (x.pool or y.pool) and {x.pool, y.pool} <= {x.pool or y.pool, ""} and all(c.pool or c.choices == NOTHING for c in (x, y)):
             columns.append(Column(x.kind if x.pool else y.kind, torch.int64, choices=NOTHING if x.choices or y.choices else ()))
             return LEAF
-        if (x.kind, x.dtype, x.device, len(x.shape)) != (y.kind, y.dtype, y.device, len(y.shape)):
-            raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
-        shape = tuple(m if m == n else None for m, n in zip(x.shape, y.shape))
-        columns.append(choice_of(*x.choices, *y.choices) if x.choices else one_ragged(Column(x.kind, x.dtype, x.device, shape)))
+        if NOTHING in (x.choices, y.choices) and () in (x.choices, y.choices) and not x.pool and not y.pool:
+            return maybe(*(None if c.choices else c for c in (x, y)))
+        columns.append(merged(x, y))
         return LEAF
 
     structure = both(a.structure, b.structure)
@@ -351,6 +395,11 @@ class Grown:
         return [t for column, leaf in zip(self.form.columns, cells_of(self.form, item)) for t in self._cells(column, leaf)]
 
     def _cells(self, column: Column, leaf: Any) -> list[Any]:
+        if leaf is ABSENT:
+            sizes: list[Any] = [s or 0 for s in column.shape]
+            first = 1 if column.ragged is None else sizes.pop(column.ragged)
+            made = self._do(torch.zeros, (first, *sizes), dtype=column.dtype, device=column.device)
+            return [made] if column.ragged is None else [made, self._do(torch.zeros, (1,), dtype=torch.int64)]
         if column.kind != "tensor":
             return [self._do(torch.full, (1,), self.engine.as_int(leaf) if isinstance(leaf, torch.SymBool) else leaf, dtype=column.dtype)]
         self.engine.keep(leaf)
@@ -390,7 +439,8 @@ class Grown:
 
     def at(self, index: Any) -> Any:
         """Item `index`, which is within bounds."""
-        return put_together(self.form.structure, (self._cell(column, tensors, index) for column, tensors in self._pairs()))
+        cells = (functools.partial(self._cell, column, tensors, index) for column, tensors in self._pairs())
+        return put_together(self.form.structure, cells)
 
     def whole(self, n: int) -> tuple[Any, ...]:
         """All items, where there are n."""
@@ -402,15 +452,23 @@ class Grown:
             row = self._do(torch.narrow, tensors[0], 0, self._offset(tensors[1], index), size)
             row = self._do(torch.Tensor.contiguous, self._do(torch.movedim, row, 0, column.ragged))
         else:
-            row = self._do(torch.select, tensors[0], 0, index)
+            def read() -> Any:
+                return self._do(torch.select, tensors[0], 0, index)
+
+            if column.kind != "tensor":
+                return self.meant(column, self.engine.read_once("item", tensors, index, lambda: self._do(torch.Tensor.item, read())))
+            row = read()
         return self.decoded(column, row)
 
     def decoded(self, column: Column, row: Any) -> Any:
         """What a cell stands for."""
-        if column.kind == "tensor":
-            self.engine.keep(row)
-            return row
-        number = self._do(torch.Tensor.item, row)
+        if column.kind != "tensor":
+            return self.meant(column, self._do(torch.Tensor.item, row))
+        self.engine.keep(row)
+        return row
+
+    def meant(self, column: Column, number: Any) -> Any:
+        """What the number in a cell stands for."""
         if column.pool:
             return None if column.choices and number < 0 else self.engine.row_at(column.pool, number)
         if column.choices:
@@ -743,7 +801,7 @@ class Grown:
                 return self.engine.numbers_in(column.pool, tensors[0])
             if not column.shape and not column.choices:
                 return tensors[0]
-        elif not isinstance(structure, Constant) and structure[1]:
+        elif isinstance(structure, tuple) and structure[1]:
             parts = [self._numbers(s, cells) for s in structure[1]]
             dtype = functools.reduce(torch.promote_types, (p.dtype for p in parts))
             if len({len(p.shape) for p in parts}) == 1:

@@ -13,7 +13,7 @@ import torch
 from dync.capture.arrays import is_array
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
-from dync.capture.lists import LEAF, Column, Constant, Grown, is_grown
+from dync.capture.lists import LEAF, MAYBE, Column, Constant, Grown, is_grown
 from dync.capture.records import Young
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
@@ -124,6 +124,9 @@ class _Trees:
         def element(structure: Any, cells: Iterator[tuple[Column, list[Any]]]) -> Tree:
             if isinstance(structure, Constant):
                 return Leaf(lit(structure.value))
+            if structure == MAYBE:
+                (_, here), (column, own) = next(cells), next(cells)
+                return cell(f"maybe:{_column(column)}", column, [*here, *own])
             if structure != LEAF:
                 return _tuple(structure[0], tuple(element(p, cells) for p in structure[1]))
             column, own = next(cells)

@@ -34,6 +34,7 @@ from dync.capture.lists import (
     form_of,
     kind_of,
     leaf_count,
+    may_lack,
     put_together,
     taken_apart,
 )
@@ -212,6 +213,8 @@ class Pooling(Growing):
             raise NotUniform("it holds deques with a `maxlen`")
         if any(c.ragged is not None for c in x.form.columns):
             raise NotUniform("it holds lists of tensors of several sizes")
+        if may_lack(x.form.structure):
+            raise NotUniform("it holds lists of tensors or numbers, or None")
         if inner is None:
             self.kept_lists.add(pool)
             inner = self.grown[pool] = x.form
@@ -256,11 +259,12 @@ class Pooling(Growing):
     # ---- cells -----------------------------------------------------------------------------------------------------
 
     def read_once(self, what: str, tensors: list[Any], row: Any, read: Callable[[], Any]) -> Any:
-        """What was read of a row on this stretch of the path, once."""
-        key = (self.rec, what, *map(id, tensors), scalar_of(row))
-        if key not in self.segments:
-            self.segments[key] = (tensors, read())
-        return self.segments[key][1]
+        """What was read of a row, once on a path: what is not written is the same wherever it is read. It is no constant: paths join."""
+        own = (what, *map(id, tensors), scalar_of(row))
+        found = next((self.segments[r, own] for r in self.rec.chain() if (r, own) in self.segments), None)
+        if found is None:
+            found = self.segments[self.rec, own] = (tensors, read())
+        return found[1]
 
     def bounds_of(self, sizes: Any, row: Any) -> tuple[Any, Any, Any]:
         """Of a row's items among those of all rows: how many lie before, how many it has, how many lie behind."""
@@ -388,7 +392,14 @@ class Pooling(Growing):
     def read_field(self, pool: str, row: Any, n: int) -> Any:
         structure, columns, _ = self.attribute_at(pool, n)
         rows = self.pools[pool]
-        return put_together(structure, iter([rows.decoded(c, self.cell_at(c, tensors, row)) for c, tensors in columns]))
+
+        def cell(column: Column, tensors: list[Any]) -> Any:
+            if column.kind == "tensor":
+                return rows.decoded(column, self.cell_at(column, tensors, row))
+            number = self.read_once("number", tensors, row, lambda: self.do(torch.Tensor.item, self.cell_at(column, tensors, row)))
+            return rows.meant(column, number)
+
+        return put_together(structure, (functools.partial(cell, *pair) for pair in columns))
 
     def write_field(self, pool: str, row: Any, n: int, value: Any) -> None:
         structure, columns, start = self.attribute_at(pool, n)

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dync.capture import comprehend
-from dync.capture.lists import Grown
+from dync.capture.lists import Grown, may_lack
 
 
 def arranged(items: Grown, by: list[Any], reverse: bool, apart: bool = False) -> Grown:
@@ -46,6 +46,8 @@ def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False
     for column, tensor in zip(given.form.columns, given.columns):
         if tensor.dim() != 1 or column.ragged is not None or column.choices or column.pool:
             return items.refuse("sorting by what is no number")
+    if may_lack(given.form.structure):
+        return items.refuse("sorting by what may be None")
     if any(c.ragged is not None for c in items.form.columns):
         return items.refuse("sorting items of several sizes")
     return arranged(items, given.columns, reverse, apart) if given.columns else items.copy()

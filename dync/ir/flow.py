@@ -113,7 +113,7 @@ class RowsTree(msgspec.Struct, frozen=True, tag="rows"):
     element: its leaves are Ref("0"), Ref("1"), ..., one a column. columns: for each, what its rows are: "tensor"; "number", Python's;
     "choice", the place of a constant among `choices`, of which there is a tuple for each column if any has them; "ragged:d",
     tensors that differ in size along dimension d; "empty:list", which holds nothing; "row:pool", the number of an object or list in a
-    pool of a StateForm, -1 for None;
+    pool of a StateForm, -1 for None; "maybe:tensor" and its like, which may be None: bools that say where it is not, and then as without;
     or "lists:number", "tuples:tensor" and their like, a container of such rows. items: the
     columns' tensors as leaves; a ragged column, or one of containers, has two, its rows one after another along dimension 0, where d is
     moved to, and their int64 sizes.

@@ -128,6 +128,10 @@ class Taking:
         for n, column in enumerate(tree.columns):
             own = [c[str(n)] for c in cells]
             (name, wanted), (what, _, more) = following(), column.partition(":")
+            if what == "maybe":
+                found[name] = _numbers([v is not None for v in own], wanted, where)
+                (name, wanted), column = following(), more
+                own, (what, _, more) = _filled(own, column, wanted), column.partition(":")
             choices = tree.choices[n] if tree.choices else ()
             if what == "ragged":
                 found[name] = _joined(own, wanted, where, int(more))
@@ -155,6 +159,22 @@ class Taking:
         elif what.startswith("row:"):
             own = [self.number(what.removeprefix("row:"), v, where) for v in own]
         return _numbers(own, wanted, where)
+
+
+def _filled(own: list[Any], column: str, wanted: TensorType) -> list[Any]:
+    """Cells with zeros in place of None."""
+    if column == "number":
+        zero = {"int64": 0, "float64": 0.0, "bool": False}[wanted.dtype]
+        return [zero if v is None else v for v in own]
+    dim, torch, some = int(column.partition(":")[2] or 0), sys.modules.get("torch"), next((v for v in own if v is not None), None)
+    sizes = list(some.shape) if some is not None else [s if isinstance(s, int) else 0 for s in wanted.shape[1:]]
+    if column != "tensor":
+        sizes[dim:dim + (some is not None)] = [0]
+    if torch is not None and (some is None or isinstance(some, torch.Tensor)):
+        zeros = torch.zeros(sizes, dtype=getattr(torch, wanted.dtype))
+    else:
+        zeros = numpy.zeros(sizes, wanted.dtype)
+    return [zeros if v is None else v for v in own]
 
 
 def _place(value: Any, choices: list[Any], where: str) -> int:

@@ -67,6 +67,8 @@ def _cells(column: str, tensors: Iterator[Any], choices: tuple[Tree, ...], looku
             return rows.tolist()
         case "choice":
             return [build(choices[n], str) for n in rows.tolist()]
+        case "maybe":
+            return [v if here else None for here, v in zip(rows.tolist(), _cells(more, tensors, choices, lookup), strict=True)]
         case "row":
             return [lookup(more)[n] if n >= 0 else None for n in rows.tolist()]
         case "empty":

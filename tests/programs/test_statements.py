@@ -60,6 +60,11 @@ class Track:
     double = property(lambda self: self.n * 2)
 
 
+class Memo:
+    def __init__(self):
+        self.last, self.at = None, None
+
+
 class Node(Track):
     def __init__(self, pos, depth):
         super().__init__(pos * 2)
@@ -2648,6 +2653,37 @@ for k in range(j):
     out.append(one)
     now["at"].append(-k)
 return [d["at"] for d in out], [d["k"] for d in out], now["at"], sum(d["h"] for d in out)
+
+seen = []
+for k in range(j):
+    x = torch.tanh(x + k)
+    seen.append(k if x.sum() > f else None)
+return seen, seen.count(None), None in seen, 2 in seen, seen == list(seen), seen[-1:] == [None], [v for v in seen if v is not None]
+
+parts = []
+for k in range(abs(i)):
+    y = x[x > k / 3]
+    parts.append(y if y.numel() > 1 else None)
+if parts: parts[0] = None
+return parts, [t.sum() for t in parts if t is not None], len(parts)
+
+tracks = []
+for k in range(j):
+    if b or not tracks: tracks.append(Memo())
+    one = tracks[-1]
+    one.last = x * k if one.last is None else one.last + 1
+    if k % 2: one.at = k if one.at is None else one.at + k
+return [t.last for t in tracks], sum(0.5 if t.last is None else t.last.sum().item() for t in tracks), [t.at for t in tracks]
+
+rows = []
+for k in range(j):
+    rows.append({"k": k, "of": (None, k) if k % 2 else (x * 2, k), "part": None if b else 0.5})
+    if len(rows) > 1 and rows[-1]["part"] is None: rows[-2]["part"] = k / 2 if rows[-2]["part"] is None else None
+return rows, [d["of"][0] is None for d in rows], [d["part"] for d in rows], [d["k"] if d["part"] is not None else -d["k"] for d in rows]
+
+self.log.append(x * 1 if b else None)
+self.table[i] = None if b else x.sum()
+return len(self.log), sum(e is None for e in self.log), sum(1 for k in self.table if self.table[k] is None)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
@@ -2710,6 +2746,9 @@ DY402
 if self.cache is not None: x = x + len(self.cache["kept"])
 self.cache = {"kept": list(x[x > 0])}
 return x
+
+DY313
+return sorted([k if k % 2 else None for k in n[n > 0].tolist()], key=lambda v: v)
 
 DY313
 d = {}
