@@ -26,6 +26,7 @@ from dync.capture.kept import Kept, kind_of, rows_of
 from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
 from dync.capture.places import line_span
+from dync.capture.records import has_names
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText
@@ -363,7 +364,7 @@ class Forms:
         n = self.heap.index.get(id(container), -1)
         static, written = 0 <= n < self.heap.own, n >= self.heap.own and any(at == n for at, _ in self.engine.written)
         if id(container) in seen or written or static and (own is None or self.heap.holders(container) > 1):
-            if users_fields(container) is not None:  # as rows of a pool it may be held in several lists
+            if users_fields(container) is not None or has_names(container):  # as rows of a pool it may be held in several lists
                 self.kept.become(place, contents(self.heap.objects[place[0]], place[1]))
             self.refuse_shared(place, type(container).__name__)
         seen.add(id(container))

@@ -17,7 +17,7 @@ from programs.forms import (
     Window,
 )
 from programs.harness import call_of, load, same
-from support.tracks import Track, Tracks
+from support.tracks import Journal, Track, Tracks
 
 import dync
 
@@ -108,6 +108,8 @@ def close(a, b) -> bool:
     """Equal but for rounding."""
     if isinstance(a, (list, tuple)):
         return type(a) is type(b) and len(a) == len(b) and all(map(close, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) < 1e-5
     return torch.allclose(a, b, atol=1e-5) if isinstance(a, torch.Tensor) else same(a, b)
 
 
@@ -136,6 +138,31 @@ def test_objects_in_lists_that_grow(tracks, backend, tmp_path) -> None:
         run.state["tracks"] = wrong
         with pytest.raises(dync.GuardError, match="attribute '(tracks|often)' holds"):
             run(*call_of(Tracks, 0)[0])
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
+def test_dicts_in_lists_that_grow(backend, tmp_path) -> None:
+    model = load(Journal)
+    dync.compile(copy.deepcopy(model), *call_of(Journal, 0), backend=backend, host="python").save(tmp_path / "m.dync")
+    run = dync.load(tmp_path / "m.dync")
+
+    def calls() -> None:
+        for seed in range(6):
+            args, kwargs = call_of(Journal, seed)
+            with torch.no_grad():
+                assert close(model(*args, **kwargs), run(*args, **kwargs)), seed
+            assert close([tuple(n.items()) for n in run.state["marked"]], [tuple(n.items()) for n in model.marked])
+
+    calls()
+    notes = run.state["notes"]
+    run.state["notes"], run.state["marked"] = notes, notes[1:3]
+    model.notes, model.marked = copy.deepcopy((notes, notes[1:3]))
+    calls()  # what stands in both lists is one dict still
+    less = {k: v for k, v in notes[0].items() if k != "tags"}
+    for wrong in (None, (), [1], [[]], [less], [{**notes[0], "more": 1}], [{**notes[0], "step": 0.5}], [{**notes[0], "best": 1}]):
+        run.state["notes"] = wrong
+        with pytest.raises(dync.GuardError, match="attribute '(notes|marked)"):
+            run(*call_of(Journal, 0)[0])
 
 
 def test_numbers_keep_their_type_in_a_list_that_grows() -> None:

@@ -2632,11 +2632,11 @@ return rows, [d["k"] for d in rows if d["last"]]
 
 rows = []
 for k in range(j):
-    d = {"k": k, "x": None if k % 2 else x}
+    d = {"k": k, "x": None if k % 2 else x * k}
     match d:
         case {"x": None}: rows.append(d)
         case {"k": at, "x": t}: rows.append({"k": -at, "x": t})
-return [d["k"] for d in rows], [d["x"] is None for d in rows], rows[-1:] == rows[-1:]
+return [d["k"] for d in rows], [d["x"] is None for d in rows], rows[-1:]
 
 out, st = [], [1, 2]
 for k in range(j):
