@@ -166,7 +166,7 @@ def _filled(own: list[Any], column: str, wanted: TensorType) -> list[Any]:
     if column == "number":
         zero = {"int64": 0, "float64": 0.0, "bool": False}[wanted.dtype]
         return [zero if v is None else v for v in own]
-    dim, torch, some = int(column.partition(":")[2] or 0), sys.modules.get("torch"), next((v for v in own if v is not None), None)
+    dim, torch, some = int(column.partition(":")[2] or 0), sys.modules.get("torch"), next((v for v in own if hasattr(v, "shape")), None)
     sizes = list(some.shape) if some is not None else [s if isinstance(s, int) else 0 for s in wanted.shape[1:]]
     if column != "tensor":
         sizes[dim:dim + (some is not None)] = [0]
