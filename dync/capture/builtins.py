@@ -45,6 +45,8 @@ def twin(engine: Any, function: Any) -> Any:
         return lambda items: _join(engine, function, items)
     if owner is list and function.__name__ == "sort":
         return lambda **kwargs: _sort(engine, function.__self__, **kwargs)
+    if function.__class__ is types.BuiltinFunctionType and owner in (list, collections.deque) and function.__name__ == "extend":
+        return lambda items: function(engine.added(function.__self__, items))
     if owner is list and function.__name__ == "index":
         return lambda value, *ends: _index(engine, function, value, *ends)
     if owner in keyed.KINDS:
@@ -214,6 +216,8 @@ def _type(engine: Any, *args: Any) -> Any:
         return CLASSES[args[0].kind]
     if len(args) == 1 and isinstance(args[0], (SymRange, Parts)):
         return range if isinstance(args[0], SymRange) else tuple
+    if len(args) == 1 and isinstance(args[0], Record):
+        return dict
     if len(args) == 1 and pool_of(args[0]):
         return engine.pooled[pool_of(args[0])]
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)

@@ -164,11 +164,22 @@ class Growing(Running):
             made.extend(items)
         return made
 
-    def become(self, key: str, part: Grown) -> NoReturn:
+    def added(self, x: Any, items: Any) -> Any:
+        """What `extend` or `+=` puts behind Python's own list: where that is of unknown length, the list is so from the next attempt on."""
+        if type(x) not in (list, collections.deque) or not is_grown(items):
+            return items
+        if (known := self.known_int(items.length)) is not None:
+            return [items.at(n) for n in range(known)]
+        part = self.collected(items)
+        if isinstance(part, Grown) and id(x) in self.born:
+            self.become(self.born[id(x)][0], part, kind_of(x))
+        return part
+
+    def become(self, key: str, part: Grown, kind: str = "list") -> NoReturn:
         """The lists made at a place take the items of one of unknown length: they are such themselves."""
         if key in self.ungrown:
             part.refuse("spreading it into another list")
-        self.grown[key] = Form("list", part.form.structure, part.form.columns)
+        self.grown[key] = Form(kind, part.form.structure, part.form.columns)
         self.needed |= {key} if part.key in self.needed else set()
         self.start_again()
 

@@ -311,8 +311,8 @@ class _Inserter(ast.NodeTransformer):
             case ast.Attribute(value=ast.Constant(value=str()) as template, attr="format"):
                 call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
                 return self.put_expr(node, call)
-            case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort")
-                  | ast.Name(id="pad_sequence")):
+            case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Name(id="pad_sequence")
+                  | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort" | "extend")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Name(id="torch"), attr=name) if name in OLD:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
@@ -377,7 +377,10 @@ class _Inserter(ast.NodeTransformer):
     visit_DictComp = visit_SetComp
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
-        return self._reading(node)
+        self._reading(node)
+        if isinstance(node.op, ast.Add) and _is_path(node.target):
+            node.value = self.put_expr(node.value, _call("added", _read(node.target), node.value))
+        return node
 
     def visit_Delete(self, node: ast.Delete) -> ast.stmt:
         return self._reading(node)

@@ -2684,6 +2684,18 @@ return rows, [d["of"][0] is None for d in rows], [d["part"] for d in rows], [d["
 self.log.append(x * 1 if b else None)
 self.table[i] = None if b else x.sum()
 return len(self.log), sum(e is None for e in self.log), sum(1 for k in self.table if self.table[k] is None)
+
+every, later, q = [], [], deque([0], maxlen=4)
+for k in range(3):
+    tokens = []
+    while len(tokens) < 3 and (x * k).sum() > len(tokens) + f:
+        tokens.append(len(tokens) + i)
+    every.extend(tokens)
+    later += tokens
+    q.extend(tokens)
+    later += [k]
+x += 1
+return every, later, q, x
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
