@@ -164,9 +164,15 @@ class Growing(Running):
             made.extend(items)
         return made
 
-    def added(self, x: Any, items: Any) -> Any:
-        """What `extend` or `+=` puts behind Python's own list: where that is of unknown length, the list is so from the next attempt on."""
-        if type(x) not in (list, collections.deque) or not is_grown(items):
+    def added(self, x: Any, items: Any, name: str = "") -> Any:
+        """What `extend` or `+=` puts behind Python's own list: where that is of unknown length, the list is so from the next attempt on.
+
+        name: of the attribute of x where the list stands.
+        """
+        if not is_grown(items):
+            return items
+        x = getattr(x, name) if name else x
+        if type(x) not in (list, collections.deque):
             return items
         if (known := self.known_int(items.length)) is not None:
             return [items.at(n) for n in range(known)]

@@ -378,8 +378,11 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.stmt:
         self._reading(node)
-        if isinstance(node.op, ast.Add) and _is_path(node.target):
-            node.value = self.put_expr(node.value, _call("added", _read(node.target), node.value))
+        match node.op, node.target:
+            case ast.Add(), ast.Name() as target:
+                node.value = self.put_expr(node.value, _call("added", _read(target), node.value))
+            case ast.Add(), ast.Attribute(value=ast.Name() as owner, attr=name):  # a property is read once
+                node.value = self.put_expr(node.value, _call("added", _read(owner), node.value, ast.Constant(name)))
         return node
 
     def visit_Delete(self, node: ast.Delete) -> ast.stmt:

@@ -163,7 +163,7 @@ class Idle(Expressions):
         return value
 
     stored = recorded = listed
-    added = lambda self, x, items: items  # noqa: E731
+    added = lambda self, x, items, name="": items  # noqa: E731
     grown, born, plain_calls = {}, {}, set()
 
     def comprehend(self, key, items, plain, one):

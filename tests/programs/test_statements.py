@@ -2696,6 +2696,21 @@ for k in range(3):
     later += [k]
 x += 1
 return every, later, q, x
+
+for k in range(2):
+    tokens = [m for m in range(3) if (x * m).sum() > f]
+    self.log += tokens
+    self.log.extend([m * 2 for m in n[n > 0].tolist()])
+return self.log, len(self.log)
+
+class Meter:
+    def __init__(self): self.reads, self.kept = 0, 1
+    def read(self): self.reads += 1; return self.kept
+    def write(self, value): self.kept = value
+    v = property(read, write)
+m = Meter()
+m.v += 2 if b else i
+return m.kept, m.reads
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """
