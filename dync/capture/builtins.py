@@ -15,10 +15,10 @@ from torch.nn.utils.rnn import pad_sequence
 
 from dync.capture import comprehend, keyed
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
+from dync.capture.dict_rows import DictRow
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
 from dync.capture.places import is_user
-from dync.capture.records import Record
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
@@ -45,7 +45,7 @@ def twin(engine: Any, function: Any) -> Any:
         return lambda items: _join(engine, function, items)
     if owner is list and function.__name__ == "sort":
         return lambda **kwargs: _sort(engine, function.__self__, **kwargs)
-    if function.__class__ is types.BuiltinFunctionType and owner in (list, collections.deque) and function.__name__ == "extend":
+    if owner in (list, collections.deque) and function.__name__ == "extend":
         return lambda items: function(engine.added(function.__self__, items))
     if owner is list and function.__name__ == "index":
         return lambda value, *ends: _index(engine, function, value, *ends)
@@ -203,7 +203,7 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
     if is_array(x):
         return isinstance(x, kinds) or issubclass(class_of(x), kinds)
-    return isinstance(x, kinds) or isinstance(x, Record) and issubclass(dict, kinds)
+    return isinstance(x, kinds) or isinstance(x, DictRow) and issubclass(dict, kinds)
 
 
 def _type(engine: Any, *args: Any) -> Any:
@@ -216,7 +216,7 @@ def _type(engine: Any, *args: Any) -> Any:
         return CLASSES[args[0].kind]
     if len(args) == 1 and isinstance(args[0], (SymRange, Parts)):
         return range if isinstance(args[0], SymRange) else tuple
-    if len(args) == 1 and isinstance(args[0], Record):
+    if len(args) == 1 and isinstance(args[0], DictRow):
         return dict
     if len(args) == 1 and pool_of(args[0]):
         return engine.pooled[pool_of(args[0])]

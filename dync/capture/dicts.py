@@ -10,7 +10,7 @@ import torch
 
 from dync.capture import keys
 from dync.capture.keyed import Keyed, key_of
-from dync.capture.lists import LEAF, Grown, put_together
+from dync.capture.lists import LEAF, Column, Grown, put_together
 from dync.capture.sorting import arranged
 from dync.capture.tape import of_model
 from dync.capture.views import View
@@ -29,7 +29,8 @@ class KeyedDict(Keyed):
 
     def value(self, hit: Any) -> Any:
         """The value in the row that is marked."""
-        return self._picked(self._values(), keys.place(self._do, hit))
+        place = self.engine.read_once("place", [hit], 0, lambda: keys.place(self._do, hit))
+        return self._picked(self._values(), place)
 
     def _values(self) -> list[Any]:
         assert self.rows is not None
@@ -38,11 +39,14 @@ class KeyedDict(Keyed):
     def _picked(self, columns: list[Any], number: Any) -> Any:
         """The value in row `number`, an int64 tensor."""
         assert self.rows is not None
-        at, leaves = self._do(torch.unsqueeze, number, 0), []
-        for form, column in zip(self.rows.form.columns[self.width:], columns, strict=True):
-            row = self._do(torch.select, self._do(torch.index_select, column, 0, at), 0, 0)
-            leaves.append(functools.partial(self.rows.decoded, form, row))
-        return put_together(self.rows.form.structure[1][1], iter(leaves))
+        at, rows = self._do(torch.unsqueeze, number, 0), self.rows
+
+        def cell(form: Column, column: Any) -> Any:
+            return rows.decoded(form, [column, number], 0, lambda: self._do(
+                torch.select, self._do(torch.index_select, column, 0, at), 0, 0))
+
+        pairs = zip(rows.form.columns[self.width:], columns, strict=True)
+        return put_together(rows.form.structure[1][1], (functools.partial(cell, *pair) for pair in pairs))
 
     def _is_alike(self, value: Any) -> bool:
         """Whether a value is a number of the one kind that the dict holds."""

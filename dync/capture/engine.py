@@ -46,7 +46,7 @@ class Engine(Expressions):
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
         self.pooled, self.attribute_names, self.kept_lists = {}, {}, set()
-        self.record_births, self.young_births = set(), set()
+        self.dict_births, self.young_births = set(), set()
         self.pools, self.segments, self.row_classes = {}, {}, {}
         self.recorder = Recorder(self)
 

@@ -285,19 +285,17 @@ def columns_of(form: Form, items: tuple[Any, ...]) -> list[torch.Tensor]:
     found: list[torch.Tensor] = []
     cells = [cells_of(form, item) for item in items]
     for n, column in enumerate(form.columns):
-        own = [c[n] for c in cells]
         sizes: Any = [s or 0 for s in column.shape]
+        zero: Any = 0 if column.kind != "tensor" else torch.zeros(sizes, dtype=column.dtype, device=column.device)
+        own = [zero if c[n] is ABSENT else c[n] for c in cells]
         if column.kind != "tensor":
-            own = [0 if v is ABSENT else v for v in own]
             found.append(torch.tensor(own, dtype=column.dtype))
         elif (d := column.ragged) is not None:
-            own = [torch.zeros(sizes, dtype=column.dtype, device=column.device) if v is ABSENT else v for v in own]
             sizes.insert(0, sizes.pop(d))
             moved = [t.detach().movedim(d, 0) for t in own]
             found.append(torch.cat(moved) if moved else torch.zeros(sizes, dtype=column.dtype, device=column.device))
             found.append(torch.tensor([t.shape[d] for t in own], dtype=torch.int64))
         else:
-            own = [torch.zeros(sizes, dtype=column.dtype, device=column.device) if v is ABSENT else v for v in own]
             stacked = torch.stack([t.detach() for t in own]) if own else None
             found.append(stacked if stacked is not None else torch.zeros((0, *sizes), dtype=column.dtype, device=column.device))
     return found

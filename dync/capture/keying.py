@@ -52,7 +52,7 @@ class Keying(Presence):
         made = self.keyed_at(place, kind, getattr(value, "default_factory", None))
         if made is None:
             self.born[id(value)] = (place, value)
-            return self.recorded(place, value)
+            return self.as_dict_row(place, value)
         made.merge(value) if isinstance(made, KeyedDict) else made.update(value)
         return made
 
@@ -94,7 +94,7 @@ class Keying(Presence):
                 made[key] = part[1]
             else:
                 self.method(made.add)(part[0])
-        return self.recorded(place, made)
+        return self.as_dict_row(place, made)
 
     def extend(self, place: str, made: Any, items: Any) -> None:
         if not isinstance(made, Keyed) and self.has_running(KINDS[type(made)], items):

@@ -447,28 +447,22 @@ class Grown:
         return tuple(map(self.at, range(n)))
 
     def _cell(self, column: Column, tensors: list[Any], index: Any) -> Any:
-        if column.ragged is not None:
+        def read() -> Any:
+            if column.ragged is None:
+                return self._do(torch.select, tensors[0], 0, index)
             size = self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.select, tensors[1], 0, index)), 0)
             row = self._do(torch.narrow, tensors[0], 0, self._offset(tensors[1], index), size)
-            row = self._do(torch.Tensor.contiguous, self._do(torch.movedim, row, 0, column.ragged))
-        else:
-            def read() -> Any:
-                return self._do(torch.select, tensors[0], 0, index)
+            return self._do(torch.Tensor.contiguous, self._do(torch.movedim, row, 0, column.ragged))
 
-            if column.kind != "tensor":
-                return self.meant(column, self.engine.read_once("item", tensors, index, lambda: self._do(torch.Tensor.item, read())))
+        return self.decoded(column, tensors, index, read)
+
+    def decoded(self, column: Column, tensors: list[Any], index: Any, read: Callable[[], Any]) -> Any:
+        """What cell `index` of a column stands for; read: gives it as a tensor."""
+        if column.kind == "tensor":
             row = read()
-        return self.decoded(column, row)
-
-    def decoded(self, column: Column, row: Any) -> Any:
-        """What a cell stands for."""
-        if column.kind != "tensor":
-            return self.meant(column, self._do(torch.Tensor.item, row))
-        self.engine.keep(row)
-        return row
-
-    def meant(self, column: Column, number: Any) -> Any:
-        """What the number in a cell stands for."""
+            self.engine.keep(row)
+            return row
+        number = self.engine.read_once("number", tensors, index, lambda: self._do(torch.Tensor.item, read()))
         if column.pool:
             return None if column.choices and number < 0 else self.engine.row_at(column.pool, number)
         if column.choices:

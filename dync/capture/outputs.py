@@ -11,10 +11,10 @@ import msgspec
 import torch
 
 from dync.capture.arrays import is_array
+from dync.capture.dict_rows import Young
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
 from dync.capture.lists import LEAF, MAYBE, Column, Constant, Grown, is_grown
-from dync.capture.records import Young
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree

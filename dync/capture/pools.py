@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dync.capture.dict_rows import Young, dict_pool, dict_row_class, has_names
 from dync.capture.growing import Growing
 from dync.capture.image import pool_of, row_of
 from dync.capture.lists import (
@@ -39,7 +40,6 @@ from dync.capture.lists import (
     taken_apart,
 )
 from dync.capture.places import can_mark
-from dync.capture.records import Young, has_names, record_class, record_pool
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.ir.classes import loaded_class
@@ -78,7 +78,7 @@ class Pooling(Growing):
     segments: dict[Any, Any]
     """What was read of rows in this run."""
     row_classes: dict[str, type]
-    record_births: set[str]
+    dict_births: set[str]
     """Places of birth of dicts that are rows; and pools, for all dicts with their keys."""
     young_births: set[str]
     """Those of dicts that get keys before they are rows."""
@@ -106,7 +106,7 @@ class Pooling(Growing):
         elif type(x) is Young:
             self.adopt_young(x)
         elif has_names(x):
-            self.learn_record(x)
+            self.learn_dict(x)
         else:
             try:
                 taken_apart(x)
@@ -125,39 +125,39 @@ class Pooling(Growing):
             raise NotUniform(self.ungrown[key])
         self.start_again()
 
-    def learn_record(self, x: dict[str, Any]) -> None:
+    def learn_dict(self, x: dict[str, Any]) -> None:
         """Dicts made where this one was are rows from their birth; where that is not known, as in another call, all with these keys."""
-        pool = record_pool(tuple(x))
+        pool = dict_pool(tuple(x))
         made = self.born[id(x)][0] if id(x) in self.born else pool
-        if pool in self.ungrown or made == pool and made in self.record_births:
+        if pool in self.ungrown or made == pool and made in self.dict_births:
             raise NotUniform(self.ungrown.get(pool, "it holds a dict that is not made in forward"))
         self.mark_comparing()
-        (self.young_births if made in self.record_births else self.record_births).add(made)
+        (self.young_births if made in self.dict_births else self.dict_births).add(made)
         self.start_again()
 
     def adopt_young(self, x: Young) -> None:
         held = x.dync_held()
-        pool = record_pool(tuple(held))
+        pool = dict_pool(tuple(held))
         if pool in self.ungrown or not has_names(held):
             raise NotUniform(self.ungrown.get(pool, "it holds a dict without keys, or with others than texts"))
         self.pooled[pool], self.attribute_names[pool] = dict, tuple(held)
-        row = self.new_row(pool, lambda: record_class(self, pool, tuple(held)), held)
+        row = self.new_row(pool, lambda: dict_row_class(self, pool, tuple(held)), held)
         x.grow_up(self.row_classes[pool], row)
 
-    def recorded(self, place: str, x: Any) -> Any:
+    def as_dict_row(self, place: str, x: Any) -> Any:
         """A dict just made by the user's code."""
         if place in self.young_births:
             return Young(x)
-        return self.record(x) if has_names(x) and not self.record_births.isdisjoint((place, record_pool(tuple(x)))) else x
+        return self.dict_row(x) if has_names(x) and not self.dict_births.isdisjoint((place, dict_pool(tuple(x)))) else x
 
-    def record(self, held: dict[str, Any]) -> Any:
+    def dict_row(self, held: dict[str, Any]) -> Any:
         """A dict as a row."""
         names = tuple(held)
-        pool = record_pool(names)
+        pool = dict_pool(names)
         if pool in self.ungrown:
             return held
         self.pooled[pool], self.attribute_names[pool] = dict, names
-        row = self.new_row(pool, lambda: record_class(self, pool, names), held)
+        row = self.new_row(pool, lambda: dict_row_class(self, pool, names), held)
         return self.row_at(pool, row)
 
     def learn_class(self, x: Any) -> None:
@@ -394,10 +394,7 @@ class Pooling(Growing):
         rows = self.pools[pool]
 
         def cell(column: Column, tensors: list[Any]) -> Any:
-            if column.kind == "tensor":
-                return rows.decoded(column, self.cell_at(column, tensors, row))
-            number = self.read_once("number", tensors, row, lambda: self.do(torch.Tensor.item, self.cell_at(column, tensors, row)))
-            return rows.meant(column, number)
+            return rows.decoded(column, tensors, row, lambda: self.cell_at(column, tensors, row))
 
         return put_together(structure, (functools.partial(cell, *pair) for pair in columns))
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
+from dync.capture.dict_rows import has_names
 from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, Place, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
@@ -26,7 +27,6 @@ from dync.capture.kept import Kept, kind_of, rows_of
 from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
 from dync.capture.places import line_span
-from dync.capture.records import has_names
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText

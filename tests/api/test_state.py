@@ -113,27 +113,29 @@ def close(a, b) -> bool:
     return torch.allclose(a, b, atol=1e-5) if isinstance(a, torch.Tensor) else same(a, b)
 
 
+def check_calls(cls, model, run, name, view) -> None:
+    """Six calls of a model and of its artifact are equal, and after each what `view` shows of the items of a list in the state."""
+    for seed in range(6):
+        args, kwargs = call_of(cls, seed)
+        with torch.no_grad():
+            assert close(model(*args, **kwargs), run(*args, **kwargs)), seed
+        assert close([view(v) for v in run.state[name]], [view(v) for v in getattr(model, name)]), seed
+
+
 @pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
 def test_objects_in_lists_that_grow(tracks, backend, tmp_path) -> None:
     model, run = copy.deepcopy(tracks[0]), dync.compile(tracks[1], *call_of(Tracks, 0), backend=backend, host="python")
     run.save(tmp_path / "m.dync")
     run = dync.load(tmp_path / "m.dync")
 
-    def calls() -> None:
-        for seed in range(6):
-            args, kwargs = call_of(Tracks, seed)
-            with torch.no_grad():
-                assert close(model(*args, **kwargs), run(*args, **kwargs)), seed
-            assert [t.hits for t in run.state["often"]] == [t.hits for t in model.often]
-
-    calls()
+    check_calls(Tracks, model, run, "often", lambda t: t.hits)
     seen = run.state["tracks"]
     assert [type(t) for t in seen] == [Track] * len(model.tracks) and len(seen) > 1
     assert all(close(list(vars(a).values()), list(vars(b).values())) for a, b in zip(seen, model.tracks))
     shared = [t for t in seen if t.hits > 1]
     run.state["tracks"], run.state["often"] = seen, shared
     model.tracks, model.often = copy.deepcopy((seen, shared))
-    calls()  # what stands in both lists is one object still
+    check_calls(Tracks, model, run, "often", lambda t: t.hits)  # what stands in both lists is one object still
     for wrong in (None, (), [1], [torch.zeros(4)], {}):
         run.state["tracks"] = wrong
         with pytest.raises(dync.GuardError, match="attribute '(tracks|often)' holds"):
@@ -146,18 +148,11 @@ def test_dicts_in_lists_that_grow(backend, tmp_path) -> None:
     dync.compile(copy.deepcopy(model), *call_of(Journal, 0), backend=backend, host="python").save(tmp_path / "m.dync")
     run = dync.load(tmp_path / "m.dync")
 
-    def calls() -> None:
-        for seed in range(6):
-            args, kwargs = call_of(Journal, seed)
-            with torch.no_grad():
-                assert close(model(*args, **kwargs), run(*args, **kwargs)), seed
-            assert close([tuple(n.items()) for n in run.state["marked"]], [tuple(n.items()) for n in model.marked])
-
-    calls()
+    check_calls(Journal, model, run, "marked", lambda note: tuple(note.items()))
     notes = run.state["notes"]
     run.state["notes"], run.state["marked"] = notes, notes[1:3]
     model.notes, model.marked = copy.deepcopy((notes, notes[1:3]))
-    calls()  # what stands in both lists is one dict still
+    check_calls(Journal, model, run, "marked", lambda note: tuple(note.items()))  # what stands in both lists is one dict still
     less = {k: v for k, v in notes[0].items() if k != "tags"}
     for wrong in (None, (), [1], [[]], [less], [{**notes[0], "more": 1}], [{**notes[0], "step": 0.5}], [{**notes[0], "best": 1}]):
         run.state["notes"] = wrong

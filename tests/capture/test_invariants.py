@@ -162,8 +162,11 @@ class Idle(Expressions):
     def listed(self, key, value):
         return value
 
-    stored = recorded = listed
-    added = lambda self, x, items, name="": items  # noqa: E731
+    stored = as_dict_row = listed
+
+    def added(self, x, items, name=""):
+        return items
+
     grown, born, plain_calls = {}, {}, set()
 
     def comprehend(self, key, items, plain, one):

@@ -242,6 +242,24 @@ class Comprehension(nn.Module):
     inputs = staticmethod(lambda seed: (rand(seed, 3), torch.tensor(seed % 4)))
 
 
+class Detections(nn.Module):
+    """Dicts with names as keys in a list that grows; a key that may be None, and one that holds a list."""
+
+    PATHS = 2
+
+    def forward(self, x, n):
+        found = []
+        for k in range(n.item()):
+            x = torch.tanh(x + 0.3)
+            found.append({"box": x * k, "score": x.sum().item(), "near": None if x[0] > 0.5 else x.max(), "of": [k]})
+            if len(found) > 1 and found[-2]["near"] is None:
+                found[-2]["of"].append(k)
+        best = max(found, key=lambda d: d["score"]) if found else {"of": []}
+        return found, [d["score"] for d in found if d["near"] is not None], len(best["of"])
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3), torch.tensor(seed % 4)))
+
+
 class Segments(nn.Module):
     """Pieces of several lengths, concatenated."""
 

@@ -2711,6 +2711,27 @@ class Meter:
 m = Meter()
 m.v += 2 if b else i
 return m.kept, m.reads
+
+rows = []
+for k in range(j): rows.append({"k": k, "x": x * k})
+if b: return rows[0]["none"] if rows else i
+try: return rows[i]["none"]
+except KeyError as error: return "no key", str(error), len(rows)
+
+rows = []
+for k in range(j):
+    d = {}
+    d["k"] = k if k != i else d["none"]
+    rows.append(d)
+return rows
+
+d = {}
+for k in range(j): d[(x * k).sum().long().item()] = x * k if k % 2 else None
+return sum(0.5 if d[k] is None else d[k].sum().item() for k in d), len(d), [d[k] is None for k in d]
+
+self.log = [None, x * 1] if self.count == 0 else self.log + [None if b else x * 2]
+self.count += 1
+return sum(t.sum() for t in self.log if t is not None), [t is None for t in self.log]
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
 REFUSED = """

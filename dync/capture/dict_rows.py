@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import collections.abc
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 from dync.capture.image import pool_of, row_of
 from dync.capture.lists import as_seen
+from dync.capture.tape import of_model
 
 
-def record_pool(names: tuple[str, ...]) -> str:
+def dict_pool(names: tuple[str, ...]) -> str:
     """The pool of all dicts with these keys, in this order."""
     return f"dicts of {', '.join(names)}"
 
@@ -24,8 +25,8 @@ def has_names(x: Any) -> TypeGuard[dict[str, Any]]:
     return type(x) is dict and len(x) > 0 and all(type(k) is str for k in x)
 
 
-class Record(collections.abc.MutableMapping[str, Any]):
-    """A dict that is a row; its class, which `row_class` makes for each pool, says which keys it has."""
+class DictRow(collections.abc.MutableMapping[str, Any]):
+    """A dict that is a row; its class, which `dict_row_class` makes for each pool, says which keys it has."""
 
     __slots__ = ("dync_row",)
     __class__ = as_seen(lambda self: dict)  # type: ignore[assignment]
@@ -46,7 +47,7 @@ class Record(collections.abc.MutableMapping[str, Any]):
 
     def __getitem__(self, key: Any) -> Any:
         if key not in self.dync_names:
-            raise KeyError(key)
+            raise of_model(KeyError(key))
         return self.dync_engine.read_field(self.dync_pool, row_of(self), self.dync_names.index(key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -56,7 +57,7 @@ class Record(collections.abc.MutableMapping[str, Any]):
 
     def __delitem__(self, key: Any) -> None:
         if key not in self.dync_names:
-            raise KeyError(key)
+            raise of_model(KeyError(key))
         self.dync_give_up(f"the key {key!r} is taken out of a dict")
 
     def __contains__(self, key: object) -> bool:
@@ -78,15 +79,15 @@ class Record(collections.abc.MutableMapping[str, Any]):
         self.dync_give_up("the keys are taken out of a dict")
 
     def copy(self) -> Any:
-        return self.dync_engine.record(self.dync_held())
+        return self.dync_engine.dict_row(self.dync_held())
 
     __copy__ = copy
 
     def __deepcopy__(self, memo: Any) -> Any:
-        return self.dync_engine.record(self.dync_engine.deep_copied(self, memo))
+        return self.dync_engine.dict_row(self.dync_engine.deep_copied(self, memo))
 
     def __or__(self, other: Any) -> Any:
-        return self.dync_held() | dict(other) if isinstance(other, (dict, Record)) else NotImplemented
+        return self.dync_held() | dict(other) if isinstance(other, (dict, DictRow)) else NotImplemented
 
     def __ror__(self, other: Any) -> Any:
         return other | self.dync_held() if isinstance(other, dict) else NotImplemented
@@ -97,7 +98,7 @@ class Record(collections.abc.MutableMapping[str, Any]):
 
     def __eq__(self, other: object) -> Any:
         """By items, of which Python takes those for equal that are one object: on columns that shows of numbers and texts alone."""
-        if not isinstance(other, (dict, Record)):
+        if not isinstance(other, (dict, DictRow)):
             return False
         if pool_of(other) == self.dync_pool and self.dync_engine.is_row(self, other):
             return True
@@ -115,11 +116,12 @@ class Record(collections.abc.MutableMapping[str, Any]):
     __reduce_ex__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
 
 
-class Young(Record):
+class Young(DictRow):
     """A dict that gets keys after it is made, and before a list of unknown length takes it: until then `dync_row` is a dict of Python's."""
 
     __slots__ = ()
-    dync_pool, dync_names = "", ()
+    dync_pool = ""
+    dync_names = property(lambda self: tuple(self.dync_row))  # type: ignore[assignment]
 
     def __init__(self, held: dict[Any, Any]) -> None:
         self.dync_row = held
@@ -129,40 +131,31 @@ class Young(Record):
         self.dync_row = row
         vars(object)["__class__"].__set__(self, cls)
 
-    def dync_held(self) -> dict[Any, Any]:
-        return dict(self.dync_row)
-
-    copy = __copy__ = dync_held
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        return copy.deepcopy(self.dync_row, memo)
-
     def __getitem__(self, key: Any) -> Any:
-        return self.dync_row[key]
+        return self._asked(self.dync_row.__getitem__, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.dync_row[key] = value
 
     def __delitem__(self, key: Any) -> None:
-        del self.dync_row[key]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.dync_row
+        self._asked(self.dync_row.__delitem__, key)
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.dync_row)
 
-    def __reversed__(self) -> Iterator[Any]:
-        return reversed(self.dync_row)
-
-    def __len__(self) -> int:
-        return len(self.dync_row)
-
     def popitem(self) -> Any:
-        return self.dync_row.popitem()
+        return self._asked(self.dync_row.popitem)
 
     def clear(self) -> None:
         self.dync_row.clear()
+
+    def copy(self) -> Any:
+        return dict(self.dync_row)
+
+    __copy__ = copy
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        return copy.deepcopy(self.dync_row, memo)
 
     def __eq__(self, other: object) -> Any:
         return other == self.dync_row
@@ -174,7 +167,15 @@ class Young(Record):
 
     __str__ = __repr__
 
+    @staticmethod
+    def _asked(function: Callable[..., Any], *args: Any) -> Any:
+        try:
+            return function(*args)
+        except KeyError as error:
+            raise of_model(error) from None
 
-def record_class(engine: Any, pool: str, names: tuple[str, ...]) -> type:
+
+def dict_row_class(engine: Any, pool: str, names: tuple[str, ...]) -> type:
     """The class of the dicts that are rows of a pool."""
-    return type("dict", (Record,), {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names})
+    body = {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names}
+    return type("dict", (DictRow,), body)
