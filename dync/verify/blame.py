@@ -22,13 +22,15 @@ from dync.verify.paths import Path, ways
 Kernel = Callable[..., tuple[Any, ...]]
 
 
-def first_wrong_block(program: Program, kernels: Mapping[str, Kernel], call: Call, path: Path, tolerances: Tolerances) -> str:
+def first_wrong_block(
+    program: Program, kernels: Mapping[str, Kernel], call: Call, path: Path, tolerances: Tolerances, began: Mapping[str, Any]
+) -> str:
     """The first block on `path` whose compiled code differs from its graph on the same inputs, and in which value.
 
     Each block is given what the Program's meaning computes, so that an earlier error is not blamed on a later block. Empty when
-    all blocks agree: then the fault is between them (an edge, a decision, an output, the state).
+    all blocks agree: then the fault is between them (an edge, a decision, an output, the state). began: the state before the call.
     """
-    state: dict[str, Any] = {}
+    state = clone(dict(began))
     initial_state(program, state)
     weights = {**program.weights, **{n: state[n] for n in program.written_weights}}
     args, kwargs = copied(call)

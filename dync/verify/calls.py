@@ -199,10 +199,12 @@ class ProgramSide:
         self.program, self.seed = program, seed
         self.initial = {n: v for n, v in (initial or {}).items() if n in state_names(program)}
         self.state: dict[str, Any] = {}
+        self.began: Mapping[str, Any] = self.initial
+        """The state before the last call."""
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
-        if fresh:
-            self.state = clone(self.initial)
+        self.began = self.initial if fresh else clone(self.state)
+        self.state = clone(dict(self.began))
         args, kwargs = copied(call)
         seed_all(self.seed)
         try:
@@ -217,6 +219,10 @@ class ProgramSide:
         ) as raised:  # torch's own complaint about a value
             return Effect(None, raised, args, kwargs, self.held(), None, torch.get_rng_state())
         return Effect(done.result, done.error, args, kwargs, self.held(), None, torch.get_rng_state(), done.trace)
+
+    def again(self, program: Program | None = None) -> ProgramSide:
+        """A side of its own whose first state is the one before the last call; of `program`, where one is given."""
+        return ProgramSide(program or self.program, self.seed, self.began)
 
     def held(self) -> dict[str, Any]:
         """The state without what is absent."""

@@ -397,7 +397,10 @@ class Driver:
             if self.complete
             else [f"more than {BOUND} paths exist: decisions and loops were asked for, {len(books.paths)} paths were taken"]
         )
-        noise = f"{NOISE:.0f} times the {books.noisy:.0f} ULP by which eager itself moves when its inputs move by {NUDGE_ULP}"
+        noise = (
+            f"{NOISE:.0f} times the {books.noisy:.0f} ULP by which eager itself moves "
+            f"when its inputs move by {NUDGE_ULP} or its operations round otherwise"
+        )
         sides = tuple(s.name for s in self.harness.sides) + (("interpret",) if self.harness.oracle else ())
         return Report(
             name,

@@ -2,12 +2,14 @@
 
 Eager's own decisions are those of `interpret` on the same Program, after it was seen to give eager's effects. A decision that
 differs is a flip when the distance between both sides' predicates, margin plus margin, is within what their operands may
-differ by; or, where no margin can be told (counts, indices), when noise of a few ULP on the inputs flips eager's own decision.
+differ by; or, where no margin can be told (counts, indices), when noise flips eager's own decision: a few ULP on the inputs and
+weights, or operations that round otherwise.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +18,12 @@ import torch
 from dync.ir.program import Program
 from dync.ir.trace import DecisionRecord, Trace
 from dync.ir.types import Span
-from dync.verify.calls import Call, Effect, ProgramSide, Side, differences
+from dync.verify.calls import Call, Effect, ProgramSide, differences
 from dync.verify.compare import EPS, Tolerances
 from dync.verify.inputs import call_of, leaf_values
 from dync.verify.paths import steps
 from dync.verify.relax import force
+from dync.verify.rounding import RoundedOtherwise
 
 NUDGES = 12
 NUDGE_ULP = 8
@@ -55,7 +58,7 @@ class Parting:
         )
 
 
-def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trace, tolerances: Tolerances) -> Parting | None:
+def parting(program: Program, oracle: ProgramSide, call: Call, eager: Trace, here: Trace, tolerances: Tolerances) -> Parting | None:
     """Where `here` leaves `eager`'s way, None when both decide alike."""
     pairs = list(zip(eager.decisions, here.decisions))
     at = next((i for i, (a, b) in enumerate(pairs) if (a.block, a.value) != (b.block, b.value)), None)
@@ -64,26 +67,19 @@ def parting(program: Program, oracle: Side, call: Call, eager: Trace, here: Trac
     ours, theirs = pairs[at]
     if ours.block != theirs.block:
         return Parting(theirs.block, theirs.text, theirs.span, ours.block, theirs.block, None, 0.0)
-    error, allowed = _error(program, call, eager, at, theirs, tolerances)
+    error, allowed = _error(program, oracle, call, eager, at, theirs, tolerances)
     if ours.margin == theirs.margin == 0:  # both sides compared two equal numbers, and must agree
         return Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), None, allowed)
-    settled = error is not None and error <= allowed
-    unstable, noise = (False, 0.0) if settled else _noise(oracle, program, call, eager, at)
-    return Parting(
-        ours.block,
-        ours.text,
-        ours.span,
-        str(ours.value),
-        str(theirs.value),
-        error,
-        allowed,
-        unstable,
-        noise,
-    )
+    found = Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), error, allowed)
+    for traces in (_nudged_traces, _rounded_traces):
+        if not found.is_flip:
+            noise = _noise(eager, at, traces(oracle, program, call))
+            found = replace(found, unstable=found.unstable or noise.flips, noise=max(found.noise, noise.spread))
+    return found
 
 
 def _error(
-    program: Program, call: Call, eager: Trace, at: int, theirs: DecisionRecord, tolerances: Tolerances
+    program: Program, oracle: ProgramSide, call: Call, eager: Trace, at: int, theirs: DecisionRecord, tolerances: Tolerances
 ) -> tuple[float | None, float]:
     """Distance between the predicates (None where only eager's own is known, and is not small), and the tolerance at their size."""
     values = leaf_values(program.signature, call)
@@ -94,7 +90,7 @@ def _error(
     until = [i for i, (_, said) in enumerate(path) if said][at]
     try:
         with torch.enable_grad():
-            done = force(program, path[: until + 1], entry, {})[-1]
+            done = force(program, path[: until + 1], entry, {}, began=oracle.began)[-1]
     except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError):  # the block cannot run with gradients
         return _sum(ours.margin, theirs.margin), _allowed(1.0, tolerances)
     size = max((abs(float(v)) for v in (done.left, done.right) if isinstance(v, (int, float)) and math.isfinite(v)), default=1.0)
@@ -122,28 +118,58 @@ def _allowed(size: float, tolerances: Tolerances) -> float:
     return absolute * max(1.0, size) + relative * size
 
 
-def _noise(oracle: Side, program: Program, call: Call, eager: Trace, at: int) -> tuple[bool, float]:
-    """Whether noise of a few ULP on inputs and weights changes the decision in eager itself, and by how much it moves its predicate."""
-    generator = torch.Generator().manual_seed(0)
-    ours, spread, changes = eager.decisions[at], 0.0, False
-    for n in range(NUDGES):
-        trace = _shaken(oracle, program, n, generator).run(nudged(program, call, generator)).trace
-        if trace is None or len(trace.decisions) <= at:
+@dataclass(frozen=True)
+class Noise:
+    """What noise does to a decision of eager. flips: whether it goes the other way; spread: by how much its predicate moves."""
+
+    flips: bool
+    spread: float
+
+
+def _noise(eager: Trace, at: int, traces: Iterator[Trace | None]) -> Noise:
+    """What `traces` show of eager's decision `at`. Where most of them leave eager's way before it, its predicate may be anything."""
+    ours, spread, flips, left = eager.decisions[at], 0.0, False, 0
+    for trace in traces:
+        if trace is None:
+            continue
+        alike = all((a.block, a.value) == (b.block, b.value) for a, b in zip(trace.decisions[:at], eager.decisions))
+        left += not alike
+        if len(trace.decisions) <= at:
             continue
         other = trace.decisions[at]
-        changes |= other.block == ours.block and other.value != ours.value
-        alike = all((a.block, a.value) == (b.block, b.value) for a, b in zip(trace.decisions[:at], eager.decisions))
+        flips |= other.block == ours.block and other.value != ours.value
         if alike and ours.margin is not None and other.margin is not None and math.isfinite(ours.margin - other.margin):
             spread = max(spread, abs(ours.margin - other.margin) if other.value == ours.value else ours.margin + other.margin)
-    return changes, spread
+    lost = 2 * left > NUDGES
+    return Noise(flips or lost, math.inf if lost else spread)
 
 
-def _shaken(oracle: Side, program: Program, n: int, generator: torch.Generator) -> Side:
-    """Every other time the Program with noise on its weights as well: where inputs saturate, rounding inside is all the noise there is."""
-    if n % 2 == 0 or not isinstance(oracle, ProgramSide):
-        return oracle
+def _nudged_traces(oracle: ProgramSide, program: Program, call: Call) -> Iterator[Trace | None]:
+    """Eager with inputs that are off by a few ULP, every other time weights as well."""
+    generator = torch.Generator().manual_seed(0)
+    for n in range(NUDGES):
+        yield _shaken(oracle, program, n, generator).run(nudged(program, call, generator)).trace
+
+
+def _rounded_traces(oracle: ProgramSide, program: Program, call: Call) -> Iterator[Trace | None]:
+    """Eager with operations that round otherwise."""
+    return (effect.trace for effect in _rounded(oracle, call))
+
+
+def _rounded(oracle: ProgramSide, call: Call) -> Iterator[Effect]:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(NUDGES):
+        with RoundedOtherwise(generator):
+            effect = oracle.again().run(call)
+        yield effect
+
+
+def _shaken(oracle: ProgramSide, program: Program, n: int, generator: torch.Generator) -> ProgramSide:
+    """Every other time the Program with noise on its weights as well: where inputs saturate, they say nothing."""
+    if n % 2 == 0:
+        return oracle.again()
     weights = {k: w if _is_exact(w) else _shake(w, generator) for k, w in program.weights.items()}
-    return ProgramSide(replace(program, weights=weights), oracle.seed, oracle.initial)
+    return oracle.again(replace(program, weights=weights))
 
 
 def _is_exact(weight: torch.Tensor) -> bool:
@@ -151,14 +177,17 @@ def _is_exact(weight: torch.Tensor) -> bool:
     return weight.dim() == 0 or not weight.is_floating_point() or bool((weight == weight.round()).all())
 
 
-def own_noise(oracle: Side, program: Program, call: Call, meaning: Effect, tolerances: Tolerances) -> float:
-    """By how many ULP the Program's own effects move when its inputs do by a few, on the same way through it."""
+def own_noise(oracle: ProgramSide, program: Program, call: Call, meaning: Effect, tolerances: Tolerances, worst: float) -> float:
+    """By how many ULP the Program's own effects move under noise, from the same state and on the same way through it.
+
+    Inputs move by a few ULP; where that does not excuse an error of `worst` ULP, operations round otherwise.
+    """
     generator = torch.Generator().manual_seed(0)
     found = 0.0
-    for _ in range(NUDGES):
-        moved = oracle.run(nudged(program, call, generator))
-        if moved.trace is not None and meaning.trace is not None and moved.trace.path == meaning.trace.path:
-            found = max(found, differences(meaning, moved, tolerances, inputs=False).worst.ulp)
+    for effects in ((oracle.again().run(nudged(program, call, generator)) for _ in range(NUDGES)), _rounded(oracle, call)):
+        for moved in effects if worst > NOISE * found else ():
+            if moved.trace is not None and meaning.trace is not None and moved.trace.path == meaning.trace.path:
+                found = max(found, differences(meaning, moved, tolerances, inputs=False).worst.ulp)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dync.ir.flow import Branch, Flow, Raise, Switch
 from dync.ir.program import Program
@@ -17,6 +18,8 @@ from dync.verify.paths import Path, back_edges, label, loop_counts, shorten, ste
 from dync.verify.report import Flip, Mismatch
 
 OTHER_PROGRAM = "the Program itself differs from the model: another model, or a fault of capture or a pass"
+Judged = Literal["same", "noise", "flip", "differs"]
+"""What a side does, held against eager. noise: beyond the tolerance, and no further off than eager is under noise of its own."""
 KEPT = 50
 """How many mismatches and flips are kept with all their details."""
 
@@ -30,7 +33,7 @@ class Books:
     given: int = 0
     worst: Error = NO_ERROR
     noisy: float = 0.0
-    """ULP by which eager itself moves under input noise, the largest that an error beyond tolerance was excused with."""
+    """ULP by which eager itself moves under noise, the largest that an error beyond tolerance was excused with."""
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     paths: Counter[Path] = field(default_factory=Counter)
     loops: Counter[tuple[str, str]] = field(default_factory=Counter)
@@ -67,7 +70,7 @@ class Harness:
         self.own_errors = frozenset(b.exit.cls.rpartition(":")[2].rpartition(".")[2] for b in flow.blocks if isinstance(b.exit, Raise))
 
     def check(self, call: Call, fresh: bool = True) -> bool:
-        """Runs and compares one call; whether it may go on from the state that this left (no flip, mismatch or refusal)."""
+        """Runs and compares one call; whether all sides may go on from the states that this left: nothing differed or was refused."""
         books, number = self.books, self.books.runs
         expected = self.eager.run(call, fresh)
         foreign = expected.error is not None and type(expected.error).__name__ not in self.own_errors
@@ -82,10 +85,10 @@ class Harness:
         meaning = self.oracle.run(call, fresh) if self.oracle else None
         wrong = self._apart(expected, meaning, foreign) if meaning is not None else ()
         trusted = None if wrong else meaning
-        fine = [self._side(number, call, side, expected, side.run(call, fresh), trusted, meaning, foreign) for side in self.sides]
-        if wrong and all(fine):
+        judged = [self._side(number, call, side, expected, side.run(call, fresh), trusted, meaning, foreign) for side in self.sides]
+        if wrong and all(j in ("same", "noise") for j in judged):
             self._mismatch(Mismatch(number, call.origin, "interpret", wrong, OTHER_PROGRAM, call))
-        return not wrong and all(fine) and not foreign
+        return not wrong and all(j == "same" for j in judged) and not foreign
 
     def _apart(self, expected: Effect, meaning: Effect, foreign: bool) -> tuple[str, ...]:
         """How the Program's own meaning differs from eager."""
@@ -101,31 +104,33 @@ class Harness:
         trusted: Effect | None,
         meaning: Effect | None,
         foreign: bool,
-    ) -> bool:
+    ) -> Judged:
         """Compares one side; `trusted` is the Program's meaning where it is the same as eager."""
         trace = got.trace or (meaning.trace if meaning else None)
         if trace is not None and side is self.sides[0]:
             self._cover(call, trace)
         if foreign and got.error is not None:
-            return True
+            return "same"
         found = differences(expected, got, self.tolerances)
         apart = self._parting(call, trusted, got.trace)
         if apart is not None and apart.is_flip:
             self._flip(number, call, apart)
-            return False
+            return "flip"
         self.books.worst = worse(self.books.worst, found.worst)
-        if found.same and apart is None or apart is None and self._is_noise(call, found, trusted):
-            return True
+        if found.same and apart is None:
+            return "same"
+        if apart is None and self._is_noise(call, found, trusted):
+            return "noise"
         said = [f"decision {apart.span}: `{apart.text}` is {apart.eager} in eager, {apart.here} here"] if apart is not None else []
         first = said[0] if said else OTHER_PROGRAM if meaning is not None and trusted is None else self._blame(call, side, trusted)
         self._mismatch(Mismatch(number, call.origin, side.name, tuple(map(str, found.differences)) or tuple(said), first, call))
-        return False
+        return "differs"
 
     def _is_noise(self, call: Call, found: Comparison, meaning: Effect | None) -> bool:
-        """Whether eager itself moves about as far when its inputs move by a few ULP: deep networks amplify rounding."""
+        """Whether eager itself moves about as far under noise of a few ULP: deep networks amplify rounding."""
         if self.program is None or self.oracle is None or meaning is None or any(d.ulp is None for d in found.differences):
             return False
-        noise = own_noise(self.oracle, self.program, call, meaning, self.tolerances)
+        noise = own_noise(self.oracle, self.program, call, meaning, self.tolerances, found.worst.ulp)
         if found.worst.ulp > NOISE * noise:
             return False
         self.books.noisy = max(self.books.noisy, noise)
@@ -141,7 +146,9 @@ class Harness:
             or len(self.books.mismatches) >= 3
         ):
             return ""
-        return first_wrong_block(self.program, side.kernels(), call, steps(self.flow, meaning.trace), self.tolerances)
+        return first_wrong_block(
+            self.program, side.kernels(), call, steps(self.flow, meaning.trace), self.tolerances, self.oracle.began if self.oracle else {}
+        )
 
     def _parting(self, call: Call, meaning: Effect | None, here: Trace | None) -> Parting | None:
         if self.program is None or self.oracle is None or meaning is None or meaning.trace is None or here is None:

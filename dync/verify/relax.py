@@ -13,12 +13,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
 
+from dync.ir.clone import clone
 from dync.ir.flow import Branch, Edge, Jump, Switch
 from dync.ir.interpret import held_slots, initial_state
 from dync.ir.program import Block, Program
@@ -29,6 +31,7 @@ from dync.verify.picks import Agreements, Picks, agreement, chosen, joined, pick
 
 SHARP = 8.0
 """Steepness of the sigmoid that stands for a boolean where booleans are counted."""
+NO_STATE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -89,28 +92,40 @@ class Step:
 
 
 def force(
-    program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor], watch: Watch | None = None
+    program: Program,
+    path: Path,
+    values: Mapping[str, Any],
+    handles: Mapping[str, torch.Tensor],
+    watch: Watch | None = None,
+    began: Mapping[str, Any] = NO_STATE,
 ) -> tuple[Step, ...]:
     """Runs `program` along `path`, whatever its decisions say.
 
     values: inputs and run parameters by value name; tensors that want a gradient require it. handles: 0-d tensors that stand
     for scalars among them. watch: gets what the run shows. With a common class, a decision that wants numbers of argmax to be
-    equal is as far as they are from being both that class.
+    equal is as far as they are from being both that class. began: the state before the call; what it lacks is the first state's.
     Raises what torch raises when a block cannot run on values that would not have come to it.
     """
     watch = watch or Watch()
     if watch.agreements.common is None:
-        return _forced(program, path, values, handles, watch)
-    near = _forced(program, path, values, handles, replace(watch, agreements=Agreements()))
-    there = _forced(program, path, values, handles, watch) if any(s.distance is not None for s in near) else near
+        return _forced(program, path, values, handles, watch, began)
+    near = _forced(program, path, values, handles, replace(watch, agreements=Agreements()), began)
+    there = _forced(program, path, values, handles, watch, began) if any(s.distance is not None for s in near) else near
     return tuple(
         s if s.distance is None or o.distance is None else replace(s, distance=torch.minimum(s.distance, o.distance))
         for s, o in zip(near, there, strict=True)
     )  # agreeing on one class is never less far than agreeing on any; disagreeing on it says nothing of the others
 
 
-def _forced(program: Program, path: Path, values: Mapping[str, Any], handles: Mapping[str, torch.Tensor], watch: Watch) -> tuple[Step, ...]:
-    state: dict[str, Any] = {}
+def _forced(
+    program: Program,
+    path: Path,
+    values: Mapping[str, Any],
+    handles: Mapping[str, torch.Tensor],
+    watch: Watch,
+    began: Mapping[str, Any],
+) -> tuple[Step, ...]:
+    state = clone(dict(began))
     initial_state(program, state)
     weights = {**{n: w.detach() for n, w in program.weights.items()}, **{n: state[n] for n in program.written_weights}}
     env = {n: Soft(v, handles.get(n), varies=True, places=_places(n, v)) for n, v in values.items()}

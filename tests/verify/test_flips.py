@@ -9,6 +9,7 @@ from support.builder import Builder
 from support.programs import HostOp, Ref, Return, ScalarType, Value, branch, leaf, lit, to
 from torch import nn
 
+import dync
 from dync.verify.calls import Call, ProgramSide, differences
 from dync.verify.compare import Tolerances
 from dync.verify.flips import own_noise
@@ -165,7 +166,7 @@ def test_the_noise_is_sampled_and_an_error_may_be_twice_as_large():
     call = Call((NEAR,))
     oracle = ProgramSide(steep(), 0, {})
     meaning = oracle.run(call)
-    noise = own_noise(oracle, steep(), call, meaning, Tolerances())
+    noise = own_noise(oracle, steep(), call, meaning, Tolerances(), 0.1)
     beyond = set()
     for offset in (0.01, 0.1, 0.3, 2.0):
         error = differences(meaning, ProgramSide(steep(offset), 0, {}).run(call), Tolerances()).worst.ulp
@@ -219,3 +220,42 @@ def test_constants_of_the_program_are_not_what_noise_moves():
     assert not report.ok and not report.flips, str(report)
     report = verify(Flagged(), Walked(wrong, shown=program), [(torch.tensor([0.5, 0.1]),)], budget=1)
     assert report.flips, "eager's own decision is at its threshold here"
+
+
+class Warming(nn.Module):
+    """Calm on the first call, steep on those that follow, and there off by `error`: the state makes it so."""
+
+    def __init__(self, error=0.0):
+        super().__init__()
+        self.error = error
+        self.register_buffer("gain", torch.ones(()))
+
+    def forward(self, x):
+        y = (x * self.gain).sin() + self.error * (self.gain > 1)
+        self.gain.add_(1e4)
+        return y
+
+
+def test_the_noise_of_a_call_in_a_row_is_that_from_its_own_state():
+    model, given = Warming(), [(NEAR,)]
+    theirs = Walked(dync.capture(Warming(1e-3), given[0]), shown=dync.capture(model, given[0]))
+    report = verify(model, theirs, given, budget=1)
+    assert report.ok and any("by which eager itself moves" in n for n in report.notes), str(report)
+
+
+def test_noise_leaves_the_state_of_the_program_alone():
+    model = Warming()
+    program = dync.capture(model, (NEAR,))
+    oracle = ProgramSide(program)
+    oracle.run(Call((NEAR,)))
+    meaning = oracle.run(Call((NEAR,)), fresh=False)
+    kept = {n: v.clone() for n, v in oracle.held().items()}
+    assert own_noise(oracle, program, Call((NEAR,)), meaning, Tolerances(), 1.0) > 1e4
+    assert kept.keys() == oracle.held().keys() and all(torch.equal(v, oracle.held()[n]) for n, v in kept.items())
+
+
+def test_a_fault_on_a_later_call_of_a_row_is_blamed_on_its_block():
+    model, given = Warming(), [(NEAR,)]
+    theirs = dync.compile(Warming(3.0), given[0], backend="onnxruntime")
+    report = verify(model, theirs, given, budget=1, program=dync.capture(model, given[0]))
+    assert not report.ok and "in a row" in report.mismatches[0].origin and "block b0" in report.mismatches[0].first, str(report)
