@@ -29,6 +29,8 @@ NUDGES = 12
 NUDGE_ULP = 8
 NOISE = 2.0
 """How far beyond eager's own movement, sampled NUDGES times, a predicate or a result may be off."""
+FIRST, HOPELESS = 3, 10.0
+"""After so many samples, no more are taken of a count that they do not move, or where the error is so many times what NOISE allows."""
 AMPLIFIED = 20.0
 """How far beyond the tolerance a predicate may be off where eager itself is unstable: deep networks amplify rounding."""
 
@@ -73,7 +75,7 @@ def parting(program: Program, oracle: ProgramSide, call: Call, eager: Trace, her
     found = Parting(ours.block, ours.text, ours.span, str(ours.value), str(theirs.value), error, allowed)
     for traces in (_nudged_traces, _rounded_traces):
         if not found.is_flip:
-            noise = _noise(eager, at, traces(oracle, program, call))
+            noise = _noise(eager, at, traces(oracle, program, call), error)
             found = replace(found, unstable=found.unstable or noise.flips, noise=max(found.noise, noise.spread))
     return found
 
@@ -126,10 +128,13 @@ class Noise:
     spread: float
 
 
-def _noise(eager: Trace, at: int, traces: Iterator[Trace | None]) -> Noise:
-    """What `traces` show of eager's decision `at`. Where most of them leave eager's way before it, its predicate may be anything."""
+def _noise(eager: Trace, at: int, traces: Iterator[Trace | None], error: float | None) -> Noise:
+    """What `traces` show of eager's decision `at`. Where most of them leave eager's way before it, its predicate may be anything.
+
+    error: how far off the predicate is that may be excused.
+    """
     ours, spread, flips, left = eager.decisions[at], 0.0, False, 0
-    for trace in traces:
+    for n, trace in enumerate(traces, 1):
         if trace is None:
             continue
         alike = all((a.block, a.value) == (b.block, b.value) for a, b in zip(trace.decisions[:at], eager.decisions))
@@ -140,6 +145,8 @@ def _noise(eager: Trace, at: int, traces: Iterator[Trace | None]) -> Noise:
         flips |= other.block == ours.block and other.value != ours.value
         if alike and ours.margin is not None and other.margin is not None and math.isfinite(ours.margin - other.margin):
             spread = max(spread, abs(ours.margin - other.margin) if other.value == ours.value else ours.margin + other.margin)
+        if n >= FIRST and not flips and not left and (spread == 0 if error is None else error > HOPELESS * NOISE * spread):
+            break
     lost = 2 * left > NUDGES
     return Noise(flips or lost, math.inf if lost else spread)
 
@@ -185,9 +192,11 @@ def own_noise(oracle: ProgramSide, program: Program, call: Call, meaning: Effect
     generator = torch.Generator().manual_seed(0)
     found = 0.0
     for effects in ((oracle.again().run(nudged(program, call, generator)) for _ in range(NUDGES)), _rounded(oracle, call)):
-        for moved in effects if worst > NOISE * found else ():
+        for n, moved in enumerate(effects if worst > NOISE * found else (), 1):
             if moved.trace is not None and meaning.trace is not None and moved.trace.path == meaning.trace.path:
                 found = max(found, differences(meaning, moved, tolerances, inputs=False).worst.ulp)
+            if n >= FIRST and worst > HOPELESS * NOISE * found:
+                break
     return found
 
 

@@ -42,10 +42,9 @@ class RoundedOtherwise(TorchDispatchMode):
         def off(value: Any) -> Any:
             if not isinstance(value, torch.Tensor) or not value.is_floating_point():
                 return value
-            exact = value == value.round()
-            for one in given:
-                if one.dtype == value.dtype:
-                    exact |= torch.isin(value.abs(), one.abs())
+            alike = [t.flatten() for t in given if t.dtype == value.dtype]
+            moved = torch.isin(value.abs(), torch.cat(alike).abs()) if alike else False
+            exact = (value == value.round()) | moved
             step = torch.finfo(value.dtype).eps * ROUNDING_ULP * torch.randn(value.shape, generator=self.generator).to(value)
             return torch.where(exact, value, value * (1 + step))
 
