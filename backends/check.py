@@ -395,37 +395,39 @@ def size_inputs(kernel: Kernel) -> dict[str, str]:
 
 
 def _expression(dim: str) -> Any:
-    import sympy
-
-    names = {n: sympy.Symbol(n, integer=True) for n in _identifiers(dim)}
-    return sympy.sympify(dim, locals=names)  # type: ignore[call-overload]
-
-
-def evaluate(dim: str, sizes: Mapping[str, int]) -> int:
-    """The size that the expression `dim` has for given symbols."""
-    expression = _expression(dim)
-    return int(expression.subs({s: sizes[str(s)] for s in expression.free_symbols}))
-
-
-def _identifiers(text: str) -> list[str]:
+    """`dim` as text → sympy, with torch's own functions (FloorDiv, PythonMod, Max) by their names."""
     import re
 
-    return [n for n in re.findall(r"[A-Za-z_]\w*", text) if n not in ("Max", "Min", "Mod", "floor", "ceiling", "FloorDiv")]
+    import sympy
+    from torch.utils._sympy import functions
+
+    symbols = {n: sympy.Symbol(n, integer=True) for n in re.findall(r"\b[A-Za-z_]\w*\b(?!\s*\()", dim)}
+    return sympy.sympify(dim, locals={**vars(functions), **symbols})  # type: ignore[call-overload]
+
+
+def evaluate(dim: str, sizes: Mapping[str, int]) -> int | None:
+    """The size that the expression `dim` has for given symbols; None where it divides by zero."""
+    expression = _expression(dim)
+    try:
+        return int(expression.subs({s: sizes[str(s)] for s in expression.free_symbols}))
+    except ZeroDivisionError:
+        return None
 
 
 def drawn(
     kernel: Kernel, tied: Mapping[str, str], sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0
 ) -> list[Any]:
-    """A random value for each input, the size where it is `tied` to one; None where the sizes make a dim negative."""
+    """A random value for each input, the size where it is `tied` to one; None where the sizes allow none."""
     return [evaluate(tied[v.name], sizes) if v.name in tied else draw(v, sizes, rng, bound, spread) for v in kernel.inputs]
 
 
 def draw(value: Value, sizes: Mapping[str, int], rng: random.Random, bound: int, spread: float = 1.0) -> Any:
-    """A random value of a type; None where the sizes make a dim negative."""
+    """A random value of a type; None where the sizes allow none."""
     match value.type:
         case TensorType():
             shape = [d if isinstance(d, int) else evaluate(d, sizes) for d in value.type.shape]
-            return None if min(shape, default=0) < 0 else _tensor(value.type, shape, rng, bound, spread)
+            sized = [d for d in shape if d is not None and d >= 0]
+            return None if len(sized) < len(shape) else _tensor(value.type, sized, rng, bound, spread)
         case ScalarType("int"):
             return rng.randrange(bound + 1)
         case ScalarType("float"):

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from dync.capture import comprehend, keyed
+from dync.capture import comprehend, keyed, stdlib
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.image import SYMBOLIC, pool_of
@@ -47,6 +47,10 @@ def twin(engine: Any, function: Any) -> Any:
         return lambda **kwargs: _sort(engine, function.__self__, **kwargs)
     if owner in (list, collections.deque) and function.__name__ == "extend":
         return lambda items: function(engine.added(function.__self__, items))
+    if owner is list and function.__name__ == "pop":
+        return lambda *index: engine.of_model(lambda: function(*(_popped(engine, function.__self__, i) for i in index)))
+    if owner in (list, collections.deque) and function.__name__ == "insert":
+        return lambda index, item: function(engine.slice_end(index, len(function.__self__)), item)
     if owner is list and function.__name__ == "index":
         return lambda value, *ends: _index(engine, function, value, *ends)
     if owner in keyed.KINDS:
@@ -318,6 +322,12 @@ def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
     return comprehend.total(items, start) if _walked(engine, items) else sum(items, start)
 
 
+def _popped(engine: Any, items: list[Any], index: Any) -> Any:
+    """Which place of Python's list `pop` takes out."""
+    index = engine.place_of(index)
+    return index if not isinstance(index, torch.SymInt) else engine.place_in(items, index) if items else 0
+
+
 def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = None) -> int:
     """`list.index`, which writes a value that is not there into its message."""
     items = function.__self__
@@ -375,7 +385,7 @@ def _copied(kind: type) -> Callable[..., Any]:
         items = _drained(engine, args[0]) if args and len(args) + len(kwargs) == 1 + bounded else None
         if isinstance(items, Walked):
             items = items.in_order("making a list of") if isinstance(items, KeyedSet) else items.sequence()
-        if isinstance(items, (SymRange, Parts)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
+        if isinstance(items, (SymRange, Parts, Paired)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
             items = engine.collected(items)
         if isinstance(items, Grown):
             made = items.converted(f"deque:{most}" if bounded else KINDS[kind])
@@ -423,5 +433,5 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     collections.deque: _copied(collections.deque), reversed: _reversed, iter: _iter,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
     divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format,
-    **{made: _typed(made, dtype) for made, dtype in _OLD.items()},
+    **{made: _typed(made, dtype) for made, dtype in _OLD.items()}, **stdlib.TWINS,
     min: _extreme("min"), max: _extreme("max"), pad_sequence: _pad_sequence}

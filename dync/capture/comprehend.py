@@ -66,3 +66,114 @@ def while_loop(cond_fn: Any, body_fn: Any, carried_inputs: Any) -> Any:
     while cond_fn(*carried_inputs):
         carried_inputs = body_fn(*carried_inputs)
     return carried_inputs
+
+
+def kept(result: Any, items: Any, function: Any) -> Any:
+    """`filter`."""
+    for item in items:
+        if function(item) if function is not None else item:
+            result.append(item)
+    return result
+
+
+def reduced(function: Any, items: Any, value: Any) -> Any:
+    """`functools.reduce` from a value that is there."""
+    for item in items:
+        value = function(value, item)
+    return value
+
+
+def running(result: Any, items: Any, function: Any) -> Any:
+    """`itertools.accumulate`, behind the first value, which is in `result`."""
+    value = result[-1]
+    for item in items:
+        value = function(value, item)
+        result.append(value)
+    return result
+
+
+def less(a: Any, b: Any) -> bool:
+    """`a < b` of two lists."""
+    i = 0
+    while i < len(a) and i < len(b):
+        if a[i] != b[i]:
+            return bool(a[i] < b[i])
+        i += 1
+    return bool(len(a) < len(b))
+
+
+def bisect(a: Any, x: Any, lo: Any, hi: Any, key: Any, right: bool) -> Any:
+    """The functions of the module of this name: where x belongs, before its equals or, with `right`, behind them."""
+    while lo < hi:
+        mid = (lo + hi) // 2
+        found = key(a.at(mid))
+        behind = not x < found if right else found < x
+        if behind:
+            lo = mid + 1
+        else:
+            hi = mid
+    return lo
+
+
+def rise(heap: Any, item: Any, start: Any, place: Any) -> None:
+    """Puts an item of a heap where it belongs, at a place or above it, past its parents that are greater, at most as high as `start`."""
+    while place > start:
+        above = (place - 1) // 2
+        parent = heap.at(above)
+        if not item < parent:
+            break
+        heap.put(place, parent)
+        place = above
+    heap.put(place, item)
+
+
+def sink(heap: Any, item: Any, start: Any) -> None:
+    """Puts an item where it belongs below `start`: first down to a leaf, the lesser child in its place each time, then up again."""
+    end, place = len(heap), start
+    child = 2 * place + 1
+    while child < end:
+        if child + 1 < end:
+            if not heap.at(child) < heap.at(child + 1):
+                child += 1
+        heap.put(place, heap.at(child))
+        place = child
+        child = 2 * place + 1
+    rise(heap, item, start, place)
+
+
+def heappush(heap: Any, item: Any) -> None:
+    heap.append(item)
+    rise(heap, item, 0, len(heap) - 1)
+
+
+def heappop(heap: Any) -> Any:
+    if not heap:
+        raise IndexError("index out of range")
+    last = heap.pop()
+    if heap:
+        first = heap.at(0)
+        sink(heap, last, 0)
+        return first
+    return last
+
+
+def heapreplace(heap: Any, item: Any) -> Any:
+    if not heap:
+        raise IndexError("index out of range")
+    first = heap.at(0)
+    sink(heap, item, 0)
+    return first
+
+
+def heappushpop(heap: Any, item: Any) -> Any:
+    if heap:
+        if heap.at(0) < item:
+            return heapreplace(heap, item)
+    return item
+
+
+def heapify(heap: Any) -> None:
+    place = len(heap) // 2 - 1
+    while place >= 0:
+        sink(heap, heap.at(place), place)
+        place -= 1

@@ -45,7 +45,7 @@ class Engine(Expressions):
         self.apart, self.plain_calls, self.origins = set(), set(), {}
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
-        self.pooled, self.attribute_names, self.kept_lists = {}, {}, set()
+        self.pooled, self.attribute_names, self.kept_lists, self.same_pool = {}, {}, set(), {}
         self.dict_births, self.young_births = set(), set()
         self.pools, self.segments, self.row_classes = {}, {}, {}
         self.recorder = Recorder(self)

@@ -17,8 +17,9 @@ from typing import Any, NoReturn
 
 import torch
 
+from dync.capture import comprehend
 from dync.capture.image import SYMBOLIC, pool_of, row_of
-from dync.capture.places import is_user
+from dync.capture.places import is_user, unpacked
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.text import formatted, join
@@ -442,6 +443,12 @@ class Grown:
         cells = (functools.partial(self._cell, column, tensors, index) for column, tensors in self._pairs())
         return put_together(self.form.structure, cells)
 
+    def put(self, index: Any, item: Any) -> None:
+        """Puts an item in the place of item `index`, which is within bounds: the list stays as long as it was."""
+        cells = iter(self._row(item))
+        mine = [(column, tensors, [next(cells) for _ in tensors]) for column, tensors in self._pairs()]
+        self.replace([t for column, tensors, new in mine for t in self.engine.with_cell(column, tensors, index, new)])
+
     def whole(self, n: int) -> tuple[Any, ...]:
         """All items, where there are n."""
         return tuple(map(self.at, range(n)))
@@ -527,11 +534,9 @@ class Grown:
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
             start, stop = self._bounds(index)
-            middle = self._columns_of(value)
+            self.replace(self._joined([self._stretch(0, start), self._columns_of(value), self._stretch(stop, self.length)]))
         else:
-            start = self._inside(index, f"{self.kind} assignment index out of range")
-            stop, middle = start + 1, self._row(value)
-        self.replace(self._joined([self._stretch(0, start), middle, self._stretch(stop, self.length)]))
+            self.put(self._inside(index, f"{self.kind} assignment index out of range"), value)
 
     def __delitem__(self, index: Any) -> None:
         if isinstance(index, slice):
@@ -614,6 +619,20 @@ class Grown:
             return NotImplemented
         return self._like(self.within(self._joined([self.columns, self._columns_of(other)])))
 
+    def __mul__(self, times: Any) -> Any:
+        if not isinstance(times, int):
+            return self.refuse("`*` with a number known only at run time") if isinstance(times, SYMBOLIC) else NotImplemented
+        return self._like(self.within(self._joined([self.columns] * times) if times > 0 else self._stretch(0, 0)))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: Any) -> Any:
+        made = self * times
+        if self.kind == "tuple":
+            return made
+        self.replace(made.columns)
+        return self
+
     def __radd__(self, other: Any) -> Any:
         if not isinstance(other, (list, tuple)):
             return NotImplemented
@@ -682,8 +701,19 @@ class Grown:
     def __iter__(self) -> Iterator[Any]:
         n = self.engine.known_int(self.length)
         if n is None:
-            return self.refuse("walking it here")
+            n = self._unpacked(unpacked(sys._getframe(1)))
         return iter([self.at(i) for i in range(n)])
+
+    def _unpacked(self, wanted: int | None) -> int:
+        """The length of a list that is unpacked into so many names; the model's ValueError where it has another."""
+        if wanted is None:
+            return self.refuse("walking it here")
+        if self.length == wanted:
+            return wanted
+        if self.length > wanted:
+            raise of_model(ValueError(f"too many values to unpack (expected {wanted})"))
+        n = self.engine.pick(self.length, [(k,) for k in range(wanted)])
+        raise of_model(ValueError(f"not enough values to unpack (expected {wanted}, got {n})"))
 
     def refuse(self, what: str) -> NoReturn:
         self.engine.mark_stack()  # marked code may know what to do here
@@ -698,10 +728,22 @@ class Grown:
             raise AttributeError(f"'{self.kind}' object has no attribute '{name}'")
         return self.refuse(f"`{name}`")
 
-    def _refuse_operator(self, *_: Any) -> NoReturn:
-        return self.refuse("a comparison")
+    def _compared(self, other: Any, says: Callable[[Any, Any], Any]) -> Any:
+        """What `says` of two lists, or tuples, that Python takes for the same class."""
+        kind = other.form.kind if isinstance(other, Grown) else KINDS.get(type(other))
+        return says(self, other) if kind == self.form.kind else NotImplemented
 
-    __lt__ = __le__ = __gt__ = __ge__ = _refuse_operator
+    def __lt__(self, other: Any) -> Any:
+        return self._compared(other, comprehend.less)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._compared(other, lambda a, b: comprehend.less(b, a))
+
+    def __le__(self, other: Any) -> Any:
+        return self._compared(other, lambda a, b: not comprehend.less(b, a))
+
+    def __ge__(self, other: Any) -> Any:
+        return self._compared(other, lambda a, b: not comprehend.less(a, b))
 
     def __eq__(self, other: object) -> Any:
         """Of lists of numbers and of tuples of them: the same class, as long, and equal items."""

@@ -28,6 +28,7 @@ import types
 from dataclasses import dataclass, field
 from typing import Any
 
+from dync.capture import stdlib
 from dync.capture.liveness import Names, analyse, loads, stores
 from dync.capture.places import LAMBDA
 
@@ -303,16 +304,20 @@ class _Inserter(ast.NodeTransformer):
             case ast.Attribute(attr=name) if name in ASKS_HASHES:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
                 return self.born(node) if name == "copy" else node
+            case ast.Attribute(attr="tolist"):
+                return self.born(node)
             case ast.Name(id="deepcopy") | ast.Attribute(attr="deepcopy"):
                 return self.put_expr(node, _call("stored", self.place(node), self.born(node)))
             case ast.Attribute(attr="deque"):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
                 return self.born(node)
+            case ast.Name(id=name) | ast.Attribute(attr=name) if name in stdlib.NAMES:
+                node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Constant(value=str()) as template, attr="format"):
                 call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
                 return self.put_expr(node, call)
             case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Name(id="pad_sequence")
-                  | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort" | "extend")):
+                  | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort" | "extend" | "insert")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Name(id="torch"), attr=name) if name in OLD:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))

@@ -109,6 +109,12 @@ def span_of(frame: Any) -> Span:
     return Span(code.co_filename, line or frame.f_lineno or 0, col or 0, end_line or line or 0, end_col or 0)
 
 
+def unpacked(frame: types.FrameType) -> int | None:
+    """Into how many names a frame is unpacking something, `a, b = x`; None where it does something else."""
+    operation, argument = frame.f_code.co_code[frame.f_lasti:frame.f_lasti + 2] if frame.f_lasti >= 0 else (0, 0)
+    return argument if operation == dis.opmap["UNPACK_SEQUENCE"] else None
+
+
 @of_code
 def asks_kind(code: types.CodeType, kind: str) -> bool:
     """Whether code may tell a symbolic number from Python's own without a question: by `type`, or `is True`, also in a match."""

@@ -15,7 +15,8 @@ import functools
 import gc
 import types
 from collections.abc import Callable, Iterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, NoReturn
 
 import torch
 from torch import nn
@@ -73,6 +74,8 @@ class Pooling(Growing):
     """Pool → the attributes of its objects, in order."""
     kept_lists: set[str]
     """Pools of lists."""
+    same_pool: dict[str, str]
+    """Pool of lists that were found to stand in another one's places too → that other one."""
     pools: dict[str, Grown]
     """The rows of each, in this run."""
     segments: dict[Any, Any]
@@ -113,6 +116,45 @@ class Pooling(Growing):
             except NotUniform:
                 self.learn_class(x)
         return x
+
+    def form(self, kind: str, items: tuple[Any, ...]) -> Form:
+        try:
+            return super().form(kind, items)
+        except NotUniform:
+            for item in items[1:]:
+                self.join_pools(super().form(kind, items[:1]), super().form(kind, (item,)))
+            raise
+
+    def widen(self, key: str, form: Form, other: str = "") -> NoReturn:
+        mine = self.grown[key]
+        assert mine is not None
+        self.join_pools(mine, form)
+        super().widen(key, form, other)
+
+    def join_pools(self, a: Form, b: Form) -> None:
+        """Lists of one place stand in one pool: where two forms differ in their pools of lists, these become one, and it is learnt anew."""
+        if a.structure != b.structure:
+            return
+        pairs = {(x.pool, y.pool) for x, y in zip(a.columns, b.columns, strict=True)} if len(a.columns) == len(b.columns) else set()
+        fresh = False
+        for gone, stays in pairs:
+            x, y = self.grown.get(gone), self.grown.get(stays)
+            if gone == stays or not {gone, stays} <= self.kept_lists or x is None or y is None or x.kind != y.kind:
+                continue
+            try:
+                self.grown[stays] = common(y, x) if x.columns and y.columns else y if y.columns else x
+            except NotUniform:
+                continue
+            fresh = True
+            self.same_pool[gone] = stays
+            self.kept_lists.discard(gone)
+            del self.grown[gone]
+            for key, form in self.grown.items():
+                if form is not None and any(c.pool == gone for c in form.columns):
+                    columns = tuple(replace(c, kind=f"pointer:{stays}") if c.pool == gone else c for c in form.columns)
+                    self.grown[key] = Form(form.kind, form.structure, columns)
+        if fresh:
+            self.start_again()
 
     def learn_list(self, x: Any) -> None:
         """A list of Python's that is to stand in a pool is one of unknown length from its birth."""
@@ -206,6 +248,8 @@ class Pooling(Growing):
         """Puts a list into the pool of the place that takes it; one that stands in another place already stays where it is."""
         if x.dync_pool:
             return
+        while pool in self.same_pool:
+            pool = self.same_pool[pool]
         if pool in self.ungrown:
             raise NotUniform(self.ungrown[pool])
         inner = self.grown.get(pool)

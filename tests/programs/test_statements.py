@@ -15,7 +15,7 @@ from programs.harness import capture, compare, load
 from dync.errors import CaptureError
 from dync.ir.verify import verify
 
-HEAD = """import collections, contextlib, copy, dataclasses, enum, functools, heapq, itertools, math, random, types
+HEAD = """import bisect, collections, contextlib, copy, dataclasses, enum, functools, heapq, itertools, math, random, types
 from collections import namedtuple, deque, defaultdict, Counter, OrderedDict
 from dataclasses import dataclass, field
 import torch
@@ -2732,8 +2732,105 @@ return sum(0.5 if d[k] is None else d[k].sum().item() for k in d), len(d), [d[k]
 self.log = [None, x * 1] if self.count == 0 else self.log + [None if b else x * 2]
 self.count += 1
 return sum(t.sum() for t in self.log if t is not None), [t is None for t in self.log]
+
+a = [k * 2 for k in range(abs(i))]
+try:
+    p, q = a
+    return p + q, a
+except ValueError as e: return str(e)
+
+a = [(k, x * k) for k in range(abs(i))]
+try:
+    (p, y), = a
+    return p, y
+except ValueError as e: return str(e)
+
+a = [k * 2 for k in range(abs(i))]
+p, b = a * 2 + 3 * a, a
+a *= 2
+return b, p, a * 0, a * -1, a, [x * k for k in range(abs(j))] * 2
 """
-"""Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state."""
+"""Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
+
+a = [k * 2 for k in range(abs(i))]
+return functools.reduce(lambda s, v: s * 2 + v, a, 1), list(filter(lambda v: v % 4, a)), list(filter(None, a))
+
+a = [k * 2 + j for k in range(abs(i))]
+try: return functools.reduce(lambda s, v: s * 2 + v, a)
+except TypeError as e: return str(e)
+
+a = [x * k for k in range(abs(i))]
+return functools.reduce(torch.add, a, x), [v for v in filter(lambda v: v.sum() > 1, a)]
+
+a = [(k * 7 + j) % 5 for k in range(abs(i))]
+return list(itertools.accumulate(a)), list(itertools.accumulate(a, max, initial=3)), list(itertools.accumulate(a, lambda p, q: p * q))
+
+a = [k * 2 for k in range(abs(i))]
+return list(itertools.chain(a, [j], a)), list(itertools.islice(a, 2)), list(itertools.islice(a, 1, None)), list(itertools.pairwise(a))
+
+a = [(k * 7 + j) % 5 for k in range(abs(i))]
+return [v + w for v, w in itertools.pairwise(a)], sum(v for v in itertools.chain(a, [1, 2]))
+
+a = [(k * 7 + j) % 5 for k in range(abs(i))]
+return heapq.nlargest(2, a), heapq.nsmallest(2, a, key=lambda v: -v), heapq.nsmallest(-1, a), heapq.nlargest(9, a)
+
+h = []
+for k in range(abs(i) + 2): heapq.heappush(h, ((k * 7 + j) % 5, k))
+first = heapq.heappop(h)
+return first, h
+
+h = [(k * 3 + j) % 7 for k in range(abs(i) * 2)]
+heapq.heapify(h)
+out = [heapq.heappushpop(h, j), heapq.heappushpop(h, 99)]
+if h: out.append(heapq.heapreplace(h, 5))
+return h, out
+
+h = [(k * 3 + j) % 7 for k in range(abs(i))]
+try: heapq.heapify(h); return heapq.heappop(h), h
+except IndexError as e: return str(e)
+
+a = sorted((k * 3 + j) % 7 for k in range(abs(i)))
+return bisect.bisect(a, 3), bisect.bisect_left(a, j), bisect.bisect_right(a, f)
+
+a = []
+for k in range(abs(i)): bisect.insort(a, (k * 3 + j) % 7)
+return a, bisect.bisect_left(a, -3, key=lambda v: -v)
+
+a = [[k % 3, j] for k in range(abs(i))]
+return a, max(a) if a else None
+
+a, b = [k * 2 for k in range(abs(i))], [x * k for k in range(abs(j))]
+return list(zip(a, b)), list(enumerate(a)), tuple(zip(a, a)), list(reversed(list(enumerate(b, 1)))), sorted(zip(a, a))
+
+a, b, c = [1, j], [v for v in range(abs(i))], [v for v in range(abs(j))]
+return b < c, b <= c, b > c, b >= c, b < b, (1, b) < (1, c)
+
+a = n.tolist()
+while sum(a) < 9 and a[-1] != 4: a.append(a[-1] + 1)
+return a, len(a)
+
+a = [x, -x, x * 2]
+p = a.pop(abs(i) % 3)
+a.insert(j % 3, p + 1)
+return torch.stack(a), p
+
+a = [f, g, 1.0]
+try: return a.pop(i), a
+except IndexError as e: return str(e)
+
+a = [x, x + 1]
+a.insert(i, x * 3)
+return torch.stack(a)
+
+best, rest = [], []
+for k in range(abs(i)):
+    v = [k, j]
+    if k % 2: best.append((f * k, v))
+    else: rest.append((g * k, v))
+both = best + rest
+both.sort(key=lambda e: e[0])
+return [e[1] for e in both], best
+"""
 REFUSED = """
 DY207
 return len(str(i))
