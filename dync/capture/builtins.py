@@ -18,12 +18,13 @@ from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
+from dync.capture.once import Once, taken
 from dync.capture.places import is_user
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
-from dync.capture.views import Steps, View
+from dync.capture.views import View
 
 INTEGRAL = {"floor", "ceil", "trunc"}
 LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)
@@ -47,6 +48,8 @@ def twin(engine: Any, function: Any) -> Any:
         return lambda **kwargs: _sort(engine, function.__self__, **kwargs)
     if owner in (list, collections.deque) and function.__name__ == "extend":
         return lambda items: function(engine.added(function.__self__, items))
+    if owner is Grown and function.__name__ == "extend":
+        return lambda items: function(taken(items))
     if owner is list and function.__name__ == "pop":
         return lambda *index: engine.of_model(lambda: function(*(_popped(engine, function.__self__, i) for i in index)))
     if owner in (list, collections.deque) and function.__name__ == "insert":
@@ -165,6 +168,7 @@ def _divmod(engine: Any, a: Any, b: Any) -> Any:
 
 def _in(engine: Any, item: Any, container: Any) -> Any:
     """`item in container`: one decision for a number known only at run time, which has no hash."""
+    container = taken(container, False)
     if isinstance(container, keyed.Keyed):
         return container.has(item)
     if isinstance(item, torch.SymBool) and isinstance(container, (set, frozenset, dict)):
@@ -308,12 +312,14 @@ def _walked(engine: Any, items: Any) -> bool:
 
 def _drained(engine: Any, items: Any) -> Any:
     """The list of what a generator that forks gives; anything else as it is."""
+    items = taken(items)
     if is_grown(items) or not _walked(engine, items):
         return items
     return engine.collected(items)
 
 
 def _sum(engine: Any, items: Any, start: Any = 0) -> Any:
+    items = taken(items)
     if isinstance(items, Walked):
         rows = items.sequence()
         if rows.form.structure == LEAF and rows.form.columns[0].kind in ("int", "bool"):
@@ -355,6 +361,7 @@ def _map(engine: Any, function: Any, *items: Any) -> Any:
 
 
 def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:
+    items = taken(items)
     key, reverse = key and twin(engine, key), bool(reverse) if isinstance(reverse, torch.SymBool) else reverse
     if _walked(engine, items):
         return engine.sort(items, key, reverse)
@@ -372,7 +379,7 @@ def _holds(name: str) -> Callable[..., Any]:
     function = getattr(builtins, name)
 
     def holds(engine: Any, items: Any) -> Any:
-        items = items.sequence() if isinstance(items, Walked) else items
+        items = items.sequence() if isinstance(items, Walked) else taken(items, False)
         return comprehend.holds(items, name == "any") if _walked(engine, items) else function(items)
 
     return holds
@@ -396,31 +403,33 @@ def _copied(kind: type) -> Callable[..., Any]:
 
 
 def _enumerate(engine: Any, items: Any, start: Any = 0) -> Any:
-    items = items.walk() if isinstance(items, (keyed.Keyed, View)) else items
-    return Paired((items,), start) if is_walk(engine, items) else enumerate(items, start)
+    items = items.walk() if isinstance(items, (keyed.Keyed, View)) else taken(items)
+    return Once(engine, Paired((items,), start)) if is_walk(engine, items) else enumerate(items, start)
 
 
 def _zip(engine: Any, *parts: Any, **kwargs: Any) -> Any:
-    parts = tuple(p.walk() if isinstance(p, (keyed.Keyed, View)) else p for p in parts)
+    parts = tuple(p.walk() if isinstance(p, (keyed.Keyed, View)) else taken(p, False) for p in parts)
     fit = not kwargs and all(is_grown(p) or isinstance(p, (list, tuple, torch.Tensor)) for p in parts)
     if fit and any(is_walk(engine, p) for p in parts):
-        return Paired(parts)
+        return Once(engine, Paired(parts))
     return zip(*parts, **kwargs)
 
 
 def _iter(engine: Any, items: Any, *stop: Any) -> Any:
-    parts = isinstance(items, (Parts, torch.Tensor)) and is_walk(engine, items)
+    if isinstance(items, Once):
+        return items
+    parts = isinstance(items, (Grown, Parts, torch.Tensor)) and is_walk(engine, items)
     walked = items if parts else items.walk() if isinstance(items, (keyed.Keyed, View)) else None
     given: Any = (items, *stop)
-    return iter(*given) if walked is None else Steps(walked)
+    return iter(*given) if walked is None else Once(engine, walked)
 
 
 def _reversed(engine: Any, items: Any) -> Any:
     turned: Any = items
     if isinstance(items, SymRange) and items.step in (1, -1):
-        return SymRange(items.stop - items.step, items.start - items.step, -items.step)
+        return Once(engine, SymRange(items.stop - items.step, items.start - items.step, -items.step))
     turned = turned.sequence() if isinstance(turned, Walked) else turned
-    return turned.reversed() if isinstance(turned, Grown) else reversed(turned)
+    return Once(engine, turned.reversed()) if isinstance(turned, Grown) else reversed(turned)
 
 
 def _pad_sequence(engine: Any, sequences: Any, *how: Any, **kwargs: Any) -> Any:

@@ -28,6 +28,7 @@ from dync.capture.lists import (
     kind_of,
 )
 from dync.capture.loops import skeleton
+from dync.capture.once import Once, taken
 from dync.capture.places import can_mark
 from dync.capture.running import Running
 
@@ -131,6 +132,7 @@ class Growing(Running):
 
     def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item."""
+        items = taken(items)
         rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
         if rows:
             return comprehend.collect(self.listed(key, []), items, one)
@@ -142,6 +144,14 @@ class Growing(Running):
         if (known := self.known_int(grown.length)) is not None:
             return self.listed(key, plain([grown.at(i) for i in range(known)]))
         return comprehend.collect(self.listed(key, []), items, one)
+
+    def generate(self, key: str, items: Any, plain: Any, one: Any) -> Any:
+        """A generator expression, as `comprehend` has it: over a run-time number of items, it gives them all when it is first asked."""
+        rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
+        forks = isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code) or key in self.forking and key not in self.ungrown
+        if rows or forks or is_grown(items) or isinstance(items, Once):
+            return Once(self, [], (key, items, plain, one))
+        return self.comprehend(key, items, plain, one)
 
     def written_out(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A comprehension over what Python walks itself: nothing joins in one, so its decisions would multiply."""
@@ -157,7 +167,7 @@ class Growing(Running):
     def spread(self, key: str, *parts: Any) -> Any:
         """`[a, *b]`: each part is what it adds."""
         made = self.listed(key, [])
-        for part in parts:
+        for part in map(taken, parts):
             items = part if isinstance(part, (tuple, list, Grown)) else self.collected(part) if is_grown(part) else list(part)
             if isinstance(items, Grown) and type(made) is list:
                 self.become(key, items)
@@ -169,6 +179,7 @@ class Growing(Running):
 
         name: of the attribute of x where the list stands.
         """
+        items = taken(items)
         if not is_grown(items):
             return items
         x = getattr(x, name) if name else x

@@ -13,6 +13,7 @@ from dync.capture.dicts import KeyedDict, sequence_of
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
+from dync.capture.once import taken
 from dync.capture.places import can_mark
 from dync.capture.presence import Presence
 from dync.capture.scalars import scalar_of
@@ -103,6 +104,7 @@ class Keying(Presence):
 
     def walked(self, items: Any) -> Any:
         """A list, tuple or Grown of what is walked; a mapping or set as it is."""
+        items = taken(items)
         if isinstance(items, (list, tuple, set, frozenset, Grown, Keyed)) or hasattr(items, "keys"):
             return items
         if is_grown(items) or isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code):

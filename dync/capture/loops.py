@@ -90,6 +90,16 @@ class LoopIter:
         return value if self.rows is None else item_at(self.rows, value)
 
 
+class OnceIter(LoopIter):
+    """Walks an iterator, whose position is the iterator's own: the body, or an inner loop, may take items too."""
+
+    __slots__ = ()
+
+    def __next__(self) -> Any:
+        self.turn(self)
+        return next(self.rows)
+
+
 class Turn:
     """What a LoopIter calls at each head; all are equal, so that pictures of different runs agree."""
 

@@ -415,9 +415,10 @@ class _Inserter(ast.NodeTransformer):
             body = kind(node.elt, [inner, *node.generators[1:]])
             return ast.Lambda(ast.arguments([], [ast.arg("dync_x")], None, [], [], None, []), ast.copy_location(body, node))
 
-        name = ast.Name("dync_x", ast.Load())
-        ways = [over(type(node), name), over(ast.ListComp, ast.Tuple([name], ast.Load()))]
-        return self.put_expr(node, _call("comprehend", self.place(node), first.iter, *ways))
+        item = ast.Name("dync_x", ast.Load())
+        ways = [over(type(node), item), over(ast.ListComp, ast.Tuple([item], ast.Load()))]
+        name = "generate" if isinstance(node, ast.GeneratorExp) else "comprehend"
+        return self.put_expr(node, _call(name, self.place(node), first.iter, *ways))
 
     visit_GeneratorExp = visit_ListComp
 

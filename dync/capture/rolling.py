@@ -25,6 +25,7 @@ from dync.capture.loops import (
     WHILE_TURNS,
     Header,
     LoopIter,
+    OnceIter,
     Plan,
     Turn,
     close,
@@ -32,6 +33,7 @@ from dync.capture.loops import (
     open_header,
 )
 from dync.capture.markers import Site
+from dync.capture.once import Once, Steps
 from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
@@ -67,12 +69,17 @@ class Rolling(Joins):
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt)
         listed = is_grown(iterable) and not isinstance(iterable, SymRange)
         iterable = iterable.walk() if isinstance(iterable, (Keyed, View)) else iterable
-        rows: Any = iterable if listed or tensor else None
+        once = isinstance(iterable, Once)
+        if once:
+            iterable.begin()
+        rows: Any = iterable if listed or tensor or once else None
         key = self.loop_key(site)
         if rows is not None:
-            n = length_of(rows)
+            n = rows.length if once else length_of(rows)
             known = self.known_int(n)
-            if known is None or is_grown(rows) and key in self.plans and self.plans[key].rolled:
+            if once and known is not None and isinstance(rows.i, int):
+                iterable = Steps(rows)
+            elif once or known is None or is_grown(rows) and key in self.plans and self.plans[key].rolled:
                 iterable = SymRange(0, n, 1)
             else:
                 steps = rows.steps(known) if isinstance(rows, Walk) else [rows.at(i) for i in range(known)] if is_grown(rows) else iterable
@@ -91,7 +98,7 @@ class Rolling(Joins):
             self.passed.add(key)
             return iterable
         act.symbolic.add(site_uid)
-        return LoopIter(Turn(lambda it: self.turn(site, frame, it)), iterable, rows)
+        return (OnceIter if once else LoopIter)(Turn(lambda it: self.turn(site, frame, it)), iterable, rows)
 
     def loop_key(self, site: Site) -> tuple[str, int]:
         return (self.markers.functions[site.function], site.line)
@@ -232,6 +239,7 @@ class Rolling(Joins):
     def unroll(self, key: Any, rows: Any) -> None:
         """A loop over lists of unknown length cannot be rolled: where they may be Python's own, they are, and it is learnt anew."""
         plan = self.plans.pop(key)
+        rows = rows.walk if isinstance(rows, Once) else rows
         for items in rows.parts if isinstance(rows, Paired) else (rows,):
             if isinstance(items, Grown):
                 self.without(items.key, "a loop over it cannot be compiled as a loop: " + plan.reason)

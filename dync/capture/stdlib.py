@@ -12,12 +12,14 @@ from typing import Any
 
 from dync.capture import comprehend
 from dync.capture.lists import is_grown
+from dync.capture.once import Once, taken
 from dync.capture.tape import of_model
 
 NONE = object()
 
 
 def _reduce(engine: Any, function: Any, items: Any, *start: Any) -> Any:
+    items = taken(items)
     if not is_grown(items):
         return functools.reduce(function, items, *start)
     if start:
@@ -28,10 +30,12 @@ def _reduce(engine: Any, function: Any, items: Any, *start: Any) -> Any:
 
 
 def _filter(engine: Any, function: Any, items: Any) -> Any:
-    return comprehend.kept(_fresh(engine, "filter"), items, function) if is_grown(items) else filter(function, items)
+    items = taken(items)
+    return Once(engine, comprehend.kept(_fresh(engine, "filter"), items, function)) if is_grown(items) else filter(function, items)
 
 
 def _accumulate(engine: Any, items: Any, function: Any = operator.add, *, initial: Any = NONE) -> Any:
+    items = taken(items)
     if not is_grown(items):
         return itertools.accumulate(items, function, **({} if initial is NONE else {"initial": initial}))
     result = _fresh(engine, "accumulate")
@@ -40,20 +44,21 @@ def _accumulate(engine: Any, items: Any, function: Any = operator.add, *, initia
     elif items:
         result.append(items[0])
         items = items[1:]
-    else:
-        return result
-    return comprehend.running(result, items, function)
+    return Once(engine, comprehend.running(result, items, function))
 
 
 def _chain(engine: Any, *parts: Any) -> Any:
-    return engine.spread(_place(engine, "chain"), *parts) if any(map(is_grown, parts)) else itertools.chain(*parts)
+    grown = any(is_grown(p) or isinstance(p, Once) for p in parts)
+    return Once(engine, engine.spread(_place(engine, "chain"), *parts)) if grown else itertools.chain(*parts)
 
 
 def _islice(engine: Any, items: Any, *ends: Any) -> Any:
-    return items[slice(*ends)] if is_grown(items) else itertools.islice(items, *ends)
+    items = taken(items, False)
+    return Once(engine, items[slice(*ends)]) if is_grown(items) else itertools.islice(items, *ends)
 
 
 def _pairwise(engine: Any, items: Any) -> Any:
+    items = taken(items)
     return engine.builtin(zip)(items, items[1:]) if is_grown(items) else itertools.pairwise(items)
 
 
@@ -67,6 +72,7 @@ def _foremost(name: str) -> Callable[..., Any]:
     pythons, reverse = getattr(heapq, name), name == "nlargest"
 
     def pick(engine: Any, n: Any, items: Any, key: Any = None) -> Any:
+        items = taken(items)
         return engine.builtin(sorted)(items, key=key, reverse=reverse)[: max(n, 0)] if is_grown(items) else pythons(n, items, key)
 
     return pick

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dync.capture.lists import Grown, Walked, item_at, length_of
+from dync.capture.lists import Grown, Walked
 from dync.capture.tape import of_model
 
 
@@ -98,21 +98,3 @@ class Walk(Walked):
         return of.refuse(f"walking its {self.view.part} here") if n is None else self.steps(n)
 
     __getitem__ = at
-
-
-class Steps:
-    """`iter` of a dict or of the parts of a tensor, for `next`: its place is known at capture."""
-
-    __slots__ = ("walk", "i")
-
-    def __init__(self, walk: Any) -> None:
-        self.walk, self.i = walk, 0
-
-    def __iter__(self) -> Steps:
-        return self
-
-    def __next__(self) -> Any:
-        if not length_of(self.walk) > self.i:
-            raise StopIteration
-        self.i += 1
-        return item_at(self.walk, self.i - 1)

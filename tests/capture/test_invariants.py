@@ -169,6 +169,9 @@ class Idle(Expressions):
 
     grown, born, plain_calls = {}, {}, set()
 
+    def generate(self, key, items, plain, one):
+        return plain(items)
+
     def comprehend(self, key, items, plain, one):
         return plain(items)
 

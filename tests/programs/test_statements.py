@@ -2749,6 +2749,55 @@ a = [k * 2 for k in range(abs(i))]
 p, b = a * 2 + 3 * a, a
 a *= 2
 return b, p, a * 0, a * -1, a, [x * k for k in range(abs(j))] * 2
+
+a = [k * 2 for k in range(abs(i))]
+z = zip(a, a)
+p = [v for v, _ in z]
+return p, [v for v, _ in z]
+
+a = [k * 2 for k in range(abs(i))]
+return next(enumerate(a), None)
+
+a = [k * 2 for k in range(abs(i))]
+return next(filter(lambda v: v > 1, a), None)
+
+a = [k * 2 for k in range(abs(i))]
+return next(iter(a), None)
+
+a = [k * 2 for k in range(abs(i))]
+return next((v for v in a if v > 1), None)
+
+a = [k * 2 for k in range(abs(i))]
+return next(reversed(a), None)
+
+a = [k * 2 for k in range(abs(i))]
+g = (v + 1 for v in a)
+a.extend(v * 3 for v in a[:2])
+p = next(g, 0)
+return p, list(g), list(g), a
+
+a = [k * 2 for k in range(abs(i))]
+it = iter(a)
+p, q = next(it, -1), next(it, -2)
+return p, q, [v for v in it], next(it, -3)
+
+a, g = [k * 2 for k in range(abs(i))], reversed(range(abs(j)))
+e = enumerate(zip(a, filter(None, a)), 1)
+return [(m, v + w) for m, (v, w) in e], list(e), list(g), list(g), 4 in (v for v in a)
+
+a = [k * 2 for k in range(abs(i))]
+e = enumerate(a)
+for _, v in e:
+    if v > 2: break
+return [v for _, v in e], next(e, None), [v for v in e]
+
+a, s = [x * k for k in range(abs(i))], 0
+z = zip(a, a)
+for p, q in z:
+    s = s + p.sum()
+    if s > j: break
+    for p, q in z: s = s + 1
+return s, list(z)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
@@ -2832,6 +2881,11 @@ both.sort(key=lambda e: e[0])
 return [e[1] for e in both], best
 """
 REFUSED = """
+DY313
+a = [k * 2 for k in range(abs(i))]
+g = (v + 1 for v in a)
+return any(v > 2 for v in a), any(v > 2 for v in g), 5 in g, list(g)
+
 DY207
 return len(str(i))
 
