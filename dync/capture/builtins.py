@@ -357,7 +357,13 @@ def _join(engine: Any, function: Any, items: Any) -> Any:
 
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:
-    return map(twin(engine, function), *items)
+    function = twin(engine, function)
+    if not any(is_grown(i) or isinstance(i, Once) for i in items):
+        return map(function, *items)
+    walk = taken(items[0]) if len(items) == 1 else Paired(tuple(map(taken, items)))
+    apply = function if len(items) == 1 else lambda item: function(*item)
+    place = f"the list of the map at {engine.span()}"
+    return Once(engine, [], (place, walk, lambda them: map(apply, them), lambda item: (apply(item),)))
 
 
 def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:

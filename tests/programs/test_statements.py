@@ -2798,6 +2798,16 @@ for p, q in z:
     if s > j: break
     for p, q in z: s = s + 1
 return s, list(z)
+
+a = [k * 2 for k in range(abs(i))]
+m = map(lambda v: v + j if v else 9, a)
+return list(m), list(m), sum(map(abs, a)), list(map(lambda p, q: p - q, a, a[1:])), max(map(float, a), default=-1.0)
+
+a = [x * k for k in range(abs(i))]
+m = map(torch.sum, a)
+for v in m:
+    if v > j: break
+return v if a else x, [w + 1 for w in m], [p + q for p, q in map(lambda t: (t, t * 2), a)]
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
