@@ -363,7 +363,7 @@ def _map(engine: Any, function: Any, *items: Any) -> Any:
     walk = taken(items[0]) if len(items) == 1 else Paired(tuple(map(taken, items)))
     apply = function if len(items) == 1 else lambda item: function(*item)
     place = f"the list of the map at {engine.span()}"
-    return Once(engine, [], (place, walk, lambda them: map(apply, them), lambda item: (apply(item),)))
+    return Once(engine, [], (type(engine).comprehend, place, walk, lambda them: map(apply, them), lambda item: (apply(item),)))
 
 
 def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -> Any:

@@ -150,7 +150,7 @@ class Growing(Running):
         rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
         forks = isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code) or key in self.forking and key not in self.ungrown
         if rows or forks or is_grown(items) or isinstance(items, Once):
-            return Once(self, [], (key, items, plain, one))
+            return Once(self, [], (type(self).comprehend, key, items, plain, one))
         return self.comprehend(key, items, plain, one)
 
     def written_out(self, key: str, items: Any, plain: Any, one: Any) -> Any:

@@ -26,8 +26,8 @@ class Rest(Paired):
 class Once:
     """What `iter`, `zip`, `enumerate`, `reversed`, `filter` or a generator expression gives.
 
-    i: how many items were taken; None where that is not known. pending: of a generator expression, what makes its items;
-    all are made when the first is asked for.
+    i: how many items were taken; None where that is not known. pending: of `filter`, a generator expression and the like, the function that
+    makes its items and what it is given after the engine; all are made when the first is asked for.
     """
 
     __slots__ = ("engine", "walk", "i", "pending")
@@ -38,8 +38,10 @@ class Once:
     def begin(self) -> None:
         """Before anything is asked of it."""
         if self.pending:
-            made = self.engine.comprehend(*self.pending)
-            self.walk, self.pending = made if isinstance(made, (Grown, list)) else list(made), ()
+            make, *given = self.pending
+            self.pending = ()
+            made = make(self.engine, *given)
+            self.walk = made if isinstance(made, (Grown, list)) else list(made)
         if self.i is None:
             self.engine.mark_stack()
             self.engine.refuse("DY313", "an iterator over items whose number is known only at run time is walked a second time",

@@ -10,56 +10,90 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from dync.capture import comprehend
-from dync.capture.lists import is_grown
+from dync.capture.lists import Grown, is_grown
 from dync.capture.once import Once, taken
 from dync.capture.tape import of_model
 
-NONE = object()
+ENDS = ("Stop argument for islice()", "Indices for islice()")
+
+
+def is_walked(x: Any) -> bool:
+    """Whether it gives a number of items known only at run time."""
+    return is_grown(x) or isinstance(x, Once)
+
+
+def _rows(engine: Any, items: Any) -> Any:
+    """What gives the items, as a list."""
+    items = taken(items)
+    return items if isinstance(items, (Grown, list)) else engine.collected(items)
 
 
 def _reduce(engine: Any, function: Any, items: Any, *start: Any) -> Any:
-    items = taken(items)
-    if not is_grown(items):
+    if not is_walked(items):
         return functools.reduce(function, items, *start)
+    rows = _rows(engine, items)
     if start:
-        return comprehend.reduced(function, items, start[0])
-    if not items:
+        return comprehend.reduced(function, rows, start[0])
+    if not rows:
         raise of_model(TypeError("reduce() of empty iterable with no initial value"))
-    return comprehend.reduced(function, items[1:], items[0])
+    return comprehend.reduced(function, rows[1:], rows[0])
 
 
 def _filter(engine: Any, function: Any, items: Any) -> Any:
-    items = taken(items)
-    return Once(engine, comprehend.kept(_fresh(engine, "filter"), items, function)) if is_grown(items) else filter(function, items)
+    return Once(engine, [], (_filtered, _place(engine, "filter"), function, items)) if is_walked(items) else filter(function, items)
 
 
-def _accumulate(engine: Any, items: Any, function: Any = operator.add, *, initial: Any = NONE) -> Any:
-    items = taken(items)
-    if not is_grown(items):
-        return itertools.accumulate(items, function, **({} if initial is NONE else {"initial": initial}))
-    result = _fresh(engine, "accumulate")
-    if initial is not NONE:
+def _filtered(engine: Any, place: str, function: Any, items: Any) -> Any:
+    return comprehend.kept(engine.listed(place, []), _rows(engine, items), function)
+
+
+def _accumulate(engine: Any, items: Any, function: Any = operator.add, *, initial: Any = None) -> Any:
+    if not is_walked(items):
+        return itertools.accumulate(items, function, initial=initial)
+    return Once(engine, [], (_accumulated, _place(engine, "accumulate"), items, function or operator.add, initial))
+
+
+def _accumulated(engine: Any, place: str, items: Any, function: Any, initial: Any) -> Any:
+    result, rows = engine.listed(place, []), _rows(engine, items)
+    if initial is not None:
         result.append(initial)
-    elif items:
-        result.append(items[0])
-        items = items[1:]
-    return Once(engine, comprehend.running(result, items, function))
+    elif rows:
+        result.append(rows[0])
+        rows = rows[1:]
+    else:
+        return result
+    return comprehend.running(result, rows, function)
 
 
 def _chain(engine: Any, *parts: Any) -> Any:
-    grown = any(is_grown(p) or isinstance(p, Once) for p in parts)
-    return Once(engine, engine.spread(_place(engine, "chain"), *parts)) if grown else itertools.chain(*parts)
+    if not any(map(is_walked, parts)):
+        return itertools.chain(*parts)
+    return Once(engine, [], (type(engine).spread, _place(engine, "chain"), *parts))
 
 
 def _islice(engine: Any, items: Any, *ends: Any) -> Any:
-    items = taken(items, False)
-    return Once(engine, items[slice(*ends)]) if is_grown(items) else itertools.islice(items, *ends)
+    if not is_walked(items):
+        return itertools.islice(items, *ends)
+    itertools.islice((), *(None if isinstance(e, torch.SymInt) else e for e in ends))  # raises for what is none
+    for end in ends:
+        if isinstance(end, torch.SymInt) and end < 0:
+            raise of_model(ValueError(f"{ENDS[len(ends) > 1]} must be None or an integer: 0 <= x <= sys.maxsize."))
+    return Once(engine, [], (_sliced, items, slice(*ends)))
+
+
+def _sliced(engine: Any, items: Any, part: slice) -> Any:
+    rows = taken(items, False)
+    return (rows if isinstance(rows, (Grown, list)) else engine.collected(rows))[part]
 
 
 def _pairwise(engine: Any, items: Any) -> Any:
-    items = taken(items)
-    return engine.builtin(zip)(items, items[1:]) if is_grown(items) else itertools.pairwise(items)
+    if not is_walked(items):
+        return itertools.pairwise(items)
+    rows = _rows(engine, items)
+    return engine.builtin(zip)(rows, rows[1:])
 
 
 def _of_heap(name: str) -> Callable[..., Any]:
@@ -93,10 +127,6 @@ def _bisect(name: str) -> Callable[..., Any]:
 
 def _place(engine: Any, name: str) -> str:
     return f"the list of the {name} at {engine.span()}"
-
-
-def _fresh(engine: Any, name: str) -> Any:
-    return engine.listed(_place(engine, name), [])
 
 
 HEAP = ("heappush", "heappop", "heapify", "heapreplace", "heappushpop")

@@ -2808,6 +2808,17 @@ m = map(torch.sum, a)
 for v in m:
     if v > j: break
 return v if a else x, [w + 1 for w in m], [p + q for p, q in map(lambda t: (t, t * 2), a)]
+
+a = [k * 2 for k in range(abs(i))]
+p, q, r = filter(None, a), itertools.accumulate(a), itertools.chain(a, [j])
+a.append(7)
+return list(p), list(q), list(r), list(p), functools.reduce(lambda s, v: s + v, range(abs(i)), 0), list(itertools.accumulate(range(abs(i))))
+
+a = [k * 2 for k in range(abs(i))]
+it = iter(a)
+p = list(itertools.islice(it, 2))
+try: return p, list(itertools.islice(a, i)), list(itertools.islice(range(abs(j)), 1, 3)), list(itertools.islice(a, 0, j, 2))
+except ValueError as e: return str(e)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
