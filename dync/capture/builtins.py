@@ -18,7 +18,7 @@ from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
-from dync.capture.once import Once, taken
+from dync.capture.once import Once, is_walked, taken
 from dync.capture.places import is_user
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
@@ -358,7 +358,7 @@ def _join(engine: Any, function: Any, items: Any) -> Any:
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:
     function = twin(engine, function)
-    if not any(is_grown(i) or isinstance(i, Once) for i in items):
+    if not any(map(is_walked, items)):
         return map(function, *items)
     walk = taken(items[0]) if len(items) == 1 else Paired(tuple(map(taken, items)))
     apply = function if len(items) == 1 else lambda item: function(*item)

@@ -28,7 +28,7 @@ from dync.capture.lists import (
     kind_of,
 )
 from dync.capture.loops import skeleton
-from dync.capture.once import Once, taken
+from dync.capture.once import Once, is_walked, taken
 from dync.capture.places import can_mark
 from dync.capture.running import Running
 
@@ -149,7 +149,7 @@ class Growing(Running):
         """A generator expression, as `comprehend` has it: over a run-time number of items, it gives them all when it is first asked."""
         rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
         forks = isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code) or key in self.forking and key not in self.ungrown
-        if rows or forks or is_grown(items) or isinstance(items, Once):
+        if rows or forks or is_walked(items):
             return Once(self, [], (type(self).comprehend, key, items, plain, one))
         return self.comprehend(key, items, plain, one)
 

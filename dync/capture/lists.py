@@ -957,7 +957,13 @@ class Paired:
         return items if self.start is None else (index + self.start, *items)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(next(filter(is_grown, self.parts), self.parts[0]))
+        """For C code that walks it, as `f(*zip(a, b))` does: its length must be known."""
+        n = self.length
+        known = n if isinstance(n, int) else n.node.shape_env.engine.known_int(n)
+        if known is None:
+            grown = next((p for p in self.parts if isinstance(p, Grown)), None)
+            known = grown.refuse("walking it here") if grown else n.node.shape_env.engine.concretise_int(n.node.expr)
+        return iter([self.at(i) for i in range(known)])
 
 
 def length_of(x: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dync.capture.lists import Grown, Paired, item_at, length_of
+from dync.capture.lists import Grown, Paired, is_grown, item_at, length_of
 
 
 class Rest(Paired):
@@ -90,3 +90,8 @@ class Steps:
 def taken(items: Any, drained: bool = True) -> Any:
     """What an iterator over a run-time number of items is a walk of; anything else as it is."""
     return items.taken(drained) if isinstance(items, Once) else items
+
+
+def is_walked(x: Any) -> bool:
+    """Whether it gives a number of items known only at run time."""
+    return is_grown(x) or isinstance(x, Once)

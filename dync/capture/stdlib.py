@@ -14,20 +14,15 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.lists import Grown, is_grown
-from dync.capture.once import Once, taken
+from dync.capture.once import Once, is_walked, taken
 from dync.capture.tape import of_model
 
 ENDS = ("Stop argument for islice()", "Indices for islice()")
 
 
-def is_walked(x: Any) -> bool:
-    """Whether it gives a number of items known only at run time."""
-    return is_grown(x) or isinstance(x, Once)
-
-
-def _rows(engine: Any, items: Any) -> Any:
+def _rows(engine: Any, items: Any, drained: bool = True) -> Any:
     """What gives the items, as a list."""
-    items = taken(items)
+    items = taken(items, drained)
     return items if isinstance(items, (Grown, list)) else engine.collected(items)
 
 
@@ -85,8 +80,7 @@ def _islice(engine: Any, items: Any, *ends: Any) -> Any:
 
 
 def _sliced(engine: Any, items: Any, part: slice) -> Any:
-    rows = taken(items, False)
-    return (rows if isinstance(rows, (Grown, list)) else engine.collected(rows))[part]
+    return _rows(engine, items, False)[part]
 
 
 def _pairwise(engine: Any, items: Any) -> Any:

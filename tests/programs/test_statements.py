@@ -2819,6 +2819,19 @@ it = iter(a)
 p = list(itertools.islice(it, 2))
 try: return p, list(itertools.islice(a, i)), list(itertools.islice(range(abs(j)), 1, 3)), list(itertools.islice(a, 0, j, 2))
 except ValueError as e: return str(e)
+
+def both(*p): return p
+a, b = [k * 2 for k in range(abs(i))], [x * k for k in range(abs(j))]
+if len(a) == 2 and len(b) >= 2: return both(*zip(a, b)), both(*enumerate(a))
+return len(a)
+
+def both(*p): return p
+a = [k * 2 for k in range(abs(i))]
+e = enumerate(a)
+if len(a) == 3:
+    first = next(e)
+    return first, both(*e), list(e)
+return len(a)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
