@@ -18,7 +18,7 @@ from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
-from dync.capture.once import Once, is_walked, taken
+from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import is_user
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
@@ -135,13 +135,6 @@ def _range(engine: Any, *args: Any) -> Any:
         engine.refuse("DY210", "a range whose step is known only at run time", "its direction must be fixed",
                       "walk upwards and compute the value")
     return SymRange(start, stop, step)
-
-
-def is_walk(engine: Any, x: Any) -> bool:
-    """Whether a loop over `x` has a number of turns known only at run time."""
-    if isinstance(x, torch.Tensor):
-        return x.dim() > 0 and isinstance(x.shape[0], torch.SymInt) and engine.known_int(x.shape[0]) is None
-    return is_grown(x)
 
 
 def _typed(made: Any, kind: torch.dtype | None) -> Callable[..., Any]:
@@ -358,7 +351,7 @@ def _join(engine: Any, function: Any, items: Any) -> Any:
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:
     function = twin(engine, function)
-    if not any(map(is_walked, items)):
+    if not any(is_walk(engine, i) for i in items):
         return map(function, *items)
     walk = taken(items[0]) if len(items) == 1 else Paired(tuple(map(taken, items)))
     apply = function if len(items) == 1 else lambda item: function(*item)

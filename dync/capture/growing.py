@@ -28,7 +28,7 @@ from dync.capture.lists import (
     kind_of,
 )
 from dync.capture.loops import skeleton
-from dync.capture.once import Once, is_walked, taken
+from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import can_mark
 from dync.capture.running import Running
 
@@ -133,8 +133,7 @@ class Growing(Running):
     def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item."""
         items = taken(items)
-        rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
-        if rows:
+        if isinstance(items, torch.Tensor) and is_walk(self, items):
             return comprehend.collect(self.listed(key, []), items, one)
         if isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code):
             return comprehend.collect(self.listed(key, []), items, one)
@@ -147,9 +146,8 @@ class Growing(Running):
 
     def generate(self, key: str, items: Any, plain: Any, one: Any) -> Any:
         """A generator expression, as `comprehend` has it: over a run-time number of items, it gives them all when it is first asked."""
-        rows = isinstance(items, torch.Tensor) and items.dim() > 0 and self.known_int(items.shape[0]) is None
         forks = isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code) or key in self.forking and key not in self.ungrown
-        if rows or forks or is_walked(items):
+        if forks or is_walk(self, items):
             return Once(self, [], (type(self).comprehend, key, items, plain, one))
         return self.comprehend(key, items, plain, one)
 

@@ -959,10 +959,10 @@ class Paired:
     def __iter__(self) -> Iterator[Any]:
         """For C code that walks it, as `f(*zip(a, b))` does: its length must be known."""
         n = self.length
-        known = n if isinstance(n, int) else n.node.shape_env.engine.known_int(n)
+        known = n if isinstance(n, int) else engine_of(n).known_int(n)
         if known is None:
             grown = next((p for p in self.parts if isinstance(p, Grown)), None)
-            known = grown.refuse("walking it here") if grown else n.node.shape_env.engine.concretise_int(n.node.expr)
+            known = grown.refuse("walking it here") if grown else int(n)
         return iter([self.at(i) for i in range(known)])
 
 
@@ -976,8 +976,12 @@ def item_at(x: Any, index: Any) -> Any:
         return x.at(index)
     if isinstance(x, torch.Tensor):
         return x.select(0, index)
-    engine = index.node.shape_env.engine if isinstance(index, torch.SymInt) else None
-    return x[index] if engine is None else engine.getitem(x, index)
+    return engine_of(index).getitem(x, index) if isinstance(index, torch.SymInt) else x[index]
+
+
+def engine_of(number: Any) -> Any:
+    """The engine that a number known only at run time is of."""
+    return number.node.shape_env.engine
 
 
 def is_grown(x: Any) -> bool:

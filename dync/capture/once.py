@@ -92,6 +92,8 @@ def taken(items: Any, drained: bool = True) -> Any:
     return items.taken(drained) if isinstance(items, Once) else items
 
 
-def is_walked(x: Any) -> bool:
+def is_walk(engine: Any, x: Any) -> bool:
     """Whether it gives a number of items known only at run time."""
+    if isinstance(x, torch.Tensor):
+        return x.dim() > 0 and isinstance(x.shape[0], torch.SymInt) and engine.known_int(x.shape[0]) is None
     return is_grown(x) or isinstance(x, Once)

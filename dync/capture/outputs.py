@@ -14,8 +14,8 @@ from dync.capture.arrays import is_array
 from dync.capture.dict_rows import Young
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
-from dync.capture.lists import LEAF, MAYBE, Column, Constant, Grown
-from dync.capture.once import is_walked
+from dync.capture.lists import LEAF, MAYBE, Column, Constant, Grown, is_grown
+from dync.capture.once import Once
 from dync.capture.text import SymText
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
@@ -30,7 +30,8 @@ class Unrepresentable(Exception):
 
     def __init__(self, value: object, where: str, more: str = "") -> None:
         self.where, self.kind = where, type(value).__qualname__
-        named = "sequence of unknown length that is no list" if is_walked(value) else f"{type(value).__module__}.{self.kind}"
+        walked = is_grown(value) or isinstance(value, Once)
+        named = "sequence of unknown length that is no list" if walked else f"{type(value).__module__}.{self.kind}"
         super().__init__(f"{where + ' is ' if where else ''}a {named}{more}")
 
 

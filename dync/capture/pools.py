@@ -135,9 +135,9 @@ class Pooling(Growing):
         """Lists of one place stand in one pool: where two forms differ in their pools of lists, these become one, and it is learnt anew."""
         if a.structure != b.structure:
             return
-        pairs = {(x.pool, y.pool) for x, y in zip(a.columns, b.columns, strict=True)} if len(a.columns) == len(b.columns) else set()
+        pairs = zip(a.columns, b.columns, strict=True) if len(a.columns) == len(b.columns) else ()
         fresh = False
-        for gone, stays in pairs:
+        for gone, stays in ((x.pool, y.pool) for x, y in pairs):
             x, y = self.grown.get(gone), self.grown.get(stays)
             if gone == stays or not {gone, stays} <= self.kept_lists or x is None or y is None or x.kind != y.kind:
                 continue

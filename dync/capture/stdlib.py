@@ -14,7 +14,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.lists import Grown, is_grown
-from dync.capture.once import Once, is_walked, taken
+from dync.capture.once import Once, is_walk, taken
 from dync.capture.tape import of_model
 
 ENDS = ("Stop argument for islice()", "Indices for islice()")
@@ -27,7 +27,7 @@ def _rows(engine: Any, items: Any, drained: bool = True) -> Any:
 
 
 def _reduce(engine: Any, function: Any, items: Any, *start: Any) -> Any:
-    if not is_walked(items):
+    if not is_walk(engine, items):
         return functools.reduce(function, items, *start)
     rows = _rows(engine, items)
     if start:
@@ -38,7 +38,7 @@ def _reduce(engine: Any, function: Any, items: Any, *start: Any) -> Any:
 
 
 def _filter(engine: Any, function: Any, items: Any) -> Any:
-    return Once(engine, [], (_filtered, _place(engine, "filter"), function, items)) if is_walked(items) else filter(function, items)
+    return Once(engine, [], (_filtered, _place(engine, "filter"), function, items)) if is_walk(engine, items) else filter(function, items)
 
 
 def _filtered(engine: Any, place: str, function: Any, items: Any) -> Any:
@@ -46,7 +46,7 @@ def _filtered(engine: Any, place: str, function: Any, items: Any) -> Any:
 
 
 def _accumulate(engine: Any, items: Any, function: Any = operator.add, *, initial: Any = None) -> Any:
-    if not is_walked(items):
+    if not is_walk(engine, items):
         return itertools.accumulate(items, function, initial=initial)
     return Once(engine, [], (_accumulated, _place(engine, "accumulate"), items, function or operator.add, initial))
 
@@ -64,13 +64,13 @@ def _accumulated(engine: Any, place: str, items: Any, function: Any, initial: An
 
 
 def _chain(engine: Any, *parts: Any) -> Any:
-    if not any(map(is_walked, parts)):
+    if not any(is_walk(engine, p) for p in parts):
         return itertools.chain(*parts)
     return Once(engine, [], (type(engine).spread, _place(engine, "chain"), *parts))
 
 
 def _islice(engine: Any, items: Any, *ends: Any) -> Any:
-    if not is_walked(items):
+    if not is_walk(engine, items):
         return itertools.islice(items, *ends)
     itertools.islice((), *(None if isinstance(e, torch.SymInt) else e for e in ends))  # raises for what is none
     for end in ends:
@@ -84,7 +84,7 @@ def _sliced(engine: Any, items: Any, part: slice) -> Any:
 
 
 def _pairwise(engine: Any, items: Any) -> Any:
-    if not is_walked(items):
+    if not is_walk(engine, items):
         return itertools.pairwise(items)
     rows = _rows(engine, items)
     return engine.builtin(zip)(rows, rows[1:])

@@ -2832,6 +2832,9 @@ if len(a) == 3:
     first = next(e)
     return first, both(*e), list(e)
 return len(a)
+
+y = x[x > 0]
+return functools.reduce(torch.add, y, x.sum()), list(filter(lambda v: v > 1, y)), list(itertools.pairwise(y)), list(map(torch.exp, y))
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
