@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,9 @@ from dync.backends.base import Declined as Refused
 from dync.backends.base import Kernel, Target
 from dync.errors import BackendError
 from dync.host.base import Declined
-from dync.ir.flow import FlowBlock
+from dync.ir.aliases import memory
+from dync.ir.flow import FlowBlock, edges
+from dync.ir.types import Ref
 from dync.whole import block_translation, unfit_memory, values_of
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ def mlir_module(
     if refused := unfit_memory(program):
         return refused
     blocks = _Blocks({v.name: v for v in values_of(program)}, kernels)
-    made = export(program.flow, blocks.function, traced)
+    made = export(program.flow, blocks.function, traced, _twice_on_an_edge(program))
     if isinstance(made, Declined):
         return made
     globals_ = [mlir.weight_global(n, t, inside) for n, t in blocks.globals.items()]
@@ -54,6 +57,18 @@ def mlir_module(
     constants = {n: bytes(raw(w, program.weights[w]).data) for n, w in weights.items()} if inside else {}
     ways = flags(blocks.operators, target)
     return Lowering(Job("\n".join([*globals_, *declared, made.text]), blocks.models, ways, constants), made, weights, blocks.origins)
+
+
+def _twice_on_an_edge(program: Program) -> frozenset[str]:
+    """Inputs that one edge may bring twice, as values of one memory: IREE 3.13 moves such a buffer, and the second time it is none."""
+    found, inputs = memory(program), frozenset(i.value.name for i in program.signature.inputs)
+    written = [n for b in program.blocks for n in b.flow.mutates if n in inputs]  # every edge may bring what it is by then
+    twice: set[str] = set()
+    for edge in (e for b in program.blocks for e in edges(b.flow.exit)):
+        brought = [*written, *(a.name for a in edge.args if isinstance(a, Ref))]
+        times = Counter(m for n in brought for m in found.get(n, ()))
+        twice |= {m for m in inputs if times[m] > 1}
+    return frozenset(twice)
 
 
 class _Blocks:

@@ -103,6 +103,43 @@ def test_state_is_declined():
         compiled(Keeps(), (torch.ones(2),))
 
 
+@pytest.mark.parametrize("dtype", (torch.float32, torch.int64, torch.bool))
+@pytest.mark.parametrize("dynamic", (False, True))
+def test_an_input_on_one_edge_twice(dtype, dynamic):
+    class Both(nn.Module):
+        def forward(self, x, n):
+            first, second = x, x.flatten()
+            while n.sum() > 0:
+                first = first.roll(1, 1)
+                if first[0, 0] > 0:
+                    second = second.flip(0)
+                n = n - 1
+            return first, second
+
+    values = torch.tensor([[2.0, -1, 0], [0, 3, 0]]).to(dtype)
+    shapes = ({0: torch.export.Dim("rows", min=1, max=8)}, None) if dynamic else None
+    run = compiled(Both(), (values, torch.ones(1)), dynamic_shapes=shapes)
+    for count in range(4):
+        assert not difference(Both()(values, torch.full((1,), count)), run(values, torch.full((1,), float(count))))
+
+
+def test_an_input_that_is_written_beside_its_first_value():
+    class Writes(nn.Module):
+        def forward(self, x, n):
+            kept = x
+            while n.sum() > 0:
+                kept = kept.roll(1, 1)
+                if kept[0, 0] > 0:
+                    x += 0.5
+                n = n - 1
+            return kept, x
+
+    run = compiled(Writes(), (torch.ones(1, 3), torch.ones(1)))
+    for count in range(4):
+        mine, yours, n = torch.tensor([[1.0, -1, 2]]), torch.tensor([[1.0, -1, 2]]), torch.full((1,), float(count))
+        assert not difference(Writes()(mine, n), run(yours, n)) and torch.equal(mine, yours)
+
+
 def test_constants_are_written_in_place():
     class Counts(nn.Module):
         def forward(self, x):

@@ -53,21 +53,23 @@ class WholeModule:
 Translate = Callable[[FlowBlock], "Function | Declined | None"]
 
 
-def export(flow: Flow, translate: Translate, traced: bool = True) -> WholeModule | Declined:
-    """The whole flow as one module; or the first thing that it cannot carry, with its place."""
+def export(flow: Flow, translate: Translate, traced: bool = True, copied: frozenset[str] = frozenset()) -> WholeModule | Declined:
+    """The whole flow as one module; or the first thing that it cannot carry, with its place. copied: inputs that get their own memory."""
     found = translated(flow, translate)
     if isinstance(found, Declined):
         return found
     functions, written, made_plan = found
-    return _Module(flow, made_plan, functions, written).run(traced)
+    return _Module(flow, made_plan, functions, written, copied).run(traced)
 
 
 class _Module(Export):
     """The exits, outputs and convention are those of the ONNX host."""
 
-    def __init__(self, flow: Flow, plan: Plan, functions: Mapping[str, Function], variables: frozenset[str]) -> None:
+    def __init__(
+        self, flow: Flow, plan: Plan, functions: Mapping[str, Function], variables: frozenset[str], copied: frozenset[str]
+    ) -> None:
         super().__init__(flow, plan, {}, variables, False)
-        self.functions = functions
+        self.functions, self.copied = functions, copied
         values = [*self.inputs, *(v for b in flow.blocks for v in (*b.params, *b.results, *(o.result for o in b.host)))]
         self.texts = {v.name: text.type_text(v.type) for v in values}
         self.local = {v.name: f"%v{i}" for i, v in enumerate(values)}
@@ -108,12 +110,16 @@ class _Function:
 
     def lines(self, said: Convention) -> list[str]:
         m = self.m
-        arguments = ", ".join(f"{m.local[v.name]}: {m.texts[v.name]}" for v in m.inputs)
+        given = {v.name: f"{m.local[v.name]}_given" if v.name in m.copied else m.local[v.name] for v in m.inputs}
+        arguments = ", ".join(f"{given[v.name]}: {m.texts[v.name]}" for v in m.inputs)
         outputs = [text.open_text(t) for _, t in m._outputs()]
         results = ", ".join(["i64", *outputs])
         name = TRACED if self.tell else MAIN
         json = encode(said).replace("\\", "\\\\").replace('"', '\\"')
         self.out.append(f'func.func @{name}({arguments}) -> ({results}) attributes {{iree.reflection = {{dync = "{json}"}}}} {{')
+        for v in m.inputs:
+            if v.name in m.copied:
+                self.out += text.copy(self.names, m.local[v.name], given[v.name], m.types[v.name], m.texts[v.name])
         self.turn = self.op("arith.constant 0 : i64")
         self.out.append(f"cf.br {self.target(m.label[m.plan.order[0]], self.told())}")
         for block in m.plan.order:

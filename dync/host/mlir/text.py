@@ -74,3 +74,27 @@ def converted(names: Names, value: str, have: str, want: str) -> Iterator[str]:
         value = wide
     if want == "float64":
         yield f"{names.fresh()} = arith.sitofp {value} : i64 to f64"
+
+
+def copy(names: Names, made: str, value: str, type: Type, full: str) -> Iterator[str]:
+    """Lines that define `made` as `value`, of the MLIR type `full`, in memory of its own, by a choice that no compiler sees through."""
+    element, sizes = ELEMENTS[type.dtype], []
+    for i, size in enumerate(full.removeprefix("tensor<").split("x")[: type.rank]):
+        if size == "?":
+            place, found = names.fresh(), names.fresh()
+            yield f"{place} = arith.constant {i} : index"
+            yield f"{found} = tensor.dim {value}, {place} : {full}"
+            sizes.append(found)
+    always, hidden, empty = names.fresh(), names.fresh(), names.fresh()
+    yield f"{always} = arith.constant true"
+    yield f"{hidden} = util.optimization_barrier {always} : i1"
+    yield f"{empty} = tensor.empty({', '.join(sizes)}) : {full}"
+    axes = ", ".join(f"d{i}" for i in range(type.rank))
+    same = f"affine_map<({axes}) -> ({axes})>"
+    loops = ", ".join(['"parallel"'] * type.rank)
+    zero = "0.0" if "float" in type.dtype else "0"
+    yield (
+        f"{made} = linalg.generic {{indexing_maps = [{same}, {same}], iterator_types = [{loops}]}} ins({value} : {full}) "
+        f"outs({empty} : {full}) {{\n^bb0(%in: {element}, %out: {element}):\n%zero = arith.constant {zero} : {element}\n"
+        f"%same = arith.select {hidden}, %in, %zero : {element}\nlinalg.yield %same : {element}\n}} -> {full}"
+    )
