@@ -12,7 +12,7 @@ from dync.ir.binding import bind
 from dync.ir.flow import DictTree, Fixed, Flow, Leaf, Return, TupleTree, leaves
 from dync.ir.types import Ref, ScalarType, TensorType
 from dync.runtime.guards import ScalarGuard, Sizes, TensorGuard, checked
-from dync.runtime.tensors import Form, Give, caller_form, describe, giver, is_tensor, overlap, same, to_home
+from dync.runtime.tensors import Form, Give, caller_form, describe, giver, is_tensor, once, overlap, same, to_home
 
 NO_SIZES = Sizes()
 """For calls without dynamic sizes: nothing is ever noted in it."""
@@ -21,14 +21,14 @@ NO_SIZES = Sizes()
 class Binder:
     """Checks a call against the signature. Raises GuardError that names the argument, what came, and what is allowed."""
 
-    def __init__(self, flow: Flow, form: Form, target: str = "cpu") -> None:
+    def __init__(self, flow: Flow, form: Form, target: str = "cpu", stays: bool = False) -> None:
         self.form: Form = form
         self.signature = flow.signature
         written = {n for b in flow.blocks for n in b.mutates}
         ranges = {d.name: d for d in flow.signature.dims}
         self.paths = tuple(i.path for i in flow.signature.inputs)
         self.guards = tuple(
-            TensorGuard(i.path, i.value.type, form, ranges, i.value.name in written, target) if isinstance(i.value.type, TensorType)
+            TensorGuard(i.path, i.value.type, form, ranges, i.value.name in written, target, stays) if isinstance(i.value.type, TensorType)
             else ScalarGuard(i.path, i.value.type) if isinstance(i.value.type, ScalarType) else _anything
             for i in flow.signature.inputs)
         self.arguments = tuple(p for p in flow.signature.params if p.place == "argument")
@@ -91,19 +91,6 @@ class Binder:
             return lambda value: own if value is mine else give(value)
         owners = {id(v): g for v, g in changed}
         return lambda value: owners[id(value)] if id(value) in owners else give(value)
-
-
-def once(give: Give) -> Give:
-    """`give` for one call: a tensor that is returned twice is one object of the caller's, as it was one of the model's."""
-    given: dict[int, tuple[Any, Any]] = {}
-
-    def remembered(value: Any) -> Any:
-        found = given.get(id(value))
-        if found is None:
-            found = given[id(value)] = value, give(value)
-        return found[1]
-
-    return remembered
 
 
 def _anything(value: Any, sizes: Sizes) -> Any:

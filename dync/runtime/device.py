@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from dync.errors import GuardError
 from dync.ir.types import TensorType
 from dync.runtime.package import KernelEntry
-from dync.runtime.tensors import Give, is_numpy
+from dync.runtime.tensors import Give, is_numpy, numpy_dtype, once, to_numpy, to_torch
 from dync.runtime.weights import Array
 
 if TYPE_CHECKING:
@@ -30,41 +31,63 @@ class Memory(Protocol):
         """Such a tensor as a writable array."""
         ...
 
+    def share(self, tensor: Any) -> Any:
+        """A torch tensor on the device as such a tensor, over the same memory where that is possible."""
+        ...
+
+    def torch(self, held: Any, tensor: DeviceTensor, device: Any) -> Any:
+        """Such a tensor, which is held by `tensor`, as a torch tensor on the device `device`, with memory of its own."""
+        ...
+
 
 class DeviceTensor:
     """A tensor in the memory of a device, of the host, or of both; read-only in either but through `put` and `written_on_host`.
 
-    Its array on the host is read through DLPack, as that of any tensor on the CPU.
+    Its array on the host is read through DLPack, as that of any tensor on the CPU. What it was made from, an array or a torch tensor on the
+    device, is somebody's own: what is written is written there too.
     """
 
-    __slots__ = ("_array", "_held", "_memory", "_own", "dtype")
+    __slots__ = ("_array", "_held", "_memory", "_own", "dtype", "source")
 
-    def __init__(self, array: Array | None = None, memory: Memory | None = None, held: Any = None, dtype: Any = None) -> None:
-        self._array, self._memory, self._held = array, memory, held
+    def __init__(
+        self, array: Array | None = None, memory: Memory | None = None, held: Any = None, dtype: Any = None, source: Any = None
+    ) -> None:
+        self._array, self._memory, self._held, self.source = array, memory, held, source
         self._own = array is None
         self.dtype: np.dtype[Any] = dtype if array is None else array.dtype
 
     @property
     def shape(self) -> tuple[int, ...]:
-        own: Any = self._held if self._array is None else self._array
+        own: Any = next(v for v in (self._array, self._held, self.source) if v is not None)
         return tuple(own.shape)
 
     def on(self, memory: Memory) -> Any:
         """As `memory` calls it, copied there if it is not there yet."""
         if self._memory is not memory:
-            self._held, self._memory = memory.upload(self.host()), memory
+            at_source = self._memory is None and self.source is not None
+            self._held, self._memory = memory.share(self.source) if at_source else memory.upload(self.host()), memory
         return self._held
 
     def host(self) -> Array:
         """The array on the host: the one that it was made from, or a copy of what the device has."""
         if self._array is None:
-            assert self._memory is not None
-            self._array = self._memory.download(self._held, self.dtype)
+            if self._memory is None:
+                self._array = to_numpy(self.source.cpu())
+            else:
+                self._array = self._memory.download(self._held, self.dtype)
         return self._array
 
+    def torch(self, device: Any) -> Any:
+        """A torch tensor with its value on the device `device`."""
+        return to_torch(self.host()).to(device) if self._memory is None else self._memory.torch(self._held, self, device)
+
     def put(self, memory: Memory, held: Any) -> None:
-        """Another value of the same shape, which a block wrote. An array that it was made from is written too: it is somebody's own."""
-        if self._own:
+        """Another value of the same shape, which a block wrote."""
+        if self.source is not None:
+            made = DeviceTensor(None, memory, held, self.dtype)
+            self.source.copy_(made.torch(self.source.device))
+            self._array = None
+        elif self._own:
             self._array = None
         else:
             np.copyto(self.host(), memory.download(held, self.dtype))
@@ -72,6 +95,8 @@ class DeviceTensor:
 
     def written_on_host(self) -> None:
         """Says that the array on the host was written."""
+        if self.source is not None:
+            self.source.copy_(to_torch(self.host()))
         self._memory = self._held = None
 
     def __dlpack__(self, **options: Any) -> Any:
@@ -113,12 +138,39 @@ def on_host(kernel: Callable[..., Sequence[Any]], entry: KernelEntry, mutated: S
     return call
 
 
+def resides(value: Any, target: str) -> bool:
+    """Whether a torch tensor is on a device of the kind `target`, such as "cuda"."""
+    return value.device.type == target
+
+
+def on_device(tensor: Any) -> DeviceTensor:
+    """A torch tensor on a device, where it stays. Raises GuardError for a layout that is not dense."""
+    if str(tensor.layout) != "torch.strided":
+        raise GuardError(f"a tensor of layout {tensor.layout} given, dense ones are allowed")
+    plain = tensor.detach()
+    if plain.is_conj() or plain.is_neg():
+        plain = plain.resolve_conj().resolve_neg()
+    return DeviceTensor(source=plain, dtype=numpy_dtype(str(plain.dtype).removeprefix("torch.")))
+
+
 def binder_on_device(binder: Binder) -> Callable[..., tuple[list[Any], tuple[Any, ...], Give]]:
-    """`binder` for a program on a device: tensors go in as DeviceTensors, and come out as arrays to what gives them to the caller."""
+    """`binder` for a program on a device: tensors go in as DeviceTensors, and come out as arrays to what gives them to the caller.
+
+    Where the first tensor of a call is torch's and on the device, results are too.
+    """
 
     def bound(args: Sequence[Any], kwargs: Mapping[str, Any], params: tuple[Any, ...]) -> tuple[list[Any], tuple[Any, ...], Give]:
         values, params, give = binder(args, kwargs, params)
-        return [DeviceTensor(v) if is_numpy(v) else v for v in values], params, lambda value: give(host(value))
+        first = values[binder.tensors[0]] if binder.tensors else None
+        device = first.source.device if isinstance(first, DeviceTensor) else None
+        mine = {id(v) for v in values if isinstance(v, DeviceTensor)}
+
+        def out(value: Any) -> Any:
+            if not isinstance(value, DeviceTensor) or id(value) in mine:  # the caller's own tensor
+                return give(value)
+            return give(value.host()) if device is None else value.torch(device)
+
+        return [DeviceTensor(v) if is_numpy(v) else v for v in values], params, once(out) if binder.several and device is not None else out
 
     return bound
 

@@ -13,6 +13,7 @@ import numpy as np
 from dync.errors import ArtifactError, GuardError
 from dync.ir.flow import DimRange, RunParam
 from dync.ir.types import ScalarType, TensorType
+from dync.runtime.device import on_device, resides
 from dync.runtime.tensors import Form, describe, is_numpy, is_tensor, is_torch, numpy_dtype, to_home, viewable
 from dync.runtime.weights import WIDTHS
 
@@ -57,9 +58,9 @@ class TensorGuard:
     """Admits one tensor argument in the home form. Call with the value and the sizes known so far, which it adds to."""
 
     def __init__(
-        self, path: str, type: TensorType, form: Form, ranges: dict[str, DimRange], written: bool, target: str = "cpu"
+        self, path: str, type: TensorType, form: Form, ranges: dict[str, DimRange], written: bool, target: str = "cpu", stays: bool = False
     ) -> None:
-        self.path, self.type, self.ranges, self.written, self.target = path, type, ranges, written, target
+        self.path, self.type, self.ranges, self.written, self.target, self.stays = path, type, ranges, written, target, stays
         self.form: Form = form
         self.rank, self.plain = len(type.shape), type.dtype not in WIDTHS
         self.static = tuple(type.shape) if all(isinstance(d, int) for d in type.shape) else None
@@ -92,7 +93,9 @@ class TensorGuard:
         if self.form == "torch":
             if type(value) is self.home and not value.requires_grad and value.is_cpu and not value.is_sparse:
                 return value
-        elif self.target != "cpu" and is_torch(value) and value.device.type == self.target:
+        elif self.target != "cpu" and is_torch(value) and resides(value, self.target):
+            if self.stays:
+                return self._on_device(value)
             if self.written:
                 raise GuardError(f"argument {self.path!r} is written in place: {describe(value)} given, tensors on the CPU are allowed")
             value = value.detach().cpu()
@@ -112,6 +115,12 @@ class TensorGuard:
         if self.written and is_numpy(value) and self.form == "torch" and not viewable(value):
             raise GuardError(f"argument {self.path!r} is written in place: a read-only array, or one with negative strides, cannot be")
         return made
+
+    def _on_device(self, value: Any) -> Any:
+        try:
+            return on_device(value)
+        except GuardError as error:
+            raise GuardError(f"argument {self.path!r}: {error}") from error
 
     def _admit_on_device(self, value: Any) -> Any:
         if not is_tensor(value):

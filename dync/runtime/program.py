@@ -68,8 +68,8 @@ class Runtime:
         self._types = _types(self._walked.flow)
         self._lines: dict[str, Mapping[int, Span]] = {}
         self._weights = Weights(package.weights, self._form, _written(package))
-        self._binder = Binder(package.flow, self._form, target)
         self._on_device = target != "cpu" and package.engine is None
+        self._binder = Binder(package.flow, self._form, target, self._on_device)
         self._bound = binder_on_device(self._binder) if self._on_device else self._binder
         self._kernels = self._load_kernels()
         self._engine = self._open_engine()

@@ -124,9 +124,10 @@ def viewable(array: Array) -> bool:
 
 
 def overlap(a: Any, b: Any) -> bool:
-    """Whether two tensors of the home form may share memory, by the bounds of what they span."""
-    if is_numpy(a):
-        return bool(np.may_share_memory(a, b))
+    """Whether two tensors of the home form, or on a device, may share memory, by the bounds of what they span."""
+    a, b = getattr(a, "source", a), getattr(b, "source", b)
+    if is_numpy(a) or is_numpy(b):
+        return is_numpy(a) and is_numpy(b) and bool(np.may_share_memory(a, b))
     (low, high), (other_low, other_high) = _span(a), _span(b)
     return low < other_high and other_low < high
 
@@ -148,6 +149,19 @@ def caller_form(form: Form) -> Form:
 
 def same(value: Any) -> Any:
     return value
+
+
+def once(give: Give) -> Give:
+    """`give` for one call: a tensor that is returned twice is one object of the caller's, as it was one of the model's."""
+    given: dict[int, tuple[Any, Any]] = {}
+
+    def remembered(value: Any) -> Any:
+        found = given.get(id(value))
+        if found is None:
+            found = given[id(value)] = value, give(value)
+        return found[1]
+
+    return remembered
 
 
 def giver(form: Form, example: Any) -> Give:

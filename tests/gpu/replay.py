@@ -6,8 +6,10 @@ import copy
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -81,20 +83,60 @@ def program(one: Program) -> str:
         path = Path(folder) / "a.dync"
         path.write_bytes(one.artifact)
         runtime = load(path)
+    return _calls(runtime, one, same) or (_calls(runtime, one, on_gpu) if torch_with_cuda() else "")
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+@cache
+def torch_with_cuda() -> bool:
+    try:
+        return bool(import_module("torch").cuda.is_available())
+    except ImportError:
+        return False
+
+
+def on_gpu(value: Any) -> Any:
+    """A copy of `value` with torch's tensors on the GPU for numpy's arrays."""
+    from dync.runtime.tensors import to_torch
+
+    return mapped(value, lambda v: to_torch(v.copy()).cuda() if isinstance(v, np.ndarray) else v)
+
+
+def on_cpu(value: Any) -> Any:
+    """`value` with numpy's arrays for torch's tensors, which have to be on the GPU."""
+    from dync.runtime.tensors import is_torch, to_numpy
+
+    return mapped(value, lambda v: to_numpy(v.cpu()) if is_torch(v) and v.is_cuda else v)
+
+
+def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    if isinstance(value, dict):
+        return {k: mapped(v, change) for k, v in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(mapped(v, change) for v in value)
+    return change(value)
+
+
+def _calls(runtime: Any, one: Program, form: Callable[[Any], Any]) -> str:
+    runtime.reset_state()
     for number, (args, kwargs, (kind, expected), after) in enumerate(one.calls):
+        args, kwargs = form((args, kwargs))
         if "torch" in sys.modules:  # a block of the program runs in it, and may draw
             sys.modules["torch"].manual_seed(0)
         try:
-            said, made = "gives", runtime(*args, **kwargs)
+            said, made = "gives", on_cpu(runtime(*args, **kwargs))
         except Exception as error:  # what the model raises is what it does
             said, made = "raises", error
         if said != kind:
-            return f"call {number}: {said} {made!r}, eager {kind} {expected!r}"
+            return f"call {number}, {form.__name__}: {said} {made!r}, eager {kind} {expected!r}"
         if kind == "raises":
             if expected not in [c.__name__ for c in type(made).__mro__]:
-                return f"call {number}: raises {made!r}, eager {expected}"
-        elif found := difference(expected, made) or difference(after, (args, kwargs), "arguments"):
-            return f"call {number}: {found}"
+                return f"call {number}, {form.__name__}: raises {made!r}, eager {expected}"
+        elif found := difference(expected, made) or difference(after, on_cpu((args, kwargs)), "arguments"):
+            return f"call {number}, {form.__name__}: {found}"
     return ""
 
 

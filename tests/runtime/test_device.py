@@ -12,7 +12,9 @@ from torch import nn
 
 import dync
 from dync.ir.types import TensorType
+from dync.runtime import guards
 from dync.runtime.device import DeviceTensor, on_host, put, there
+from dync.runtime.loaders import tvm_device
 from dync.runtime.package import KernelEntry, Package
 from dync.runtime.program import Runtime
 
@@ -108,8 +110,11 @@ def on_stand_in(package: Package) -> Package:
     return replace(package, kernels=kernels, meta={**package.meta, "target": "cuda"})
 
 
-@pytest.mark.parametrize("backend, kind", (("tvm", "numpy"), ("tvm", "torch"), ("torch-mlir", "numpy")))
-def test_programs(backend: str, kind: str):
+@pytest.mark.parametrize(
+    "backend, kind", (("tvm", "numpy"), ("tvm", "torch"), ("torch-mlir", "numpy"), ("tvm", "there"), ("torch-mlir", "there"))
+)
+def test_programs(backend: str, kind: str, monkeypatch: pytest.MonkeyPatch):
+    """there: torch tensors on the device."""
     if not next(b for b in dync.targets().backends if b.name == backend).available:
         pytest.skip(f"{backend} is not here")
     torch.manual_seed(0)
@@ -117,14 +122,16 @@ def test_programs(backend: str, kind: str):
     example = (torch.randn(3, 4), torch.zeros(2))
     compiled = dync.compile(model, example, backend=backend, host="python")
     runtime = Runtime(on_stand_in(compiled.package))
+    if kind == "there":
+        monkeypatch.setattr(guards, "resides", lambda value, target: True)
     for seed in range(6):
         torch.manual_seed(seed)
         x, out = torch.randn(3, 4), torch.zeros(2)
-        mine = (x.clone(), out.clone()) if kind == "torch" else (x.numpy().copy(), out.numpy().copy())
+        mine: Any = (x.numpy().copy(), out.numpy().copy()) if kind == "numpy" else (x.t().clone().t(), out.clone())
         with torch.no_grad():
             want = model(x, out)
         got, trace = runtime.traced(*mine) if seed % 2 else (runtime(*mine), None)
-        assert all(isinstance(g, torch.Tensor if kind == "torch" else np.ndarray) for g in got)
+        assert all(isinstance(g, np.ndarray if kind == "numpy" else torch.Tensor) for g in got)
         for a, b in zip((*want, out, model.total), (*got, mine[1], runtime.state["total"]), strict=True):
             assert torch.allclose(a, torch.as_tensor(b), atol=1e-5)
         assert runtime.state["calls"] == model.calls and tuple(runtime.state["cache"].shape) == tuple(model.cache.shape)
@@ -143,3 +150,34 @@ def test_a_region_of_views_is_not_for_a_device():
 
     with pytest.raises(dync.errors.BackendError, match="where views of what the device has are copies"):
         dync.compile(Views(), (torch.ones(2, 2),), target="cuda:sm_80")
+
+
+class Two(nn.Module):
+    """Gives an argument back, one of its own twice, and one that it writes."""
+
+    def forward(self, x, y):
+        h = x * 2 + y
+        y.add_(h)
+        return x, h, h, y, h.sum() > 0
+
+
+def test_tensors_there_stay_there(monkeypatch: pytest.MonkeyPatch):
+    compiled = dync.compile(Two(), (torch.ones(2, 3), torch.ones(2, 3)), backend="tvm", host="python")
+    runtime = Runtime(on_stand_in(compiled.package))
+    monkeypatch.setattr(guards, "resides", lambda value, target: True)
+    monkeypatch.setattr(tvm_device.DeviceMemory, "upload", None)
+    monkeypatch.setattr(tvm_device.DeviceMemory, "download", None)
+    x, y = torch.randn(2, 3), torch.randn(3, 2).t()[:, :]
+    want = x * 2 + y, y + x * 2 + y
+    a, h, again, b, positive = runtime(x, y)
+    assert a is x and b is y and h is again
+    assert torch.allclose(h, want[0]) and torch.allclose(y, want[1]) and positive == (want[0].sum() > 0)
+    kept = h.clone()
+    h.zero_()
+    assert torch.equal(runtime(x, y.clone())[1], x * 2 + y) and not torch.equal(kept, h)
+    with pytest.raises(dync.errors.GuardError, match=r"argument 'x': float64\[2, 3\] given"):
+        runtime(x.double(), y)
+    with pytest.raises(dync.errors.GuardError, match="argument 'x' shares memory with 'y'"):
+        runtime(y, y)
+    with pytest.raises(dync.errors.GuardError, match="argument 'x': a tensor of layout torch.sparse_coo given"):
+        runtime(x.to_sparse(), y)

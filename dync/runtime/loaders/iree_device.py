@@ -13,7 +13,7 @@ from dync.ir.types import ScalarType, ValueType
 from dync.runtime.device import DeviceTensor, host, put, there
 from dync.runtime.loaders.iree import ENTRY, NUMBERS, element_type, empty_view, first_line
 from dync.runtime.package import KernelEntry
-from dync.runtime.tensors import numpy_dtype
+from dync.runtime.tensors import numpy_dtype, to_numpy, to_torch
 from dync.runtime.weights import Array
 
 if TYPE_CHECKING:
@@ -126,6 +126,14 @@ class DeviceMemory:
         after.wait()
         np.copyto(made, staging.map().asarray(held.shape, dtype))
         return made
+
+    def share(self, tensor: Any) -> Any:
+        """A copy, by way of the host."""
+        return self.upload(to_numpy(tensor.cpu()))
+
+    def torch(self, held: Any, tensor: DeviceTensor, device: Any) -> Any:
+        """A copy, by way of the host."""
+        return to_torch(tensor.host()).to(device)
 
 
 def memory_of(module: Module) -> DeviceMemory:

@@ -34,7 +34,7 @@ PACKAGES = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post0"}
 """What artifacts are made with and loaded by. tvm-ffi 0.1.15 crashes under TVM 0.27."""
 INSTALL = "pip install " + " ".join(f"{name}=={one}" for name, one in PACKAGES.items())
 DTYPES = {"int": np.int64, "float": np.float64, "bool": np.bool_}
-_ALIGNMENT = 64
+ALIGNMENT = 64
 """Bytes that TVM's code takes the memory of tensors to be aligned to."""
 CPU, CUDA, _POOLED = 1, 2, 2
 PACKER = "main_transform_params"
@@ -163,14 +163,14 @@ class Machines(threading.local):
 def _aligned(array: Array) -> Array:
     """The array itself, or a copy of it in row-major aligned memory."""
     array = np.ascontiguousarray(array).reshape(array.shape)
-    return array if array.ctypes.data % _ALIGNMENT == 0 else _compact(array)
+    return array if array.ctypes.data % ALIGNMENT == 0 else _compact(array)
 
 
 def _compact(array: Any) -> Any:
     """A copy in aligned memory with the strides that its sizes ask for, also along sizes of 0 and 1, where numpy has any."""
-    memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+    memory = np.empty(array.nbytes + ALIGNMENT, np.uint8)
     strides: Any = np.cumprod([array.itemsize, *array.shape[:0:-1]])[::-1].tolist() if array.ndim else []
-    copy: Any = np.ndarray(array.shape, array.dtype, memory.data, -memory.ctypes.data % _ALIGNMENT, strides)
+    copy: Any = np.ndarray(array.shape, array.dtype, memory.data, -memory.ctypes.data % ALIGNMENT, strides)
     copy[...] = array
     return copy
 
@@ -191,7 +191,7 @@ def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bo
 
     def tensor(array: Any) -> Any:
         try:
-            return from_dlpack(array, require_alignment=_ALIGNMENT, require_contiguous=True)
+            return from_dlpack(array, require_alignment=ALIGNMENT, require_contiguous=True)
         except (RuntimeError, BufferError, ValueError):
             return _tensor(ffi, _aligned(array))
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,9 @@ import numpy as np
 from dync.errors import BackendError, DeviceError
 from dync.ir.types import ScalarType
 from dync.runtime.device import ABSENT, DeviceTensor, present, put, there
-from dync.runtime.loaders.tvm import DTYPES, OUTSIDE, PACKER, installed, runtime
+from dync.runtime.loaders.tvm import ALIGNMENT, DTYPES, OUTSIDE, PACKER, installed, runtime
 from dync.runtime.package import KernelEntry
+from dync.runtime.tensors import to_numpy, to_torch
 from dync.runtime.weights import Array
 
 if TYPE_CHECKING:
@@ -71,6 +73,7 @@ class DeviceMemory:
     def __init__(self, device: str) -> None:
         ffi = runtime()
         self._dtype, self._shape, self._device = ffi.dtype, ffi.Shape, ffi.device(device, 0)
+        self._from_dlpack = ffi.from_dlpack
         self._allocate = ffi.get_global_func("runtime.TVMTensorAllocWithScope")
         self._write = ffi.get_global_func("runtime.TVMTensorCopyFromBytes")
         self._read = ffi.get_global_func("runtime.TVMTensorCopyToBytes")
@@ -87,6 +90,42 @@ class DeviceMemory:
         if made.size:
             self._read(held, ctypes.c_void_p(made.ctypes.data), made.nbytes)
         return made
+
+    def share(self, tensor: Any) -> Any:
+        """Over the same memory if it is on this device, dense and aligned.
+
+        TVM's work is in the device's default stream: one of the caller's own is waited for, and the memory is no other tensor's before TVM
+        is done.
+        """
+        if tensor.device.index or not tensor.numel():
+            return self.upload(to_numpy(tensor.cpu()))
+        tensor = tensor.contiguous()
+        if tensor.data_ptr() % ALIGNMENT:
+            tensor = tensor.clone()
+        if stream := _own_stream(tensor.device):
+            stream.synchronize()
+            tensor.record_stream(import_module("torch").cuda.default_stream(tensor.device))
+        return self._from_dlpack(tensor)
+
+    def torch(self, held: Any, tensor: DeviceTensor, device: Any) -> Any:
+        """A copy: what is held may be a state's, or be one of two results."""
+        if device.index or not all(held.shape):
+            return to_torch(tensor.host()).to(device)
+        torch = import_module("torch")
+        if stream := _own_stream(device):
+            torch.cuda.default_stream(device).synchronize()
+        made = torch.from_dlpack(held).clone()
+        if stream:
+            stream.synchronize()  # TVM may write over its memory as soon as nobody holds it
+        return made
+
+
+def _own_stream(device: Any) -> Any:
+    """The caller's stream of torch's, None where it is the default one."""
+    if device.type != "cuda":
+        return None
+    stream = import_module("torch").cuda.current_stream(device)
+    return stream if stream.cuda_stream else None
 
 
 @contextmanager
