@@ -55,7 +55,7 @@ def mlir_module(
     declared = [mlir.declaration(n, *types) for n, types in blocks.types.items()]
     weights = {n: w for w, n in blocks.weights.items()}
     constants = {n: bytes(raw(w, program.weights[w]).data) for n, w in weights.items()} if inside else {}
-    ways = flags(blocks.operators, target)
+    ways = flags(blocks.operators, target, branching=True)
     return Lowering(Job("\n".join([*globals_, *declared, made.text]), blocks.models, ways, constants), made, weights, blocks.origins)
 
 

@@ -140,6 +140,35 @@ def test_an_input_that_is_written_beside_its_first_value():
         assert not difference(Writes()(mine, n), run(yours, n)) and torch.equal(mine, yours)
 
 
+def test_products_between_branches_are_computed():
+    """IREE 3.13 with data tiling lost the last of the nine before the branch."""
+
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.layers = nn.Linear(6, 6), nn.ModuleList(nn.Linear(6, 6) for _ in range(3))
+
+        def forward(self, x):
+            h = torch.tanh(self.first(x))
+            for _ in range(3):
+                for layer in self.layers:
+                    h = torch.tanh(layer(h))
+                    if x.norm() > 3.6:
+                        continue
+                else:
+                    h = torch.tanh(h * x)
+            else:
+                for layer in self.layers:
+                    h = torch.tanh(layer(h))
+            return h
+
+    torch.manual_seed(0)
+    model, inputs = Layers().eval(), [torch.randn(1, 6) * scale for scale in (0.1, 1.0, 3.0)]
+    run = compiled(model, (inputs[0],))
+    for x in inputs:
+        assert not difference(model(x), run(x)) and not difference(model(x), run.traced(x)[0])
+
+
 def test_constants_are_written_in_place():
     class Counts(nn.Module):
         def forward(self, x):
