@@ -16,8 +16,9 @@ from torch.nn.utils.rnn import pad_sequence
 from dync.capture import comprehend, keyed, stdlib
 from dync.capture.arrays import class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
+from dync.capture.forms import LEAF
 from dync.capture.image import SYMBOLIC, pool_of
-from dync.capture.lists import CLASSES, KINDS, LEAF, Grown, Paired, Parts, SymRange, Walked, is_grown
+from dync.capture.lists import CLASSES, KINDS, Grown, Walked
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import is_user
 from dync.capture.scalars import Expr, FloatNode, scalar_of
@@ -25,6 +26,7 @@ from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
 from dync.capture.views import View
+from dync.capture.walks import Paired, Parts, SymRange, is_grown
 
 INTEGRAL = {"floor", "ceil", "trunc"}
 LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)

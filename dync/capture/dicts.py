@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from dync.capture import keys
+from dync.capture.forms import LEAF, Column, put_together
 from dync.capture.keyed import Keyed, key_of
-from dync.capture.lists import LEAF, Column, Grown, put_together
+from dync.capture.lists import Grown
 from dync.capture.sorting import arranged
 from dync.capture.tape import of_model
 from dync.capture.views import View

@@ -11,26 +11,15 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture import comprehend
+from dync.capture.forms import LEAF, NUMBERS, Column, Form, NotUniform, common, differ_in_constants, form_of
 from dync.capture.image import SYMBOLIC, Image
 from dync.capture.keyed import is_running
-from dync.capture.lists import (
-    KINDS,
-    LEAF,
-    NUMBERS,
-    Column,
-    Form,
-    Grown,
-    NotUniform,
-    common,
-    differ_in_constants,
-    form_of,
-    is_grown,
-    kind_of,
-)
+from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import can_mark
 from dync.capture.running import Running
+from dync.capture.walks import is_grown
 
 MAX_FORKS = 4
 """So many decisions may lie in one comprehension: one with more is walked by a loop, after whose turns paths join."""

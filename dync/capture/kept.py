@@ -16,11 +16,12 @@ import torch
 
 from dync.capture import lists
 from dync.capture.dicts import KeyedDict
+from dync.capture.forms import ABSENT, Column, Form, NotUniform, cells_of, common, form_of, one_ragged
 from dync.capture.heap import WHOLE, Place, StaticHeap, contents
 from dync.capture.image import pool_of
 from dync.capture.keyed import KINDS as KEYED
 from dync.capture.keyed import Keyed, check_form
-from dync.capture.lists import ABSENT, Column, Form, Grown, NotUniform, cells_of, common, form_of, one_ragged
+from dync.capture.lists import Grown
 from dync.capture.outputs import pool_tree, users_fields
 from dync.capture.pools import rows_form
 from dync.ir.flow import RowsTree
@@ -30,7 +31,7 @@ MAX_LENGTHS, MAX_OF_OBJECTS = 4, 2
 """So many forms of the state may differ in the length of one container, or of one that holds objects: then it has no bound."""
 
 
-def kind_of(x: Any) -> str:
+def container_kind(x: Any) -> str:
     """"list", "deque:5", "dict", ...; "" for what can never be rows."""
     return "" if type(x) is tuple else lists.kind_of(x) or KEYED.get(type(x), "")
 
@@ -102,7 +103,7 @@ class Kept:
         """Tells where Python's own in a place was born: what is learnt of it is learnt of the place."""
         x = self.heap.objects[place[0]] if place[1] == WHOLE else x
         holder = self.heap.holder(x) if place[1] == WHOLE else place
-        if holder is not None and kind_of(x):
+        if holder is not None and container_kind(x):
             self.engine.born[id(x)] = (self.heap.birth(holder), x)
 
     def rows(self, place: Place, form: Form, columns: list[Any]) -> Any:
@@ -122,10 +123,10 @@ class Kept:
         form, rows = self.form(place), rows_of(x)
         if not isinstance(rows, Grown):
             held: Any = x.values() if isinstance(x, dict) else x
-            if form is None and kind_of(x) and any(pool_of(v) or isinstance(v, (Grown, Keyed)) for v in held):
+            if form is None and container_kind(x) and any(pool_of(v) or isinstance(v, (Grown, Keyed)) for v in held):
                 with self.after():
                     self.become(place, x)  # what is rows can live on in rows alone
-            if form is None or not form.columns or kind_of(x) != form.kind:
+            if form is None or not form.columns or container_kind(x) != form.kind:
                 return None
             with self.after():
                 return self.taken(self.heap.birth(place), form, x)
@@ -250,17 +251,17 @@ class Kept:
         """Starts over where the forms of the state differ in the length of what stands in a place, time and again."""
         x = contents(self.heap.objects[place[0]], place[1])
         lengths = collections.Counter((type(t), len(t.items)) for t in dict.fromkeys(trees) if hasattr(t, "items"))
-        if kind_of(x) and len(lengths) > (MAX_OF_OBJECTS if any(users_fields(v) is not None for v in x) else MAX_LENGTHS):
+        if container_kind(x) and len(lengths) > (MAX_OF_OBJECTS if any(users_fields(v) is not None for v in x) else MAX_LENGTHS):
             self.become(place, x)
 
     def become(self, place: Place, x: Any) -> None:
         """Starts over with rows in a place, if what stands there can be such."""
         x = self.heap.objects[place[0]] if place[1] == WHOLE else x
         holder = self.heap.holder(x) if place[1] == WHOLE else place
-        if holder is None or not kind_of(x) or not x:
+        if holder is None or not container_kind(x) or not x:
             return
         key, engine = self.heap.birth(holder), self.engine
-        if key not in engine.grown and engine.learn(key, kind_of(x), tuple(x.items() if isinstance(x, dict) else x)):
+        if key not in engine.grown and engine.learn(key, container_kind(x), tuple(x.items() if isinstance(x, dict) else x)):
             self.check(holder, engine.grown[key])
             engine.start_again()
 

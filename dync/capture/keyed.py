@@ -14,8 +14,9 @@ import torch
 
 from dync.capture import keys
 from dync.capture.arrays import number_of
+from dync.capture.forms import LEAF, Column, Form, NotUniform, leaf_count, may_lack, taken_apart
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import LEAF, Column, Form, Grown, NotUniform, Walked, as_seen, leaf_count, may_lack, taken_apart
+from dync.capture.lists import Grown, Walked, as_seen
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.views import View

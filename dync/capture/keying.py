@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
+from dync.capture.forms import LEAF, Column, Constant, Form, NotUniform, form_of
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
-from dync.capture.lists import LEAF, Column, Constant, Form, Grown, NotUniform, SymRange, form_of, is_grown
+from dync.capture.lists import Grown
 from dync.capture.once import taken
 from dync.capture.places import can_mark
 from dync.capture.presence import Presence
@@ -21,6 +22,7 @@ from dync.capture.sets import KeyedSet
 from dync.capture.sorting import sort
 from dync.capture.tape import of_model
 from dync.capture.views import View
+from dync.capture.walks import SymRange, is_grown
 
 MAKERS = frozenset({"BUILD_MAP", "BUILD_SET", "BUILD_CONST_KEY_MAP"})
 KEYS = frozenset({"add", "setdefault", "discard", "remove", "pop", "get", "move_to_end", "__contains__"})

@@ -18,8 +18,8 @@ import torch
 
 from dync.capture.heap import MISSING
 from dync.capture.image import Image, Leaf, layout
-from dync.capture.lists import is_grown, item_at
 from dync.capture.tape import JumpExit, Rec, To
+from dync.capture.walks import is_grown, item_at
 
 WHILE_TURNS = 8
 FOR_TURNS = 48

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from dync.capture.lists import Grown, Paired, is_grown, item_at, length_of
+from dync.capture.lists import Grown
+from dync.capture.walks import Paired, is_grown, item_at, length_of
 
 
 class Rest(Paired):

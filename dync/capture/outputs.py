@@ -12,11 +12,13 @@ import torch
 
 from dync.capture.arrays import is_array
 from dync.capture.dict_rows import Young
+from dync.capture.forms import LEAF, MAYBE, Column, Constant
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
-from dync.capture.lists import LEAF, MAYBE, Column, Constant, Grown, is_grown
+from dync.capture.lists import Grown
 from dync.capture.once import Once
 from dync.capture.text import SymText
+from dync.capture.walks import is_grown
 from dync.ir.classes import is_names, plain_fields
 from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque

@@ -22,24 +22,10 @@ import torch
 from torch import nn
 
 from dync.capture.dict_rows import Young, dict_pool, dict_row_class, has_names
+from dync.capture.forms import LEAF, Column, Form, NotUniform, cells_of, common, form_of, leaf_count, may_lack, put_together, taken_apart
 from dync.capture.growing import Growing
 from dync.capture.image import pool_of, row_of
-from dync.capture.lists import (
-    KINDS,
-    LEAF,
-    Column,
-    Form,
-    Grown,
-    NotUniform,
-    cells_of,
-    common,
-    form_of,
-    kind_of,
-    leaf_count,
-    may_lack,
-    put_together,
-    taken_apart,
-)
+from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.places import can_mark
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model

@@ -27,7 +27,7 @@ from dync.capture.arrays import array_of, given, stand_in
 from dync.capture.bounds import CHECKED, check_numbers
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import Grown, Parts
+from dync.capture.lists import Grown
 from dync.capture.memory import storage_of
 from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
@@ -35,6 +35,7 @@ from dync.capture.shapes import weight
 from dync.capture.special import SPECIAL, TAKE_LISTS, function_name, is_number_tensor
 from dync.capture.tape import Event, Op, Rec, Val, Weight, of_model
 from dync.capture.text import formatted, mark_for
+from dync.capture.walks import Parts
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten

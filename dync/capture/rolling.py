@@ -12,7 +12,7 @@ import torch
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
 from dync.capture.keyed import Keyed
-from dync.capture.lists import Grown, Paired, SymRange, is_grown, length_of
+from dync.capture.lists import Grown
 from dync.capture.loops import (
     FOR_TURNS,
     HEAVIER,
@@ -38,6 +38,7 @@ from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
 from dync.capture.views import View, Walk
+from dync.capture.walks import Paired, SymRange, is_grown, length_of
 from dync.ir.types import UNKNOWN
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from dync.capture import comprehend
-from dync.capture.lists import Grown, may_lack
+from dync.capture.forms import may_lack
+from dync.capture.lists import Grown
 
 
 def arranged(items: Grown, by: list[Any], reverse: bool, apart: bool = False) -> Grown:

@@ -12,10 +12,11 @@ from torch.utils._pytree import tree_flatten
 
 from dync.capture.arrays import is_array, tensors_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import Grown, Parts, Sections, is_grown
+from dync.capture.lists import Grown
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Val, of_model
+from dync.capture.walks import Parts, Sections, is_grown
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten

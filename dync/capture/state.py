@@ -23,7 +23,7 @@ from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, Place, contents, entries, place_name, put, remove
 from dync.capture.image import SYMBOLIC, layout
 from dync.capture.inputs import identifier
-from dync.capture.kept import Kept, kind_of, rows_of
+from dync.capture.kept import Kept, container_kind, rows_of
 from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
 from dync.capture.places import line_span
@@ -323,7 +323,7 @@ class Forms:
                 return Ref(path)
 
             name, form = place_name(self.heap, n, key), self.kept.form((n, key))
-            if own is not None and form is not None and form.columns and kind_of(x) == form.kind:
+            if own is not None and form is not None and form.columns and container_kind(x) == form.kind:
                 self.check_owner(x, (n, key), seen, own)
                 rows = self.kept.rows((n, key), form, self.kept.first((n, key), form, x))
             else:

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from dync.capture import comprehend
-from dync.capture.lists import Grown, is_grown
+from dync.capture.lists import Grown
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.tape import of_model
+from dync.capture.walks import is_grown
 
 ENDS = ("Stop argument for islice()", "Indices for islice()")
 
