@@ -37,6 +37,8 @@ EMPTY = frozenset(
     for n in ("empty.memory_format", "empty_like.default", "new_empty.default", "empty_strided.default", "new_empty_strided.default")
 )
 """Operators that give uninitialised memory."""
+HUGE = 1 << 62
+"""What uninitialised memory may hold: as an index it is out of range."""
 Run = Callable[[Sequence[Any]], Sequence[Any]]
 """Runs code on tensors and Python numbers, in the order of the kernel's inputs."""
 
@@ -68,13 +70,14 @@ def check(
     run = run or open_code(kernel, code)
     worst, discrete, values, coarse = math.nan, [], compared(kernel), made_of_float32(kernel)
     before: tuple[Sequence[Any], Sequence[Any]] = ((), ())
+    holes = any(str(n.target) in EMPTY for n in kernel.graph.nodes)
     end = perf_counter() + SECONDS
     for inputs in itertools.chain(examples, draws(kernel, seed)):
         if perf_counter() > end and not math.isnan(worst) and not discrete:
             break
         mine, yours = copies(inputs), copies(inputs)
         expected = seeded(lambda mine=mine: eager(kernel, mine))
-        if expected is None:
+        if expected is None or holes and seeded(lambda inputs=inputs: eager(kernel, copies(inputs), fill=HUGE)) is None:
             continue
         try:
             found = seeded(lambda yours=yours: run(yours))
@@ -253,11 +256,20 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
                     if not sizes.fit(env[node], node.meta.get("val")) or widens(node, env):
                         return None
                     if str(node.target) in EMPTY:
-                        env[node].fill_(fill)
+                        env[node].fill_(within(env[node].dtype, fill))
     except (RuntimeError, IndexError, ValueError, ArithmeticError):
         return None
     results = map_arg(kernel.graph.output_node().args[0], env.__getitem__)
     return *results, *(weights[n] for n in written_weights(kernel))  # type: ignore[misc]
+
+
+def within(dtype: Any, number: int) -> float:
+    """The number, or the greatest of the dtype where it is beyond."""
+    import torch
+
+    if dtype == torch.bool:
+        return number
+    return min(number, (torch.finfo if dtype.is_floating_point or dtype.is_complex else torch.iinfo)(dtype).max)
 
 
 def compare(

@@ -194,6 +194,19 @@ def test_what_is_silently_wrong_in_onnx_is_never_shipped():
     assert check(mean, right, run=open_code(mean, right)) < 1e-4
 
 
+def test_memory_that_nobody_wrote_is_no_index_to_judge_code_by():
+    """The inverse of a permutation; drawn indices leave holes in it."""
+    k = kernel(lambda x, p: x[torch.empty_like(p).index_put((p,), torch.arange(4))], {"x": "float32[4]", "p": "int64[4]"})
+
+    def run(inputs):
+        x, p = inputs
+        if len(set(p.tolist())) < len(p):
+            raise IndexError("index 140228662598848 is out of bounds")
+        return [x[p.argsort()]]
+
+    assert check(k, CODE, [(torch.randn(4), torch.tensor([2, 0, 3, 1]))], run=run) == 0
+
+
 def test_drawing_survives_operators_that_end_the_process_on_empty_tensors():
     from support.kernels import Case
 
