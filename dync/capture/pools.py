@@ -60,6 +60,8 @@ class Pooling(Growing):
     """Pool → the attributes of its objects, in order."""
     kept_lists: set[str]
     """Pools of lists."""
+    lent: list[Grown] | None = None
+    """While a form is learnt: lists that pass for rows of a pool, of which some are another path's."""
     same_pool: dict[str, str]
     """Pool of lists that were found to stand in another one's places too → that other one."""
     pools: dict[str, Grown]
@@ -75,13 +77,18 @@ class Pooling(Growing):
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def learn(self, key: str, kind: str, items: tuple[Any, ...]) -> bool:
+        outer, self.lent = self.lent, []
         try:
             for item in items:
                 self.adopted(f"{key}[]", item)
+            return super().learn(key, kind, items)
         except NotUniform as error:
             self.grown[key], self.ungrown[key] = None, str(error)
             return False
-        return super().learn(key, kind, items)
+        finally:
+            for x in self.lent:
+                x.dync_pool = ""
+            self.lent = outer
 
     def adopted(self, place: str, x: Any) -> Any:
         """An item that a list or an attribute takes: what has rows of its own stands in them now. Raises NotUniform where it cannot."""
@@ -254,6 +261,10 @@ class Pooling(Growing):
             raise NotUniform(f"it holds a {x.form.kind} beside a {inner.kind}")
         if (inner.structure, inner.columns) != (x.form.structure, x.form.columns):
             self.widen(pool, x.form, x.key if x.key in self.grown else "")
+        if self.lent is not None:
+            x.dync_pool = pool
+            self.lent.append(x)
+            return
         row = self.add_row(self.pools[pool], [c for part in x.own for c in (part, self.one_number(part.shape[0]))]) if inner.columns else 0
         x.key, x.dync_pool, x.dync_row, x.own = pool, pool, row, []
 
