@@ -248,9 +248,9 @@ class Kept:
     # ---- learning --------------------------------------------------------------------------------------------------
 
     def learn(self, place: Place, trees: list[Any]) -> None:
-        """Starts over where the forms of the state differ in the length of what stands in a place, time and again."""
+        """Starts over where the forms of the state differ in the length, or the keys, of what stands in a place, time and again."""
         x = contents(self.heap.objects[place[0]], place[1])
-        lengths = collections.Counter((type(t), len(t.items)) for t in dict.fromkeys(trees) if hasattr(t, "items"))
+        lengths = {(type(t), getattr(t, "keys", len(t.items))) for t in trees if hasattr(t, "items")}
         if container_kind(x) and len(lengths) > (MAX_OF_OBJECTS if any(users_fields(v) is not None for v in x) else MAX_LENGTHS):
             self.become(place, x)
 

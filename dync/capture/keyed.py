@@ -14,7 +14,7 @@ import torch
 
 from dync.capture import keys
 from dync.capture.arrays import number_of
-from dync.capture.forms import LEAF, Column, Form, NotUniform, leaf_count, may_lack, taken_apart
+from dync.capture.forms import LEAF, Column, Constant, Form, NotUniform, choice_of, leaf_count, may_lack, paired, taken_apart
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Walked, as_seen
 from dync.capture.scalars import scalar_of
@@ -33,14 +33,17 @@ def key_of(form: Form) -> Any:
 
 
 def check_form(form: Form) -> Form:
-    """Raises NotUniform for rows that no set or dict can be of."""
+    """The form with a column for keys that are one constant so far. Raises NotUniform for rows that no set or dict can be of."""
+    if isinstance(key := key_of(form), Constant):
+        structure = LEAF if form.kind in SETS else (form.structure[0], (LEAF, *form.structure[1][1:]))
+        form = Form(form.kind, structure, (choice_of(key), *form.columns))
     n = leaf_count(key_of(form))
-    strange = ["lists or objects" if c.pool else str(c) for c in form.columns[:n] if c.kind not in ("int", "bool")]
+    strange = ["lists or objects" if c.pool else str(c) for c in form.columns[:n] if c.kind not in ("int", "bool", "choice")]
     if may_lack(key_of(form)):
         raise NotUniform("its keys are integers or None")
     if strange or not n:
         raise NotUniform(f"its keys are {' and '.join(strange) or 'constants'}, not integers")
-    if any(c.choices for c in form.columns):
+    if any(c.choices for c in form.columns[n:]):
         raise NotUniform("its values are constants")
     if any(c.ragged is not None for c in form.columns):
         raise NotUniform("its values are tensors whose sizes differ or depend on data")
@@ -107,11 +110,22 @@ class Keyed(Walked):
             return None
         try:
             structure, leaves = taken_apart(key)
-        except NotUniform:
+            if any(isinstance(v, (torch.Tensor, torch.SymFloat)) for v in leaves):
+                return self.refuse("a lookup by a tensor or a run-time float")
+            columns = self.rows.form.columns[:self.width]
+            if not any(c.choices for c in columns):
+                return None if structure != key_of(self.rows.form) else self._numbers(leaves)
+            pairs = [(column, leaf) for column, _, leaf in paired(key_of(self.rows.form), key, ((c, None) for c in columns))]
+            constants = [c.choices.index(Constant(v)) if c.choices else -1 for c, v in pairs]
+            if any(taken_apart(v)[0] != LEAF for c, v in pairs if not c.choices):
+                return None
+        except (NotUniform, ValueError):
             return None
-        if any(isinstance(v, (torch.Tensor, torch.SymFloat)) for v in leaves):
-            return self.refuse("a lookup by a tensor or a run-time float")
-        if structure != key_of(self.rows.form) or any(isinstance(v, float) for v in leaves):
+        return self._numbers([v if place < 0 else place for (_, v), place in zip(pairs, constants)])
+
+    def _numbers(self, leaves: list[Any]) -> list[Any] | None:
+        """Leaves of a key as integers; None where one is a float."""
+        if any(isinstance(v, float) for v in leaves):
             return None
         return [self.engine.as_int(v) if isinstance(v, (bool, torch.SymBool)) else v for v in leaves]
 
@@ -235,6 +249,7 @@ class Keyed(Walked):
     __hash__ = None  # type: ignore[assignment]
 
     def refuse(self, what: str) -> NoReturn:
+        self.engine.mark_stack()  # marked code may know what to do here
         self.engine.without(self.place, f"{what} is asked of it")
         self.engine.refuse("DY313", f"{what} of a {self.kind} whose keys are known only at run time",
                            "it holds its keys and values as the rows of tensors",

@@ -33,7 +33,7 @@ TAKING = frozenset({"discard", "remove", "pop", "move_to_end", "intersection", "
 """Methods that change nothing where nothing is in."""
 METHODS = KEYS | TAKING | {"update", "union", "symmetric_difference", "symmetric_difference_update", "subtract", "issubset", "issuperset",
                            "isdisjoint", "copy"}
-MAX_SPLITS = 100
+MAX_SPLITS = 40
 """So many paths may stay apart for keys that Python knows on each: these may be wanted as plain numbers."""
 REMEDY = ("make it in forward by `{}`, `dict()`, `set()` or `Counter()`, with integers or tuples of integers as keys, and values that are "
           "all tensors of one form, all ints or all floats; or keep a tensor with a row for each key")

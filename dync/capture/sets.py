@@ -33,6 +33,7 @@ class KeyedSet(Keyed):
     # ---- order -----------------------------------------------------------------------------------------------------
 
     def in_order(self, what: str = "walking") -> NoReturn:
+        self.engine.mark_stack()
         self.engine.without(self.place, "its order is asked for")
         self.engine.refuse("DY316", f"{what} a set of numbers known only at run time", "the order of a set is that of Python's hash table, "
                            "which the rows of a tensor do not have", "walk `sorted(...)` of it, or keep a dict or list")

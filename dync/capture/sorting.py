@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from dync.capture import comprehend
-from dync.capture.forms import may_lack
+from dync.capture.forms import Column, Constant, may_lack
 from dync.capture.lists import Grown
 
 
@@ -44,14 +44,27 @@ def check_apart(engine: Any, by: list[Any]) -> None:
 def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False) -> Grown:
     """`sorted(items, key=key, reverse=reverse)`, where `key` is given what `walked` has. apart: see `arranged`."""
     given = items if key is None else keys_of(items.engine, walked, key)
-    for column, tensor in zip(given.form.columns, given.columns):
-        if tensor.dim() != 1 or column.ragged is not None or column.choices or column.pool:
-            return items.refuse("sorting by what is no number")
+    by = list(given.columns)
+    for n, column in enumerate(given.form.columns):
+        if column.ragged is not None or column.pool or by[n].dim() != 1 or column.choices and not all(map(is_text, column.choices)):
+            return items.refuse("sorting by what is no number and no text")
+        if column.choices:
+            by[n] = ranks(items.engine, column, by[n])
     if may_lack(given.form.structure):
         return items.refuse("sorting by what may be None")
     if any(c.ragged is not None for c in items.form.columns):
         return items.refuse("sorting items of several sizes")
-    return arranged(items, given.columns, reverse, apart) if given.columns else items.copy()
+    return arranged(items, by, reverse, apart) if by else items.copy()
+
+
+def is_text(constant: Constant) -> bool:
+    return type(constant.value) is str
+
+
+def ranks(engine: Any, column: Column, chosen: Any) -> Any:
+    """Where each text stands among those that a column chooses from."""
+    order = sorted(c.value for c in column.choices)
+    return engine.do(torch.index_select, engine.do(torch.tensor, [order.index(c.value) for c in column.choices]), 0, chosen)
 
 
 def keys_of(engine: Any, walked: Any, key: Any) -> Grown:
