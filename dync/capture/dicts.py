@@ -78,7 +78,7 @@ class KeyedDict(Keyed):
         found, hit = self.find(key)
         if self.default in PURE and (self.rows is None or self._is_alike(self.default())):
             return self._with(key, self.default(), found, hit)
-        return self.value(hit) if found else self._with(key, self.engine.default_of(self), False, hit)
+        return self.value(hit) if found else self._with(key, self.engine.default_of(self.place, self.default), False, hit)
 
     def _with(self, key: Any, value: Any, found: Any, hit: Any) -> Any:
         """The value of a key, which is put there now where it is missing."""

@@ -57,7 +57,8 @@ class Expressions(Rolling):
     is_true = property(lambda self: Truth(self, True))
     is_false = property(lambda self: Truth(self, False))
 
-    def getitem(self, container: Any, index: Any) -> Any:
+    def getitem(self, container: Any, index: Any, written: bool = False) -> Any:
+        """`container[index]`; written: whether the index is a text in the source."""
         if isinstance(container, torch.Tensor):
             return container[index]
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
@@ -81,8 +82,16 @@ class Expressions(Rolling):
             fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
             n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
             return self.of_model(lambda: container[fitting[n][0]]) if n < len(fitting) else self.no_entry(container, index)
+        if isinstance(container, collections.defaultdict) and container.default_factory is not None and id(container) in self.born:
+            self.put_default(container, index, written)
         whole: Any = container
         return whole[index]
+
+    def put_default(self, container: collections.defaultdict[Any, Any], index: Any, written: bool) -> None:
+        """Puts what the factory makes where the key is missing: a list of it is born there, each text of the source its own."""
+        if index not in container:
+            place = self.born[id(container)][0]
+            container[index] = self.default_of(f"{place}[{index!r}]" if written else place, container.default_factory)
 
     def found_in(self, container: Any, index: Any) -> Any:
         """The key of Python's own dict that equals a tuple of numbers known only at run time."""

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
-from dync.capture.forms import LEAF, Column, Constant, Form, NotUniform, form_of
+from dync.capture.forms import LEAF, Column, Constant, Form, NotUniform, common, form_of
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import Grown
@@ -37,6 +37,14 @@ MAX_SPLITS = 40
 """So many paths may stay apart for keys that Python knows on each: these may be wanted as plain numbers."""
 REMEDY = ("make it in forward by `{}`, `dict()`, `set()` or `Counter()`, with integers or tuples of integers as keys, and values that are "
           "all tensors of one form, all ints or all floats; or keep a tensor with a row for each key")
+
+
+def holds(form: Form, other: Form) -> bool:
+    """Whether items of another form are of this one."""
+    try:
+        return common(form, other) == form
+    except NotUniform:
+        return False
 
 
 class Keying(Presence):
@@ -151,7 +159,10 @@ class Keying(Presence):
     def derived(self, place: str, form: Form, columns: list[Any], origin: str) -> Grown:
         """A list of columns that are those of what was born at another place."""
         self.origins[place] = origin
-        if self.grown.setdefault(place, form) != form:
+        before = self.grown.get(place)
+        if before is None or holds(form, before):  # what it has the columns of may have met more constants since
+            self.grown[place] = form
+        else:
             self.refuse("DY315", "a list of the keys or values of a dict takes an item of another form",
                         "it holds its items as the rows of tensors", "make a list of items of one form")
         self.needed |= {place} if origin in self.needed else set()

@@ -456,7 +456,10 @@ class _Inserter(ast.NodeTransformer):
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
         self.generic_visit(node)
-        if isinstance(node.slice, ast.Constant) or isinstance(node.slice, ast.Tuple) and any(map(_is_part, node.slice.elts)):
+        if isinstance(node.slice, ast.Constant):  # a text may be new to a defaultdict
+            named = isinstance(node.slice.value, str) and isinstance(node.ctx, ast.Load)
+            return self.put_expr(node, _call("getitem", node.value, node.slice, ast.Constant(True))) if named else node
+        if isinstance(node.slice, ast.Tuple) and any(map(_is_part, node.slice.elts)):
             return node
         if isinstance(node.slice, ast.Slice):
             ends = [e or ast.Constant(None) for e in (node.slice.lower, node.slice.upper, node.slice.step)]

@@ -223,10 +223,10 @@ class Pooling(Growing):
         self.grown[grown.key] = Form(grown.form.kind, form.structure, form.columns)
         self.start_again()
 
-    def default_of(self, keyed: Any) -> Any:
-        """What the factory of a defaultdict makes."""
-        made = keyed.default()
-        return self.listed(f"{keyed.place} default", made) if type(made) in KINDS and id(made) not in self.born else made
+    def default_of(self, place: str, factory: Any) -> Any:
+        """What the factory of a defaultdict that was born at a place makes."""
+        made = factory()
+        return self.listed(f"{place} default", made) if type(made) in KINDS and id(made) not in self.born else made
 
     # ---- rows ------------------------------------------------------------------------------------------------------
 

@@ -2916,6 +2916,51 @@ for k in range(abs(i)):
 both = best + rest
 both.sort(key=lambda e: e[0])
 return [e[1] for e in both], best
+
+d = {}
+for v in (x * 3).long().tolist() + [i, j]:
+    k = ["a", "b", "c"][v % 3]
+    d[k] = d.get(k, 0) + v
+return d, len(d), "c" in d, list(d.items())
+
+d = {}
+for k in range(abs(i) + abs(j)):
+    name = ("p", "q")[(k * i) % 2]
+    if name not in d: d[name] = x * k
+    else: d[name] = d[name] + k
+return d, sum(v.sum() for v in d.values()) if d else None
+
+d = defaultdict(list)
+for k in range(abs(i)):
+    if (x * k).sum() > 1: d["up"].append(x * k)
+    d["all"].append(k)
+return len(d["up"]), d["all"], sorted(d)
+
+s, seen = set(), []
+for k in range(abs(i) + 2):
+    name = ["u", "v", "w"][(k * j + k) % 3]
+    if name in s: continue
+    s.add(name)
+    seen.append(name)
+return seen, len(s), "w" in s, sorted(s, reverse=True)
+
+c = Counter()
+for k in range(abs(j) + abs(i)): c[("x", "y", "z")[(k * k + i) % 3]] += k
+return c["y"], sum(c.values()), max(c, key=c.get) if c else None, sorted(c)
+
+k = ["a", "b", "c", "d", "e"][abs(i + j) % 5]
+if k not in self.table: self.table[k] = x + 1
+return self.table[k], len(self.table), list(self.table)
+
+d = {}
+for k in range(abs(i) * 2): d[("p", "q", "r")[(k * j) % 3]] = k
+return {key: v + 1 for key, v in d.items()}, {v: 1 for v in d.values()}
+
+d = {}
+for k in range(abs(i) + 2):
+    name = ["a", "b", "c"][(k * j + k) % 3]
+    d.setdefault(name, []).append(x * k)
+return {key: torch.stack(v).sum(0) for key, v in d.items()}
 """
 REFUSED = """
 DY313
