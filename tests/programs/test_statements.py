@@ -2961,6 +2961,10 @@ for k in range(abs(i) + 2):
     name = ["a", "b", "c"][(k * j + k) % 3]
     d.setdefault(name, []).append(x * k)
 return {key: torch.stack(v).sum(0) for key, v in d.items()}
+
+if self.cache is not None: x = x + len(self.cache["kept"])
+self.cache = {"kept": list(x[x > 0])}
+return x + 1
 """
 REFUSED = """
 DY313
@@ -3022,11 +3026,6 @@ d = {}
 d[i] = x
 x += 1
 return d[i]
-
-DY402
-if self.cache is not None: x = x + len(self.cache["kept"])
-self.cache = {"kept": list(x[x > 0])}
-return x
 
 DY313
 return sorted([k if k % 2 else None for k in n[n > 0].tolist()], key=lambda v: v)
