@@ -83,6 +83,25 @@ class Constant:
 NOTHING = (Constant(None),)
 
 
+class Alike(Exception):
+    """A text or number is compared with a member of an Enum that equals it in Python: which of the two is meant, no column says."""
+
+
+def is_constant(constant: Constant, x: Any) -> bool:
+    """Whether a value is this constant. Raises Alike."""
+    if constant == Constant(x):
+        return True
+    number = isinstance(constant.value, int) and isinstance(x, SYMBOLIC)
+    if number or (isinstance(x, (str, enum.Enum)) or type(x) is int) and constant.value == x:
+        raise Alike
+    return False
+
+
+def choice(column: Column, x: Any) -> int | None:
+    """Which of the constants that a column chooses from a value is; None if it is none of them. Raises Alike."""
+    return next((n for n, c in enumerate(column.choices) if is_constant(c, x)), None)
+
+
 def choice_of(*constants: Constant) -> Column:
     return Column("choice", torch.int64, choices=tuple(dict.fromkeys(constants)))
 
@@ -154,7 +173,7 @@ def paired(structure: Any, item: Any, columns: Iterator[tuple[Column, Any]]) -> 
         if item is not None:
             yield (*value, item)
     elif isinstance(structure, Constant):
-        if structure != Constant(item):
+        if not is_constant(structure, item):
             raise NotUniform("another constant")
     elif not isinstance(item, tuple) or len(item) != len(structure[1]):
         raise NotUniform("no such tuple")

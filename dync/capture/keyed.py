@@ -14,7 +14,7 @@ import torch
 
 from dync.capture import keys
 from dync.capture.arrays import number_of
-from dync.capture.forms import LEAF, Column, Constant, Form, NotUniform, choice_of, leaf_count, may_lack, paired, taken_apart
+from dync.capture.forms import LEAF, Alike, Column, Constant, Form, NotUniform, choice, choice_of, leaf_count, may_lack, paired, taken_apart
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Walked, as_seen
 from dync.capture.scalars import scalar_of
@@ -43,6 +43,9 @@ def check_form(form: Form) -> Form:
         raise NotUniform("its keys are integers or None")
     if strange or not n:
         raise NotUniform(f"its keys are {' and '.join(strange) or 'constants'}, not integers")
+    values = [[x.value for x in c.choices] for c in form.columns[:n]]
+    if any(len({*v}) < len(v) or any(isinstance(x, int) for x in v) for v in values):
+        raise NotUniform("its keys are members of an Enum that equal texts or numbers")
     if any(c.choices for c in form.columns[n:]):
         raise NotUniform("its values are constants")
     if any(c.ragged is not None for c in form.columns):
@@ -116,12 +119,12 @@ class Keyed(Walked):
             if not any(c.choices for c in columns):
                 return None if structure != key_of(self.rows.form) else self._numbers(leaves)
             pairs = [(column, leaf) for column, _, leaf in paired(key_of(self.rows.form), key, ((c, None) for c in columns))]
-            constants = [c.choices.index(Constant(v)) if c.choices else -1 for c, v in pairs]
-            if any(taken_apart(v)[0] != LEAF for c, v in pairs if not c.choices):
-                return None
-        except (NotUniform, ValueError):
+            found = [choice(c, v) if c.choices else v if taken_apart(v)[0] == LEAF else None for c, v in pairs]
+        except NotUniform:
             return None
-        return self._numbers([v if place < 0 else place for (_, v), place in zip(pairs, constants)])
+        except Alike:
+            return self.refuse("a lookup by what equals a member of an Enum")
+        return None if any(v is None for v in found) else self._numbers(found)
 
     def _numbers(self, leaves: list[Any]) -> list[Any] | None:
         """Leaves of a key as integers; None where one is a float."""

@@ -16,7 +16,21 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture import comprehend
-from dync.capture.forms import ABSENT, LEAF, NUMBERS, Column, Form, NotUniform, cells_of, common, form_of, paired, put_together
+from dync.capture.forms import (
+    ABSENT,
+    LEAF,
+    NUMBERS,
+    Alike,
+    Column,
+    Form,
+    NotUniform,
+    cells_of,
+    choice,
+    common,
+    form_of,
+    paired,
+    put_together,
+)
 from dync.capture.image import SYMBOLIC, pool_of, row_of
 from dync.capture.places import is_user, unpacked
 from dync.capture.tape import of_model
@@ -381,16 +395,19 @@ class Grown:
             return self.refuse(f"`{what}`")
         try:
             pairs = list(paired(self.form.structure, item, zip(self.form.columns, self.columns)))
+            places = [choice(column, leaf) if column.choices and not column.pool else None for column, _, leaf in pairs]
         except NotUniform:
             return None
+        except Alike:
+            return self.refuse(f"`{what}` of what equals a member of an Enum")
         found = None
-        for column, tensor, leaf in pairs:
+        for (column, tensor, leaf), place in zip(pairs, places):
             if isinstance(leaf, torch.Tensor):
                 return self.refuse(f"`{what}` of a tensor")
             if column.pool or pool_of(leaf):
                 leaf = -1 if leaf is None else row_of(leaf) if pool_of(leaf) == column.pool else None
             elif column.choices:
-                leaf = next((n for n, c in enumerate(column.choices) if type(c.value) is type(leaf) and c.value == leaf), None)
+                leaf = place
             if not isinstance(leaf, (bool, int, float, *SYMBOLIC)):
                 return None
             equal = self._do(torch.eq, tensor, self.engine.as_int(leaf) if isinstance(leaf, torch.SymBool) else leaf)

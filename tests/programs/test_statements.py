@@ -30,6 +30,11 @@ class Kind(enum.Enum):
     B = "b"
 
 
+class Named(str, enum.Enum):
+    U = "u"
+    V = "v"
+
+
 @dataclass
 class Box:
     value: object
@@ -2962,11 +2967,25 @@ for k in range(abs(i) + 2):
     d.setdefault(name, []).append(x * k)
 return {key: torch.stack(v).sum(0) for key, v in d.items()}
 
+a = [Named.U if k % 2 else Named.V for k in range(abs(i))]
+d = {}
+for k in range(abs(i) + 1): d[(Named.U, "v", Kind.A)[(k * j) % 3]] = k
+return a.count(Named.U), "w" in a, d.get("z", 7), Kind.A in d, d.get("w"), list(d)
+
 if self.cache is not None: x = x + len(self.cache["kept"])
 self.cache = {"kept": list(x[x > 0])}
 return x + 1
 """
 REFUSED = """
+DY313
+d = {}
+for k in range(abs(i) + 5): d[(Named.U, "v", "w", "x")[(k * j + i) % 4]] = k
+return d.get("u")
+
+DY313
+a = [Named.U if k % 2 else Named.V for k in range(abs(i))]
+return "u" in a
+
 DY313
 a = [k * 2 for k in range(abs(i))]
 g = (v + 1 for v in a)
