@@ -116,7 +116,7 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
         parts = [taken_apart(v) for v in item]
         return (type(item), tuple(s for s, _ in parts)), [v for _, leaves in parts for v in leaves]
     if hasattr(type(item), "dync_row"):
-        raise NotUniform(f"it holds a {item.kind} whose length is known only at run time")
+        raise NotUniform(f"it holds a {getattr(item, 'kind', 'list')} whose length is known only at run time")
     raise NotUniform(f"it holds a {type(item).__name__}")
 
 
