@@ -191,6 +191,7 @@ class Child:
     def _serve(self, pipe: Connection, parents: Connection, log: IO[bytes]) -> None:
         import faulthandler
 
+        parent = os.getppid()
         gc.freeze()  # destroying what the parent left, such as a session with threads, would wait for threads that are not here
         gc.enable()
         parents.close()
@@ -202,7 +203,10 @@ class Child:
         # Thread pools of the parent (OpenMP's, TVM's) have no threads here; in a new thread libraries make new ones.
         thread = threading.Thread(target=self._work, args=(pipe,), daemon=True)
         thread.start()
-        thread.join()
+        while thread.is_alive():
+            thread.join(1)
+            if os.getppid() != parent:  # a compiler does not ask whether anyone still waits
+                os._exit(1)
 
     def _work(self, pipe: Connection) -> None:
         while True:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from support.faulty import Faulty
@@ -110,6 +113,38 @@ def _alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_it_ends_with_a_parent_that_is_killed_while_it_compiles(tmp_path):
+    code = (
+        "import os, pathlib, sys, time\n"
+        "from dync.backends.worker import Child\n"
+        "def answer(question):\n"
+        "    pathlib.Path(sys.argv[1]).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "Child('slow', answer).ask(None, 600, 'b0')\n"
+    )
+    noted = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", code, str(noted)])
+    until(lambda: noted.is_file() and noted.read_text())
+    parent.kill()
+    parent.wait()
+    until(lambda: ended(Path("/proc") / noted.read_text() / "stat"))
+
+
+def ended(stat):
+    """Also of a process that nobody waits for."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def until(holds):
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def test_what_it_prints_stays_in_the_child(child, capfd):

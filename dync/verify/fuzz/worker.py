@@ -78,7 +78,10 @@ class Worker:
         """Ends the child."""
         if self.child is not None:
             self.child.kill()
-            self.child.communicate()
+            self.child.wait()
+            for pipe in (self.child.stdin, self.child.stdout):  # not read to the end: a compiler that it forked may hold them open
+                if pipe is not None:
+                    pipe.close()
             self.child = None
 
 
