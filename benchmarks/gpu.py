@@ -22,11 +22,14 @@ from torch.utils import _pytree as pytree
 
 from benchmarks.blocks import BLOCKS, model
 from benchmarks.static_paths import WIDE
+from benchmarks.subject import same
 from benchmarks.timing import interleave
 
 EAGER = "eager"
 LARGE = 1 << 16
 """Weights of more numbers than this repeat a short row of them, so that the artifacts of large models travel well when packed."""
+TOLERANCE = 1e-3
+"""Of the largest element, against eager on the CPU."""
 INPUTS = 8
 """Inputs of a model that are timed, at most."""
 
@@ -122,9 +125,9 @@ def timed(
         right = {}
         for n, one in runners.items():
             found[n].reset_state()
-            right[n] = sum(close(moved(one(*deepcopy(args)), "cpu"), w) for args, w in zip(given, want, strict=True))
+            right[n] = sum(same(moved(one(*deepcopy(args)), "cpu"), w, TOLERANCE) for args, w in zip(given, want, strict=True))
         try:
-            right[EAGER] = sum(close(moved(eager(*deepcopy(args)), "cpu"), w) for args, w in zip(given, want, strict=True))
+            right[EAGER] = sum(same(moved(eager(*deepcopy(args)), "cpu"), w, TOLERANCE) for args, w in zip(given, want, strict=True))
             runners[EAGER] = eager
         except RuntimeError as error:
             yield f"{title}: eager itself cannot run {way}: {str(error).splitlines()[0]}"
@@ -148,16 +151,6 @@ def synchronised(run: Callable[..., Any]) -> Callable[..., Any]:
 
 def moved(value: Any, device: str) -> Any:
     return pytree.tree_map_only(torch.Tensor, lambda t: t.to(device), value)
-
-
-def close(a: Any, b: Any) -> bool:
-    """Whether two results are the same, floats to 1e-3."""
-    a, b = pytree.tree_leaves(a), pytree.tree_leaves(b)
-    return len(a) == len(b) and all(
-        torch.allclose(x, y, rtol=1e-3, atol=1e-3) if isinstance(x, torch.Tensor) and x.is_floating_point() else bool((x == y).all())
-        if isinstance(x, torch.Tensor) else x == y or isinstance(x, float) and abs(x - y) < 1e-3
-        for x, y in zip(a, b, strict=True)
-    )  # fmt: skip
 
 
 if __name__ == "__main__":

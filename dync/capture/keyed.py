@@ -112,25 +112,19 @@ class Keyed(Walked):
         if has_rows(key):
             return None
         try:
-            structure, leaves = taken_apart(key)
+            _, leaves = taken_apart(key)
             if any(isinstance(v, (torch.Tensor, torch.SymFloat)) for v in leaves):
                 return self.refuse("a lookup by a tensor or a run-time float")
-            columns = self.rows.form.columns[:self.width]
-            if not any(c.choices for c in columns):
-                return None if structure != key_of(self.rows.form) else self._numbers(leaves)
-            pairs = [(column, leaf) for column, _, leaf in paired(key_of(self.rows.form), key, ((c, None) for c in columns))]
-            found = [choice(c, v) if c.choices else v if taken_apart(v)[0] == LEAF else None for c, v in pairs]
+            columns = ((c, None) for c in self.rows.form.columns[:self.width])
+            pairs = paired(key_of(self.rows.form), key, columns)
+            found = [choice(c, v) if c.choices else v if taken_apart(v)[0] == LEAF else None for c, _, v in pairs]
         except NotUniform:
             return None
         except Alike:
             return self.refuse("a lookup by what equals a member of an Enum")
-        return None if any(v is None for v in found) else self._numbers(found)
-
-    def _numbers(self, leaves: list[Any]) -> list[Any] | None:
-        """Leaves of a key as integers; None where one is a float."""
-        if any(isinstance(v, float) for v in leaves):
+        if any(v is None or isinstance(v, float) for v in found):
             return None
-        return [self.engine.as_int(v) if isinstance(v, (bool, torch.SymBool)) else v for v in leaves]
+        return [self.engine.as_int(v) if isinstance(v, (bool, torch.SymBool)) else v for v in found]
 
     def fitted(self, key: Any, structure: Any) -> Any:
         """A key with its tuples of unknown length as Python's own, where they are as long as those of this structure."""

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from dync.errors import GuardError
 from dync.ir.types import TensorType
 from dync.runtime.package import KernelEntry
-from dync.runtime.tensors import Give, is_numpy, numpy_dtype, once, to_numpy, to_torch
+from dync.runtime.tensors import Give, dense, is_numpy, numpy_dtype, once, to_numpy, to_torch
 from dync.runtime.weights import Array
 
 if TYPE_CHECKING:
@@ -145,11 +144,7 @@ def resides(value: Any, target: str) -> bool:
 
 def on_device(tensor: Any) -> DeviceTensor:
     """A torch tensor on a device, where it stays. Raises GuardError for a layout that is not dense."""
-    if str(tensor.layout) != "torch.strided":
-        raise GuardError(f"a tensor of layout {tensor.layout} given, dense ones are allowed")
-    plain = tensor.detach()
-    if plain.is_conj() or plain.is_neg():
-        plain = plain.resolve_conj().resolve_neg()
+    plain = dense(tensor)
     return DeviceTensor(source=plain, dtype=numpy_dtype(str(plain.dtype).removeprefix("torch.")))
 
 

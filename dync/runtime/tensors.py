@@ -77,12 +77,16 @@ def to_numpy(value: Any) -> Array:
         raise GuardError(f"{describe(value)} cannot be read on the CPU: {error}") from error
 
 
-def _numpy_of_torch(value: Any) -> Array:
+def dense(value: Any) -> Any:
+    """A torch tensor without gradient whose memory holds its values. Raises GuardError for a layout that is not dense."""
     if str(value.layout) != "torch.strided":
         raise GuardError(f"a tensor of layout {value.layout} given, dense ones are allowed")
     plain = value.detach()
-    if plain.is_conj() or plain.is_neg():
-        plain = plain.resolve_conj().resolve_neg()
+    return plain.resolve_conj().resolve_neg() if plain.is_conj() or plain.is_neg() else plain
+
+
+def _numpy_of_torch(value: Any) -> Array:
+    plain = dense(value)
     name = str(value.dtype).removeprefix("torch.")
     if name in WIDTHS:
         torch = sys.modules["torch"]

@@ -1,5 +1,6 @@
 """State whose structure changes, through the whole tool: compiled, traced, saved and loaded, set by hand, verified."""
 
+import collections
 import copy
 
 import numpy as np
@@ -18,6 +19,7 @@ from programs.forms import (
 )
 from programs.harness import call_of, load, same
 from support.tracks import Journal, Track, Tracks
+from torch import nn
 
 import dync
 
@@ -169,4 +171,39 @@ def test_numbers_keep_their_type_in_a_list_that_grows() -> None:
     for wrong in ([1], [0.5, "no"], [torch.tensor(0.5)], (0.5,)):
         run.state["losses"] = wrong
         with pytest.raises(dync.GuardError, match="attribute 'losses' holds"):
+            run(x)
+
+
+class ByName(nn.Module):
+    """A cache and counts by names that data chooses."""
+
+    def __init__(self):
+        super().__init__()
+        self.cache, self.hits = {}, collections.Counter()
+
+    def forward(self, x):
+        name = ["add", "mul", "idt", "neg"][int(x.sum(0).argmax())]
+        self.hits[name] += 1
+        if name not in self.cache:
+            self.cache[name] = x.mean(0)
+        return self.cache[name] + 0, len(self.cache)
+
+
+@pytest.mark.parametrize("backend, host", (("eager", "python"), ("onnxruntime", "python")))
+def test_dicts_by_names(backend, host, tmp_path):
+    eager = ByName()
+    dync.compile(ByName(), (torch.randn(3, 4),), backend=backend, host=host).save(tmp_path / "m.dync")
+    run = dync.load(tmp_path / "m.dync")
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(8):
+        x = torch.randn(3, 4, generator=generator)
+        want, got = eager(x), run(x)
+        assert torch.allclose(want[0], torch.as_tensor(got[0]), atol=1e-5) and want[1] == got[1]
+        assert list(run.state["cache"]) == list(eager.cache) and run.state["hits"] == eager.hits
+    assert len(eager.cache) > 2
+    run.state["cache"], eager.cache = {"neg": torch.ones(4)}, {"neg": torch.ones(4)}
+    assert run(x)[1] == eager(x)[1] and list(run.state["cache"]) == list(eager.cache)
+    for wrong in ({"other": torch.ones(4)}, {1: torch.ones(4)}, {"add": torch.ones(3)}):
+        run.state["cache"] = wrong
+        with pytest.raises(dync.errors.GuardError, match="'cache' holds dict of 1 now"):
             run(x)

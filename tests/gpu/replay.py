@@ -78,16 +78,13 @@ def block(one: Block) -> str:
 def program(one: Program) -> str:
     """Where the program's calls differ from eager's, "" where they do not."""
     from dync.runtime.program import load
+    from dync.runtime.tensors import same
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.dync"
         path.write_bytes(one.artifact)
         runtime = load(path)
     return _calls(runtime, one, same) or (_calls(runtime, one, on_gpu) if torch_with_cuda() else "")
-
-
-def same(value: Any) -> Any:
-    return value
 
 
 @cache
