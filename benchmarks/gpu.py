@@ -101,6 +101,8 @@ def run(folder: Path, seconds: str = "3") -> None:
     for name, subject in subjects():
         try:
             found = {b: load(path) for b in subject.backends if (path := folder / f"{name}.{b}.dync").is_file()}
+            if not found:
+                continue
             built, inputs = subject.build()
             for line in timed(subject.title, packable(built), inputs[:INPUTS], found, float(seconds), ratios):
                 print(line, flush=True)
