@@ -8,6 +8,7 @@ import tvm
 from tvm.ir import Var
 
 from dync.backends.tvm.schedule import contract, loops
+from dync.backends.tvm.schedule.functions import FORMS
 from dync.backends.tvm.schedule.loops import Kernel, Stage
 
 COSTLY = frozenset(
@@ -16,6 +17,9 @@ COSTLY = frozenset(
 )
 MOST_NODES = 200
 """Size of a value beyond which it is not copied again."""
+MOST_NESTED = 2
+"""Functions that `functions` writes out, one in the argument of another: TVM's analyzer writes each argument out at each of its uses, a
+dozen in a function, before LLVM sees it. Three in one another took minutes."""
 
 
 def inlined(kernel: Kernel) -> list[Stage]:
@@ -33,8 +37,15 @@ def inlined(kernel: Kernel) -> list[Stage]:
         def value(at: Sequence, stage: Stage = stage, own: list[Var] = own):
             return loops.substitute(stage.stores[0].value, dict(zip(own, at, strict=True)))
 
-        stages = [loops.with_stores(s, {stage.target: value}) if s in readers else s for s in stages if s is not stage]
+        made = [loops.with_stores(s, {stage.target: value}) if s in readers else s for s in stages if s is not stage]
+        stages = stages if any(_nested(p.value) > MOST_NESTED for s in made for p in s.stores) else made
     return stages
+
+
+def _nested(value: object) -> int:
+    """How many functions that are written out stand in one another."""
+    calls = [c for c in loops.find(value, tvm.ir.Call) if loops.called(c) in FORMS]
+    return max((1 + _nested(c.args[0]) for c in calls), default=0)
 
 
 def _reads(stage: Stage, buffer: Var) -> bool:

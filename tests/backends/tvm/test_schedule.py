@@ -326,6 +326,24 @@ def test_functions_of_values_that_are_chosen_by_their_place(name, wanted):
     check(lambda bb, *v: relax.op.sum(bb.emit(graph(bb, *v)), 0), lambda *v: reference(*v).sum(0), [rand(4, 19), rand(4, 2)])
 
 
+@pytest.mark.parametrize("last", [None, 0, 1])
+@pytest.mark.parametrize(("name", "wanted"), [("exp", torch.exp), ("erf", torch.erf), ("tanh", torch.tanh), ("sigmoid", torch.sigmoid)])
+def test_functions_of_one_another(name, wanted, last):
+    """Eight deep, in minutes of the compiler's time each if they stood in one expression."""
+
+    def graph(bb, x, y):
+        for _ in range(8):
+            x = bb.emit(op(name)(bb, bb.emit(relax.op.multiply(x, y))))
+        return x if last is None else relax.op.sum(x, last)
+
+    def reference(x, y):
+        for _ in range(8):
+            x = wanted(x * y)
+        return x if last is None else x.sum(last)
+
+    check(graph, reference, [rand(4, 24), -np.abs(rand(4, 24))])
+
+
 @pytest.mark.parametrize("shape", [(1,), (3, 5), (2, 3, 17), (7, 64), (0, 3), (130, 130)])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_elementwise_and_broadcast(shape, threads):
