@@ -57,8 +57,8 @@ def origin_of(meta: Mapping[str, Any], against: str | None, init: Mapping[str, o
     return own
 
 
-def program_of(package: Package, source: ModelSource, found: Examples) -> Program | None:
-    """The Program that an artifact was made from, captured again; None when this model gives another control flow."""
+def program_of(package: Package, source: ModelSource, found: Examples) -> tuple[Program | None, str]:
+    """The Program that an artifact was made from, captured again; None and why when this model has another control flow, or none."""
     from dync.api import capture
     from dync.build import rewrite
     from dync.options import CompileOptions
@@ -66,7 +66,9 @@ def program_of(package: Package, source: ModelSource, found: Examples) -> Progra
     params = {p.name: (p.default, p.low, p.high) for p in package.flow.signature.params}
     try:
         program = capture(source.model, found.args, found.kwargs, found.dynamic_shapes, params or None)
-    except (CaptureError, UsageError):
-        return None
+    except (CaptureError, UsageError) as error:
+        return None, f"{source.spec} cannot be captured as the artifact was: {str(error).splitlines()[0]}"
     program = rewrite(program, CompileOptions.parse(passes=str(package.meta.get("passes", "default"))))
-    return program if program.flow == package.flow else None
+    if program.flow != package.flow:
+        return None, f"the control flow of {source.spec} is not the artifact's: another model, or one that was changed since"
+    return program, ""

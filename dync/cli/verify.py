@@ -49,7 +49,7 @@ def verify(
         origin = origin_of(compiled.package.meta, against, {n: constant(v) for n, v in pairs(init, "--init").items()}, weights, seed)
         with stage("load", origin.model):
             source, found = origin.open()
-            program = program_of(compiled.package, source, found)
+            program, other = program_of(compiled.package, source, found)
         with stage("verify", f"{budget} calls at most") as verifying:
             replay = f"dync verify {artifact} --against {origin.model} --budget {budget} --seed {seed}"
             replay += (f" --data {data}" if data else "") + (f" --also {also}" if names else "")
@@ -66,7 +66,7 @@ def verify(
                 program=program,
                 against=others,
                 command=replay,
-                notes=notes,
+                notes=(*notes, *([other] if other else ())),
             )
             verifying.note = f"{report.runs} calls"
     if junit is not None:

@@ -49,8 +49,9 @@ def verify(
     initial = dict(attributes(model))
     eager, side = EagerSide(model, seed), CompiledSide(compiled, seed, initial)
     oracle = ProgramSide(program, seed, initial) if program is not None else None
+    others = [s for s in against if oracle is None or type(s) is not ProgramSide or s.program is not program]  # it is compared as it is
     try:
-        harness = Harness(flow, eager, (side, *against), program, oracle, Tolerances(atol, rtol))
+        harness = Harness(flow, eager, (side, *others), program, oracle, Tolerances(atol, rtol))
         driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience, seconds)
         harness.books.mismatches += _stale(side, oracle)
         driver.run(given)
@@ -94,5 +95,5 @@ def _notes(side: CompiledSide, oracle: ProgramSide | None, initial: Mapping[str,
     )
     return (
         *notes,
-        *(["no Program at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []),
+        *(["no Program of the compiled control flow at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []),
     )

@@ -88,7 +88,7 @@ def test_a_missing_file_is_refused(capsys):
 
 
 def test_more_sides_run_on_the_same_calls(capsys):
-    found = report(capsys, "--also", "oracle,eager,onnxruntime/onnx")
+    found = report(capsys, "--also", "oracle,interpret,eager,onnxruntime/onnx")
     assert found["ok"] and found["sides"] == ["compiled", "oracle", "eager", "onnxruntime/onnx", "interpret"]
 
 
@@ -101,6 +101,8 @@ def test_sides_of_another_program_are_refused(capsys):
     """The Program of far_model.py is another one: nothing could be compared with what was asked for."""
     assert invoke(["verify", "a.dync", "--against", "far_model.py", "--also", "oracle"]) == 1
     assert "cannot compare with oracle" in capsys.readouterr().err
+    assert invoke(["verify", "a.dync", "--against", "far_model.py"]) == 1
+    assert "the control flow of far_model.py is not the artifact's" in capsys.readouterr().out
 
 
 def test_the_junit_file_has_a_case_for_each_outcome(capsys):
