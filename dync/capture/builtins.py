@@ -252,8 +252,6 @@ def _extreme(name: str) -> Callable[..., Any]:
 
 def _of_walked(items: Any, name: str, kwargs: Any) -> Any:
     """The greatest or least of what a set or dict holds."""
-    if "key" in kwargs and kwargs["key"] is not None and isinstance(items, KeyedSet):
-        return items.in_order(f"`{name}` by a key of")
     otherwise = (kwargs["default"],) if "default" in kwargs else ()
     if not items:
         return comprehend.extreme((), name, None, otherwise)

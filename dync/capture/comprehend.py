@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 
 def collect(result: Any, items: Any, one: Any) -> Any:
     """A comprehension: `one(item)` is the list of what it gives for an item, none or one."""
@@ -177,3 +179,31 @@ def heapify(heap: Any) -> None:
     while place >= 0:
         sink(heap, heap.at(place), place)
         place -= 1
+
+
+def hash_order(hashed: Any) -> Any:
+    """In which order a set's table has elements that were added in the order of their hashes here, by their numbers; see `hashing`."""
+    n, mask, done = hashed.shape[0], 7, 0
+    order = torch.arange(0)
+    ahead = torch.arange(10)
+    while True:
+        limit = mask * 3 // 5 + 1
+        some = min(limit, n)
+        order = torch.cat([order, torch.arange(done, some)])  # those that are in came in the table's order
+        table = torch.full((mask + 1,), -1)
+        turn = 0
+        while turn < some:
+            rest = hashed[order[turn]]
+            begin = rest & mask
+            while True:
+                free = (table[(begin + ahead).clamp(max=mask)] < 0) & ((ahead == 0) | (begin + 9 <= mask))
+                if free.any():
+                    break
+                rest = (rest >> 5) & ((1 << 59) - 1)
+                begin = (begin * 5 + 1 + rest) & mask
+            table[begin + free.int().argmax()] = order[turn]
+            turn += 1
+        order = table[table >= 0]
+        if n < limit:
+            return order
+        done, mask = some, mask * 4 + 3 if limit <= 50_000 else mask * 2 + 1

@@ -42,7 +42,7 @@ class Engine(Expressions):
         self.written = []
         self.plans = {}
         self.grown, self.ungrown, self.needed, self.loose = {}, {}, set(), set()
-        self.apart, self.plain_calls, self.origins = set(), set(), {}
+        self.apart, self.plain_calls, self.origins, self.disordered, self.ordered = set(), set(), {}, set(), set()
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
         self.pooled, self.attribute_names, self.kept_lists, self.same_pool = {}, {}, set(), {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dync.capture.image import SYMBOLIC, pool_of, row_of
+from dync.capture.image import SYMBOLIC, class_name, pool_of, row_of
 from dync.capture.scalars import scalar_of
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
@@ -200,7 +200,7 @@ def column_of(engine: Any, leaf: Any) -> Column:
     if pool_of(leaf):
         return Column(f"pointer:{pool_of(leaf)}", torch.int64)
     if not isinstance(leaf, torch.Tensor):
-        kind = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}.get(type(leaf)) or type(leaf).__name__
+        kind = class_name(leaf)
         return Column(kind, NUMBERS[kind])
     entry = engine.records[0].bindings
     sizes: list[Any] = [scalar_of(s) for s in leaf.shape]

@@ -12,13 +12,14 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.forms import LEAF, NUMBERS, Column, Form, NotUniform, common, differ_in_constants, form_of
-from dync.capture.image import SYMBOLIC, Image
+from dync.capture.image import SYMBOLIC, Image, class_name
 from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import can_mark
 from dync.capture.running import Running
+from dync.capture.tape import of_model
 from dync.capture.walks import is_grown
 
 MAX_FORKS = 4
@@ -160,6 +161,28 @@ class Growing(Running):
                 self.become(key, items)
             made.extend(items)
         return made
+
+    def starred(self, key: str, items: Any, before: int, behind: int) -> tuple[Any, ...]:
+        """What `a, *b, c = items` unpacks: so many items, a list of the others, and so many items behind them."""
+        part = taken(items)
+        part = self.collected(part) if is_walk(self, part) and not isinstance(part, Grown) else part
+        if not isinstance(part, Grown):
+            try:
+                walk = iter(part)
+            except TypeError:
+                raise of_model(TypeError(f"cannot unpack non-iterable {class_name(items)} object")) from None
+            found = list(walk)
+            if len(found) < before + behind:
+                text = f"not enough values to unpack (expected at least {before + behind}, got {len(found)})"
+                raise of_model(ValueError(text))
+            end = len(found) - behind
+            return (*found[:before], self.listed(key, found[before:end]), *found[end:])
+        n = part.length
+        if n < before + behind:
+            got = self.pick(n, [(k,) for k in range(before + behind)])
+            raise of_model(ValueError(f"not enough values to unpack (expected at least {before + behind}, got {got})"))
+        rest = part[before:n - behind].converted("list")
+        return (*map(part.at, range(before)), rest, *(part.at(n - behind + k) for k in range(behind)))
 
     def added(self, x: Any, items: Any, name: str = "") -> Any:
         """What `extend` or `+=` puts behind Python's own list: where that is of unknown length, the list is so from the next attempt on.

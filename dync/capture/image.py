@@ -24,7 +24,12 @@ SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 OWN = ("dync.capture.engine", "dync.capture.session")
 """Capture's own objects that user frames may hold: not the program's state."""
 LISTS = "dync.capture.lists"
-KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
+NUMBERS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
+
+
+def class_name(x: object) -> str:
+    """The name of the class that Python has a value for: a symbolic number for one of Python's own."""
+    return NUMBERS.get(type(x)) or type(x).__name__
 
 
 @dataclass
@@ -103,7 +108,7 @@ class _Walk:
             return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x)))
         if isinstance(x, SYMBOLIC) or type(x) in (bool, int, float):
             scalar = scalar_of(x)
-            kind = KINDS.get(type(x)) or type(x).__name__
+            kind = class_name(x)
             return self.leaf(kind, scalar, x, fixed, where, ("N", kind))
         if id(x) in self.heap.index:
             self.signature.append(("S", self.heap.index[id(x)]))

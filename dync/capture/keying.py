@@ -52,6 +52,10 @@ class Keying(Presence):
 
     origins: dict[str, str]
     """Place of a list → place of the set, dict or list whose columns it has."""
+    disordered: set[str]
+    """Places of sets whose order in Python does not follow from what is in them."""
+    ordered: set[str]
+    """Places of sets whose order was asked for."""
 
     # ---- birth -----------------------------------------------------------------------------------------------------
 
@@ -237,6 +241,18 @@ class Keying(Presence):
     def form(self, kind: str, items: tuple[Any, ...]) -> Form:
         return check_form(form_of(self, kind, items)) if kind in CLASSES else form_of(self, kind, items)
 
+    def in_order(self, place: str) -> bool:
+        """Whether the order of a set born here follows from what is in it."""
+        self.ordered.add(place)
+        return place not in self.disordered
+
+    def disorder(self, place: str) -> None:
+        """A set born here is changed other than by adding elements one by one."""
+        if place not in self.disordered:
+            self.disordered.add(place)
+            if place in self.ordered:
+                self.start_again()
+
     def shape(self, place: str, kind: str, items: Any) -> NoReturn:
         """The first rows that come in tell their form."""
         try:
@@ -256,6 +272,7 @@ class Keying(Presence):
         place = place or self.born.get(id(x), ("",))[0]
         if not place and (holder := self.heap.holder(x)):
             place = self.heap.birth(holder)
+            self.disordered.add(place)  # a copy of the model has a copy of the set
         if not place:
             self.mark_makers()
             self.unkeyed(kind, "it is not made in forward, or by code that capture cannot mark")

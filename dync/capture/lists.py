@@ -19,6 +19,7 @@ from dync.capture import comprehend
 from dync.capture.forms import (
     ABSENT,
     LEAF,
+    MAYBE,
     NUMBERS,
     Alike,
     Column,
@@ -523,7 +524,7 @@ class Grown:
 
     def stacked(self, dim: int = 0) -> Any:
         """The items as one tensor along a new dimension."""
-        column, rows = self._only()
+        column, (rows, *_) = self._only()
         if column.ragged is not None:
             return self.refuse("stacking items of several sizes")
         rank = len(column.shape) + 1
@@ -531,7 +532,7 @@ class Grown:
 
     def concatenated(self, dim: int = 0) -> Any:
         """The items one after another along a dimension that they have."""
-        column, rows = self._only()
+        column, (rows, *_) = self._only()
         rank = len(column.shape)
         dim %= rank
         if column.ragged is not None and column.ragged != dim:
@@ -548,13 +549,15 @@ class Grown:
         """What torch.nn.utils.rnn.pad_sequence makes of the items: rows of all of them, or of padding."""
         if not self:
             raise of_model(RuntimeError("received an empty list of sequences"))
-        column, rows = self._only()
+        if self.form.structure == MAYBE:
+            return self.refuse("padding items that may be None")
+        column, (rows, *sizes) = self._only()
         if column.ragged is None:
             found = self.stacked()
         elif column.ragged != 0:
             return self.refuse("padding along the first dimension, where another one differs,")
         else:
-            sizes = self.columns[1]
+            sizes = sizes[0]
             longest, total = self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.amax, sizes)), 0), rows.shape[0]
             place = self._do(torch.unsqueeze, self._do(torch.arange, longest), 0)
             last = self._do(torch.unsqueeze, self._do(torch.cumsum, sizes, 0), 1)
@@ -569,10 +572,22 @@ class Grown:
             return found
         return self._do(torch.clone, self._do(torch.transpose, found, 0, 1), memory_format=torch.contiguous_format)
 
-    def _only(self) -> tuple[Column, Any]:
-        if self.form.structure != LEAF or self.form.columns[0].kind != "tensor":
+    @property
+    def rank(self) -> int:
+        """How many dimensions the items have, that are tensors, or None."""
+        return len(self.form.columns[-1].shape)
+
+    def _only(self) -> tuple[Column, list[Any]]:
+        """The column of items that are tensors, with its tensors. Raises torch's TypeError where one is None."""
+        *here, (column, tensors) = self._pairs()
+        if self.form.structure not in (LEAF, MAYBE) or column.kind != "tensor":
             self.refuse("stacking tuples or numbers")
-        return self.form.columns[0], self.columns[0]
+        for _, (there,) in here:
+            if not self._do(torch.Tensor.item, self._do(torch.all, there)):
+                first = self._do(torch.Tensor.item, self._do(torch.argmin, self._do(torch.Tensor.to, there, torch.int64)))
+                said = ["expected Tensor as element ", formatted(self.engine, first, ord("s"), ""), " in argument 0, but got NoneType"]
+                raise of_model(TypeError(join(self.engine, said)))
+        return column, tensors
 
     def numbers(self) -> Any:
         """A list of numbers, or of tuples or lists of numbers, as a tensor of ints, floats or bools in full precision."""

@@ -99,7 +99,7 @@ def _can_fork(s: ast.stmt) -> bool:
                       ast.FunctionDef, ast.ClassDef, ast.AsyncFunctionDef)):
         return False
     forking = (ast.Call, ast.Compare, ast.BoolOp, ast.IfExp, ast.Subscript, ast.BinOp, ast.UnaryOp, ast.comprehension, ast.Attribute,
-               ast.AugAssign, ast.Yield, ast.YieldFrom)
+               ast.AugAssign, ast.Yield, ast.YieldFrom, ast.Starred)
     return any(isinstance(n, forking) for n in ast.walk(s))
 
 
@@ -388,6 +388,18 @@ class _Inserter(ast.NodeTransformer):
                 node.value = self.put_expr(node.value, _call("added", _read(target), node.value))
             case ast.Add(), ast.Attribute(value=ast.Name() as owner, attr=name):  # a property is read once
                 node.value = self.put_expr(node.value, _call("added", _read(owner), node.value, ast.Constant(name)))
+        return node
+
+    def visit_Assign(self, node: ast.Assign) -> ast.stmt:
+        """`a, *b = e`: the list that b becomes may be of unknown length."""
+        self.generic_visit(node)
+        target = node.targets[0]
+        if len(node.targets) == 1 and isinstance(target, (ast.Tuple, ast.List)):
+            at = next((n for n, e in enumerate(target.elts) if isinstance(e, ast.Starred)), None)
+            if at is not None and isinstance(rest := target.elts[at], ast.Starred):
+                target.elts[at] = rest.value
+                behind = ast.Constant(len(target.elts) - at - 1)
+                node.value = self.put_expr(node.value, _call("starred", self.place(node.value), node.value, ast.Constant(at), behind))
         return node
 
     def visit_Delete(self, node: ast.Delete) -> ast.stmt:

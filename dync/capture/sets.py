@@ -1,4 +1,8 @@
-"""set and frozenset whose elements are numbers known only at run time."""
+"""set and frozenset whose elements are numbers known only at run time.
+
+Rows are in the order in which they came. Where a set was only ever added to, one element after another, that tells where Python walks
+each: see `hashing`. Any other set's order is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,28 @@ from typing import Any, NoReturn
 
 import torch
 
-from dync.capture import keys
+from dync.capture import comprehend, hashing, keys
 from dync.capture.dicts import sequence_of
+from dync.capture.forms import LEAF
 from dync.capture.keyed import Keyed, negated
 from dync.capture.lists import Grown
-from dync.capture.views import View
+from dync.capture.views import View, Walk
 
 
 class KeyedSet(Keyed):
-    """A set as rows, whose order is not Python's and is never shown."""
+    """A set as rows, whose own order is never shown."""
 
     __slots__ = ()
+
+    def copy(self) -> Any:
+        self.engine.disorder(self.place)
+        return super().copy()
+
+    __copy__ = copy
+
+    def drop(self, hit: Any) -> None:
+        self.engine.disorder(self.place)
+        super().drop(hit)
 
     def add(self, key: Any) -> None:
         self.put(key)
@@ -32,23 +47,37 @@ class KeyedSet(Keyed):
 
     # ---- order -----------------------------------------------------------------------------------------------------
 
-    def in_order(self, what: str = "walking") -> NoReturn:
+    def refuse_order(self, what: str) -> NoReturn:
         self.engine.mark_stack()
         self.engine.without(self.place, "its order is asked for")
         self.engine.refuse("DY316", f"{what} a set of numbers known only at run time", "the order of a set is that of Python's hash table, "
-                           "which the rows of a tensor do not have", "walk `sorted(...)` of it, or keep a dict or list")
+                           "which is known here where integers were added one by one and none was taken out",
+                           "walk `sorted(...)` of it, or keep a dict or list")
         raise AssertionError("a refusal raises")
 
+    def in_order(self, what: str = "walking", kind: str = "list") -> Grown:
+        """The elements as Python walks them."""
+        rows = self.sequence(kind=kind)
+        if self.engine.known_int(self.length) in (0, 1):
+            return rows
+        if rows.form.structure != LEAF or rows.form.columns[0].kind != "int" or not self.engine.in_order(self.place):
+            return self.refuse_order(what)
+        hashed = hashing.hashes(self._do, rows.columns[0])
+        found, apart = hashing.places(self._do, hashed, self.length)
+        order = self._do(torch.argsort, found) if self._do(torch.Tensor.item, apart) else comprehend.hash_order(hashed)
+        return rows._like([self._do(torch.index_select, c, 0, order) for c in rows.columns])
+
     def pop(self) -> Any:
-        return self.in_order("`pop` of")
+        return self.refuse_order("`pop` of")
 
-    def walk(self) -> Any:
-        return self.in_order()
+    def walk(self) -> Walk:
+        return Walk(Ordered(self))
 
-    at = walk  # type: ignore[assignment]
+    def at(self, index: Any) -> Any:
+        return self.in_order().at(index)
 
     def __iter__(self) -> Iterator[Any]:
-        return self.in_order()
+        return iter(self.walk())
 
     # ---- algebra ---------------------------------------------------------------------------------------------------
 
@@ -61,6 +90,8 @@ class KeyedSet(Keyed):
 
     def update(self, *others: Any) -> None:
         for other in others:
+            if isinstance(other, (Keyed, View)) or isinstance(other, (set, frozenset, dict)) and other:
+                self.engine.disorder(self.place)
             columns = self._columns(other)
             if columns is not None and self.rows is not None:
                 columns = self.rows._joined([self.rows.columns, columns])
@@ -72,6 +103,7 @@ class KeyedSet(Keyed):
 
     def _keep(self, other: Any, wanted: bool) -> None:
         """Keeps the elements that are in another, or are not."""
+        self.engine.disorder(self.place)
         columns = self._columns(other)
         if columns is None or self.rows is None:
             self.clear() if wanted else None
@@ -165,6 +197,19 @@ class KeyedSet(Keyed):
         return getattr(self.engine.plain_operand(other, self), operator)(self) if is_set(other) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
+
+
+class Ordered(View):
+    """What a walk over a set shows."""
+
+    __slots__ = ("rows",)
+
+    def __init__(self, of: KeyedSet) -> None:
+        super().__init__(of, "keys")
+        self.rows = of.in_order()
+
+    def sequence(self, kind: str = "list") -> Grown:
+        return self.rows.converted(kind)
 
 
 def is_set(x: object) -> bool:

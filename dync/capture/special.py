@@ -342,7 +342,7 @@ def _stack(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     if not items:
         return recorder.call(func, ([], *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
     dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-    name, rank = function_name(func), len(items.form.columns[0].shape)
+    name, rank = function_name(func), items.rank
     if name == "stack" or rank == 0 or rank == 1 and name == "vstack":
         return recorder.call(torch.unsqueeze, (items.stacked(), 1), {}) if rank == 0 and name == "vstack" else items.stacked(dim)
     return items.concatenated(int(rank > 1) if name == "hstack" else dim)

@@ -21,7 +21,7 @@ from torch import nn
 from dync.capture.dict_rows import has_names
 from dync.capture.engine import Engine
 from dync.capture.heap import MISSING, Place, contents, entries, place_name, put, remove
-from dync.capture.image import SYMBOLIC, layout
+from dync.capture.image import SYMBOLIC, class_name, layout
 from dync.capture.inputs import identifier
 from dync.capture.kept import Kept, container_kind, rows_of
 from dync.capture.markers import all_codes
@@ -38,7 +38,6 @@ from dync.ir.trees import build
 from dync.ir.types import Lit, ObjectType, Ref, ScalarType, Span, Value, lit
 
 MAX_FORMS = 32
-KINDS = {torch.SymInt: "int", torch.SymFloat: "float", torch.SymBool: "bool"}
 
 
 @dataclasses.dataclass
@@ -93,7 +92,7 @@ class Found:
             else:
                 scalar = scalar_of(x)
                 constant = scalar if isinstance(scalar, (bool, int, float)) else MISSING
-                cells[name] = Cell(KINDS.get(type(x)) or type(x).__name__, [], (), constant)
+                cells[name] = Cell(class_name(x), [], (), constant)
         return Form(self.trees, cells, self.pools)
 
 

@@ -70,7 +70,8 @@ class Walk(Walked):
         if all(a is b for a, b in zip(of.key_columns, self.begun, strict=True)):
             return self.n
         if of.length != self.n:
-            raise of_model(RuntimeError("dictionary changed size during iteration"))
+            kind = "Set" if of.kind in ("set", "frozenset") else "dictionary"
+            raise of_model(RuntimeError(f"{kind} changed size during iteration"))
         if not of.engine.is_longer(of.key_columns, list(self.begun)) and not self._same(of):
             of.engine.trap("a key is taken out and another put in while a dict is walked")
         return self.n

@@ -20,6 +20,7 @@ from dync.verify.inputs import Sampler, as_calls, fits
 from dync.verify.report import Mismatch, Report
 
 COVERS = ("paths", "decisions")
+NO_PROGRAM = "no Program of the compiled control flow at hand: decisions were searched by mutation only, flips are not told from faults"
 
 
 def verify(
@@ -95,5 +96,5 @@ def _notes(side: CompiledSide, oracle: ProgramSide | None, initial: Mapping[str,
     )
     return (
         *notes,
-        *(["no Program of the compiled control flow at hand: decisions were searched by mutation only, and flips are not told from faults"] if oracle is None else []),
+        *([NO_PROGRAM] if oracle is None else []),
     )

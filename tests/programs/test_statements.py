@@ -2840,6 +2840,79 @@ return len(a)
 
 y = x[x > 0]
 return functools.reduce(torch.add, y, x.sum()), list(filter(lambda v: v > 1, y)), list(itertools.pairwise(y)), list(map(torch.exp, y))
+
+a = [None] * 3
+n = 0
+while n < 3 and x[n] > j:
+    a[n] = x * n; n += 1
+try:
+    return torch.stack(a), n
+except TypeError as e:
+    return str(e), n
+
+a = [None] * 4
+for k in range(abs(i)): a[k % 4] = x + k
+b = [a[k] for k in range(abs(i))]
+return torch.cat(b) if b else x, torch.stack(b, -1).sum() if b else 0
+
+a = [None] * 4
+for k in range(abs(i)): a[(k * j) % 4] = x + k
+b = [v for v in a if v is not None]
+return torch.vstack(b) if b else x, len(b)
+
+t = 0 * x
+for c in set((x * 2).int().tolist()): t = t * 0.5 + c
+return t
+
+s = {abs(int(v)) for v in x}
+if j: s.add(7)
+return list(s), [v + 1 for v in s], sum(s), tuple(enumerate(s))
+
+s = set((x * 3).long().tolist() + [i, j])
+out = []
+for k in s:
+    if k > i: out.append(x * k)
+return torch.stack(out).sum(0) if out else x + 1, max(s, key=abs)
+
+s = set((x * 3).long().tolist())
+try:
+    for k in s:
+        if k > 0: s.add(k + 100)
+except RuntimeError as e:
+    return str(e)
+return len(s)
+
+s = set((x * 3).long().tolist())
+s.add(i); s.discard(j)
+return sum(s), len(s), sorted(s)
+
+a = [k * 2 for k in range(abs(i))]
+try:
+    p, *q, r = a
+    first, *rest = q
+except ValueError as e:
+    return str(e)
+q.append(j)
+return p, q, r, first, rest, sum(rest)
+
+(a, b), *c = sorted(zip(x.tolist(), [i, j, 2]))
+d, *e = x
+[f, *g] = (i, j)
+try:
+    *h, k, l = [v for v in x if v > j]
+except ValueError as err:
+    return str(err), len(c)
+return a, b, c, d, e, f, g, h, k, l
+
+from collections import Counter
+(v, n), *rest = Counter((x * 2).int().tolist()).most_common()
+return v, n, len(rest), rest
+
+try:
+    a, *b = i if i > 0 else [j]
+except TypeError as e:
+    return str(e)
+return a, b
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
@@ -3018,12 +3091,17 @@ return self.lin(x)
 
 DY316
 s = {i, j}
+s.discard(3)
 for v in s: x = x + v
 return x
 
 DY316
-s = {i, j}
+s = set(range(abs(i))) & {j}
 return list(s)
+
+DY316
+s = set((x * 2).int().tolist())
+return s.pop()
 
 DY315
 d = {}
