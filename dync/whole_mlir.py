@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from dync.backends.base import Kernel, Target
 from dync.errors import BackendError
 from dync.host.base import Declined
 from dync.ir.aliases import memory
-from dync.ir.flow import FlowBlock, edges
+from dync.ir.flow import FlowBlock, Return, edges, exit_operands
 from dync.ir.types import Ref
 from dync.whole import block_translation, unfit_memory, values_of
 
@@ -48,7 +47,7 @@ def mlir_module(
     if refused := unfit_memory(program):
         return refused
     blocks = _Blocks({v.name: v for v in values_of(program)}, kernels)
-    made = export(program.flow, blocks.function, traced, _twice_on_an_edge(program))
+    made = export(program.flow, blocks.function, traced, _brought(program))
     if isinstance(made, Declined):
         return made
     globals_ = [mlir.weight_global(n, t, inside) for n, t in blocks.globals.items()]
@@ -59,16 +58,19 @@ def mlir_module(
     return Lowering(Job("\n".join([*globals_, *declared, made.text]), blocks.models, ways, constants), made, weights, blocks.origins)
 
 
-def _twice_on_an_edge(program: Program) -> frozenset[str]:
-    """Inputs that one edge may bring twice, as values of one memory: IREE 3.13 moves such a buffer, and the second time it is none."""
+def _brought(program: Program) -> frozenset[str]:
+    """Inputs that an edge brings, or one of several ends gives back, as values of their memory.
+
+    IREE 3.13 moves such a buffer. Where it is brought twice, or other paths bring memory that the program made, it is none, or is refused.
+    """
     found, inputs = memory(program), frozenset(i.value.name for i in program.signature.inputs)
-    written = [n for b in program.blocks for n in b.flow.mutates if n in inputs]  # every edge may bring what it is by then
-    twice: set[str] = set()
-    for edge in (e for b in program.blocks for e in edges(b.flow.exit)):
-        brought = [*written, *(a.name for a in edge.args if isinstance(a, Ref))]
-        times = Counter(m for n in brought for m in found.get(n, ()))
-        twice |= {m for m in inputs if times[m] > 1}
-    return frozenset(twice)
+    exits = [b.flow.exit for b in program.blocks]
+    ends = [e for e in exits if isinstance(e, Return)]
+    brought = [a for e in exits for edge in edges(e) for a in edge.args] + [o for e in ends if len(ends) > 1 for o in exit_operands(e)]
+    names = {a.name for a in brought if isinstance(a, Ref)}
+    if len(exits) > 1:  # every edge may bring what is written by then
+        names |= {n for b in program.blocks for n in b.flow.mutates}
+    return inputs & frozenset(m for n in names for m in found.get(n, ()))
 
 
 class _Blocks:

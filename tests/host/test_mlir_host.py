@@ -140,6 +140,54 @@ def test_an_input_that_is_written_beside_its_first_value():
         assert not difference(Writes()(mine, n), run(yours, n)) and torch.equal(mine, yours)
 
 
+@pytest.mark.parametrize("writes", (False, True))
+def test_an_input_that_one_way_gives_back_and_others_replace(writes):
+    """IREE 3.13 refused such a module, or copied from a buffer that was none."""
+    torch.manual_seed(0)
+
+    class Either(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lin = nn.Linear(6, 6)
+
+        def forward(self, x):
+            h = torch.tanh(x)
+            most = torch.relu(h) if (x > 0.523).any() else x * 2
+            if writes and x.sum() < h.sum():
+                x += 0.1
+            h = torch.tanh(self.lin(h))
+            if not (most.abs() < 0.545).all():
+                return most, x.mean()
+            if most.mean() > 0.146:
+                return most, h
+            return {"y": x, "parts": (most, most.mean())}
+
+    model, kinds = Either(), set()
+    run = compiled(model, (torch.randn(1, 6),))
+    for scale in (1.0, 0.1, 3.0, 0.5) * 10:
+        mine = torch.randn(1, 6) * scale
+        yours = mine.clone()
+        expected = model(mine)
+        kinds.add((type(expected), len(expected) == 2 and not isinstance(expected, dict) and expected[1].dim()))
+        assert not difference(expected, run(yours)) and torch.equal(mine, yours)
+    assert len(kinds) == 3
+
+
+def test_an_input_that_is_written_on_one_way_and_given_back():
+    class Given(nn.Module):
+        def forward(self, x):
+            if x.sum() < 0:
+                x += 0.1
+            if not (x.abs() < 0.545).all():
+                return x * 2, x.mean()
+            return {"y": x, "parts": (x * 2, x.mean())}
+
+    run = compiled(Given(), (torch.randn(1, 6),))
+    for scale in (1.0, -1.0, 0.1, -0.1):
+        mine, yours = torch.linspace(0.1, 1, 6)[None] * scale, torch.linspace(0.1, 1, 6)[None] * scale
+        assert not difference(Given()(mine), run(yours)) and torch.equal(mine, yours)
+
+
 def test_products_between_branches_are_computed():
     """IREE 3.13 with data tiling lost the last of the nine before the branch."""
 

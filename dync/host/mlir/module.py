@@ -125,7 +125,11 @@ class _Function:
         for block in m.plan.order:
             self.block(m.blocks[block])
         ends = ", ".join(f"%end{i}: {t}" for i, t in enumerate(["i64", *outputs]))
-        self.out.append(f"^end({ends}):\nreturn {', '.join(f'%end{i}' for i in range(len(outputs) + 1))} : {results}\n}}")
+        self.out.append(f"^end({ends}):")
+        for i, (_, type) in enumerate(m._outputs(), 1):
+            self.out += text.copy(self.names, f"%out{i}", f"%end{i}", type, text.open_text(type))
+        given_back = ", ".join(["%end0", *(f"%out{i}" for i in range(1, len(outputs) + 1))])
+        self.out.append(f"return {given_back} : {results}\n}}")
         return self.out
 
     def add(self, line: str) -> str:
@@ -138,7 +142,7 @@ class _Function:
 
     def nothing(self, type: Type) -> str:
         """What stands for an output that an exit does not give; one for several exits IREE 3.13 would copy for the first alone."""
-        zeros = text.tensor(type.dtype, [0] * type.rank)
+        zeros = text.tensor(type.dtype, [1] * type.rank)
         value = text.number(0, "bool") if type.dtype == "bool" else "0.0" if "float" in type.dtype else "0"
         return self.cast(self.constant(value, zeros), zeros, text.open_text(type))
 
