@@ -125,11 +125,7 @@ class _Function:
         for block in m.plan.order:
             self.block(m.blocks[block])
         ends = ", ".join(f"%end{i}: {t}" for i, t in enumerate(["i64", *outputs]))
-        self.out.append(f"^end({ends}):")
-        for i, (_, type) in enumerate(m._outputs(), 1):
-            self.out += text.copy(self.names, f"%out{i}", f"%end{i}", type, text.open_text(type))
-        given_back = ", ".join(["%end0", *(f"%out{i}" for i in range(1, len(outputs) + 1))])
-        self.out.append(f"return {given_back} : {results}\n}}")
+        self.out.append(f"^end({ends}):\nreturn {', '.join(f'%end{i}' for i in range(len(outputs) + 1))} : {results}\n}}")
         return self.out
 
     def add(self, line: str) -> str:
