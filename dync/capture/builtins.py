@@ -366,7 +366,7 @@ def _sorted(engine: Any, items: Any, *, key: Any = None, reverse: Any = False) -
         return engine.sort(items, key, reverse)
     items = items if type(items) is list else list(items)
     keys = items if key is None else [key(item) for item in items]
-    engine.many_to_sort(items, keys)
+    engine.many_to_compare(items, keys)
     return [items[n] for n in sorted(range(len(items)), key=keys.__getitem__, reverse=reverse)]
 
 

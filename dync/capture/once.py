@@ -42,7 +42,7 @@ class Once:
             make, *given = self.pending
             self.pending = ()
             made = make(self.engine, *given)
-            self.walk = made if isinstance(made, (Grown, list)) else list(made)
+            self.walk = made if is_grown(made) or isinstance(made, list) else list(made)
         if self.i is None:
             self.engine.mark_stack()
             self.engine.refuse("DY313", "an iterator over items whose number is known only at run time is walked a second time",

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 
 from dync.capture import comprehend
+from dync.capture.forms import LEAF, Column, Form
 from dync.capture.lists import Grown
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.tape import of_model
-from dync.capture.walks import is_grown
+from dync.capture.walks import Paired, is_grown
 
 ENDS = ("Stop argument for islice()", "Indices for islice()")
 
@@ -91,6 +92,53 @@ def _pairwise(engine: Any, items: Any) -> Any:
     return engine.builtin(zip)(rows, rows[1:])
 
 
+class Runs(Paired):
+    """What `groupby` walks: where runs of equal keys begin, with their keys and lengths, and the list of the items."""
+
+    __slots__ = ()
+
+    @property
+    def length(self) -> Any:
+        return self.parts[0].length
+
+    def at(self, index: Any) -> Any:
+        rows = self.parts[1]
+        key, begin, size = self.parts[0].at(index)
+        begin, size = rows.engine.at_least(begin, 0), rows.engine.at_least(size, 1)
+        return key, Once(rows.engine, rows._like(rows._stretch(begin, begin + size)))
+
+
+def _groupby(engine: Any, items: Any, key: Any = None) -> Any:
+    key = key and engine.builtin(key)
+    if type(items) is list:
+        engine.many_to_compare(items, [key(i) for i in items] if key else items)
+    if not is_walk(engine, items):
+        return itertools.groupby(items, key)
+    return Once(engine, [], (_runs, _place(engine, "groupby"), items, key))
+
+
+def _runs(engine: Any, place: str, items: Any, key: Any) -> Any:
+    rows = _rows(engine, items)
+    keys = comprehend.collect(engine.listed(f"{place}, keys", []), rows, lambda item: (key(item),)) if key else rows
+    if not rows:
+        return []
+    keys = engine.rows_of(f"{place}, keys", keys) if isinstance(keys, list) else keys
+    if any(c.kind == "tensor" or c.pool or c.ragged is not None for c in keys.form.columns):
+        return keys.refuse("`groupby` by tensors, lists or objects")
+    begins = engine.do(torch.ones, (1,), dtype=torch.bool)
+    n, changes = keys.length, []
+    for c in keys.columns:
+        after, before = engine.do(torch.narrow, c, 0, 1, n - 1), engine.do(torch.narrow, c, 0, 0, n - 1)
+        changes.append(engine.do(torch.cat, [begins, engine.do(torch.ne, after, before)]))
+    places = engine.do(torch.squeeze, engine.do(torch.nonzero, functools.reduce(functools.partial(engine.do, torch.logical_or), changes)), 1)
+    end = engine.do(torch.full, (1,), n, dtype=torch.int64)
+    sizes = engine.do(torch.diff, engine.do(torch.cat, [places, end]))
+    columns = [*(engine.do(torch.index_select, c, 0, places) for c in keys.columns), places, sizes]
+    number = Column("int", torch.int64)
+    form = Form("list", (tuple, (keys.form.structure, LEAF, LEAF)), (*keys.form.columns, number, number))
+    return Runs((engine.derived(f"{place}, runs", form, columns, keys.key), rows))
+
+
 def _of_heap(name: str) -> Callable[..., Any]:
     ours, pythons = getattr(comprehend, name), getattr(heapq, name)
     return lambda engine, heap, *item: (ours if is_grown(heap) else pythons)(heap, *item)
@@ -128,7 +176,7 @@ HEAP = ("heappush", "heappop", "heapify", "heapreplace", "heappushpop")
 SEARCH = ("bisect", "bisect_left", "bisect_right", "insort", "insort_left", "insort_right")
 TWINS: dict[Any, Callable[..., Any]] = {
     functools.reduce: _reduce, filter: _filter, itertools.accumulate: _accumulate, itertools.chain: _chain, itertools.islice: _islice,
-    itertools.pairwise: _pairwise, **{getattr(heapq, n): _of_heap(n) for n in HEAP},
+    itertools.pairwise: _pairwise, itertools.groupby: _groupby, **{getattr(heapq, n): _of_heap(n) for n in HEAP},
     **{getattr(heapq, n): _foremost(n) for n in ("nlargest", "nsmallest")}, **{getattr(bisect, n): _bisect(n) for n in SEARCH}}
-NAMES = frozenset({"reduce", "filter", "accumulate", "chain", "islice", "pairwise", "nlargest", "nsmallest", *HEAP, *SEARCH})
+NAMES = frozenset({"reduce", "filter", "accumulate", "chain", "islice", "pairwise", "groupby", "nlargest", "nsmallest", *HEAP, *SEARCH})
 """By which the source names them."""

@@ -2913,6 +2913,29 @@ try:
 except TypeError as e:
     return str(e)
 return a, b
+
+from itertools import groupby
+ids = (x * 2).int().tolist() + [i, i, j, j, j, 2]
+return [k for k, _ in groupby(ids)], [(k, len(list(g))) for k, g in groupby(ids)], max(sum(1 for _ in g) for _, g in groupby(ids))
+
+import itertools
+a = [k // 2 for k in range(abs(i) * 2)]
+out = []
+for k, g in itertools.groupby(a, key=lambda v: v > j):
+    if k: out.append(sum(g))
+    else: out.extend(v * 10 for v in g)
+return out, [list(g) for _, g in itertools.groupby(a)]
+
+from itertools import groupby
+rows = [(k % 2, x * k) for k in range(abs(i) + 1)]
+t = 0 * x
+for k, g in groupby(sorted(rows, key=lambda r: r[0]), lambda r: r[0]):
+    t = t * 2 + torch.stack([v for _, v in g]).sum(0) * (k + 1)
+return t
+
+from itertools import groupby
+ids = [i, j, i]
+return [(k, list(g)) for k, g in groupby(ids)]
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
