@@ -313,7 +313,7 @@ class Growing(Running):
         return found
 
     def many_to_compare(self, items: list[Any], keys: list[Any]) -> None:
-        """A list of Python's is sorted or grouped by numbers known only at run time: as rows, where there are so many that paths multiply."""
+        """A list of Python's is sorted or grouped by numbers known only at run time: as rows, where so many make paths multiply."""
         place = self.born[id(items)][0] if id(items) in self.born else None
         if len(items) > MAX_SORTED and place is not None and place not in self.grown:
             parts = [part for key in keys for part in (key if isinstance(key, tuple) else (key,))]

@@ -130,7 +130,8 @@ def _runs(engine: Any, place: str, items: Any, key: Any) -> Any:
     for c in keys.columns:
         after, before = engine.do(torch.narrow, c, 0, 1, n - 1), engine.do(torch.narrow, c, 0, 0, n - 1)
         changes.append(engine.do(torch.cat, [begins, engine.do(torch.ne, after, before)]))
-    places = engine.do(torch.squeeze, engine.do(torch.nonzero, functools.reduce(functools.partial(engine.do, torch.logical_or), changes)), 1)
+    changed = functools.reduce(functools.partial(engine.do, torch.logical_or), changes)
+    places = engine.do(torch.squeeze, engine.do(torch.nonzero, changed), 1)
     end = engine.do(torch.full, (1,), n, dtype=torch.int64)
     sizes = engine.do(torch.diff, engine.do(torch.cat, [places, end]))
     columns = [*(engine.do(torch.index_select, c, 0, places) for c in keys.columns), places, sizes]

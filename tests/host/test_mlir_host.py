@@ -173,6 +173,30 @@ def test_an_input_that_one_way_gives_back_and_others_replace(writes):
     assert len(kinds) == 3
 
 
+@pytest.mark.parametrize("form", ("dict", "tuple"))
+def test_an_input_that_is_written_on_one_way_and_given_back(form):
+    """Exits that bring one buffer in several places: IREE 3.13 refused the module, or copied from a buffer that was none."""
+
+    class Given(nn.Module):
+        def forward(self, x):
+            h = torch.tanh(x)
+            most = torch.relu(h) if (x > 0.523).any() else x * 2
+            if x.sum() < h.sum():
+                x += 0.1
+            if not (most.abs() < 0.545).all():
+                return most, x.mean()
+            if most.mean() > 0.146:
+                return most, torch.tanh(h * 2)
+            return {"y": x, "parts": (most, most.mean())} if form == "dict" else (x, most.mean())
+
+    run = compiled(Given(), (torch.randn(1, 6),))
+    generator = torch.Generator().manual_seed(0)
+    for scale in (1.0, 0.1, 3.0, 0.5) * 8:
+        mine = torch.randn(1, 6, generator=generator) * scale
+        yours = mine.clone()
+        assert not difference(Given()(mine), run(yours)) and torch.equal(mine, yours)
+
+
 def test_products_between_branches_are_computed():
     """IREE 3.13 with data tiling lost the last of the nine before the branch."""
 

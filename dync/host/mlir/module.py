@@ -22,6 +22,7 @@ from dync.ir.types import Lit, Operand, Ref
 
 MAIN, TRACED, TELL = "main", "traced", "dync"
 """The function, the one that tells its way, and the module of those that it tells."""
+VIEW = "!hal.buffer_view"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class _Function:
         m = self.m
         given = {v.name: f"{m.local[v.name]}_given" if v.name in m.copied else m.local[v.name] for v in m.inputs}
         arguments = ", ".join(f"{given[v.name]}: {m.texts[v.name]}" for v in m.inputs)
-        outputs = [text.open_text(t) for _, t in m._outputs()]
+        outputs = [VIEW for _ in m._outputs()]
         results = ", ".join(["i64", *outputs])
         name = TRACED if self.tell else MAIN
         json = encode(said).replace("\\", "\\\\").replace('"', '\\"')
@@ -137,10 +138,15 @@ class _Function:
         return self.add(f"{self.names.fresh()} = {code}")
 
     def nothing(self, type: Type) -> str:
-        """What stands for an output that an exit does not give; one for several exits IREE 3.13 would copy for the first alone."""
-        zeros = text.tensor(type.dtype, [1] * type.rank)
+        """What stands for an output that an exit does not give."""
+        one = text.tensor(type.dtype, [1] * type.rank)
         value = text.number(0, "bool") if type.dtype == "bool" else "0.0" if "float" in type.dtype else "0"
-        return self.cast(self.constant(value, zeros), zeros, text.open_text(type))
+        return self.exported(self.op(f"arith.constant dense<{value}> : {one}"), one)
+
+    def exported(self, value: str, type: str) -> str:
+        """A tensor as what the caller gets: memory that it has alone, so that IREE 3.13 cannot lose it where exits meet."""
+        found = ", ".join([self.add(line) for line in text.sizes(self.names, value, type)][1::2])
+        return self.op(f"hal.tensor.export {value} : {type}{'{' + found + '}' if found else ''} -> {VIEW}")
 
     def constant(self, value: str, type: str) -> str:
         """A tensor of one value that goes along an edge, hidden from IREE 3.13: on some paths it copies a constant from nowhere."""
@@ -233,8 +239,7 @@ class _Function:
         given = [(self.op(f"arith.constant {number} : i64"), "i64")]
         for name, type in m._outputs():
             value = brings.get(name)
-            open = text.open_text(type)
-            given.append((self.nothing(type) if value is None else self.cast(self.value(value), m.texts[value], open), open))
+            given.append((self.nothing(type) if value is None else self.exported(self.value(value), m.texts[value]), VIEW))
         return self.target("^end", given)
 
     # operands
