@@ -2866,7 +2866,7 @@ return t
 
 s = {abs(int(v)) for v in x}
 if j: s.add(7)
-return list(s), [v + 1 for v in s], sum(s), tuple(enumerate(s))
+return tuple(enumerate(s)), sum(s)
 
 s = set((x * 3).long().tolist() + [i, j])
 out = []
@@ -2916,7 +2916,7 @@ return a, b
 
 from itertools import groupby
 ids = (x * 2).int().tolist() + [i, i, j, j, j, 2]
-return [k for k, _ in groupby(ids)], [(k, len(list(g))) for k, g in groupby(ids)], max(sum(1 for _ in g) for _, g in groupby(ids))
+return [k for k, _ in groupby(ids)], max(len(list(g)) for _, g in groupby(ids))
 
 import itertools
 a = [k // 2 for k in range(abs(i) * 2)]
