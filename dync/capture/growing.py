@@ -167,11 +167,9 @@ class Growing(Running):
         part = taken(items)
         part = self.collected(part) if is_walk(self, part) and not isinstance(part, Grown) else part
         if not isinstance(part, Grown):
-            try:
-                walk = iter(part)
-            except TypeError:
-                raise of_model(TypeError(f"cannot unpack non-iterable {class_name(items)} object")) from None
-            found = list(walk)
+            if not hasattr(type(part), "__iter__") and not hasattr(type(part), "__getitem__"):
+                raise of_model(TypeError(f"cannot unpack non-iterable {class_name(items)} object"))
+            found = list(part)
             if len(found) < before + behind:
                 text = f"not enough values to unpack (expected at least {before + behind}, got {len(found)})"
                 raise of_model(ValueError(text))

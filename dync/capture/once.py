@@ -67,6 +67,7 @@ class Once:
     def __next__(self) -> Any:
         self.begin()
         if not self.length > self.i:
+            self.i = self.length + 1  # beyond the end: what the last item is an iterator of knows that it was left
             raise StopIteration
         place = self.engine.at_least(self.i, 0)
         self.i = place + 1

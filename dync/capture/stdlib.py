@@ -93,9 +93,10 @@ def _pairwise(engine: Any, items: Any) -> Any:
 
 
 class Runs(Paired):
-    """What `groupby` walks: where runs of equal keys begin, with their keys and lengths, and the list of the items."""
+    """What `groupby` walks: where runs of equal keys begin, with their keys and lengths, and the list of the items. of: its iterator."""
 
-    __slots__ = ()
+    __slots__ = ("of",)
+    of: Once
 
     @property
     def length(self) -> Any:
@@ -105,7 +106,24 @@ class Runs(Paired):
         rows = self.parts[1]
         key, begin, size = self.parts[0].at(index)
         begin, size = rows.engine.at_least(begin, 0), rows.engine.at_least(size, 1)
-        return key, Once(rows.engine, rows._like(rows._stretch(begin, begin + size)))
+        return key, Run(self.of, index, rows._like(rows._stretch(begin, begin + size)))
+
+
+class Run(Once):
+    """The items of one run: none any more when the `groupby` that gave it has gone on."""
+
+    __slots__ = ("of", "number")
+
+    def __init__(self, of: Once, number: Any, items: Grown) -> None:
+        super().__init__(of.engine, items)
+        self.of, self.number = of, number
+
+    def begin(self) -> None:
+        super().begin()
+        if self.of.i is None:
+            self.of.begin()
+        if self.of.i != self.number + 1:
+            self.walk, self.i = self.walk._like(self.walk._stretch(0, 0)), 0
 
 
 def _groupby(engine: Any, items: Any, key: Any = None) -> Any:
@@ -114,10 +132,12 @@ def _groupby(engine: Any, items: Any, key: Any = None) -> Any:
         engine.many_to_compare(items, [key(i) for i in items] if key else items)
     if not is_walk(engine, items):
         return itertools.groupby(items, key)
-    return Once(engine, [], (_runs, _place(engine, "groupby"), items, key))
+    made = Once(engine, [])
+    made.pending = (_runs, _place(engine, "groupby"), items, key, made)
+    return made
 
 
-def _runs(engine: Any, place: str, items: Any, key: Any) -> Any:
+def _runs(engine: Any, place: str, items: Any, key: Any, of: Once) -> Any:
     rows = _rows(engine, items)
     keys = comprehend.collect(engine.listed(f"{place}, keys", []), rows, lambda item: (key(item),)) if key else rows
     if not rows:
@@ -137,7 +157,9 @@ def _runs(engine: Any, place: str, items: Any, key: Any) -> Any:
     columns = [*(engine.do(torch.index_select, c, 0, places) for c in keys.columns), places, sizes]
     number = Column("int", torch.int64)
     form = Form("list", (tuple, (keys.form.structure, LEAF, LEAF)), (*keys.form.columns, number, number))
-    return Runs((engine.derived(f"{place}, runs", form, columns, keys.key), rows))
+    made = Runs((engine.derived(f"{place}, runs", form, columns, keys.key), rows))
+    made.of = of
+    return made
 
 
 def _of_heap(name: str) -> Callable[..., Any]:

@@ -2936,6 +2936,27 @@ return t
 from itertools import groupby
 ids = [i, j, i]
 return [(k, list(g)) for k, g in groupby(ids)]
+
+from itertools import groupby
+a = [k // 2 for k in range(abs(i) + 2)]
+g = iter([7])
+for k, g in groupby(a): pass
+return list(g)
+
+from itertools import groupby
+a = [k // 2 for k in range(abs(i) + 2)]
+last = None; t = 0
+for k, g in groupby(a):
+    if last is not None: t += sum(last)
+    last = g
+return t
+
+from itertools import groupby
+a = [k // 2 for k in range(abs(i) + 2)]
+it = groupby(a)
+k, g = next(it)
+k2, g2 = next(it, (None, None))
+return list(g), k, k2
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
