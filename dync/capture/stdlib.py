@@ -104,6 +104,7 @@ class Runs(Paired):
 
     def at(self, index: Any) -> Any:
         rows = self.parts[1]
+        self.of.i = index + 1  # also where a comprehension walks all that is left
         key, begin, size = self.parts[0].at(index)
         begin, size = rows.engine.at_least(begin, 0), rows.engine.at_least(size, 1)
         return key, Run(self.of, index, rows._like(rows._stretch(begin, begin + size)))

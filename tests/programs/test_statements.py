@@ -2957,6 +2957,13 @@ it = groupby(a)
 k, g = next(it)
 k2, g2 = next(it, (None, None))
 return list(g), k, k2
+
+from itertools import groupby
+a = [k // 2 for k in range(abs(i) + 3)]
+found = any(sum(g) > j for _, g in groupby(a))
+it = groupby(a)
+first = next(it)[0]
+return found, first, [(k, sum(g)) for k, g in it], {k: len(list(g)) for k, g in groupby(a)}
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
