@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from dync.capture.hashing import MOST
+
 
 def collect(result: Any, items: Any, one: Any) -> Any:
     """A comprehension: `one(item)` is the list of what it gives for an item, none or one."""
@@ -206,4 +208,4 @@ def hash_order(hashed: Any) -> Any:
         order = table[table >= 0]
         if n < limit:
             return order
-        done, mask = some, mask * 4 + 3 if limit <= 50_000 else mask * 2 + 1
+        done, mask = some, mask * 4 + 3 if limit <= MOST else mask * 2 + 1

@@ -55,9 +55,9 @@ class KeyedSet(Keyed):
                            "walk `sorted(...)` of it, or keep a dict or list")
         raise AssertionError("a refusal raises")
 
-    def in_order(self, what: str = "walking", kind: str = "list") -> Grown:
+    def in_order(self, what: str = "walking") -> Grown:
         """The elements as Python walks them."""
-        rows = self.sequence(kind=kind)
+        rows = self.sequence()
         if self.engine.known_int(self.length) in (0, 1):
             return rows
         if rows.form.structure != LEAF or rows.form.columns[0].kind != "int" or not self.engine.in_order(self.place):
@@ -203,6 +203,7 @@ class Ordered(View):
     """What a walk over a set shows."""
 
     __slots__ = ("rows",)
+    KIND = "Set"
 
     def __init__(self, of: KeyedSet) -> None:
         super().__init__(of, "keys")

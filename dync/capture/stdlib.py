@@ -130,7 +130,7 @@ class Run(Once):
 def _groupby(engine: Any, items: Any, key: Any = None) -> Any:
     key = key and engine.builtin(key)
     if type(items) is list:
-        engine.many_to_compare(items, [key(i) for i in items] if key else items)
+        engine.many_to_compare(items, items)
     if not is_walk(engine, items):
         return itertools.groupby(items, key)
     made = Once(engine, [])

@@ -15,6 +15,8 @@ class View(Walked):
     """`d.keys()`, `d.values()` or `d.items()`: shows what the dict holds at any time."""
 
     __slots__ = ("of", "part")
+    KIND = "dictionary"
+    """What Python's error calls it that changes while it is walked."""
 
     def __init__(self, of: Any, part: str) -> None:
         self.of, self.part = of, part
@@ -70,8 +72,7 @@ class Walk(Walked):
         if all(a is b for a, b in zip(of.key_columns, self.begun, strict=True)):
             return self.n
         if of.length != self.n:
-            kind = "Set" if of.kind in ("set", "frozenset") else "dictionary"
-            raise of_model(RuntimeError(f"{kind} changed size during iteration"))
+            raise of_model(RuntimeError(f"{self.view.KIND} changed size during iteration"))
         if not of.engine.is_longer(of.key_columns, list(self.begun)) and not self._same(of):
             of.engine.trap("a key is taken out and another put in while a dict is walked")
         return self.n

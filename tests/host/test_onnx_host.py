@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import onnx
 import pytest
 import torch
@@ -104,6 +106,24 @@ def test_an_artifact_for_another_host_has_no_onnx_file(tmp_path):
     with pytest.raises(HostError, match="compile with host"):
         dync.compile(programs.diamond()).save(tmp_path / "m.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_runs_of_equal_numbers_and_sets_in_their_order():
+    """Python's own iterators over run-time numbers, in the engine."""
+
+    class Collapses(nn.Module):
+        def forward(self, x, y):
+            total = x.new_zeros(x.shape[1])
+            for label in set(y.tolist()):
+                total = total * 0.5 + x[y == label].mean(0) * label
+            return total, [k for k, _ in itertools.groupby(y.tolist()) if k != 0]
+
+    run = dync.compile(Collapses(), (torch.randn(8, 3), torch.arange(8)), backend="onnxruntime", host="onnx")
+    generator = torch.Generator().manual_seed(0)
+    for most in (2, 9, 40, 5000):
+        x, y = torch.randn(8, 3, generator=generator), torch.randint(0, most, (8,), generator=generator)
+        (total, kept), (mine, labels) = Collapses()(x, y), run(x, y)
+        assert torch.allclose(total, mine, atol=1e-3, rtol=1e-5) and kept == labels
 
 
 def test_a_long_loop_neither_leaks_nor_overflows():

@@ -2964,6 +2964,15 @@ found = any(sum(g) > j for _, g in groupby(a))
 it = groupby(a)
 first = next(it)[0]
 return found, first, [(k, sum(g)) for k, g in it], {k: len(list(g)) for k, g in groupby(a)}
+
+from itertools import groupby
+seen = []
+def key(v):
+    seen.append(1)
+    return v > 0
+runs = [(k, len(list(g))) for k, g in groupby([1, 2, -1, -2, 3, 4], key)]
+for k, g in groupby([i, j, i], key): runs.append((k, sum(g)))
+return runs, len(seen)
 """
 """Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
