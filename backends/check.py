@@ -419,11 +419,14 @@ def _expression(dim: str) -> Any:
 
 def evaluate(dim: str, sizes: Mapping[str, int]) -> int | None:
     """The size that the expression `dim` has for given symbols; None where it divides by zero."""
+    import sympy
+
     expression = _expression(dim)
     try:
-        return int(expression.subs({s: sizes[str(s)] for s in expression.free_symbols}))
-    except ZeroDivisionError:
+        size = expression.xreplace({s: sympy.Integer(sizes[str(s)]) for s in expression.free_symbols})
+    except (ZeroDivisionError, ValueError):  # FloorDiv by zero; Max of what 0/0 is
         return None
+    return int(size) if size.is_finite else None
 
 
 def drawn(

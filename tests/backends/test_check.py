@@ -155,6 +155,8 @@ def test_sizes_come_from_the_ranges():
 
 def test_dims_are_expressions():
     assert evaluate("2*N + S", {"N": 3, "S": 4}) == 10
+    for divided in ("N/S", "N//S", "FloorDiv(N, S)", "PythonMod(N, S)", "Max(1, N/S)"):
+        assert [evaluate(divided, {"N": n, "S": 0}) for n in (0, 3)] == [None, None]
 
 
 def test_uninitialised_memory_may_hold_anything():
