@@ -55,6 +55,8 @@ class Decisions(Values):
             exit = self.rec.exit
             if not isinstance(exit, ForkExit):
                 raise Diverged(f"replay diverged at {self.span()}: a decision that was not there")
+            if exit.predicate != predicate:
+                raise Diverged(f"replay diverged at {self.span()}: another decision than before")
             taken = self.path[self.step + 1] is exit.then.rec
             self.advance()
             return taken

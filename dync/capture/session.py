@@ -542,6 +542,7 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
         for name in names:
             if not isinstance(getattr(owner, name), type) and name not in STATES:
                 patch(owner, name, _refused(engine, f"{owner.__name__}.{name}", getattr(seeded, name, None)))
+    patch(torch, "_check_with", checked(engine))
     for replaced, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
         patch_code(replaced, written_out.__code__)
 
@@ -556,6 +557,23 @@ def divided(engine: Engine, operation: Any, original: Any, turned: bool) -> Any:
         return original(self, other)
 
     return divide
+
+
+def checked(engine: Engine) -> Any:
+    """`torch._check` and its kin (`_check_value`, `_check_index`, `_check_tensor_all`): what the user's code asks for is an `if` that raises."""
+    original: Any = getattr(torch, "_check_with")
+
+    def check_with(error_type: Any, cond: Any, message: Any) -> None:
+        if not isinstance(cond, torch.SymBool) or engine.recorder.in_event is not None:
+            original(error_type, cond, message)
+        elif not cond:
+            said = message() if callable(message) else None
+            try:
+                original(error_type, False, message if said is None else lambda: "" if isinstance(said, SymText) else said)
+            except Exception as error:
+                raise of_model(error_type(said) if isinstance(said, SymText) else error) from None
+
+    return check_with
 
 
 def _refused(engine: Engine, name: str, stand_in: Any) -> Any:

@@ -115,6 +115,8 @@ class PathShapeEnv(ShapeEnv):
 
     def constrain_symbol_range(  # pyright: ignore[reportIncompatibleVariableOverride]
             self, s: sympy.Symbol, compiler_min: int, compiler_max: int) -> None:
+        if self.engine.recorder.in_event is None:
+            return  # the user's own advice, as after torch._check_is_size: what was checked is a fact of the path already
         self.bound(s, compiler_min, compiler_max if compiler_max < 2**62 else None)
 
     def replace(self, expr: Any) -> Any:  # pyright: ignore[reportIncompatibleVariableOverride]
