@@ -11,11 +11,13 @@ from typing import Protocol
 
 
 class Listener(Protocol):
-    """Shows stages; called in order begin, tick…, end."""
+    """Shows stages; called in order begin, tick or say…, end."""
 
     def begin(self, stage: Stage) -> None: ...
 
     def tick(self, stage: Stage, done: int, total: int) -> None: ...
+
+    def say(self, stage: Stage, line: str) -> None: ...
 
     def end(self, stage: Stage) -> None: ...
 
@@ -34,6 +36,11 @@ class Stage:
         """`done` of `total` pieces of this stage are finished."""
         if self._listener:
             self._listener.tick(self, done, total)
+
+    def say(self, line: str) -> None:
+        """Something that a reader wants to know before the stage ends."""
+        if self._listener:
+            self._listener.say(self, line)
 
 
 _LISTENER: ContextVar[Listener | None] = ContextVar("dync_progress", default=None)

@@ -81,6 +81,12 @@ class Steps:
             self.bar.start()
         self.bar.update(self.bar.task_ids[0], completed=done, total=total)
 
+    def say(self, stage: Stage, line: str) -> None:
+        if self.bar is None:
+            print(f"      {line}", file=sys.stderr, flush=True)
+        else:
+            self.bar.console.print(f"      {line}", markup=False, highlight=False, soft_wrap=True)
+
     def end(self, stage: Stage) -> None:
         self.close()
         note = f"{stage.note}, " if stage.note else ""

@@ -39,6 +39,8 @@ def fuzz(
 
         def tick(done: int, found: Finding) -> None:
             fuzzing.tick(done, count)
+            if found.is_failure:
+                fuzzing.say(f"network {seed + done - 1}: {found.kind} in {found.stage}: {found.key}")
 
         report = run(count, seed, backends, hosts, output, timeout=timeout, tick=tick, jobs=jobs)
         fuzzing.note = ", ".join(f"{n} {kind}" for kind, n in report.kinds.items())

@@ -300,6 +300,21 @@ def test_fuzz_tells_what_ran_when_a_signal_ends_it(sent, code, capsys, monkeypat
     assert found["declined"] == {"eager/python: DeclinedError: not today": 2} and signal.getsignal(signal.SIGTERM) is before
 
 
+def test_fuzz_tells_of_a_failure_when_it_comes(capsys, monkeypatch):
+    from dync.verify.fuzz.check import Finding
+    from dync.verify.fuzz.worker import Worker
+
+    said = []
+
+    def check(worker, path, backends, hosts):
+        said.append(capsys.readouterr().err)
+        return Finding("hang", "eager/python", "no answer [in time]") if "network_5" in str(path) else Finding("same")
+
+    monkeypatch.setattr(Worker, "check", check)
+    assert invoke(["fuzz", "--seed", "5", "--count", "30", "--backend", "eager"]) == 1
+    assert "network 5: hang in eager/python: no answer [in time]" in "".join(said)
+
+
 def test_an_artifact_that_runs_in_torch_runs_in_a_fresh_process(home):
     assert invoke(["compile", "exits_model.py", "-o", "e.dync", "--backend", "eager", "--verify", "off"]) == 0
     argv = [sys.executable, "-P", "-m", "dync", "run", "e.dync", "--input", "x=@x.npy", "-o", "e.npz"]

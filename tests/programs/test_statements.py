@@ -3108,6 +3108,48 @@ return a.count(Named.U), "w" in a, d.get("z", 7), Kind.A in d, d.get("w"), list(
 if self.cache is not None: x = x + len(self.cache["kept"])
 self.cache = {"kept": list(x[x > 0])}
 return x + 1
+
+n = int((x > 0).sum())
+torch._check(n > 1, lambda: f"too few: {n}")
+return x * n
+
+n = int((x > 0).sum())
+try:
+    torch._check_value(n % 2 == 0, lambda: "odd")
+except ValueError as e:
+    return x - 1, str(e)
+return x * n
+
+torch._check_tensor_all(x > -1, lambda: "below")
+return x * 2
+
+n = int((x > 0).sum())
+torch._check_is_size(n)
+torch._check_type(n != 2, lambda: f"not {n}")
+return x[:n]
+
+def check(c, m): torch._check_value(c, lambda: m)
+n = int((x > 0).sum())
+try: check(n < 3, f"{n} is more")
+except ValueError as e: return x.sum(), e.args[0]
+return x * n
+
+torch._check(int((x > 0).sum()) > 2, "some text")
+return x * 2
+
+n = int((x > 0).sum())
+torch._check_is_size(n)
+if n != 2: return x + 1
+return x[:n]
+
+n = int((x > 0).sum())
+torch._check_is_size(n, max=2)
+return x[:n]
+
+n = int((x > 0).sum())
+torch._check_is_size(n)
+if n < 2: return x + 1
+return torch.zeros(n)
 """
 REFUSED = """
 DY313
