@@ -1,6 +1,6 @@
 """The flow of a Program as MLIR: each block an MLIR block, its code a call, its exit a branch; all ways out lead to one last block.
 
-    jump    →  cf.br, with the target's parameters
+    jump    →  cf.br, with the target's parameters: numbers, one tensor as itself, several as a list of views of buffers
     branch  →  the predicate read out of its tensor, cf.cond_br; a switch is a chain of these
     loop    →  a branch backwards: no stack, no state besides the header's parameters
     write in place → a further parameter of the blocks behind it, where the value is alive
@@ -8,11 +8,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from dync.host.base import Declined
 from dync.host.mlir import text
+from dync.host.mlir.text import ELEMENTS
 from dync.host.onnx.convention import EXIT, Convention, Port, encode
 from dync.host.onnx.graph import Type
 from dync.host.onnx.model import Export, translated
@@ -22,7 +23,9 @@ from dync.ir.types import Lit, Operand, Ref
 
 MAIN, TRACED, TELL = "main", "traced", "dync"
 """The function, the one that tells its way, and the module of those that it tells."""
-VIEW = "!hal.buffer_view"
+VIEW, VIEWS = "!hal.buffer_view", "!util.list<?>"
+BY_VALUE = frozenset({"bool", "int64", "int32", "int16", "int8", "uint8", "float32", "float64"})
+"""Numbers that IREE's VM keeps in registers."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,26 @@ class _Module(Export):
         """The variables that come to a block as further parameters."""
         return sorted(self.variables & self.plan.live[block]) if block != self.plan.order[0] else []
 
+    def params(self, block: str) -> Params:
+        number = self.number[block]
+        found = [(p.name, self.local[p.name]) for p in self.blocks[block].params]
+        found += [(v, f"{self.local[v]}_{number}") for v in self.carried(block)]
+        return Params(tuple(p for p in found if self.is_number(p[0])), tuple(p for p in found if not self.is_number(p[0])))
+
+    def is_number(self, value: str) -> bool:
+        return self.types[value].rank == 0 and self.types[value].dtype in BY_VALUE
+
+
+@dataclass(frozen=True)
+class Params:
+    """What comes to a block: (value, its name there), the numbers and the tensors."""
+
+    numbers: tuple[tuple[str, str], ...]
+    tensors: tuple[tuple[str, str], ...]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return iter((*self.numbers, *self.tensors))
+
 
 class _Function:
     """One function being written."""
@@ -105,6 +128,8 @@ class _Function:
         self.out: list[str] = []
         self.now: dict[str, str] = {}
         """What a variable is at this point."""
+        self.numbers: dict[str, str] = {}
+        """Tensors of rank 0 that came to a block as numbers: name → the number's."""
         self.turn = ""
         """What the last call that tells the way gave: the next one takes it, for IREE keeps no other order of calls."""
         self.chains = 0
@@ -125,8 +150,8 @@ class _Function:
         self.out.append(f"cf.br {self.target(m.label[m.plan.order[0]], self.told())}")
         for block in m.plan.order:
             self.block(m.blocks[block])
-        ends = ", ".join(f"%end{i}: {t}" for i, t in enumerate(["i64", *outputs]))
-        self.out.append(f"^end({ends}):\nreturn {', '.join(f'%end{i}' for i in range(len(outputs) + 1))} : {results}\n}}")
+        self.out.append(f"^end(%number: i64, %ends: {VIEWS}):")
+        self.out.append(f"return {', '.join(['%number', *self.unpacked('%ends', len(outputs))])} : {results}\n}}")
         return self.out
 
     def add(self, line: str) -> str:
@@ -148,10 +173,6 @@ class _Function:
         found = ", ".join([self.add(line) for line in text.sizes(self.names, value, type)][1::2])
         return self.op(f"hal.tensor.export {value} : {type}{'{' + found + '}' if found else ''} -> {VIEW}")
 
-    def constant(self, value: str, type: str) -> str:
-        """A tensor of one value that goes along an edge, hidden from IREE 3.13: on some paths it copies a constant from nowhere."""
-        return self.op(f"util.optimization_barrier {self.op(f'arith.constant dense<{value}> : {type}')} : {type}")
-
     def cast(self, value: str, have: str, want: str) -> str:
         return value if have == want else self.op(f"tensor.cast {value} : {have} to {want}")
 
@@ -159,19 +180,48 @@ class _Function:
 
     def block(self, block: FlowBlock) -> None:
         m = self.m
-        carried = m.carried(block.name)
-        self.now = {v: m.local[v] for v in m.variables} | {v: f"{m.local[v]}_{m.number[block.name]}" for v in carried}
-        params = [(m.local[p.name], m.texts[p.name]) for p in block.params] + [(self.now[v], m.texts[v]) for v in carried]
+        came = m.params(block.name)
+        self.now = {v: m.local[v] for v in m.variables} | {v: n for v, n in came if v in m.variables}
+        params = [(f"{n}_number", ELEMENTS[m.types[v].dtype]) for v, n in came.numbers]
+        several = f"%came{m.number[block.name]}" if len(came.tensors) > 1 else ""
+        params += [(several, VIEWS)] if several else [(n, m.texts[v]) for v, n in came.tensors]
         number = m.number[block.name]
         self.turn = f"%turn{number}"
         params += self.told()
         self.out.append(f"{m.label[block.name]}" + (f"({', '.join(f'{n}: {t}' for n, t in params)})" if params else "") + ":")
+        for v, n in came.numbers:
+            self.numbers[n] = f"{n}_number"
+            self.out.append(f"{n} = tensor.from_elements {n}_number : {m.texts[v]}")
+        if several:
+            for view, (v, n) in zip(self.unpacked(several, len(came.tensors)), came.tensors, strict=True):
+                self.imported(n, view, m.texts[v])
         if self.tell:
             entered = self.op(f"arith.constant {number} : i64")
             self.turn = self.op(f"func.call @{TELL}.enter({entered}, {self.turn}) : (i64, i64) -> i64")
         if block.name in m.functions:
             self.call(m.functions[block.name])
         self.exit(block)
+
+    def imported(self, name: str, view: str, type: str) -> None:
+        """Defines the tensor `name` that a view shows."""
+        sizes = [self.op(f"hal.buffer_view.dim<{view} : {VIEW}>[{i}] : index") for i in text.open_sizes(type)]
+        self.out.append(f"{name} = hal.tensor.import {view} : {VIEW} -> {type}{'{' + ', '.join(sizes) + '}' if sizes else ''}")
+
+    def packed(self, views: Sequence[str]) -> str:
+        """A list of views, which goes along an edge as one.
+
+        IREE 3.13's VM moves the last of a branch's equal operands and orders the moves afterwards: one of them may be gone by then.
+        Equal they are also where two values share a buffer, or are the same to the compiler.
+        """
+        made = self.op(f"util.list.create : {VIEWS}")
+        self.out.append(f"util.list.resize {made}, {self.op(f'arith.constant {len(views)} : index')} : {VIEWS}")
+        for i, view in enumerate(views):
+            self.out.append(f"util.list.set {made}[{self.op(f'arith.constant {i} : index')}], {view} : {VIEW} -> {VIEWS}")
+        return made
+
+    def unpacked(self, views: str, count: int) -> list[str]:
+        places = [self.op(f"arith.constant {i} : index") for i in range(count)]
+        return [self.op(f"util.list.get {views}[{place}] : {VIEWS} -> {VIEW}") for place in places]
 
     def call(self, function: Function) -> None:
         m = self.m
@@ -221,10 +271,13 @@ class _Function:
     def edge(self, edge: Edge) -> str:
         """The target with what it is given."""
         m = self.m
-        params = m.blocks[edge.target].params
-        given = [(self.operand(a, p.name), m.texts[p.name]) for p, a in zip(params, edge.args, strict=True)]
-        given += [(self.now[v], m.texts[v]) for v in m.carried(edge.target)]
-        return self.target(m.label[edge.target], given + self.told())
+        came = m.params(edge.target)
+        args = dict(zip((p.name for p in m.blocks[edge.target].params), edge.args, strict=True))
+        numbers = [(self.read(args.get(v, Ref(v)), m.types[v].dtype), ELEMENTS[m.types[v].dtype]) for v, _ in came.numbers]
+        tensors = [(self.operand(args.get(v, Ref(v)), v), m.texts[v]) for v, _ in came.tensors]
+        if len(tensors) > 1:
+            tensors = [(self.packed([self.exported(*t) for t in tensors]), VIEWS)]
+        return self.target(m.label[edge.target], numbers + tensors + self.told())
 
     def told(self) -> list[tuple[str, str]]:
         return [(self.turn, "i64")] if self.tell else []
@@ -236,30 +289,27 @@ class _Function:
         m = self.m
         number, taken = m.leaving[kind, block.name]
         brings = {output: value for value, output in taken.items()} | {f"{n}_after": n for n in m.written}
-        given = [(self.op(f"arith.constant {number} : i64"), "i64")]
-        for name, type in m._outputs():
-            value = brings.get(name)
-            given.append((self.nothing(type) if value is None else self.exported(self.value(value), m.texts[value]), VIEW))
-        return self.target("^end", given)
+        given = [(brings.get(name), type) for name, type in m._outputs()]
+        views = [self.nothing(t) if v is None else self.exported(self.value(v), m.texts[v]) for v, t in given]
+        return self.target("^end", [(self.op(f"arith.constant {number} : i64"), "i64"), (self.packed(views), VIEWS)])
 
     # operands
 
     def operand(self, operand: Operand, param: str) -> str:
         """An operand as the tensor that a parameter takes."""
         m = self.m
-        want = m.types[param]
+        want, type = m.types[param], m.texts[param]
         if isinstance(operand, Ref) and m.types[operand.name].dtype == want.dtype:
-            return self.cast(self.value(operand.name), m.texts[operand.name], m.texts[param])
-        if isinstance(operand, Lit):
-            return self.constant(text.number(operand.python, want.dtype), m.texts[param])  # type: ignore[arg-type]
-        return self.op(f"tensor.from_elements {self.read(operand, want.dtype)} : {m.texts[param]}")
+            return self.cast(self.value(operand.name), m.texts[operand.name], type)
+        return self.op(f"tensor.from_elements {self.read(operand, want.dtype)} : {type}")
 
     def read(self, operand: Operand, dtype: str) -> str:
         """An operand as a number of that dtype."""
         if not isinstance(operand, Ref):
-            return self.op(f"arith.constant {text.number(operand.python, dtype)} : {text.ELEMENTS[dtype]}")  # type: ignore[arg-type]
+            return self.op(f"arith.constant {text.number(operand.python, dtype)} : {ELEMENTS[dtype]}")  # type: ignore[arg-type]
         have = self.m.types[operand.name].dtype
-        value = self.add(text.element(self.names, self.value(operand.name), have))
+        tensor = self.value(operand.name)
+        value = self.numbers.get(tensor) or self.add(text.element(self.names, tensor, have))
         for line in text.converted(self.names, value, have, dtype):
             value = self.add(line)
         return value

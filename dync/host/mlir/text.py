@@ -71,24 +71,28 @@ def converted(names: Names, value: str, have: str, want: str) -> Iterator[str]:
         yield f"{names.fresh()} = arith.sitofp {value} : i64 to f64"
 
 
+def open_sizes(full: str) -> list[int]:
+    """The axes of an MLIR type whose sizes it leaves open."""
+    return [i for i, size in enumerate(full.removeprefix("tensor<").split("x")[:-1]) if size == "?"]
+
+
 def sizes(names: Names, value: str, full: str) -> Iterator[str]:
     """Lines that define the sizes of `value` which its MLIR type `full` leaves open, each by its second line."""
-    for i, size in enumerate(full.removeprefix("tensor<").split("x")[:-1]):
-        if size == "?":
-            place = names.fresh()
-            yield f"{place} = arith.constant {i} : index"
-            yield f"{names.fresh()} = tensor.dim {value}, {place} : {full}"
+    for i in open_sizes(full):
+        place = names.fresh()
+        yield f"{place} = arith.constant {i} : index"
+        yield f"{names.fresh()} = tensor.dim {value}, {place} : {full}"
 
 
 def copy(names: Names, made: str, value: str, type: Type, full: str) -> Iterator[str]:
     """Lines that define `made` as `value`, of the MLIR type `full`, in memory of its own, by a choice that no compiler sees through."""
     element, lines = ELEMENTS[type.dtype], list(sizes(names, value, full))
     yield from lines
-    open_sizes = [line.partition(" = ")[0] for line in lines[1::2]]
+    dims = [line.partition(" = ")[0] for line in lines[1::2]]
     always, hidden, empty = names.fresh(), names.fresh(), names.fresh()
     yield f"{always} = arith.constant true"
     yield f"{hidden} = util.optimization_barrier {always} : i1"
-    yield f"{empty} = tensor.empty({', '.join(open_sizes)}) : {full}"
+    yield f"{empty} = tensor.empty({', '.join(dims)}) : {full}"
     axes = ", ".join(f"d{i}" for i in range(type.rank))
     same = f"affine_map<({axes}) -> ({axes})>"
     loops = ", ".join(['"parallel"'] * type.rank)
