@@ -560,8 +560,8 @@ def divided(engine: Engine, operation: Any, original: Any, turned: bool) -> Any:
 
 
 def checked(engine: Engine) -> Any:
-    """`torch._check` and its kin (`_check_value`, `_check_index`, `_check_tensor_all`): what the user's code asks for is an `if` that raises."""
-    original: Any = getattr(torch, "_check_with")
+    """`torch._check` and its kin (`_check_value`, `_check_tensor_all`, ...): what the user's code asks for is an `if` that raises."""
+    original: Any = torch._check_with
 
     def check_with(error_type: Any, cond: Any, message: Any) -> None:
         if not isinstance(cond, torch.SymBool) or engine.recorder.in_event is not None:

@@ -1,6 +1,6 @@
 """The flow of a Program as MLIR: each block an MLIR block, its code a call, its exit a branch; all ways out lead to one last block.
 
-    jump    →  cf.br, with the target's parameters: numbers, one tensor as itself, several as a list of views of buffers
+    jump    →  cf.br, with the target's parameter; several come as one list of views of buffers
     branch  →  the predicate read out of its tensor, cf.cond_br; a switch is a chain of these
     loop    →  a branch backwards: no stack, no state besides the header's parameters
     write in place → a further parameter of the blocks behind it, where the value is alive
@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from dync.host.base import Declined
@@ -24,8 +24,6 @@ from dync.ir.types import Lit, Operand, Ref
 MAIN, TRACED, TELL = "main", "traced", "dync"
 """The function, the one that tells its way, and the module of those that it tells."""
 VIEW, VIEWS = "!hal.buffer_view", "!util.list<?>"
-BY_VALUE = frozenset({"bool", "int64", "int32", "int16", "int8", "uint8", "float32", "float64"})
-"""Numbers that IREE's VM keeps in registers."""
 
 
 @dataclass(frozen=True)
@@ -98,25 +96,11 @@ class _Module(Export):
         """The variables that come to a block as further parameters."""
         return sorted(self.variables & self.plan.live[block]) if block != self.plan.order[0] else []
 
-    def params(self, block: str) -> Params:
+    def params(self, block: str) -> list[tuple[str, str]]:
+        """What comes to a block: (value, its name there)."""
         number = self.number[block]
         found = [(p.name, self.local[p.name]) for p in self.blocks[block].params]
-        found += [(v, f"{self.local[v]}_{number}") for v in self.carried(block)]
-        return Params(tuple(p for p in found if self.is_number(p[0])), tuple(p for p in found if not self.is_number(p[0])))
-
-    def is_number(self, value: str) -> bool:
-        return self.types[value].rank == 0 and self.types[value].dtype in BY_VALUE
-
-
-@dataclass(frozen=True)
-class Params:
-    """What comes to a block: (value, its name there), the numbers and the tensors."""
-
-    numbers: tuple[tuple[str, str], ...]
-    tensors: tuple[tuple[str, str], ...]
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter((*self.numbers, *self.tensors))
+        return found + [(v, f"{self.local[v]}_{number}") for v in self.carried(block)]
 
 
 class _Function:
@@ -128,8 +112,6 @@ class _Function:
         self.out: list[str] = []
         self.now: dict[str, str] = {}
         """What a variable is at this point."""
-        self.numbers: dict[str, str] = {}
-        """Tensors of rank 0 that came to a block as numbers: name → the number's."""
         self.turn = ""
         """What the last call that tells the way gave: the next one takes it, for IREE keeps no other order of calls."""
         self.chains = 0
@@ -173,6 +155,10 @@ class _Function:
         found = ", ".join([self.add(line) for line in text.sizes(self.names, value, type)][1::2])
         return self.op(f"hal.tensor.export {value} : {type}{'{' + found + '}' if found else ''} -> {VIEW}")
 
+    def constant(self, value: str, type: str) -> str:
+        """A tensor of one value that goes along an edge, hidden from IREE 3.13: on some paths it copies a constant from nowhere."""
+        return self.op(f"util.optimization_barrier {self.op(f'arith.constant dense<{value}> : {type}')} : {type}")
+
     def cast(self, value: str, have: str, want: str) -> str:
         return value if have == want else self.op(f"tensor.cast {value} : {have} to {want}")
 
@@ -182,18 +168,14 @@ class _Function:
         m = self.m
         came = m.params(block.name)
         self.now = {v: m.local[v] for v in m.variables} | {v: n for v, n in came if v in m.variables}
-        params = [(f"{n}_number", ELEMENTS[m.types[v].dtype]) for v, n in came.numbers]
-        several = f"%came{m.number[block.name]}" if len(came.tensors) > 1 else ""
-        params += [(several, VIEWS)] if several else [(n, m.texts[v]) for v, n in came.tensors]
+        several = f"%came{m.number[block.name]}" if len(came) > 1 else ""
+        params = [(several, VIEWS)] if several else [(n, m.texts[v]) for v, n in came]
         number = m.number[block.name]
         self.turn = f"%turn{number}"
         params += self.told()
         self.out.append(f"{m.label[block.name]}" + (f"({', '.join(f'{n}: {t}' for n, t in params)})" if params else "") + ":")
-        for v, n in came.numbers:
-            self.numbers[n] = f"{n}_number"
-            self.out.append(f"{n} = tensor.from_elements {n}_number : {m.texts[v]}")
         if several:
-            for view, (v, n) in zip(self.unpacked(several, len(came.tensors)), came.tensors, strict=True):
+            for view, (v, n) in zip(self.unpacked(several, len(came)), came, strict=True):
                 self.imported(n, view, m.texts[v])
         if self.tell:
             entered = self.op(f"arith.constant {number} : i64")
@@ -273,11 +255,10 @@ class _Function:
         m = self.m
         came = m.params(edge.target)
         args = dict(zip((p.name for p in m.blocks[edge.target].params), edge.args, strict=True))
-        numbers = [(self.read(args.get(v, Ref(v)), m.types[v].dtype), ELEMENTS[m.types[v].dtype]) for v, _ in came.numbers]
-        tensors = [(self.operand(args.get(v, Ref(v)), v), m.texts[v]) for v, _ in came.tensors]
-        if len(tensors) > 1:
-            tensors = [(self.packed([self.exported(*t) for t in tensors]), VIEWS)]
-        return self.target(m.label[edge.target], numbers + tensors + self.told())
+        given = [(self.operand(args.get(v, Ref(v)), v), m.texts[v]) for v, _ in came]
+        if len(given) > 1:
+            given = [(self.packed([self.exported(*g) for g in given]), VIEWS)]
+        return self.target(m.label[edge.target], given + self.told())
 
     def told(self) -> list[tuple[str, str]]:
         return [(self.turn, "i64")] if self.tell else []
@@ -301,6 +282,8 @@ class _Function:
         want, type = m.types[param], m.texts[param]
         if isinstance(operand, Ref) and m.types[operand.name].dtype == want.dtype:
             return self.cast(self.value(operand.name), m.texts[operand.name], type)
+        if isinstance(operand, Lit):
+            return self.constant(text.number(operand.python, want.dtype), type)  # type: ignore[arg-type]
         return self.op(f"tensor.from_elements {self.read(operand, want.dtype)} : {type}")
 
     def read(self, operand: Operand, dtype: str) -> str:
@@ -308,8 +291,7 @@ class _Function:
         if not isinstance(operand, Ref):
             return self.op(f"arith.constant {text.number(operand.python, dtype)} : {ELEMENTS[dtype]}")  # type: ignore[arg-type]
         have = self.m.types[operand.name].dtype
-        tensor = self.value(operand.name)
-        value = self.numbers.get(tensor) or self.add(text.element(self.names, tensor, have))
+        value = self.add(text.element(self.names, self.value(operand.name), have))
         for line in text.converted(self.names, value, have, dtype):
             value = self.add(line)
         return value
