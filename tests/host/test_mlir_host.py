@@ -327,3 +327,36 @@ def test_what_stands_for_outputs_that_an_exit_does_not_give_is_made_where_it_lea
             assert here.issuperset(made), line
         here.add(line.partition(" = ")[0])
     assert brought > 2
+
+
+class Turned(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.again = nn.Linear(6, 6), nn.Linear(6, 6)
+
+    def forward(self, x):
+        h, kept = torch.tanh(self.first(x)), x
+        for _ in range(int((x.mean(0) > 0.046).sum().item()) % 4):
+            kept = torch.tanh(self.again(kept))
+            h = torch.softmax(x, dim=-1)
+        return h if kept.sum() < h.sum() else kept
+
+
+class TurnedTwice(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lin, self.turned = nn.Linear(6, 6), Turned()
+
+    def forward(self, x):
+        h = torch.tanh(self.lin(x))
+        made = self.turned(x) if x.abs().mean() > 0.488 else self.turned(x)
+        return h, int((h.mean(0) > -0.09).sum().item()) % 4, made
+
+
+def test_values_that_share_a_buffer_with_a_constant_go_along_an_edge():
+    """IREE 3.13's VM loses one of a branch's equal operands: `h` and the loop's first turn were in one buffer, which was brought twice."""
+    torch.manual_seed(1)
+    made = compiled(TurnedTwice().eval(), (torch.ones(1, 6),))
+    for seed in range(8):
+        x = torch.randn(1, 6, generator=torch.Generator().manual_seed(seed))
+        assert not mismatch(made, made.program, (x,), {})
