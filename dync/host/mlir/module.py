@@ -195,11 +195,7 @@ class _Function:
         IREE 3.13's VM moves the last of a branch's equal operands and orders the moves afterwards: one of them may be gone by then.
         Equal they are also where two values share a buffer, or are the same to the compiler.
         """
-        made = self.op(f"util.list.create : {VIEWS}")
-        self.out.append(f"util.list.resize {made}, {self.op(f'arith.constant {len(views)} : index')} : {VIEWS}")
-        for i, view in enumerate(views):
-            self.out.append(f"util.list.set {made}[{self.op(f'arith.constant {i} : index')}], {view} : {VIEW} -> {VIEWS}")
-        return made
+        return self.op(f"util.list.construct [{', '.join(f'{v} : {VIEW}' for v in views)}] : {VIEWS}")
 
     def unpacked(self, views: str, count: int) -> list[str]:
         places = [self.op(f"arith.constant {i} : index") for i in range(count)]
