@@ -162,6 +162,18 @@ class Growing(Running):
             made.extend(items)
         return made
 
+    def repeated(self, key: str, left: Any, right: Any) -> Any:
+        """`[...] * n`, or the other way around."""
+        items, times = (right, self.place_of(left)) if type(right) is list else (left, self.place_of(right))
+        if type(items) is not list or not isinstance(times, torch.SymInt) or self.known_int(times) is not None or key in self.ungrown:
+            return self.listed(key, left * right)
+        form = self.grown.get(key)
+        if form is None:
+            self.needed.add(key)
+            self.learn(key, "list", tuple(items))
+            self.start_again()
+        return self.grow(key, form, items) * times
+
     def starred(self, key: str, items: Any, before: int, behind: int) -> tuple[Any, ...]:
         """What `a, *b, c = items` unpacks: so many items, a list of the others, and so many items behind them."""
         part = taken(items)

@@ -366,8 +366,12 @@ class Grown:
         return self._like(self.within(self._joined([self.columns, self._columns_of(other)])))
 
     def __mul__(self, times: Any) -> Any:
+        times = self.engine.place_of(times)
+        if isinstance(times, torch.SymInt):
+            often = torch.sym_max(times, 0)
+            return self._like(self.within([self._do(torch.Tensor.repeat, c, (often, *(1,) * (c.dim() - 1))) for c in self.columns]))
         if not isinstance(times, int):
-            return self.refuse("`*` with a number known only at run time") if isinstance(times, SYMBOLIC) else NotImplemented
+            return NotImplemented
         return self._like(self.within(self._joined([self.columns] * times) if times > 0 else self._stretch(0, 0)))
 
     __rmul__ = __mul__

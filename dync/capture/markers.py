@@ -351,7 +351,7 @@ class _Inserter(ast.NodeTransformer):
         repeated = isinstance(node.op, ast.Mult) and any(isinstance(x, (ast.List, ast.ListComp)) for x in (node.left, node.right))
         self.generic_visit(node)
         if repeated:
-            return self.put_expr(node, _call("listed", ast.Constant(f"{self.place(node).value}:repeated"), node))
+            return self.put_expr(node, _call("repeated", ast.Constant(f"{self.place(node).value}:repeated"), node.left, node.right))
         if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
             return self.put_expr(node, _call("percent", node.left, node.right))
         numeric = any(isinstance(x, ast.Constant) for x in (node.left, node.right))

@@ -529,6 +529,8 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     patch(torch.SymFloat, "is_integer", lambda self: self == floor_divide(self, 1.0))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
+    for name in ("__mul__", "__rmul__"):
+        patch(torch.SymInt, name, times(engine, getattr(torch.SymInt, name)))
     for cls in (torch.SymInt, torch.SymFloat):
         for operation in (operator.truediv, operator.floordiv, operator.mod):
             for name, turned in ((f"__{operation.__name__}__", False), (f"__r{operation.__name__}__", True)):
@@ -557,6 +559,17 @@ def divided(engine: Engine, operation: Any, original: Any, turned: bool) -> Any:
         return original(self, other)
 
     return divide
+
+
+def times(engine: Engine, original: Any) -> Any:
+    """`items * n` of a list that is not written there."""
+    def multiply(self: Any, other: Any) -> Any:
+        if type(other) is not list:
+            return original(self, other)
+        engine.mark_stack()  # C code would see that it is no list
+        return engine.repeated(f"the list made at {engine.span()}", other, self)
+
+    return multiply
 
 
 def checked(engine: Engine) -> Any:

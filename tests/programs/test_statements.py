@@ -3150,6 +3150,63 @@ n = int((x > 0).sum())
 torch._check_is_size(n)
 if n < 2: return x + 1
 return torch.zeros(n)
+
+k = max(1, i)
+z = [[0] * k for _ in range(2)]
+z[0][0] = 5
+return z
+
+k = max(1, i)
+z = [x] * k
+return torch.stack(z)
+
+seen = [False] * max(0, i)
+for a in range(len(seen)):
+    if a % 2 == j % 2: seen[a] = True
+return seen, sum(seen)
+
+dp = [0.0] * (max(i, 0) + 1)
+dp[0] = f
+for a in range(1, len(dp)):
+    dp[a] = dp[a - 1] * 0.5 + g
+return dp[-1], len(dp)
+
+z = max(i, 0) * [i, j]
+z.append(7)
+return z, z.count(7)
+
+z = [0] * i
+z += [1, 2] * j
+return z, len(z), torch.tensor(z)
+
+rows = [[0] * max(j, 1)] * max(i, 1)
+rows[0].append(3)
+return rows
+
+z = [(0, 1.5)] * max(i, 0)
+return [a + b for a, b in z], bool(z)
+
+k = max(1, i)
+z = [None] * k
+return len(z)
+
+grid = [[0] * max(1, j) for _ in range(max(1, i))]
+for a in range(max(1, i)):
+    grid[a][0] = a
+return sum(row[0] for row in grid)
+
+z = [[]] * max(1, i)
+return len(z)
+
+return ["pad"] * 2 + ["x"] * int(b)
+
+pad = [0, 1]
+z = pad * max(0, i) + [2]
+return z, pad
+
+self.log = self.log[-2:] + [j]
+z = max(1, i) * self.log
+return z
 """
 REFUSED = """
 DY313
