@@ -240,6 +240,18 @@ class Recorder:
         """The number in a one-element tensor, as an event; for another, an error of the class that eager raises."""
         return self.event("item", lambda t: self.local_scalar(t, error), (x,), {})
 
+    def plain(self, func: Any, args: Any, kwargs: Any, shape: Any, dtype: Any, device: Any) -> torch.Tensor:
+        """An operation that torch's twins take plain numbers for: recorded as it stands, with the form that its result will have."""
+        return self.event(func.name(), lambda *a, **k: self._plain(func, a, k, shape, dtype, device), args, kwargs)
+
+    def _plain(self, func: Any, args: Any, kwargs: Any, shape: Any, dtype: Any, device: Any) -> torch.Tensor:
+        if self.resumes():
+            return self.resume()
+        with _disable_current_modes(), self.engine.fake_mode:
+            out = torch.empty(shape, dtype=dtype, device=device)
+        self.record(func, args, kwargs, out)
+        return self.done(out)
+
     def local_scalar(self, x: Any, error: type[Exception] = RuntimeError) -> Any:
         engine = self.engine
         x = engine.weights.fake(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any, cast
 
 import sympy
@@ -230,12 +231,40 @@ def _interpolate(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     space = list(x.shape[2:])
     sizes = list(size) if isinstance(size, (tuple, list)) else [size] if size is not None else []
     scales = scale if isinstance(scale, (tuple, list)) else [scale] * len(space)
-    if not sizes and all(isinstance(f, (int, float)) for f in scales):
+    if not sizes and all(isinstance(f, (int, float, torch.SymInt, torch.SymFloat)) for f in scales):
         sizes = [torch.sym_int(n * f) for n, f in zip(space, scales)]
     for n in (*space, *sizes):
         if isinstance(n, torch.SymInt):
             recorder.engine.expect(cast(Any, sympy.Gt)(scalar_of(n), 0))
+    again = given.get("recompute_scale_factor") or given.get("antialias")
+    if size is None and not again and any(isinstance(f, SYMBOLIC) for f in scales) and len(sizes) == len(space):
+        return _scaled(recorder, x, sizes, scales, given.get("mode", "nearest"), bool(given.get("align_corners")))
     return NotImplemented
+
+
+def _scaled(recorder: Any, x: torch.Tensor, sizes: list[Any], scales: Sequence[Any], mode: str, corners: bool) -> Any:
+    """`interpolate` by factors known only at run time: torch's twins take them as plain numbers."""
+    kind = {"nearest": "nearest", "nearest-exact": "_nearest_exact", "linear": "linear", "bilinear": "bilinear", "bicubic": "bicubic",
+            "trilinear": "trilinear"}.get(mode, "")
+    name = f"_upsample{kind}{len(sizes)}d" if kind.startswith("_") else f"upsample_{kind}{len(sizes)}d"
+    if not hasattr(aten, name):
+        return NotImplemented
+    options = () if "nearest" in kind else (corners,)
+    shape = (*x.shape[:2], *sizes)
+    return recorder.plain(getattr(aten, name).vec, (x, None, *options, [torch.sym_float(f) for f in scales]), {}, shape, x.dtype,
+                          x.device)
+
+
+def _spaced(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """`linspace` and `logspace` in a number of steps known only at run time."""
+    given = dict(zip(("start", "end", "steps", "base"), args)) | kwargs
+    steps = given.pop("steps", None)
+    if not isinstance(steps, torch.SymInt) or isinstance(given["start"], torch.Tensor) or isinstance(given["end"], torch.Tensor):
+        return NotImplemented
+    recorder.engine.expect(cast(Any, sympy.Ge)(scalar_of(steps), 0))
+    dtype, device = given.get("dtype") or torch.get_default_dtype(), torch.device(given.get("device") or "cpu")
+    numbers = [given["start"], given["end"], steps] + ([given.get("base", 10.0)] if function_name(func) == "logspace" else [])
+    return recorder.plain(getattr(aten, function_name(func)).default, tuple(numbers), {"dtype": dtype, "device": device}, (steps,), dtype, device)
 
 
 def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
@@ -353,7 +382,7 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
-           "interpolate": _interpolate, "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
+           "interpolate": _interpolate, "linspace": _spaced, "logspace": _spaced, "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""

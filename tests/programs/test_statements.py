@@ -3207,6 +3207,34 @@ return z, pad
 self.log = self.log[-2:] + [j]
 z = max(1, i) * self.log
 return z
+
+k = max(0, i)
+y = torch.linspace(-1, 1, k)
+return y
+
+y = torch.linspace(0, f, steps=max(1, j), dtype=torch.float64)
+return y * x.double()[0], y.shape[0]
+
+return torch.logspace(0, g, max(1, i)), torch.logspace(0, 1, steps=max(1, i), base=2.0)
+
+s = 1.0 + abs(f)
+return F.interpolate(x[None, None], scale_factor=s), F.interpolate(x[None, None], scale_factor=s, mode="linear")
+
+s = 1.0 + abs(f)
+y = F.interpolate(torch.outer(x, x)[None, None], scale_factor=(s, 2.0), mode="bilinear", align_corners=False)
+return y, y.shape[-2] > 6
+
+k = max(1, i)
+return F.interpolate(torch.outer(x, x)[None, None], scale_factor=k, mode="nearest")
+
+y = torch.linspace(0, 1, i)
+return y
+
+y = torch.linspace(0, 1, max(1, i))
+return x[0] * y[-1], torch.outer(y, x) if b else y.sum()
+
+s = abs(g)
+return F.interpolate(torch.outer(x, x)[None, None], scale_factor=s, mode="bicubic", align_corners=True)
 """
 REFUSED = """
 DY313
