@@ -264,7 +264,8 @@ def _spaced(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     recorder.engine.expect(cast(Any, sympy.Ge)(scalar_of(steps), 0))
     dtype, device = given.get("dtype") or torch.get_default_dtype(), torch.device(given.get("device") or "cpu")
     numbers = [given["start"], given["end"], steps] + ([given.get("base", 10.0)] if function_name(func) == "logspace" else [])
-    return recorder.plain(getattr(aten, function_name(func)).default, tuple(numbers), {"dtype": dtype, "device": device}, (steps,), dtype, device)
+    kind = {"dtype": dtype, "device": device}
+    return recorder.plain(getattr(aten, function_name(func)).default, tuple(numbers), kind, (steps,), dtype, device)
 
 
 def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
@@ -382,7 +383,8 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
-           "interpolate": _interpolate, "linspace": _spaced, "logspace": _spaced, "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
+           "interpolate": _interpolate, "linspace": _spaced, "logspace": _spaced,
+           "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}
 """Calls that read data, by name."""
