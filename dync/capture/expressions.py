@@ -106,11 +106,6 @@ class Expressions(Rolling):
             self.keyed_by_number(container)
         raise of_model(KeyError(index))
 
-    def place_of(self, index: Any) -> Any:
-        """An index into a Python sequence as the integer that it counts as."""
-        index = number_of(index)
-        return self.as_int(index) if isinstance(index, torch.SymBool) else index
-
     def place(self, container: Any, index: Any, reads: bool = False) -> Any:
         """The index at which a Python container is written, the same one or one of those it may be. reads: it must be there."""
         if isinstance(container, list):

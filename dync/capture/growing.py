@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture import comprehend
+from dync.capture.arrays import number_of
 from dync.capture.forms import LEAF, NUMBERS, Column, Form, NotUniform, common, differ_in_constants, form_of
 from dync.capture.image import SYMBOLIC, Image, class_name
 from dync.capture.keyed import is_running
@@ -161,6 +162,11 @@ class Growing(Running):
                 self.become(key, items)
             made.extend(items)
         return made
+
+    def place_of(self, index: Any) -> Any:
+        """An index into a Python sequence as the integer that it counts as."""
+        index = number_of(index)
+        return self.as_int(index) if isinstance(index, torch.SymBool) else index
 
     def repeated(self, key: str, left: Any, right: Any) -> Any:
         """`[...] * n`, or the other way around."""
