@@ -357,7 +357,8 @@ class Forms:
             return tree_of(x, leaf, where)
         except Unrepresentable as e:
             self.refuse([place], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
-                        "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there")
+                        "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there; where "
+                        "the model sets itself up at its first call (hooks, lazy layers), call it once before")
 
     def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
         n = self.heap.index.get(id(container), -1)

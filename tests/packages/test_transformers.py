@@ -131,3 +131,49 @@ def test_generate_is_one_onnx_file_unedited(tmp_path):
         assert any(torch.equal(torch.from_numpy(f), want) for f in found if f.shape == want.shape), (exit, found)
         lengths.add(want.shape[1])
     assert len(lengths) > 1
+
+
+def test_a_model_that_counts_the_tokens_of_its_images():
+    """LLaVA raises through torch._check_with where the text has another number of them than the image gives."""
+    torch.manual_seed(0)
+    vision = transformers.CLIPVisionConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=8,
+                                           patch_size=4, projection_dim=16)
+    text = transformers.LlamaConfig(**SMALL, intermediate_size=32, num_key_value_heads=2, **TOKENS)
+    config = transformers.LlavaConfig(vision_config=vision, text_config=text, image_token_id=63)
+    model = transformers.LlavaForConditionalGeneration(config).eval()
+    ids, pixels = torch.randint(3, 60, (1, 9)), torch.rand(1, 3, 8, 8)
+    ids[0, 1:5] = 63
+    model(ids, pixel_values=pixels)  # the first call installs hooks
+    program = capture(model, (ids,), {"pixel_values": pixels})
+    for tokens in (4, 5):
+        given = ids.clone()
+        given[0, 1:1 + tokens] = 63
+        if tokens == 4:
+            with torch.no_grad():
+                want = model(given, pixel_values=pixels).logits
+            assert torch.equal(interpret(program, (given,), {"pixel_values": pixels})[0].logits, want)
+            continue
+        with pytest.raises(ValueError) as eager, torch.no_grad():
+            model(given, pixel_values=pixels)
+        with pytest.raises(ValueError) as ours:
+            interpret(program, (given,), {"pixel_values": pixels})
+        assert str(ours.value) == str(eager.value)
+
+
+def test_global_attention_where_the_data_asks_for_it():
+    torch.manual_seed(0)
+    ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+    config = transformers.LongformerConfig(**SMALL, intermediate_size=48, attention_window=[4, 4], **ends)
+    model = transformers.LongformerModel(config).eval()
+    ids = torch.randint(3, 60, (1, 8))
+    program = capture(model, (ids,), {"global_attention_mask": torch.zeros(1, 8, dtype=torch.long)})
+    paths = set()
+    for places in ((), (0,), (0, 4)):
+        mask = torch.zeros(1, 8, dtype=torch.long)
+        mask[0, list(places)] = 1
+        with torch.no_grad():
+            want = model(ids, global_attention_mask=mask)
+        got, trace = interpret(program, (ids,), {"global_attention_mask": mask})
+        assert type(got) is type(want) and torch.equal(got[0], want[0])
+        paths.add(trace.path)
+    assert len(paths) > 1
