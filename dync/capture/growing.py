@@ -169,7 +169,7 @@ class Growing(Running):
         return self.as_int(index) if isinstance(index, torch.SymBool) else index
 
     def repeated(self, key: str, left: Any, right: Any) -> Any:
-        """`[...] * n`, or the other way around."""
+        """`[...] * n` of a list that is written there, or the other way around."""
         items, times = (right, self.place_of(left)) if type(right) is list else (left, self.place_of(right))
         if type(items) is not list or not isinstance(times, torch.SymInt) or self.known_int(times) is not None or key in self.ungrown:
             return self.listed(key, left * right)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -240,17 +240,17 @@ class Recorder:
         """The number in a one-element tensor, as an event; for another, an error of the class that eager raises."""
         return self.event("item", lambda t: self.local_scalar(t, error), (x,), {})
 
-    def plain(self, func: Any, args: Any, kwargs: Any, shape: Any, dtype: Any, device: Any) -> torch.Tensor:
-        """An operation that torch's twins take plain numbers for: recorded as it stands, with the form that its result will have."""
-        return self.event(func.name(), lambda *a, **k: self._plain(func, a, k, shape, dtype, device), args, kwargs)
+    def plain(self, func: Any, args: Any, kwargs: Any, form: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """An operation that torch's twins take plain numbers for: recorded as it stands; `form` makes a tensor like its result."""
+        def made(*args: Any, **kwargs: Any) -> torch.Tensor:
+            if self.resumes():
+                return self.resume()
+            with _disable_current_modes(), self.engine.fake_mode:
+                out = form()
+            self.record(func, args, kwargs, out)
+            return self.done(out)
 
-    def _plain(self, func: Any, args: Any, kwargs: Any, shape: Any, dtype: Any, device: Any) -> torch.Tensor:
-        if self.resumes():
-            return self.resume()
-        with _disable_current_modes(), self.engine.fake_mode:
-            out = torch.empty(shape, dtype=dtype, device=device)
-        self.record(func, args, kwargs, out)
-        return self.done(out)
+        return self.event(func.name(), made, args, kwargs)
 
     def local_scalar(self, x: Any, error: type[Exception] = RuntimeError) -> Any:
         engine = self.engine

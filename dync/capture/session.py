@@ -529,8 +529,6 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     patch(torch.SymFloat, "is_integer", lambda self: self == floor_divide(self, 1.0))
     patch(torch.SymFloat, "__pow__", power)
     patch(torch.SymFloat, "__rpow__", lambda a, b: torch.SymFloat(FloatNode(Expr("pow", (b, scalar_of(a)), "float"), engine)))
-    for name in ("__mul__", "__rmul__"):
-        patch(torch.SymInt, name, times(engine, getattr(torch.SymInt, name)))
     for cls in (torch.SymInt, torch.SymFloat):
         for operation in (operator.truediv, operator.floordiv, operator.mod):
             for name, turned in ((f"__{operation.__name__}__", False), (f"__r{operation.__name__}__", True)):
@@ -561,17 +559,6 @@ def divided(engine: Engine, operation: Any, original: Any, turned: bool) -> Any:
     return divide
 
 
-def times(engine: Engine, original: Any) -> Any:
-    """`items * n` of a list that is not written there."""
-    def multiply(self: Any, other: Any) -> Any:
-        if type(other) is not list:
-            return original(self, other)
-        engine.mark_stack()  # C code would see that it is no list
-        return engine.repeated(f"the list made at {engine.span()}", other, self)
-
-    return multiply
-
-
 def checked(engine: Engine) -> Any:
     """`torch._check` and its kin (`_check_value`, `_check_tensor_all`, ...): what the user's code asks for is an `if` that raises."""
     original: Any = torch._check_with
@@ -581,10 +568,12 @@ def checked(engine: Engine) -> Any:
             original(error_type, cond, message)
         elif not cond:
             said = message() if callable(message) else None
+            if isinstance(said, SymText):
+                raise of_model(error_type(said))
             try:
-                original(error_type, False, message if said is None else lambda: "" if isinstance(said, SymText) else said)
-            except Exception as error:
-                raise of_model(error_type(said) if isinstance(said, SymText) else error) from None
+                original(error_type, False, message if said is None else lambda: said)
+            except Exception as error:  # error_type, or what torch says of wrong arguments
+                raise of_model(error) from None
 
     return check_with
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from typing import Any, cast
 
 import sympy
 import torch
 import torch.nn.functional as F
+from torch._prims_common import suggest_memory_format
 from torch.utils._pytree import tree_flatten
 
 from dync.capture.arrays import is_array, tensors_of
@@ -236,36 +236,30 @@ def _interpolate(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     for n in (*space, *sizes):
         if isinstance(n, torch.SymInt):
             recorder.engine.expect(cast(Any, sympy.Gt)(scalar_of(n), 0))
-    again = given.get("recompute_scale_factor") or given.get("antialias")
-    if size is None and not again and any(isinstance(f, SYMBOLIC) for f in scales) and len(sizes) == len(space):
-        return _scaled(recorder, x, sizes, scales, given.get("mode", "nearest"), bool(given.get("align_corners")))
-    return NotImplemented
-
-
-def _scaled(recorder: Any, x: torch.Tensor, sizes: list[Any], scales: Sequence[Any], mode: str, corners: bool) -> Any:
-    """`interpolate` by factors known only at run time: torch's twins take them as plain numbers."""
-    kind = {"nearest": "nearest", "nearest-exact": "_nearest_exact", "linear": "linear", "bilinear": "bilinear", "bicubic": "bicubic",
-            "trilinear": "trilinear"}.get(mode, "")
-    name = f"_upsample{kind}{len(sizes)}d" if kind.startswith("_") else f"upsample_{kind}{len(sizes)}d"
-    if not hasattr(aten, name):
+    mode, corners = given.get("mode", "nearest"), given.get("align_corners")
+    twin = "_upsample_nearest_exact" if mode == "nearest-exact" else f"upsample_{mode}"
+    known = hasattr(aten, f"{twin}{len(space)}d") and len(sizes) == len(space) and not (corners is not None and "nearest" in mode)
+    other = size is not None or given.get("recompute_scale_factor") or given.get("antialias")
+    if other or not known or not any(isinstance(f, SYMBOLIC) for f in scales):
         return NotImplemented
-    options = () if "nearest" in kind else (corners,)
-    shape = (*x.shape[:2], *sizes)
-    return recorder.plain(getattr(aten, name).vec, (x, None, *options, [torch.sym_float(f) for f in scales]), {}, shape, x.dtype,
-                          x.device)
+    numbers = (None, *(() if "nearest" in mode else (bool(corners),)), [torch.sym_float(f) for f in scales])
+    whole = recorder.engine.weights.fake(x)
+    layout = torch.contiguous_format if recorder.engine.has_symbols(whole) else suggest_memory_format(whole)
+    return recorder.plain(getattr(aten, f"{twin}{len(space)}d").vec, (x, *numbers), {}, lambda: torch.empty(
+        (*x.shape[:2], *sizes), dtype=x.dtype, device=x.device, memory_format=layout))
 
 
 def _spaced(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """`linspace` and `logspace` in a number of steps known only at run time."""
-    given = dict(zip(("start", "end", "steps", "base"), args)) | kwargs
-    steps = given.pop("steps", None)
-    if not isinstance(steps, torch.SymInt) or isinstance(given["start"], torch.Tensor) or isinstance(given["end"], torch.Tensor):
+    name = function_name(func)
+    given = {"base": 10.0, **dict(zip(("start", "end", "steps", "base"), args)), **kwargs}
+    start, end, steps = given["start"], given["end"], given.get("steps")
+    if not isinstance(steps, torch.SymInt) or any(isinstance(v, torch.Tensor) for v in (start, end, given.get("out"))):
         return NotImplemented
     recorder.engine.expect(cast(Any, sympy.Ge)(scalar_of(steps), 0))
-    dtype, device = given.get("dtype") or torch.get_default_dtype(), torch.device(given.get("device") or "cpu")
-    numbers = [given["start"], given["end"], steps] + ([given.get("base", 10.0)] if function_name(func) == "logspace" else [])
-    kind = {"dtype": dtype, "device": device}
-    return recorder.plain(getattr(aten, function_name(func)).default, tuple(numbers), kind, (steps,), dtype, device)
+    kind = {"dtype": given.get("dtype") or torch.get_default_dtype(), "device": torch.device(given.get("device") or "cpu")}
+    numbers = (start, end, steps, given["base"]) if name == "logspace" else (start, end, steps)
+    return recorder.plain(getattr(aten, name).default, numbers, kind, lambda: torch.empty((steps,), **kind))
 
 
 def _fill_diagonal(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:

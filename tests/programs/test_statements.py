@@ -5,6 +5,7 @@ Each is the body of a forward. State is compared after every call.
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import sys
 from pathlib import Path
@@ -137,6 +138,7 @@ class Model(nn.Module):
         f, g = r[0].item(), r[1].item()
         b = (x.sum() > 0).item()
 """
+# Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 PROGRAMS = r"""
 made = Result(x, i)
 if b: made.value, made.extra = x * 2, "late"
@@ -2973,8 +2975,6 @@ def key(v):
 runs = [(k, len(list(g))) for k, g in groupby([1, 2, -1, -2, 3, 4], key)]
 for k, g in groupby([i, j, i], key): runs.append((k, sum(g)))
 return runs, len(seen)
-"""
-"""Of x: float32 [3], two integers i and j, two floats f and g and a bool b, read from tensors, and a model with some state.
 
 a = [k * 2 for k in range(abs(i))]
 return functools.reduce(lambda s, v: s * 2 + v, a, 1), list(filter(lambda v: v % 4, a)), list(filter(None, a))
@@ -3200,14 +3200,6 @@ return len(z)
 
 return ["pad"] * 2 + ["x"] * int(b)
 
-pad = [0, 1]
-z = pad * max(0, i) + [2]
-return z, pad
-
-self.log = self.log[-2:] + [j]
-z = max(1, i) * self.log
-return z
-
 k = max(0, i)
 y = torch.linspace(-1, 1, k)
 return y
@@ -3235,7 +3227,27 @@ return x[0] * y[-1], torch.outer(y, x) if b else y.sum()
 
 s = abs(g)
 return F.interpolate(torch.outer(x, x)[None, None], scale_factor=s, mode="bicubic", align_corners=True)
+
+return [0] * n[0]
+
+xs = [0] * i
+xs *= 2
+ys = xs
+ys *= max(0, j)
+return xs, ys
+
+return [0] * b + [1] * (i > 1)
+
+return F.interpolate(x[None, None], scale_factor=1 + abs(f), mode="nearest-exact"), torch.linspace(0, 1, max(1, i), device="cpu")
+
+y = torch.outer(x, x).view(1, 1, 3, 3).expand(1, 2, 3, 3).contiguous(memory_format=torch.channels_last)
+z = F.interpolate(y, scale_factor=1 + abs(f), mode="bilinear")
+return z.is_contiguous(), z.stride(1), z
+
+y = F.interpolate(torch.outer(x, x)[None, None], scale_factor=(1 + abs(f), 1.0), mode="nearest", align_corners=None)
+return y
 """
+# A code and a body.
 REFUSED = """
 DY313
 d = {}
@@ -3359,8 +3371,18 @@ return x
 
 DY313
 return first_of(n[n > 0].tolist())
+
+DY208
+xs = [0, 1]
+ys = xs
+k = max(0, i)
+xs *= k
+return xs, ys, xs is ys
+
+DY208
+pad = [0, 1]
+return pad * max(0, i)
 """
-"""A code and a body."""
 GROUPS = 12
 RUNS = 6
 
@@ -3408,6 +3430,11 @@ def parts(folder: Path, group: int) -> list[tuple[str, Path]]:
 def test_statements(group, tmp_path):
     found = [wrong(body, folder) for body, folder in parts(tmp_path, group)]
     assert not any(found), "\n".join(f for f in found if f)
+
+
+def test_no_body_stands_in_a_text_that_nothing_reads():
+    stray = [e.lineno for e in ast.parse(Path(__file__).read_text()).body[1:] if isinstance(e, ast.Expr)]
+    assert not stray
 
 
 @pytest.mark.parametrize("program", programs(REFUSED))
