@@ -11,7 +11,7 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from dync.capture.replay import Diverged
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import CaseExit, ForkExit, RaiseExit, Rec, To, of_model
+from dync.capture.tape import CaseExit, ForkExit, JumpExit, RaiseExit, Rec, To, of_model
 from dync.capture.text import formatted, join
 from dync.capture.values import Values
 from dync.ir.flow import MISFIT
@@ -78,6 +78,17 @@ class Decisions(Values):
             self.rec.partial = list(self.recorder.in_event)
         rec.span = self.rec.span
         return rec
+
+    def cut(self) -> None:
+        """Goes on in a record of its own: what the host did in this one is done before what comes now."""
+        if self.step < len(self.path) - 1:
+            if not isinstance(self.rec.exit, JumpExit):
+                raise Diverged(f"replay diverged at {self.span()}: a block ends that went on before")
+        else:
+            rec = self.fork_rec()
+            self.rec.exit = JumpExit(To(rec))
+            self.path = [*self.path, rec]
+        self.advance()
 
     def choose(self, index: Any, count: int) -> int:
         """Which of 0..count-1 a symbolic index is on this path, negative indices counted from the end; `count` when outside."""

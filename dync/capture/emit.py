@@ -20,7 +20,7 @@ from dync.ir.effects import mutated
 from dync.ir.flow import Branch, Decision, Edge, FlowBlock, HostOp, Jump, Leaf, OpaqueTree, Raise, Return, Switch, Tree, Write
 from dync.ir.meta import value_type
 from dync.ir.program import Block, Program
-from dync.ir.scalars import COMPARISONS, SCALAR_OPS
+from dync.ir.scalars import COMPARISONS, EFFECTS, SCALAR_OPS
 from dync.ir.types import Lit, ObjectType, Operand, Ref, ScalarType, Span, Value, lit
 
 _RELATIONS = {sympy.Eq: "eq", sympy.Ne: "ne", sympy.Lt: "lt", sympy.Le: "le", sympy.Gt: "gt", sympy.Ge: "ge"}
@@ -286,10 +286,11 @@ class BlockBuilder:
 
     def add(self, op: Op) -> None:
         self.span = op.span
-        if op.target == "print":
-            text, end = op.args
-            args = (self.operand(text.scalar), lit(end))
-            self.host.append(HostOp(Value(identifier("printed", self.e.taken), ObjectType("NoneType"), op.span), "print", args, op.span))
+        if op.target in EFFECTS:
+            args = tuple(self.operand(a.scalar if isinstance(a, Use) else a) for a in op.args)
+            result = self.e.value(op.outs[0]) if op.outs and op.outs[0] else Value(
+                identifier("done", self.e.taken), ObjectType("NoneType"), op.span)
+            self.host.append(HostOp(result, op.target, args, op.span))
             return
         leaf = lambda x: isinstance(x, (Val, Use, Weight))  # noqa: E731
         args, kwargs = tree_map(self.node, op.args, is_leaf=leaf), tree_map(self.node, op.kwargs, is_leaf=leaf)
@@ -384,7 +385,7 @@ class BlockBuilder:
         if self.rec.ops:
             self.span = self.rec.ops[0].span
         exit = self.exit()
-        own = [v for op in self.rec.ops if id(op) in self.e.kept for v in op.outs
+        own = [v for op in self.rec.ops if id(op) in self.e.kept and op.target not in EFFECTS for v in op.outs
                if v is not None and v in self.e.needed and v in self.outside]
         outputs = [self.nodes[v] for v in own] + [self.nodes[w] for w in self.results]
         results = tuple(self.e.value(v) for v in own) + tuple(
@@ -435,7 +436,7 @@ def _outside_uses(e: Emitter, order: list[Rec]) -> set[Val]:
     for rec in order:
         for op in rec.ops:
             if id(op) in e.kept:
-                found.update(v for v in e.operands(rec, op) if v.rec is not rec or op.target == "print")
+                found.update(v for v in e.operands(rec, op) if v.rec is not rec or op.target in EFFECTS)
         uses = e.exit_scalars(rec) + [a for to in successors(rec) for a, p in zip(to.args, to.rec.params) if p in e.needed]
         for x in uses:
             if not isinstance(x, Weight):

@@ -154,23 +154,40 @@ class Expressions(Rolling):
 
     def print(self, *items: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
         """`print` by the model: done at run time, in its place."""
-        self.check_alive()
         frame = sys._getframe(1)
-        if not is_user(frame.f_code) or is_library(frame.f_code):
+        if not self.finished:
+            self.check_alive()
+        if self.finished or not is_user(frame.f_code) or is_library(frame.f_code):
             self.original_print(*items, sep=sep, end=end, file=file, flush=flush)
             return
-        event = self.next_event("print", ("print",))
+        if file not in (None, sys.stdout, sys.stderr):
+            self.problem("DY211", "the model prints to a file", "files are opened by the process that runs the artifact",
+                         "print to standard output")
+        texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
+        whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])
+        self.put_out(whole, file is sys.stderr, "\n" if end is None else end)
+
+    def put_out(self, text: Any, errors: bool, end: str = "") -> None:
+        """Writes a text to standard output at run time, or to standard error."""
+        if errors:
+            self.effect("sys.stderr.write", join(self, [text, end]))
+        else:
+            self.effect("print", text, end)
+
+    def effect(self, op: str, *args: Any, gives: str = "") -> Any:
+        """A host operation that does something, in its place; gives: the kind of number that it gives, if any."""
+        self.check_alive()
+        event = self.next_event(op, (op,))
         if event is None:
-            if file not in (None, sys.stdout):
-                self.problem("DY211", "the model prints to a file", "files are opened by the process that runs the artifact",
-                            "print to standard output")
-            texts = [formatted(self, i, ord("s") if not isinstance(i, torch.Tensor) else -1, "") for i in items]
-            whole = join(self, [p for n, t in enumerate(texts) for p in ((" " if sep is None else sep, t) if n else (t,))])
-            scalar = whole.exact() if isinstance(whole, SymText) else whole
-            self.check_visible(scalar)
-            self.rec.ops.append(Op("print", (Use(scalar), "\n" if end is None else end), {}, (), True, self.span(), True))
-            self.rec.log.append(Event("print", ("print",), None))
+            scalars = [a if isinstance(a, str) else a.exact() if isinstance(a, SymText) else scalar_of(a) for a in args]
+            for scalar in scalars:
+                self.check_visible(scalar)
+            val = self.new_scalar(gives, op.rpartition(".")[2]) if gives else None
+            self.rec.ops.append(Op(op, tuple(map(Use, scalars)), {}, (val,), True, self.span(), True))
+            event = Event(op, (op,), self.symbolic(val) if val is not None else None)
+            self.rec.log.append(event)
             self.cursor += 1
+        return event.result
 
     def of_model(self, read: Any) -> Any:
         """Does what the user's code asked for; an exception is the model's own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import collections
 import copy
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -202,6 +202,16 @@ class StaticHeap:
             self.objects.append(g)
             self.kept.append([(("k", k), v) for k, v in g.items() if not k.startswith("__")])
             self.forms.append(form_of(g))
+
+    def holding(self, ids: Collection[int]) -> Iterator[tuple[Any, Any, Any]]:
+        """The places that hold objects of these ids: who holds them, where, and what stands there."""
+        yield from ((x, key, v) for x, places in zip(self.objects, self.kept) for key, v in places if id(v) in ids)
+
+    def swap(self, others: Mapping[int, Any]) -> None:
+        """Takes others for some objects that places held, by their ids: what stands there now."""
+        for n, places in enumerate(self.kept):
+            if any(id(v) in others for _, v in places):
+                self.kept[n], self.forms[n] = [(key, others.get(id(v), v)) for key, v in places], None
 
     def __contains__(self, x: object) -> bool:
         return id(x) in self.index

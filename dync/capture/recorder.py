@@ -111,6 +111,11 @@ class Recorder:
         if name in QUIET or (name.startswith("get:") and name[4:] not in COMPUTING_GETTERS):
             return func(*args, **kwargs)
         engine.check_alive()
+        if kwargs.get("generator") is not None:
+            if kwargs["generator"] is not torch.default_generator:
+                engine.refuse("DY209", f"`{name}` draws from a generator of its own", "what it has drawn is not part of the program",
+                              "draw from torch's own generator: leave `generator` out")
+            kwargs = kwargs | {"generator": None}
         if name in ("__repr__", "__str__", "__format__"):
             if engine.texts is not None:
                 return mark_for(engine, formatted(engine, args[0], ord("r"), ""))

@@ -8,7 +8,6 @@ import enum
 import linecache
 import logging
 import operator
-import random
 import re
 import sys
 import types
@@ -17,7 +16,6 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
@@ -30,6 +28,7 @@ from dync.capture.emit import emit
 from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
 from dync.capture.given import GivenContainers
 from dync.capture.heap import MISSING, StaticHeap
+from dync.capture.hidden import Hidden
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
@@ -42,6 +41,7 @@ from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val, of_model
 from dync.capture.text import SymText, formatted, join, mark_for
 from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
+from dync.capture.world import open_world
 from dync.capture.writes import where_named
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.fakes import FAKE_LOG
@@ -54,8 +54,6 @@ from dync.ir.types import UNKNOWN, Span, lit
 MAX_RESTARTS = 300
 REFUSALS = ("must be", "combination of arguments", "cannot be interpreted")
 """Words in which C code says that an argument is not of the type that it takes."""
-STATES = ("getstate", "setstate", "get_state", "set_state")
-"""What generators are asked for without a draw."""
 
 
 def user_modules(model: Any) -> list[dict[str, Any]]:
@@ -82,6 +80,7 @@ class Session:
         self.model, self.args, self.kwargs = model, args, kwargs
         self.spec = describe(model, args, kwargs, dynamic_shapes, params)
         self.heap = StaticHeap([model, *args, *kwargs.values()], user_modules(model))
+        self.hidden = Hidden(self.heap)
         self.weights = Weights(model, self.heap)
         self.engine = Engine(self.heap, self.weights, joins)
         self.engine.forced = self.forced
@@ -118,12 +117,14 @@ class Session:
                 self.forms.check_copies()
                 if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in records):
                     engine.problems |= dict.fromkeys(self.trapped)
+                engine.problems |= dict.fromkeys(self.hidden.changed(self.forms.where()))
                 if engine.problems:
                     raise engine.failure()
                 return self.program(records[0])
         except Halted:
             raise engine.failure() from None
         except Diverged as error:
+            engine.problems |= dict.fromkeys(self.hidden.changed(self.forms.where()))
             if engine.problems:
                 raise engine.failure() from error
             raise CaptureError(Diagnostic(
@@ -132,6 +133,7 @@ class Session:
         finally:
             engine.unmark()
             self.heap.restore()
+            self.hidden.restore()
             self.inputs, self.symbols, self.labels, self.call = {}, {}, {}, ((), {})
             self.containers.put({})
             engine.finish()
@@ -456,6 +458,7 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
 
         return get
 
+    open_world(engine, patch, undo)
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)
     module_getattr = nn.Module.__getattr__
@@ -537,11 +540,6 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
     patch(SymNode, "sym_float", to_float)
     patch(SymNode, "int_truediv", true_divide)
     patch(logging.getLogger(FAKE_LOG), "disabled", True)
-    for owner, names, seeded in ((random, random.__all__, random.Random(0)), (np.random, np.random.__all__, np.random.RandomState(0)),
-                                 (torch, ("manual_seed", "seed"), None)):
-        for name in names:
-            if not isinstance(getattr(owner, name), type) and name not in STATES:
-                patch(owner, name, _refused(engine, f"{owner.__name__}.{name}", getattr(seeded, name, None)))
     patch(torch, "_check_with", checked(engine))
     for replaced, written_out in ((torch.cond, comprehend.cond), (torch.while_loop, comprehend.while_loop)):
         patch_code(replaced, written_out.__code__)
@@ -576,12 +574,3 @@ def checked(engine: Engine) -> Any:
                 raise of_model(error) from None
 
     return check_with
-
-
-def _refused(engine: Engine, name: str, stand_in: Any) -> Any:
-    def refuse(*args: Any, **kwargs: Any) -> Any:
-        engine.problem("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture",
-                       "draw with torch.rand and friends, and seed outside the model")
-        return stand_in(*args, **kwargs) if stand_in is not None else None
-
-    return refuse

@@ -33,6 +33,16 @@ def where_named(heap: StaticHeap, x: Any, name: str) -> Span:
     return UNKNOWN
 
 
+def where_used(heap: StaticHeap, x: Any, name: str) -> Span:
+    """The first place outside of `__init__` that names `name`, looked for in the classes of `x` first."""
+    for path, classes in files(heap, x):
+        found = [n for n in _in_methods(path, classes) if isinstance(n, (ast.Attribute, ast.Name)) and names(n, name)]
+        if found:
+            n = min(found, key=lambda n: (n.lineno, n.col_offset))
+            return Span(path, n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0)
+    return UNKNOWN
+
+
 def owner(heap: StaticHeap, n: int) -> Any:
     """The object with a class of the user's that a place belongs to; containers belong to who holds them."""
     seen: set[int] = set()
@@ -57,6 +67,15 @@ def files(heap: StaticHeap, x: Any) -> Iterator[tuple[str, set[str]]]:
 
 def writes(path: str, classes: set[str], name: str) -> Iterator[Any]:
     """What writes `name` in a file, in some of its classes or, where none is given, anywhere."""
+    for node in _in_methods(path, classes):
+        if isinstance(node, (ast.Attribute, ast.Name, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
+            yield from [node] if names(node, name) else []
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+            yield from [node] if names(node.func.value, name) else []
+
+
+def _in_methods(path: str, classes: set[str]) -> Iterator[ast.AST]:
+    """All that stands in the functions of a file but `__init__`, of some of its classes or, where none is given, of all."""
     try:
         tree = ast.parse("".join(linecache.getlines(path)))
     except SyntaxError:
@@ -64,11 +83,7 @@ def writes(path: str, classes: set[str], name: str) -> Iterator[Any]:
     wanted = [c for c in ast.walk(tree) if isinstance(c, ast.ClassDef) and c.name in classes] if classes else [tree]
     for function in (f for part in wanted for f in ast.walk(part)):
         if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and function.name != "__init__":
-            for node in ast.walk(function):
-                if isinstance(node, (ast.Attribute, ast.Name, ast.Subscript)) and isinstance(node.ctx, (ast.Store, ast.Del)):
-                    yield from [node] if names(node, name) else []
-                elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
-                    yield from [node] if names(node.func.value, name) else []
+            yield from ast.walk(function)
 
 
 def names(node: ast.expr, name: str) -> bool:

@@ -78,7 +78,7 @@ def _defined(flow: Flow) -> set[str]:
 def _check_op(op: str, arity: int) -> None:
     if op not in SCALAR_OPS:
         raise ValueError(f"unknown host operation {op!r}")
-    wanted = max(i for i in range(3) if f"{{{i}}}" in SCALAR_OPS[op].text) + 1
+    wanted = SCALAR_OPS[op].arity
     if wanted != arity:
         raise ValueError(f"host operation {op!r} takes {wanted} operands, not {arity}")
 

@@ -40,6 +40,7 @@ from dync.ir.flow import (
     exit_operands,
     leaves,
 )
+from dync.ir.scalars import EFFECTS
 from dync.ir.types import UNKNOWN, Lit, Operand, Ref, Span, TensorType
 
 MAX_DEPTH, MAX_LOOPS, MAX_TREE, MAX_EXPRESSION, FEW_CASES, SHALLOW = 30, 15, 30, 100, 8, 8
@@ -397,8 +398,8 @@ class _Writer:
                 last = [o for o in _read_exit(block)]
         operands = [*(a for op in block.host for a in (op.args if op.op != "select" else op.args[:1])), *last]
         here = [o.name for o in map(self.names.resolve, operands) if isinstance(o, Ref)]
-        return {op.result.name for op in block.host
-                if (local := self.names.local(op.result.name)) and here.count(local) == 1 and self.uses.get(local) == 1}
+        return {op.result.name for op in block.host if op.op not in EFFECTS
+                and (local := self.names.local(op.result.name)) and here.count(local) == 1 and self.uses.get(local) == 1}
 
     def take(self, operand: Operand) -> Expression:
         found = self.names.resolve(operand)

@@ -106,7 +106,7 @@ def host_operations_are_known(s: Scope) -> Iterator[str]:
         for op in block.flow.host:
             if op.op not in SCALAR_OPS:
                 yield f"{block.name}: no scalar operation {op.op!r}"
-            elif len(op.args) != (arity := len(set(re.findall(r"\{\d\}", SCALAR_OPS[op.op].text)))):
+            elif len(op.args) != (arity := SCALAR_OPS[op.op].arity):
                 yield f"{block.name}: {op.result.name} = {op.op} has {len(op.args)} operands for {arity}"
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from dync.ir.outside import CLOCKS, DRAWS, SEEDS, log, outside, warn
 
 
 class ScalarOp(NamedTuple):
@@ -13,6 +16,10 @@ class ScalarOp(NamedTuple):
 
     function: Callable[..., Any]
     text: str
+
+    @property
+    def arity(self) -> int:
+        return len(set(re.findall(r"\{\d\}", self.text)))
 
 
 def _infix(function: Callable[..., Any], sign: str) -> ScalarOp:
@@ -41,12 +48,19 @@ SCALAR_OPS: dict[str, ScalarOp] = {
         "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "fabs", "isnan", "isinf", "isfinite", "erf", "erfc", "gamma", "lgamma",
         "degrees", "radians")},
     **{f"math.{n}": _call(getattr(math, n), f"math.{n}", 2) for n in ("pow", "atan2", "fmod", "hypot", "copysign", "remainder")},
+    "log": _call(log, "log", 5), "warn": _call(warn, "warn", 4),
+    **{n: _call(outside(n), n, arity) for n, arity in (DRAWS | SEEDS | CLOCKS | {"sys.stderr.write": 1}).items()},
 }
 """Comparisons whose margin |a - b| says how near a decision was to flipping."""
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
 NEVER_RAISE = COMPARISONS | frozenset(
     {"add", "sub", "mul", "and_", "or_", "xor", "not_", "neg", "pos", "invert", "bool", "abs", "min", "max", "select"}
-)
-"""Operations that cannot fail on numbers; the others (division, math functions, int of nan) may raise."""
-EFFECTS = frozenset({"print"})
-"""Operations that do something: they run where they stand, also where every operand is a constant."""
+) | {n for n in CLOCKS if n != "time.sleep"}
+"""Operations that cannot fail on numbers, and that nothing shows of where their result is not read.
+
+The others (division, math functions, int of nan) may raise."""
+EFFECTS: dict[str, str] = {
+    "print": "prints", "sys.stderr.write": "writes", "log": "logs", "warn": "warns", "time.sleep": "waits",
+    **dict.fromkeys(DRAWS, "draws a random number"), **dict.fromkeys(SEEDS, "seeds a generator"),
+    **{n: "asks for the time" for n in CLOCKS if n != "time.sleep"}}
+"""Operations that do something, and what: they run where they stand and in their order, also where every operand is a constant."""

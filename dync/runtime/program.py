@@ -19,6 +19,7 @@ from dync.host.regions import collapse
 from dync.ir.classes import exception
 from dync.ir.flow import Flow, FlowBlock, Raise, Tree
 from dync.ir.given import containers, give_back
+from dync.ir.outside import log, warn
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, TensorType, ValueType
@@ -36,7 +37,7 @@ ENGINES = {
     "onnxruntime": "dync.runtime.engine:Engine", "iree": "dync.runtime.engine_iree:IreeEngine", "tvm": "dync.runtime.engine_tvm:TvmEngine",
 }  # fmt: skip
 """Loader that an engine names → what opens it."""
-BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, print, IndexError)}
+BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, print, log, warn, IndexError)}
 """All that a host module may use of Python's own names."""
 
 
@@ -224,7 +225,9 @@ class Runtime:
 
     def _bind(self, module: HostModule, kernels: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
         """Executes the host module, made here from the flow, with its names bound."""
-        space: dict[str, Any] = {"__builtins__": BUILTINS, "math": math, "inf": math.inf, "nan": math.nan}
+        space: dict[str, Any] = {"__builtins__": BUILTINS, "inf": math.inf, "nan": math.nan}
+        asked = (op.op.partition(".") for block in self.flow.blocks for op in block.host)
+        space |= {name: import_module(name) for name in sorted({head for head, dot, _ in asked if dot})}
         space |= {name: kernels[block] for block, name in module.kernels.items()}
         space |= {name: _builder(tree) for name, tree in module.builders.items()}
         space |= {name: _raiser(exit) for name, exit in module.raises.items()}

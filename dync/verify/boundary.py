@@ -40,7 +40,7 @@ def between(signature: Signature, a: Call, b: Call, part: float) -> Call | None:
             mixed[path] = x
         else:
             return None
-    return call_of(signature, mixed, "near a threshold")
+    return call_of(signature, mixed, "near a threshold", a.seed)
 
 
 def close(flow: Flow, run: Callable[[Call], Trace | None], block: str, a: Call, b: Call) -> tuple[Call, Call] | None:

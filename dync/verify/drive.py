@@ -376,7 +376,7 @@ class Driver:
         calls = [c for taken in self.books.takers.values() for c in taken][:CHAIN]
         for n, call in enumerate(calls * 2 if calls else ()):
             fresh = n == 0
-            if not self.harness.check(Call(call.args, call.kwargs, call.params, f"{call.origin}, call {n + 1} in a row"), fresh):
+            if not self.harness.check(replace(call, origin=f"{call.origin}, call {n + 1} in a row"), fresh):
                 break
 
     # -- report --------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import torch
 
@@ -89,7 +90,7 @@ def _fitness(
 
 
 def _found(call: Call) -> Call:
-    return Call(call.args, call.kwargs, call.params, "mutation search")
+    return replace(call, origin="mutation search")
 
 
 def distance(program: Program, path: Path, call: Call) -> float:
@@ -125,7 +126,7 @@ def _mutated(sampler: Sampler, rng: random.Random, parent: Call) -> Call:
         if isinstance(value, torch.Tensor) and value.numel() and way != "param":
             values[one.path] = _nudged(value.detach(), way, rng, sampler, sampler.ranges.get(one.path, (0, 9)))
     params = sampler.params(plain=False) if way == "param" or rng.random() < 0.2 else {}
-    return call_of(sampler.signature, values | params, "mutation search")
+    return call_of(sampler.signature, values | params, "mutation search", parent.seed)
 
 
 def _nudged(value: torch.Tensor, way: str, rng: random.Random, sampler: Sampler, bounds: tuple[float, float]) -> torch.Tensor:

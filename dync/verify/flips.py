@@ -207,7 +207,7 @@ def nudged(program: Program, call: Call, generator: torch.Generator) -> Call:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             scale = float(value.detach().abs().nan_to_num(0.0, 0.0, 0.0).max()) if value.numel() else 0.0
             values[path] = _shake(value, generator, max(scale, 1.0))
-    return call_of(program.signature, values, call.origin)
+    return call_of(program.signature, values, call.origin, call.seed)
 
 
 def _shake(value: torch.Tensor, generator: torch.Generator, scale: float = 0.0) -> torch.Tensor:

@@ -88,7 +88,7 @@ def leaf_values(signature: Signature, call: Call) -> dict[str, Any]:
     return {i.path: found[i.path] for i in signature.inputs} | params | dict(call.params)
 
 
-def call_of(signature: Signature, values: Mapping[str, Any], origin: str) -> Call:
+def call_of(signature: Signature, values: Mapping[str, Any], origin: str, seed: int = 0) -> Call:
     """The inverse of `leaf_values`."""
     attribute = {p.name for p in signature.params if p.place == "attribute"}
     return Call(
@@ -96,6 +96,7 @@ def call_of(signature: Signature, values: Mapping[str, Any], origin: str) -> Cal
         build(signature.kwargs, values.__getitem__),
         {n: v for n, v in values.items() if n in attribute},
         origin,
+        seed,
     )
 
 
@@ -112,6 +113,7 @@ class Sampler:
     """Values beside which a run-time parameter is worth trying, by its name."""
 
     def __post_init__(self) -> None:
+        self.made = 0
         self.rng = random.Random(f"dync-verify-{self.seed}")
         self.generator = torch.Generator().manual_seed(self.seed)
         self.given = tuple(c for c in self.given if self._learn(c))
@@ -143,14 +145,19 @@ class Sampler:
         sizes = self._sizes(n)
         style = _STYLES[n % len(_STYLES)] if n < 2 * len(_STYLES) else self.rng.choice(_STYLES)
         values = {i.path: self.leaf(i, sizes, style) for i in self.signature.inputs}
-        return call_of(self.signature, values | self.params(plain=n % 2 == 0), f"random {style}")
+        return call_of(self.signature, values | self.params(plain=n % 2 == 0), f"random {style}", self.draws())
+
+    def draws(self) -> int:
+        """A seed of its own for the draws of each call."""
+        self.made += 1
+        return self.made
 
     def far(self) -> Call:
         """A call with values so large that a loop which shrinks them comes to its cap."""
         call = self.random(0)
         values = leaf_values(self.signature, call)
         far = {p: v * 1e9 for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point()}
-        return call_of(self.signature, values | far, "random far")
+        return call_of(self.signature, values | far, "random far", call.seed)
 
     def odd(self, call: Call) -> Iterator[Call]:
         """The call with numbers in it that a model may ask about and no random one holds: all of an input, then one at a time."""
@@ -158,19 +165,20 @@ class Sampler:
         floats = {p: v.detach() for p, v in values.items() if isinstance(v, torch.Tensor) and v.is_floating_point() and v.numel()}
         for number in ODD:
             for path, value in floats.items():
-                yield call_of(self.signature, values | {path: torch.full_like(value, number)}, f"{call.origin} with all of {path} {number}")
+                odd = values | {path: torch.full_like(value, number)}
+                yield call_of(self.signature, odd, f"{call.origin} with all of {path} {number}", call.seed)
         for path, value in floats.items():
             for at in range(0, value.numel(), max(1, value.numel() // ODD_PLACES)):
                 new = value.clone().contiguous()
                 new.view(-1)[at] = ODD[0]
-                yield call_of(self.signature, values | {path: new}, f"{call.origin} with {ODD[0]} in {path}")
+                yield call_of(self.signature, values | {path: new}, f"{call.origin} with {ODD[0]} in {path}", call.seed)
 
     def vary(self, call: Call) -> Call:
         """A given call, scaled, shifted, blurred or shuffled, with other run-time parameters."""
         values = leaf_values(self.signature, call)
         way = self.rng.choice(["scaled", "shifted", "with noise", "shuffled", "as given"])
         varied = {p: self._varied(v, way) if isinstance(v, torch.Tensor) else v for p, v in values.items()}
-        return call_of(self.signature, varied | self.params(plain=self.rng.random() < 0.5), f"{call.origin} {way}")
+        return call_of(self.signature, varied | self.params(plain=self.rng.random() < 0.5), f"{call.origin} {way}", self.draws())
 
     def _varied(self, value: torch.Tensor, way: str) -> torch.Tensor:
         value = value.detach()

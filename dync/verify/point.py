@@ -20,7 +20,7 @@ class Point:
     """Where a descent stands: inputs, and run-time parameters as 0-d tensors, those that can move as leaves of autograd."""
 
     def __init__(self, program: Program, start: Call) -> None:
-        self.signature = program.signature
+        self.signature, self.seed = program.signature, start.seed
         self.values = leaf_values(self.signature, start)
         self.leaves: dict[str, torch.Tensor] = {}
         self.handles: dict[str, torch.Tensor] = {}
@@ -82,7 +82,7 @@ class Point:
     def call(self, origin: str) -> Call:
         """The call at this point."""
         moved = {n: v.detach().clone() for n, v in self.leaves.items()} | {n: float(v.detach()) for n, v in self.handles.items()}
-        return call_of(self.signature, self.values | moved, origin)
+        return call_of(self.signature, self.values | moved, origin, self.seed)
 
 
 def spread(value: torch.Tensor) -> float:

@@ -21,11 +21,12 @@ from torch.fx import Node
 from torch.fx.node import map_arg
 
 from dync.ir.clone import clone
+from dync.ir.effects import is_random
 from dync.ir.flow import Branch, Edge, Jump, Switch
 from dync.ir.interpret import held_slots, initial_state
 from dync.ir.program import Block, Program
-from dync.ir.scalars import SCALAR_OPS
-from dync.ir.types import Operand, Ref
+from dync.ir.scalars import EFFECTS, SCALAR_OPS
+from dync.ir.types import Operand, Ref, ScalarType
 from dync.verify.paths import Path, label, ways
 from dync.verify.picks import Agreements, Picks, agreement, chosen, joined, picked
 
@@ -192,9 +193,10 @@ def _run_block(block: Block, env: dict[str, Soft], weights: Mapping[str, torch.T
                 )
     for op in block.flow.host:
         args = [_operand(a, env) for a in op.args]
-        value = SCALAR_OPS[op.op].function(*(a.value for a in args))
+        says = op.op in EFFECTS and not isinstance(op.result.type, ScalarType)
+        value = None if says else SCALAR_OPS[op.op].function(*(a.value for a in args))
         ranks = args[0].ranks if op.op == "int" else None
-        env[op.result.name] = Soft(value, _scalar_shadow(op.op, args), ranks=ranks, varies=any(a.varies for a in args))
+        env[op.result.name] = Soft(value, _scalar_shadow(op.op, args), ranks=ranks, varies=op.op in EFFECTS or any(a.varies for a in args))
 
 
 def _call(node: Node, known: Mapping[Node, Any], watch: Watch) -> Any:
@@ -204,7 +206,7 @@ def _call(node: Node, known: Mapping[Node, Any], watch: Watch) -> Any:
         return known[args[0]]
     if node.target is operator.getitem and isinstance(known[args[0]], list):
         return known[args[0]][args[1]]
-    varies = any(_varies(known[n]) for n in node.all_input_nodes)
+    varies = is_random(node) or any(_varies(known[n]) for n in node.all_input_nodes)
     value = _function(node)(*map_arg(node.args, lambda n: _plain(known[n])), **map_arg(node.kwargs, lambda n: _plain(known[n])))
     if isinstance(value, (list, tuple)):
         return [Soft(v, varies=varies, picks=_picks(node, known, watch) if i == 1 else None) for i, v in enumerate(value)]

@@ -13,6 +13,7 @@ from dync.ir.interpret import initial_state
 from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
 from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes
+from dync.verify.clock import steady
 from dync.verify.compare import Difference, Tolerances, compare
 from dync.verify.drive import Driver
 from dync.verify.harness import Harness
@@ -47,18 +48,19 @@ def verify(
     for n, call in enumerate(given):
         if reason := fits(flow.signature, call):
             raise UsageError(f"inputs[{n}]: {reason}")
-    initial = dict(attributes(model))
-    eager, side = EagerSide(model, seed), CompiledSide(compiled, seed, initial)
-    oracle = ProgramSide(program, seed, initial) if program is not None else None
-    others = [s for s in against if oracle is None or type(s) is not ProgramSide or s.program is not program]  # it is compared as it is
-    try:
-        harness = Harness(flow, eager, (side, *others), program, oracle, Tolerances(atol, rtol))
-        driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience, seconds)
-        harness.books.mismatches += _stale(side, oracle)
-        driver.run(given)
-        return driver.report(flow.name, seed, (*notes, *_notes(side, oracle, initial)), command)
-    finally:
-        side.close()
+    with steady(flow, model):
+        initial = dict(attributes(model))
+        eager, side = EagerSide(model, seed), CompiledSide(compiled, seed, initial)
+        oracle = ProgramSide(program, seed, initial) if program is not None else None
+        others = [s for s in against if oracle is None or type(s) is not ProgramSide or s.program is not program]  # it is compared as it is
+        try:
+            harness = Harness(flow, eager, (side, *others), program, oracle, Tolerances(atol, rtol))
+            driver = Driver(harness, Sampler(flow.signature, seed, given), side, budget, cover, patience, seconds)
+            harness.books.mismatches += _stale(side, oracle)
+            driver.run(given)
+            return driver.report(flow.name, seed, (*notes, *_notes(side, oracle, initial)), command)
+        finally:
+            side.close()
 
 
 def cover(
@@ -67,12 +69,13 @@ def cover(
     """The report of `program` against eager `model`, and the calls that its search found: up to three for each path taken."""
     from dync.verify.walked import Walked
 
-    initial = dict(attributes(model))
-    given, side = as_calls(inputs, program.signature), CompiledSide(Walked(program), seed, initial)
-    harness = Harness(program.flow, EagerSide(model, seed), (side,), program, ProgramSide(program, seed, initial), Tolerances())
-    driver = Driver(harness, Sampler(program.signature, seed, given), side, budget, "decisions", seconds=seconds)
-    driver.run(given)
-    return driver.report(program.flow.name, seed, (), ""), [c for taken in harness.books.takers.values() for c in taken]
+    with steady(program.flow, model):
+        initial = dict(attributes(model))
+        given, side = as_calls(inputs, program.signature), CompiledSide(Walked(program), seed, initial)
+        harness = Harness(program.flow, EagerSide(model, seed), (side,), program, ProgramSide(program, seed, initial), Tolerances())
+        driver = Driver(harness, Sampler(program.signature, seed, given), side, budget, "decisions", seconds=seconds)
+        driver.run(given)
+        return driver.report(program.flow.name, seed, (), ""), [c for taken in harness.books.takers.values() for c in taken]
 
 
 def _stale(side: CompiledSide, oracle: ProgramSide | None) -> list[Mismatch]:

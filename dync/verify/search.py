@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -99,7 +99,7 @@ def _between(program: Program, path: Path, sides: dict[bool, Call]) -> Found:
         with torch.no_grad():
             done = force(program, path, *Point(program, middle).entry())
         if all(s.met for s in done):
-            return Found(Call(middle.args, middle.kwargs, middle.params, "gradient search"), runs=run)
+            return Found(replace(middle, origin="gradient search"), runs=run)
         sides[done[-1].met] = middle
     return Found(runs=HALVINGS)
 

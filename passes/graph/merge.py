@@ -23,7 +23,7 @@ from dync.ir.effects import is_pure
 from dync.ir.flow import Edge, Jump, edges, exit_operands, map_edges
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import append_graph, copy_graph, replace_values
-from dync.ir.scalars import NEVER_RAISE
+from dync.ir.scalars import CLOCKS, NEVER_RAISE
 from dync.ir.types import Operand, Ref
 from dync.passes.base import Pass, PassResult
 
@@ -110,7 +110,10 @@ def _may_stand_in(program: Program, second: Block, edge: Edge) -> bool:
 
 
 def _may_follow(first: Block, second: Block, edge: Edge) -> bool:
-    """The host operations of `first` come to run after the kernel of `second`: it must not read them, nor act before one fails."""
+    """The host operations of `first` come to run after the kernel of `second`: it must not read them, act before one fails, or take time
+    before one asks for it."""
+    if any(h.op in CLOCKS for h in first.flow.host) and any(n.op == "call_function" for n in second.graph.nodes):
+        return False
     bound = dict(zip((p.name for p in second.flow.params), edge.args, strict=True))
     read = {_name(bound.get(n, Ref(n))) for n in second.flow.inputs}
     acts = any(n.op == "call_function" and not is_pure(n) for n in second.graph.nodes)

@@ -1,7 +1,13 @@
 """Models that capture refuses, and where: each marks its problems with a comment `# DY…` on their lines, in order of columns."""
 
+import array
+import datetime
+import io
+import itertools
+import os
 import random
-import sys
+import uuid
+import warnings
 
 import numpy as np
 import torch
@@ -36,23 +42,92 @@ class TextOfTensor(nn.Module):
 
 class Draws(nn.Module):
     def forward(self, x):
-        if random.random() < 0.5:  # DY209
+        if random.sample([0, 1], 1)[0]:  # DY209
             return x
         return -x
 
 
+class DrawsFromItsOwn(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.generator = torch.Generator()
+
+    def forward(self, x):
+        return x * torch.rand(4, generator=self.generator)  # DY209
+
+
+class DrawsByDefault(nn.Module):
+    @staticmethod
+    def noisy(x, draw=random.random):
+        return x * draw()
+
+    def forward(self, x):  # DY209
+        return self.noisy(x)
+
+
+class ReadsTheWorld(nn.Module):
+    def forward(self, x):
+        if os.environ.get("FAST") or os.getenv("QUICK"):  # DY209 # DY209
+            return x
+        with open(__file__) as file:  # DY209
+            n = len(file.read())
+        return x * n, uuid.uuid4().hex, datetime.datetime.now().year  # DY209 # DY209
+
+
+class HiddenState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.count = itertools.count()
+        self.turns = itertools.cycle([1, 2])
+        self.stream = io.StringIO()
+        self.random = random.Random(0)
+        self.generator = np.random.default_rng(0)
+        self.numbers = np.zeros(3)
+        self.few = array.array("d", [0.0])
+        self.made = (n for n in range(100))
+        self.walked = iter([1.0, 2.0, 3.0])
+        self.unused = itertools.count(), np.zeros(4)
+
+    def forward(self, x):
+        x = x * next(self.count)  # DY408
+        x = x * next(self.turns)  # DY408
+        x = x * next(self.made)  # DY408
+        x = x * next(self.walked)  # DY408
+        self.stream.write("x")  # DY408
+        x = x * self.random.random()  # DY408
+        x = x * self.generator.random()  # DY408
+        self.numbers[0] += 1  # DY408
+        self.few[0] += 1  # DY408
+        return x * float(self.numbers[0])
+
+
+class OwnWarning(UserWarning):
+    pass
+
+
+class WarnsOfItsOwn(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            warnings.warn("large", OwnWarning, stacklevel=1)  # DY211
+        return x
+
+
 class DrawsFromNumpy(nn.Module):
     def forward(self, x):
-        y = x * float(np.random.rand())  # DY209
+        y = x * float(np.random.rand(1)[0])  # DY209
         if random.choices([0, 1])[0]:  # DY209
             y = y + torch.from_numpy(np.random.default_rng().random(3))  # DY209
         return y
 
 
 class PrintsToFile(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.file = io.StringIO()
+
     def forward(self, x):
         if x.sum() > 0:
-            print("large", file=sys.stderr)  # DY211
+            print("large", file=self.file)  # DY211
         return x
 
 
@@ -160,7 +235,7 @@ class Many(nn.Module):
 
     def forward(self, x):
         scale = np.unwrap(x.numpy()).mean()  # DY201
-        y = x * random.random()  # DY209
+        y = x * random.vonmisesvariate(0, 1)  # DY209
         if x.sum() > 0:
             y = y.unsqueeze_(0)  # DY202
             return y, object()  # DY403

@@ -7,9 +7,12 @@ import contextlib
 import copy
 import importlib
 import io
+import logging
 import math
+import random
 import re
 import types
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -179,24 +182,63 @@ class Ran:
     result: Any
     error: BaseException | None
     args: Any
-    rng: torch.Tensor
+    rng: list[Any]
     text: str
+    """Standard output."""
+    said: list[Any]
+    """Standard error, log messages and warnings."""
     aliases: dict[str, str] = field(default_factory=dict)
 
 
 def run(function: Any, cls: Any, seed: int) -> Ran:
     args, kwargs = copy.deepcopy(call_of(cls, seed))
     torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
     result, error = None, None
-    text = io.StringIO()
+    text, errors, logs = io.StringIO(), io.StringIO(), Logs()
     try:
-        with torch.no_grad(), contextlib.redirect_stdout(text):
+        with torch.no_grad(), contextlib.redirect_stdout(text), contextlib.redirect_stderr(errors), logs, seen_warnings() as warned:
             result = function(args, kwargs)
     except Exception as e:  # the program's own exception is part of what it does
         error = e
     given = {id(v): k for k, v in leaves([args, kwargs]) if isinstance(v, torch.Tensor)}
     aliases = {k: given[id(v)] for k, v in leaves(result) if isinstance(v, torch.Tensor) and id(v) in given}
-    return Ran(result, error, (args, kwargs), torch.get_rng_state(), text.getvalue(), aliases)
+    said = [errors.getvalue(), logs.messages, [(w.category, str(w.message)) for w in warned]]
+    return Ran(result, error, (args, kwargs), generators(), text.getvalue(), said, aliases)
+
+
+def generators() -> list[Any]:
+    """The states of all random number generators."""
+    return [torch.get_rng_state().tolist(), random.getstate(), [*map(str, np.random.get_state())]]
+
+
+class Logs(logging.Handler):
+    """Keeps what is logged, of every level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[Any] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append((record.name, record.levelname, record.getMessage(), record.lineno))
+
+    def __enter__(self) -> None:
+        root = logging.getLogger()
+        self.before, root.level = root.level, logging.DEBUG
+        root.manager._clear_cache()
+        root.addHandler(self)
+
+    def __exit__(self, *error: object) -> None:
+        logging.getLogger().removeHandler(self)
+        logging.getLogger().setLevel(self.before)
+
+
+@contextlib.contextmanager
+def seen_warnings() -> Iterator[list[warnings.WarningMessage]]:
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        yield found
 
 
 def assert_same_run(want: Ran, got: Ran, where: str) -> None:
@@ -207,7 +249,8 @@ def assert_same_run(want: Ran, got: Ran, where: str) -> None:
     assert same(want.result, got.result), wrong
     assert same(want.args, got.args), f"{where}: the arguments differ after the call: eager {want.args}, captured {got.args}"
     assert want.text == got.text, f"{where}: eager prints {want.text!r}, captured {got.text!r}"
-    assert torch.equal(want.rng, got.rng), f"{where}: another number of random draws"
+    assert want.said == got.said, f"{where}: eager says {want.said}, captured {got.said}"
+    assert want.rng == got.rng, f"{where}: another number of random draws"
     assert want.aliases == got.aliases, f"{where}: eager returns {want.aliases} of its inputs, captured {got.aliases}"
 
 
@@ -287,9 +330,9 @@ def check(cls: Any) -> Program:
     """All that must hold for one program; returns what was captured."""
     module = importlib.import_module(cls.__module__)
     model = load(cls)
-    before, rng = fingerprint(model, module), torch.get_rng_state()
+    before, rng = fingerprint(model, module), generators()
     program = capture(cls, model)
-    assert torch.equal(rng, torch.get_rng_state()), "capture drew random numbers"
+    assert rng == generators(), "capture drew random numbers"
     assert_unchanged(before, fingerprint(model, module))
     verify(program)
     paths = compare(cls, program, model, getattr(cls, "RUNS", 25))

@@ -21,11 +21,12 @@ from dync.ir.flow import Branch, Switch
 from dync.ir.interpret import interpret
 from dync.ir.program import Program
 from dync.ir.verify import verify
+from dync.verify.calls import seed_all
 from dync.verify.fuzz.check import load_file
 from dync.verify.fuzz.generate import FEATURES, generate
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from programs.harness import Ran, assert_same_run, cyclic, snapshot  # noqa: E402
+from programs.harness import Ran, assert_same_run, cyclic, generators, snapshot  # noqa: E402
 
 ORACLE_DECISIONS = 6
 """Most decisions of a program for which the tree of all its paths is made too."""
@@ -67,14 +68,14 @@ def compare_runs(program: Program, model: nn.Module, calls: list[tuple[Any, ...]
 
 def run(function: Any, seed: int, call: tuple[Any, ...]) -> Ran:
     args = copy.deepcopy(call)
-    torch.manual_seed(seed)
+    seed_all(seed)
     result, error = None, None
     try:
         with torch.no_grad():
             result = function(args)
     except Exception as e:  # noqa: BLE001  the network's own
         error = e
-    return Ran(result, error, (args, {}), torch.get_rng_state(), "")
+    return Ran(result, error, (args, {}), generators(), "", [])
 
 
 def main(first: int, count: int) -> int:

@@ -31,9 +31,10 @@ from dync.ir.flow import (
     exit_operands,
     leaves,
 )
+from dync.ir.scalars import EFFECTS
 from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
 
-TEXT_OPS = {"print": "prints", "format": "makes text of numbers", "str": "makes text of numbers", "repr": "makes text of numbers"}
+PYTHON_ONLY = EFFECTS | dict.fromkeys(("format", "str", "repr"), "makes text of numbers")
 WAY = "<exit>"
 """What stands for the number of the exit among values, whose names are identifiers."""
 Translate = Callable[[FlowBlock], "BlockModel | Declined | None"]
@@ -114,12 +115,13 @@ def unfit(flow: Flow) -> Declined | None:
 
 def unfit_block(block: FlowBlock) -> Declined | None:
     """Effects and types in a block that an engine cannot carry."""
+    for op in block.host:
+        if op.op in PYTHON_ONLY:
+            who = op.op if "." in op.op else "it"
+            return Declined(f"{who} {PYTHON_ONLY[op.op]}, which only Python does", op.span)
     for value in (*block.params, *block.results, *(o.result for o in block.host)):
         if refused := unfit_value(value):
             return refused
-    for op in block.host:
-        if op.op in TEXT_OPS:
-            return Declined(f"{op.op} {TEXT_OPS[op.op]}, which only Python does", op.span)
     for operand in exit_operands(block.exit):
         strange = isinstance(operand, Lit) and not isinstance(operand.python, (bool, int, float))
         if strange and not isinstance(block.exit, (Return, Raise)):

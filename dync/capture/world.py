@@ -1,0 +1,321 @@
+"""What a model asks of the world outside of it (`dync.ir.outside`), and what it says there: done at run time, in its place.
+
+Each function is replaced where code finds it: in its module, and in modules that imported it by name.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import datetime
+import functools
+import gc
+import logging
+import os
+import random
+import secrets
+import sys
+import time
+import types
+import uuid
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import mpmath
+import numpy as np
+import sympy
+import torch
+
+from dync.capture.arrays import number_of
+from dync.capture.expressions import Expressions
+from dync.capture.heap import put as put_in
+from dync.capture.image import SYMBOLIC
+from dync.capture.places import DYNC, STDLIB, TORCH, is_library, is_user, span_of
+from dync.capture.tape import of_model
+from dync.capture.text import SymText, formatted, percent
+from dync.ir.outside import CLOCKS, DRAWS
+
+Patch = Callable[[Any, str, Any], None]
+STATES = ("getstate", "setstate", "get_state", "set_state")
+"""What generators are asked for without a draw."""
+INTEGERS = frozenset({"random.randrange", "numpy.random.randint", *(n for n in CLOCKS if n.endswith("_ns"))})
+"""What gives an integer; the others give floats."""
+UNIFORM = ("random", "random_sample", "ranf", "sample")
+"""The names that NumPy has for one function."""
+LEVELS = {"log": None, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50, "fatal": 50}
+MACHINERY = (DYNC, *(os.path.dirname(str(m.__file__)) + os.sep for m in (np, sympy, mpmath)))
+"""Packages that capture runs on."""
+
+
+def say(engine: Expressions, op: str, *args: Any, frame: Any) -> None:
+    """Has the host say what comes from a line of the model."""
+    span = span_of(frame)
+    engine.effect(op, *args, span.file, span.line)
+
+
+def ask(engine: Expressions, op: str, *args: Any) -> Any:
+    """Has the host do `op`, and ends the block: what comes after it in the source is done after it."""
+    made = op in DRAWS or op in CLOCKS and op != "time.sleep"
+    number = engine.effect(op, *args, gives=("int" if op in INTEGERS else "float") if made else "")
+    if op.endswith(("randrange", "randint")) and isinstance(number, torch.SymInt):
+        engine.shape_env.bound(number.node.expr, *(n if isinstance(n, int) else None for n in (args[0], args[1] - 1)))
+    engine.cut()
+    return number
+
+
+# ---- numbers: the arguments that an operation takes, or NotImplemented -----------------------------------------------------------------
+
+
+def _between(start: Any, stop: Any = None, step: Any = 1) -> Any:
+    if not (type(step) is int and step == 1):
+        return NotImplemented
+    low, high = (0, start) if stop is None else (start, stop)
+    if type(low) is int and type(high) is int and high <= low:
+        random.Random(0).randrange(*((start,) if stop is None else (start, stop)))  # raises what it raises
+    return low, high
+
+
+def _from(low: Any, high: Any = None, size: Any = None, dtype: Any = int) -> Any:
+    if size is not None or dtype is not int:
+        return NotImplemented
+    low, high = (0, low) if high is None else (low, high)
+    if type(low) is int and type(high) is int and high <= low:
+        np.random.RandomState(0).randint(low, high)
+    return low, high
+
+
+def _sized(*defaults: Any, names: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """For functions of NumPy that take numbers, and a size that gives arrays where there is one."""
+    def bound(*args: Any, size: Any = None, **named: Any) -> Any:
+        if size is not None or len(args) > len(defaults) or set(named) - set(names):
+            return NotImplemented
+        filled = [*args, *defaults[len(args):]]
+        for name, value in named.items():
+            filled[names.index(name)] = value
+        return tuple(filled)
+
+    return bound
+
+
+ARGUMENTS: dict[str, tuple[str, Callable[..., Any]]] = {
+    "random.random": ("random.random", lambda: ()), "random.uniform": ("random.uniform", lambda a, b: (a, b)),
+    "random.gauss": ("random.gauss", lambda mu=0.0, sigma=1.0: (mu, sigma)),
+    "random.normalvariate": ("random.normalvariate", lambda mu=0.0, sigma=1.0: (mu, sigma)),
+    "random.expovariate": ("random.expovariate", lambda lambd=1.0: (lambd,)),
+    "random.betavariate": ("random.betavariate", lambda alpha, beta: (alpha, beta)),
+    "random.randrange": ("random.randrange", _between), "random.randint": ("random.randrange", lambda a, b: _between(a, b + 1)),
+    **{f"numpy.random.{n}": ("numpy.random.random", _sized()) for n in (*UNIFORM, "rand")},
+    **{f"numpy.random.{n}": ("numpy.random.standard_normal", _sized()) for n in ("standard_normal", "randn")},
+    "numpy.random.uniform": ("numpy.random.uniform", _sized(0.0, 1.0, names=("low", "high"))),
+    "numpy.random.normal": ("numpy.random.normal", _sized(0.0, 1.0, names=("loc", "scale"))),
+    "numpy.random.randint": ("numpy.random.randint", _from),
+    **{n: (n, lambda a: (a,)) for n in ("random.seed", "numpy.random.seed", "time.sleep")},
+    "torch.manual_seed": ("torch.manual_seed", lambda seed: (seed,)),
+    **{n: (n, lambda: ()) for n in CLOCKS if n != "time.sleep"},
+}
+"""By the function's name: the operation that does it, and what its operands are for the call's arguments."""
+
+
+def _choice(engine: Expressions, items: Any) -> Any:
+    n = engine.builtin(len)(items)
+    if not isinstance(n, (int, torch.SymInt)):
+        return NotImplemented
+    if n < 1:
+        raise of_model(IndexError("Cannot choose from an empty sequence"))
+    return engine.getitem(items, ask(engine, "random.randrange", 0, n))
+
+
+def asked(engine: Expressions, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What a call of the function gives; NotImplemented where no host operation does it."""
+    if name == "random.choice" and len(args) == 1 and not kwargs:
+        return _choice(engine, args[0])
+    if name not in ARGUMENTS:
+        return NotImplemented
+    op, arguments = ARGUMENTS[name]
+    args, kwargs = tuple(map(number_of, args)), {k: number_of(v) for k, v in kwargs.items()}
+    operands = arguments(*args, **kwargs)
+    if operands is NotImplemented or not all(isinstance(o, (bool, int, float, *SYMBOLIC)) for o in operands):
+        return NotImplemented
+    result = ask(engine, op, *operands)
+    return torch.default_generator if name == "torch.manual_seed" else result
+
+
+# ---- text -------------------------------------------------------------------------------------------------------------------------------
+
+
+def _logged(engine: Expressions, logger: logging.Logger, level: int, text: Any, *values: Any, frame: Any) -> None:
+    text = text if isinstance(text, (str, SymText)) else formatted(engine, text, ord("s"), "")
+    if values:
+        text = percent(engine, text, values[0] if len(values) == 1 and isinstance(values[0], dict) and values[0] else values)
+    say(engine, "log", logger.name, level, text, frame=frame)
+
+
+def _warned(engine: Expressions, message: Any, category: Any, frame: Any) -> None:
+    category = type(message) if isinstance(message, Warning) else category or UserWarning
+    name = getattr(category, "__name__", str(category))
+    if getattr(builtins, name, None) is not category:
+        engine.refuse("DY211", f"the model warns with {name}", "the class may be absent at run time", "warn with a class of Python's own")
+    text = message if isinstance(message, (str, SymText)) else formatted(engine, message, ord("s"), "")
+    say(engine, "warn", name, text, frame=frame)
+
+
+class Output:
+    """`sys.stdout` or `sys.stderr` for the model: what it writes there is written at run time."""
+
+    def __init__(self, engine: Expressions, stream: Any, errors: bool) -> None:
+        self._engine, self._stream, self._errors = engine, stream, errors
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: Any) -> Any:
+        if not by_model(self._engine, sys._getframe(1)):
+            return self._stream.write(text)
+        self._engine.put_out(text, self._errors)
+        return len(text) if isinstance(text, str) else 0
+
+
+# ---- where it is replaced ---------------------------------------------------------------------------------------------------------------
+
+
+def by_model(engine: Expressions, frame: Any, once: bool = False) -> bool:
+    """Whether the model's code calls. once: also what it says once in a process, behind `functools.lru_cache`."""
+    code, above = frame.f_code, frame
+    if not is_user(code) or is_library(code) or code.co_filename.startswith(MACHINERY):
+        return False
+    while above is not None and above is not engine.root_frame:
+        above = above.f_back
+    if above is None:
+        return False
+    found: Any = frame.f_globals.get(code.co_qualname.partition(".")[0])
+    for name in code.co_qualname.split(".")[1:]:
+        found = getattr(found, name, None)
+    return once or not isinstance(found, functools._lru_cache_wrapper)
+
+
+def open_world(engine: Expressions, patch: Patch, undo: contextlib.ExitStack) -> None:
+    """Has the functions done at run time, and refuses others that would be fixed at capture. For one capture."""
+    twins: dict[int, tuple[Any, Any]] = {}
+
+    def put(owner: Any, name: str, new: Any) -> None:
+        twins[id(getattr(owner, name))] = getattr(owner, name), new
+        patch(owner, name, new)
+
+    for owner, names, seeded in ((random, random.__all__, random.Random(0)), (np.random, np.random.__all__, np.random.RandomState(0)),
+                                 (torch, ("manual_seed", "seed"), None)):
+        for name in names:
+            if not isinstance(getattr(owner, name), type) and name not in STATES:
+                stand_in = getattr(seeded, name, getattr(owner, name))
+                put(owner, name, _draws(engine, f"{owner.__name__}.{name}", getattr(owner, name), stand_in))
+    for clock in CLOCKS:
+        name = clock.partition(".")[2]
+        put(time, name, _tells(engine, clock, getattr(time, name)))
+    for owner, name in ((builtins, "open"), (uuid, "uuid1"), (uuid, "uuid4"), (os, "urandom"), (secrets, "token_hex")):
+        put(owner, name, _fixed(engine, f"{owner.__name__}.{name}".removeprefix("builtins."), getattr(owner, name)))
+    patch(os._Environ, "__getitem__", _fixed(engine, "os.environ", os._Environ.__getitem__, "read it in `__init__`"))
+    put(datetime, "datetime", _dates(engine))
+    put(warnings, "warn", _warns(engine, warnings.warn))
+    for name, level in LEVELS.items():
+        patch(logging.Logger, name, _logs(engine, level, getattr(logging.Logger, name)))
+    for module in [m for m in sys.modules.values() if isinstance(m, types.ModuleType) and not _is_pythons(m)]:
+        for name, value in list(vars(module).items()):
+            if id(value) in twins:
+                patch(module, name, twins[id(value)][1])
+    for x, key, value in list(engine.heap.holding(twins)):
+        with contextlib.suppress(TypeError):  # a default argument stays, and is found out where it draws
+            put_in(x, key, twins[id(value)][1])
+            undo.callback(put_in, x, key, value)
+    undo.callback(engine.heap.swap, {id(twin): original for original, twin in twins.values()})
+    engine.heap.swap({n: twin for n, (_, twin) in twins.items()})
+    undo.callback(gc.callbacks.extend, list(gc.callbacks))  # they run within whatever runs, and are not the model's
+    gc.callbacks.clear()
+    patch(sys, "stdout", Output(engine, sys.stdout, False))
+    patch(sys, "stderr", Output(engine, sys.stderr, True))
+
+
+def _is_pythons(module: types.ModuleType) -> bool:
+    """Whether a module is Python's own, torch's or dync's: these call the functions that are there for them."""
+    file = vars(module).get("__file__")
+    library = isinstance(file, str) and file.startswith(STDLIB) and "-packages" not in file
+    return library or module.__name__ != "__main__" and not (isinstance(file, str) and not file.startswith((TORCH, *MACHINERY)))
+
+
+def _draws(engine: Expressions, name: str, original: Any, seeded: Any) -> Any:
+    """seeded: the same function of a generator whose draws do no harm, or `original` itself."""
+    def draw(*args: Any, **kwargs: Any) -> Any:
+        if engine.finished:  # a module that was imported meanwhile has kept this
+            return original(*args, **kwargs)
+        result = asked(engine, name, args, kwargs)
+        if result is NotImplemented and name.endswith("default_rng") and args and type(args[0]) is int:
+            return original(*args)  # the same in each call
+        if result is NotImplemented:
+            engine.problem("DY209", f"`{name}` is called inside forward", "its result would be fixed at capture",
+                           "draw with torch.rand and friends, or one number at a time, and seed outside the model")
+            return seeded(*args, **kwargs) if seeded is not original else None
+        return result
+
+    return draw
+
+
+def _tells(engine: Expressions, name: str, original: Any) -> Any:
+    def tell(*args: Any, **kwargs: Any) -> Any:
+        result = asked(engine, name, args, kwargs) if by_model(engine, sys._getframe(1), True) else NotImplemented
+        return original(*args, **kwargs) if result is NotImplemented else result
+
+    return tell
+
+
+def _fixed(engine: Expressions, name: str, original: Any, remedy: str = "do it outside the model, and give it what comes of it") -> Any:
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        frame: Any = sys._getframe(1)
+        while frame.f_code.co_filename.startswith("<frozen") or is_library(frame.f_code):  # as os.getenv
+            frame = frame.f_back
+        if by_model(engine, frame):
+            engine.problem("DY209", f"`{name}` is used inside forward", "its result would be fixed at capture", remedy)
+        return original(*args, **kwargs)
+
+    return refuse
+
+
+def _dates(engine: Expressions) -> type:
+    """`datetime.datetime`, but for what asks for the time."""
+    original = datetime.datetime
+
+    class Kind(type):
+        def __instancecheck__(cls, x: Any) -> bool:
+            return isinstance(x, original)
+
+    class Dates(original, metaclass=Kind):
+        def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+            return original(*args, **kwargs)
+
+        now, utcnow, today = (staticmethod(_fixed(engine, f"datetime.datetime.{name}", getattr(original, name)))
+                              for name in ("now", "utcnow", "today"))
+
+    return Dates
+
+
+def _warns(engine: Expressions, original: Any) -> Any:
+    def warn(message: Any, category: Any = None, stacklevel: int = 1, source: Any = None) -> None:
+        frame = sys._getframe(1)
+        if by_model(engine, frame):
+            _warned(engine, message, category, frame)
+        else:
+            original(message, category, stacklevel + 1, source)
+
+    return warn
+
+
+def _logs(engine: Expressions, level: int | None, original: Any) -> Any:
+    def log(logger: logging.Logger, *args: Any, **kwargs: Any) -> None:
+        frame: Any = sys._getframe(1)
+        while frame.f_code.co_filename == logging.__file__:
+            frame = frame.f_back
+        if by_model(engine, frame):
+            given: tuple[Any, ...] = args if level is None else (level, *args)
+            _logged(engine, logger, *given, frame=frame)
+        else:
+            original(logger, *args, **kwargs)
+
+    return log
