@@ -31,7 +31,6 @@ class Engine(Expressions):
     """One capture. `attempt` is called until nothing new is learnt; then `order` holds the records."""
 
     restarts = 0
-    runs = 0
 
     def __init__(self, heap: StaticHeap, weights: Weights, joins: bool = True) -> None:
         self.heap, self.weights, self.joins = heap, weights, joins

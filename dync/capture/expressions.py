@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import string
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -39,6 +39,14 @@ class Expressions(Rolling):
     """Twins of expressions."""
 
     original_print: Any = print
+    runs = 0
+    caching = ""
+    """The function behind `functools.lru_cache` that runs now."""
+
+    def once(self, does: str) -> NoReturn:
+        """Refuses what such a function does beside giving its result."""
+        self.refuse("DY409", f"`{self.caching}` is cached by `functools.lru_cache`, and {does}", "it would do that at the first call only",
+                    "let it give its result, and do that where it is called")
 
     def is_(self, value: Any, other: Any, negate: bool) -> bool:
         """`value is other`: there is one True and one False."""

@@ -10,6 +10,7 @@ import collections
 import copy
 import types
 from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from dync.ir.classes import dict_base, refill
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout, torch.memory_format,
          torch.Size, range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
 ATOMIC_MODULES = ("typing", "torch._ops", "logging", "re", "abc", "weakref")
+OTHERS = ("builtins", "functools", "torch", "numpy", "operator", "types")
+"""Whose callable objects keep nothing from call to call."""
 MISSING = object()
 Place = tuple[int, Any]
 """The number of an object of the static heap, and which of its entries."""
@@ -50,6 +53,9 @@ def entries(x: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(x, types.MethodType):
         yield ("m",), x.__self__
         yield ("g",), x.__func__
+    elif isinstance(x, type):
+        yield from ((("a", k), v) for k, v in vars(x).items() if is_class_data(k, v))
+        return
     if not isinstance(x, (list, tuple, set, frozenset, types.CellType, types.FunctionType, types.MethodType)) or hasattr(x, "__dict__"):
         own = getattr(x, "__dict__", None)
         if type(own) is dict and not isinstance(x, types.FunctionType):
@@ -61,6 +67,13 @@ def entries(x: Any) -> Iterator[tuple[Any, Any]]:
                     yield ("a", slot), value
 
 
+def is_class_data(name: str, x: Any) -> bool:
+    """Whether an attribute of a class is data, not code: what code would write there."""
+    if name.startswith("__") or isinstance(x, (types.FunctionType, type, types.ModuleType)) or hasattr(type(x), "__get__"):
+        return False
+    return not (callable(x) and is_atom(x)) and type(x).__module__ not in ("_abc", "functools", "enum", "dataclasses", "typing")
+
+
 def contents(x: Any, key: Any) -> Any:
     """What stands in a place, MISSING where nothing does; for WHOLE a shallow copy."""
     if key == WHOLE:
@@ -70,7 +83,9 @@ def contents(x: Any, key: Any) -> Any:
 
 def remove(x: Any, key: Any) -> None:
     """Empties one place: an attribute or an entry of a dict."""
-    if key[0] == "k":
+    if isinstance(x, type):
+        delattr(x, key[1])
+    elif key[0] == "k":
         dict_base(x).pop(x, key[1], None)
     elif isinstance(getattr(x, "__dict__", None), dict):
         x.__dict__.pop(key[1], None)
@@ -102,6 +117,8 @@ def put(x: Any, key: Any, value: Any) -> None:
             x.update(value)
         case ("*",) if isinstance(x, dict):
             refill(x, value)
+        case ("a", name) if isinstance(x, type):
+            setattr(x, name, value)
         case ("a", name):
             if isinstance(getattr(x, "__dict__", None), dict) and (name in x.__dict__ or not hasattr(type(x), name)):
                 x.__dict__[name] = value
@@ -116,6 +133,8 @@ Form = tuple[Any, ...] | None
 
 
 def form_of(x: Any) -> Form:
+    if isinstance(x, type):
+        return (tuple(map(id, vars(x).values())),)
     own = getattr(x, "__dict__", None)
     if any(_slots(cls) for cls in type(x).__mro__) or isinstance(x, (types.CellType, types.FunctionType, types.MethodType, set, frozenset)):
         return None
@@ -133,6 +152,8 @@ def unchanged(x: Any, form: Form) -> bool:
     """Whether `x` holds the very objects it held when `form` was taken."""
     if form is None:
         return False
+    if isinstance(x, type):
+        return tuple(map(id, vars(x).values())) == form[0]
     n = 0
     if isinstance(x, dict):
         keys, values = form[0]
@@ -153,7 +174,7 @@ def unchanged(x: Any, form: Form) -> bool:
 class StaticHeap:
     """Snapshot of the objects that were there before capture."""
 
-    def __init__(self, roots: list[Any], module_globals: list[dict[str, Any]]) -> None:
+    def __init__(self, roots: list[Any], module_globals: list[dict[str, Any]], more: Mapping[str, Any] = MappingProxyType({})) -> None:
         self.index: dict[int, int] = {}
         self.objects: list[Any] = []
         self.kept: list[list[tuple[Any, Any]]] = []
@@ -168,9 +189,10 @@ class StaticHeap:
         for g in module_globals:
             self._add_globals(g)
             queue.extend((v, k) for k, v in g.items() if not k.startswith("__") and _is_data(v))
+        queue.extend((x, name) for name, x in more.items())
         while queue:
             x, name = queue.popleft()
-            if is_atom(x) or id(x) in self.index:
+            if (is_atom(x) and name not in more) or id(x) in self.index:
                 continue
             if isinstance(x, types.FunctionType) and not x.__closure__:
                 continue
@@ -208,10 +230,12 @@ class StaticHeap:
         yield from ((x, key, v) for x, places in zip(self.objects, self.kept) for key, v in places if id(v) in ids)
 
     def swap(self, others: Mapping[int, Any]) -> None:
-        """Takes others for some objects that places held, by their ids: what stands there now."""
+        """Takes others for some objects that places held, by their ids, where the others stand there now or stood there before."""
         for n, places in enumerate(self.kept):
             if any(id(v) in others for _, v in places):
-                self.kept[n], self.forms[n] = [(key, others.get(id(v), v)) for key, v in places], None
+                now = dict(entries(self.objects[n]))
+                taken = [(key, others.get(id(v), v) if now.get(key) is not v else v) for key, v in places]
+                self.kept[n], self.forms[n] = taken, None
 
     def __contains__(self, x: object) -> bool:
         return id(x) in self.index
@@ -295,6 +319,13 @@ class StaticHeap:
                 for k in [k for k in x if not k.startswith("__") and k not in known]:
                     del x[k]
                 x.update({k[1]: v for k, v in old})
+            elif isinstance(x, type):
+                known = {k[1] for k, _ in old}
+                for name in [k[1] for k, _ in entries(x) if k[1] not in known]:
+                    delattr(x, name)
+                for k, v in old:
+                    if vars(x).get(k[1], MISSING) is not v:
+                        setattr(x, k[1], v)
             else:
                 if isinstance(x, dict):
                     attributes = [(k, v) for k, v in old if k[0] == "k"]
@@ -315,7 +346,8 @@ def _same_atom(a: Any, b: Any) -> bool:
 
 def _is_data(x: Any) -> bool:
     return isinstance(x, (list, dict, set, collections.deque, nn.Module)) or (
-        not is_atom(x) and not callable(x) and type(x).__module__ not in ("builtins",) and hasattr(x, "__dict__"))
+        not is_atom(x) and not (callable(x) and type(x).__module__.partition(".")[0] in OTHERS)
+        and type(x).__module__ != "builtins" and hasattr(x, "__dict__"))
 
 
 def _join(name: str, key: Any) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import array
 import collections
+import contextvars
 import functools
 import io
 import pickle
@@ -27,7 +28,8 @@ from dync.errors import Diagnostic
 from dync.ir.types import Span
 
 SEEN = (object, list, dict, set, frozenset, tuple, collections.deque, collections.OrderedDict, collections.defaultdict, types.CellType,
-        types.FunctionType, types.MethodType, staticmethod, classmethod, BaseException, torch.Tensor)
+        types.FunctionType, types.MethodType, staticmethod, classmethod, BaseException, torch.Tensor,
+        functools._lru_cache_wrapper)
 """Classes whose instances hold nothing but what `heap.entries` tells."""
 PLAIN = (bool, int, float, complex, str, bytes, type(None), tuple)
 WORD = 8
@@ -74,6 +76,9 @@ def look(x: Any, heap: StaticHeap) -> Look | None:
     """What an object holds; None where that cannot be told."""
     if isinstance(x, np.ndarray):
         return None if x.dtype.hasobject else Look((x.shape, x.dtype, zlib.crc32(x.tobytes())))
+    if isinstance(x, contextvars.ContextVar):
+        held = x.get(None)
+        return Look(held if isinstance(held, PLAIN) else id(held), held)
     if isinstance(x, types.GeneratorType):
         names = dict(x.gi_frame.f_locals) if x.gi_frame is not None else {}
         return Look((x.gi_frame and x.gi_frame.f_lasti, *((k, v if isinstance(v, PLAIN) else id(v)) for k, v in names.items())), names)

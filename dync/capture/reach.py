@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import collections
+import enum
 import functools
 import itertools
 import sys
 import types
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -63,6 +65,41 @@ def functions_in(roots: list[Named]) -> list[tuple[types.FunctionType, set[str |
             seen[id(x)] = x
             stack += walk.held_by(name, x)
     return [*found.values()]
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the model's code may write beside the model. homes: globals of modules; held: classes, and what functions hold, by name."""
+
+    homes: list[dict[str, Any]]
+    held: dict[str, Any]
+
+
+def around(model: Any) -> Around:
+    """All that the user's own functions and classes lead to, from a model or function; of packages the classes of the model's modules."""
+    modules = {type(m) for m in model.modules()} if isinstance(model, nn.Module) else set()
+    foreign = ("torch", "builtins", "typing", "abc")
+    above = {cls for kind in modules for cls in kind.__mro__ if cls.__module__.partition(".")[0] not in foreign}
+    walk, seen, homes = _Walk(), dict[int, Any](), dict[int, dict[str, Any]]()
+    found = {f"{cls.__module__}:{cls.__qualname__}": cls for cls in sorted(above, key=lambda c: (c.__module__, c.__qualname__))}
+    stack: list[Named] = [(None, model), *((None, cls) for cls in found.values())]
+    while stack:
+        name, x = stack.pop()
+        if type(x) in ATOMS or id(x) in seen:
+            continue
+        seen[id(x)] = x
+        if name == HOME:
+            homes[id(x)] = x
+        elif isinstance(x, type) and walk.is_users_class(x) and not issubclass(x, enum.Enum):
+            found.setdefault(f"{x.__module__}:{x.__qualname__}", x)
+        elif isinstance(x, types.FunctionType) and is_users(x.__code__):
+            at = f"{x.__module__}:{x.__qualname__}"
+            names = x.__code__.co_varnames[:x.__code__.co_argcount]
+            given = {**dict(zip(names[::-1], (x.__defaults__ or ())[::-1])), **(x.__kwdefaults__ or {})}
+            found |= {f"{at}.{n}": v for n, v in given.items() if not isinstance(v, ATOMS)}
+            found |= {at: x.__dict__} if x.__dict__ else {}
+        stack += walk.held_by(name, x)
+    return Around([*homes.values()], found)
 
 
 class _Walk:

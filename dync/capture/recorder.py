@@ -457,6 +457,8 @@ class Recorder:
                     for written in tree_flatten(given[a.name])[0]:
                         if isinstance(written, torch.Tensor):
                             engine.memory.write(written)
+        if engine.caching and torch.Tag.nondeterministic_seeded in func.tags:
+            engine.once("draws random numbers")
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or not func._schema.returns
         self.append(func, args, kwargs, vals, single, effect)
         for val in vals:

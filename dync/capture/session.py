@@ -34,6 +34,7 @@ from dync.capture.inputs import attribute, describe
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
 from dync.capture.packed import open_padding
 from dync.capture.places import NN, is_helper, is_library, is_own, is_user, line_span
+from dync.capture.reach import around
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
@@ -79,7 +80,9 @@ class Session:
                  joins: bool) -> None:
         self.model, self.args, self.kwargs = model, args, kwargs
         self.spec = describe(model, args, kwargs, dynamic_shapes, params)
-        self.heap = StaticHeap([model, *args, *kwargs.values()], user_modules(model))
+        outside = around(model)
+        homes = {id(g): g for g in (*user_modules(model), *outside.homes)}
+        self.heap = StaticHeap([model, *args, *kwargs.values()], [*homes.values()], outside.held)
         self.hidden = Hidden(self.heap)
         self.weights = Weights(model, self.heap)
         self.engine = Engine(self.heap, self.weights, joins)

@@ -28,10 +28,11 @@ import sympy
 import torch
 
 from dync.capture.arrays import number_of
+from dync.capture.cached import Cached, open_caches
 from dync.capture.expressions import Expressions
 from dync.capture.heap import put as put_in
 from dync.capture.image import SYMBOLIC
-from dync.capture.places import DYNC, STDLIB, TORCH, is_library, is_user, span_of
+from dync.capture.places import DYNC, STDLIB, TORCH, is_library, is_user, is_users_own, span_of
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, percent
 from dync.ir.outside import CLOCKS, DRAWS
@@ -56,6 +57,8 @@ def say(engine: Expressions, op: str, *args: Any, frame: Any) -> None:
 
 def ask(engine: Expressions, op: str, *args: Any) -> Any:
     """Has the host do `op`, and ends the block: what comes after it in the source is done after it."""
+    if engine.caching:
+        engine.once(f"asks for `{op}`")
     made = op in DRAWS or op in CLOCKS and op != "time.sleep"
     number = engine.effect(op, *args, gives=("int" if op in INTEGERS else "float") if made else "")
     if op.endswith(("randrange", "randint")) and isinstance(number, torch.SymInt):
@@ -191,12 +194,13 @@ def by_model(engine: Expressions, frame: Any, once: bool = False) -> bool:
     found: Any = frame.f_globals.get(code.co_qualname.partition(".")[0])
     for name in code.co_qualname.split(".")[1:]:
         found = getattr(found, name, None)
-    return once or not isinstance(found, functools._lru_cache_wrapper)
+    return once or not isinstance(found, (functools._lru_cache_wrapper, Cached))
 
 
 def open_world(engine: Expressions, patch: Patch, undo: contextlib.ExitStack) -> None:
     """Has the functions done at run time, and refuses others that would be fixed at capture. For one capture."""
     twins: dict[int, tuple[Any, Any]] = {}
+    undo.callback(lambda: engine.heap.swap({id(twin): original for original, twin in twins.values()}))  # when all are put back
 
     def put(owner: Any, name: str, new: Any) -> None:
         twins[id(getattr(owner, name))] = getattr(owner, name), new
@@ -213,20 +217,23 @@ def open_world(engine: Expressions, patch: Patch, undo: contextlib.ExitStack) ->
         put(time, name, _tells(engine, clock, getattr(time, name)))
     for owner, name in ((builtins, "open"), (uuid, "uuid1"), (uuid, "uuid4"), (os, "urandom"), (secrets, "token_hex")):
         put(owner, name, _fixed(engine, f"{owner.__name__}.{name}".removeprefix("builtins."), getattr(owner, name)))
-    patch(os._Environ, "__getitem__", _fixed(engine, "os.environ", os._Environ.__getitem__, "read it in `__init__`"))
+    for name in ("__setitem__", "__delitem__"):
+        patch(os._Environ, name, _fixed(engine, "os.environ", getattr(os._Environ, name), "write it outside the model"))
+    patch(os._Environ, "__getitem__", _fixed(engine, "os.environ", os._Environ.__getitem__, "read it in `__init__`", is_users_own))
     put(datetime, "datetime", _dates(engine))
     put(warnings, "warn", _warns(engine, warnings.warn))
     for name, level in LEVELS.items():
         patch(logging.Logger, name, _logs(engine, level, getattr(logging.Logger, name)))
-    for module in [m for m in sys.modules.values() if isinstance(m, types.ModuleType) and not _is_pythons(m)]:
+    modules = [m for m in sys.modules.values() if isinstance(m, types.ModuleType) and not _is_pythons(m)]
+    twins |= open_caches(engine, modules, patch)
+    for module in modules:
         for name, value in list(vars(module).items()):
-            if id(value) in twins:
+            if id(value) in twins and value is twins[id(value)][0]:
                 patch(module, name, twins[id(value)][1])
     for x, key, value in list(engine.heap.holding(twins)):
         with contextlib.suppress(TypeError):  # a default argument stays, and is found out where it draws
             put_in(x, key, twins[id(value)][1])
             undo.callback(put_in, x, key, value)
-    undo.callback(engine.heap.swap, {id(twin): original for original, twin in twins.values()})
     engine.heap.swap({n: twin for n, (_, twin) in twins.items()})
     undo.callback(gc.callbacks.extend, list(gc.callbacks))  # they run within whatever runs, and are not the model's
     gc.callbacks.clear()
@@ -266,12 +273,14 @@ def _tells(engine: Expressions, name: str, original: Any) -> Any:
     return tell
 
 
-def _fixed(engine: Expressions, name: str, original: Any, remedy: str = "do it outside the model, and give it what comes of it") -> Any:
+def _fixed(engine: Expressions, name: str, original: Any, remedy: str = "do it outside the model, and give it what comes of it",
+           where: Callable[[str], bool] = bool) -> Any:
+    """Refuses the function in files of a kind: for environment variables the user's own, for packages are configured by them."""
     def refuse(*args: Any, **kwargs: Any) -> Any:
         frame: Any = sys._getframe(1)
         while frame.f_code.co_filename.startswith("<frozen") or is_library(frame.f_code):  # as os.getenv
             frame = frame.f_back
-        if by_model(engine, frame):
+        if by_model(engine, frame) and where(frame.f_code.co_filename):
             engine.problem("DY209", f"`{name}` is used inside forward", "its result would be fixed at capture", remedy)
         return original(*args, **kwargs)
 
@@ -314,7 +323,8 @@ def _logs(engine: Expressions, level: int | None, original: Any) -> Any:
             frame = frame.f_back
         if by_model(engine, frame):
             given: tuple[Any, ...] = args if level is None else (level, *args)
-            _logged(engine, logger, *given, frame=frame)
+            if is_users_own(frame.f_code.co_filename) or logger.isEnabledFor(given[0]):  # how much packages say is their configuration
+                _logged(engine, logger, *given, frame=frame)
         else:
             original(logger, *args, **kwargs)
 

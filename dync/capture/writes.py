@@ -57,7 +57,7 @@ def files(heap: StaticHeap, x: Any) -> Iterator[tuple[str, set[str]]]:
     """Where to look: the classes of `x` in their files, then all of the files of the model's classes."""
     paths: dict[str, set[str]] = {}
     for one in (x, *heap.objects):
-        for cls in type(one).__mro__:
+        for cls in (one if isinstance(one, type) else type(one)).__mro__:
             code = getattr(vars(cls).get("forward") or vars(cls).get("__init__"), "__code__", None)
             if code is not None and is_user(code):
                 paths.setdefault(code.co_filename, set()).update([cls.__name__] if one is x else [])

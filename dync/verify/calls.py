@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ from dync.ir.state import attribute_names
 from dync.ir.trace import Trace
 from dync.verify import clock
 from dync.verify.compare import Comparison, Difference, Error, Tolerances, class_name, compare, worse
+from dync.verify.outside import Outside
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ class EagerSide:
 
     name = "eager"
 
-    def __init__(self, model: nn.Module, seed: int = 0) -> None:
-        self.original, self.seed = model, seed
+    def __init__(self, model: nn.Module, seed: int = 0, kept: Iterable[str] = ()) -> None:
+        """kept: names of the state that the compared program keeps."""
+        self.original, self.seed, self.outside = model, seed, Outside(model, kept)
         self.base = clone(model)
         self.live = self._copy()
 
@@ -108,6 +110,11 @@ class EagerSide:
         if any(p._version != self.versions[n] for n, p in self.base.named_parameters()):
             self.base = clone(self.original)
         self.live = self._copy()
+        self.outside.restore()
+
+    def held(self) -> dict[str, Any]:
+        """What a call finds, or has left."""
+        return {**dict(attributes(self.live)), **first_state(self.outside)}
 
     def run(self, call: Call, fresh: bool = True) -> Effect:
         if fresh:
@@ -115,8 +122,9 @@ class EagerSide:
         args, kwargs = copied(call)
         for name, value in call.params.items():
             _set_attribute(self.live, name, value)
-        before = {n: clone(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in attributes(self.live) if _is_leaf(v)}
-        kinds = {n: class_name(v) for n, v in attributes(self.live) if not _is_leaf(v)}
+        held = self.held()
+        before = {n: clone(v) if not isinstance(v, nn.Parameter) else (v, v._version) for n, v in held.items() if _is_leaf(v)}
+        kinds = {n: class_name(v) for n, v in held.items() if not _is_leaf(v)}
         seed_all(self.seed + call.seed)
         result, error = None, None
         try:
@@ -124,8 +132,13 @@ class EagerSide:
                 result = self.live(*args, **kwargs)
         except Exception as raised:  # whatever the user's forward raises is part of what it does
             error = raised
-        after = dict(attributes(self.live))
+        after = self.held()
         return Effect(result, error, args, kwargs, after, _changed(before, kinds, after), generators())
+
+
+def first_state(outside: Outside) -> dict[str, Any]:
+    """Copies of what stands outside of the model, and of its parts, by the names of slots."""
+    return dict(part for name, value in outside.copied().items() for part in _with_parts(name, value, ()))
 
 
 def _set_attribute(model: nn.Module, path: str, value: Any) -> None:

@@ -12,7 +12,7 @@ from dync.ir.flow import Flow
 from dync.ir.interpret import initial_state
 from dync.ir.opaque import ABSENT
 from dync.ir.program import Program
-from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes
+from dync.verify.calls import Call, CompiledSide, EagerSide, ProgramSide, Side, attributes, first_state
 from dync.verify.clock import steady
 from dync.verify.compare import Difference, Tolerances, compare
 from dync.verify.drive import Driver
@@ -49,8 +49,9 @@ def verify(
         if reason := fits(flow.signature, call):
             raise UsageError(f"inputs[{n}]: {reason}")
     with steady(flow, model):
-        initial = dict(attributes(model))
-        eager, side = EagerSide(model, seed), CompiledSide(compiled, seed, initial)
+        eager = EagerSide(model, seed, (s.name for s in flow.slots))
+        initial = {**dict(attributes(model)), **first_state(eager.outside)}
+        side = CompiledSide(compiled, seed, initial)
         oracle = ProgramSide(program, seed, initial) if program is not None else None
         others = [s for s in against if oracle is None or type(s) is not ProgramSide or s.program is not program]  # it is compared as it is
         try:
@@ -61,6 +62,7 @@ def verify(
             return driver.report(flow.name, seed, (*notes, *_notes(side, oracle, initial)), command)
         finally:
             side.close()
+            eager.outside.restore()
 
 
 def cover(
@@ -70,9 +72,10 @@ def cover(
     from dync.verify.walked import Walked
 
     with steady(program.flow, model):
-        initial = dict(attributes(model))
+        eager = EagerSide(model, seed, (s.name for s in program.slots))
+        initial = {**dict(attributes(model)), **first_state(eager.outside)}
         given, side = as_calls(inputs, program.signature), CompiledSide(Walked(program), seed, initial)
-        harness = Harness(program.flow, EagerSide(model, seed), (side,), program, ProgramSide(program, seed, initial), Tolerances())
+        harness = Harness(program.flow, eager, (side,), program, ProgramSide(program, seed, initial), Tolerances())
         driver = Driver(harness, Sampler(program.signature, seed, given), side, budget, "decisions", seconds=seconds)
         driver.run(given)
         return driver.report(program.flow.name, seed, (), ""), [c for taken in harness.books.takers.values() for c in taken]

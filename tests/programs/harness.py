@@ -186,7 +186,7 @@ class Ran:
     text: str
     """Standard output."""
     said: list[Any]
-    """Standard error, log messages and warnings."""
+    """Standard error, log messages, and warnings but for NumPy's own of what is deprecated."""
     aliases: dict[str, str] = field(default_factory=dict)
 
 
@@ -204,7 +204,8 @@ def run(function: Any, cls: Any, seed: int) -> Ran:
         error = e
     given = {id(v): k for k, v in leaves([args, kwargs]) if isinstance(v, torch.Tensor)}
     aliases = {k: given[id(v)] for k, v in leaves(result) if isinstance(v, torch.Tensor) and id(v) in given}
-    said = [errors.getvalue(), logs.messages, [(w.category, str(w.message)) for w in warned]]
+    own = [(w.category, str(w.message)) for w in warned if not issubclass(w.category, DeprecationWarning)]
+    said = [errors.getvalue(), logs.messages, own]
     return Ran(result, error, (args, kwargs), generators(), text.getvalue(), said, aliases)
 
 
