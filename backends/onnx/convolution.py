@@ -242,6 +242,8 @@ def adaptive_max_pool(t: Builder, x: Val, output_size: Ints, *, n: int) -> tuple
 
 def ratios(t: Builder, x: Val, n: int, factors: Sequence[float | None]) -> tuple[Val | None, Val | None]:
     """(scales, sizes) for Resize: the caller's factors where there are any, else the declared result's sizes."""
+    if any(isinstance(f, Val) for f in factors):
+        raise Unsupported("scale factors known only at run time")
     if all(f is not None for f in factors):
         return t.const([1.0, 1.0, *(float(f) for f in factors if f is not None)], "float32"), None
     wanted = spatial(t.outs[0], n)
