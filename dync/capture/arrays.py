@@ -6,8 +6,9 @@ An array that NumPy makes of such arrays is one of them too. What torch._numpy l
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from dync.capture.places import is_own
 
+QUANTILES = frozenset({"median", "percentile", "quantile"})
 RUN_TIME = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
 Patch = Callable[[Any, str, Any], None]
 
@@ -85,10 +87,23 @@ def array_of(engine: Any, x: torch.Tensor) -> Any:
     return numpy.ndarray(x)
 
 
+def arrays_for(engine: Any, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Arguments of a function of NumPy: lists of tensors or of numbers known only at run time as the arrays that NumPy makes of them."""
+    scalars = isinstance(function, np.ufunc)
+    taken = len(args) if scalars else 1
+    return (*(np.array(a) if _holds_run_time(a) or scalars and isinstance(a, RUN_TIME[1:]) else a for a in args[:taken]), *args[taken:])
+
+
+def _holds_run_time(x: Any) -> bool:
+    return type(x) in (list, tuple) and not any(map(is_array, x)) and any(isinstance(v, RUN_TIME) for v in tree_flatten(x)[0])
+
+
 def open_makers(engine: Any, patch: Patch) -> None:
     """numpy.array and its like take what is known only at run time."""
     for name in ("array", "asarray", "ascontiguousarray"):
         patch(np, name, _maker(engine, name))
+    from_numpy = torch.from_numpy
+    patch(torch, "from_numpy", lambda x: x.tensor if is_array(x) else from_numpy(x))
 
 
 def _open(engine: Any, numpy: Any, patch: Patch) -> None:
@@ -120,8 +135,6 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
         patch(numpy.ndarray, f"__{name}__", _yielding(getattr(numpy.ndarray, f"__{name}__")))
     for name in ARITHMETIC:
         patch(numpy.ndarray, f"__r{name}__", _giving(getattr(numpy.ndarray, f"__r{name}__")))
-    from_numpy = torch.from_numpy
-    patch(torch, "from_numpy", lambda x: x.tensor if is_array(x) else from_numpy(x))
     made: Any = numpy.DType.__init__
     patch(numpy.DType, "__init__", lambda self, x: made(self, np.dtype(x).name if _is_real_dtype(x) else x))
 
@@ -178,10 +191,19 @@ def _done(engine: Any, twin: Any, asked: Any, args: Any, kwargs: Any) -> Any:
     missing = f"`numpy.{asked.__name__}`"
     if twin is not None:
         try:
-            return twin(*args, **kwargs)
+            made = twin(*args, **kwargs)
+            return _quantile(asked, made, args, kwargs) if asked.__name__ in QUANTILES else made
         except NotImplementedError as error:
             missing += f", {error},"
     return stand_in(engine, missing, next(a for a in tree_flatten((args, kwargs), is_leaf=is_array)[0] if is_array(a)).tensor)
+
+
+def _quantile(asked: Any, made: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """A quantile in NumPy's form: torch's twin gives a row of one for a whole array, and other dtypes and places for several."""
+    given = inspect.signature(asked).bind(*args, **kwargs).arguments
+    if np.ndim(given.get("q", 0.5)):
+        raise NotImplementedError("of several quantiles")
+    return made if given.get("axis") is not None or given.get("keepdims") else made.reshape(())
 
 
 def stand_in(engine: Any, missing: str, x: torch.Tensor) -> Any:

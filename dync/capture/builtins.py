@@ -10,11 +10,12 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from dync.capture import comprehend, keyed, stdlib
-from dync.capture.arrays import class_of, is_array, number_of, tensors_of
+from dync.capture.arrays import arrays_for, class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.forms import LEAF
 from dync.capture.image import SYMBOLIC, pool_of
@@ -28,6 +29,7 @@ from dync.capture.text import SymText, formatted, join
 from dync.capture.views import View
 from dync.capture.walks import Paired, Parts, SymRange, is_grown
 
+NUMPY = (np.ufunc, type(np.argmax))
 INTEGRAL = {"floor", "ceil", "trunc"}
 LIKE_LISTS = (collections.abc.Sequence, collections.abc.Iterable, collections.abc.Collection, collections.abc.Sized)
 LOGICAL = {"isnan", "isinf", "isfinite"}
@@ -60,6 +62,8 @@ def twin(engine: Any, function: Any) -> Any:
         return lambda value, *ends: _index(engine, function, value, *ends)
     if owner in keyed.KINDS:
         return engine.method(function)
+    if isinstance(function, NUMPY):
+        return lambda *args, **kwargs: function(*arrays_for(engine, function, args), **kwargs)
     if getattr(function, "__module__", None) == "math":
         return lambda *args: _math(engine, function, *args)
     return function

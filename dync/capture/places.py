@@ -13,6 +13,7 @@ from functools import wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 
 import dync
@@ -21,6 +22,7 @@ from dync.ir.types import Span
 
 T = TypeVar("T")
 TORCH = os.path.dirname(torch.__file__) + os.sep
+NUMPY = os.path.dirname(np.__file__) + os.sep
 STDLIB = sysconfig.get_paths()["stdlib"] + os.sep
 CONTAINERS = os.path.join(TORCH, "nn", "modules", "container.py")
 NN = os.path.join(TORCH, "nn") + os.sep
@@ -31,8 +33,8 @@ OURS = tuple(os.path.join(DYNC, part) + os.sep for part in ("capture", "ir"))
 
 
 def is_user(code: types.CodeType) -> bool:
-    """Whether code is the model's: not torch's, not dync's, not Python's own."""
-    return not code.co_filename.startswith((TORCH, *OURS, "<frozen", "<string"))
+    """Whether code is the model's: not torch's, not NumPy's, not dync's, not Python's own."""
+    return not code.co_filename.startswith((TORCH, NUMPY, *OURS, "<frozen", "<string"))
 
 
 def is_users_own(file: str) -> bool:

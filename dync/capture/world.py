@@ -45,7 +45,7 @@ INTEGERS = frozenset({"random.randrange", "numpy.random.randint", *(n for n in C
 UNIFORM = ("random", "random_sample", "ranf", "sample")
 """The names that NumPy has for one function."""
 LEVELS = {"log": None, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50, "fatal": 50}
-MACHINERY = (DYNC, *(os.path.dirname(str(m.__file__)) + os.sep for m in (np, sympy, mpmath)))
+MACHINERY = (DYNC, *(os.path.dirname(str(m.__file__)) + os.sep for m in (sympy, mpmath)))
 """Packages that capture runs on."""
 
 

@@ -3246,6 +3246,64 @@ return z.is_contiguous(), z.stride(1), z
 
 y = F.interpolate(torch.outer(x, x)[None, None], scale_factor=(1 + abs(f), 1.0), mode="nearest", align_corners=None)
 return y
+import numpy as np
+a = [x[0].sum(), x[1].sum(), x[0].max()]
+return x * float(np.argmax(a))
+
+import numpy as np
+a = [x[0].sum().item(), x[1].sum().item()]
+return x * float(np.mean(a)) if x.sum() > 0 else x * np.max(a)
+
+import numpy as np
+a = [x[0].sum(), x[1].sum()]
+return x * float(np.array(a).mean())
+
+import numpy as np
+a = [x[0].sum(), x[1].sum()]
+b = np.max(a)
+return x if b > 1 else x + float(b)
+
+import numpy as np
+a = [float(x[0].sum()), float(x[1].sum()), 0.5]
+return x * int(np.argmin(a)), np.std(a)
+
+import numpy as np
+a = (x[0].sum().item(), x[1].sum().item())
+return x + torch.tensor(np.cumsum(a))[0].float()
+
+import numpy as np
+outs = [x, x * 2, x * 3]
+conf = [o.softmax(-1).max() for o in outs]
+best = np.argmax(conf)
+return outs[best], best
+
+import numpy as np
+return x * float(np.exp(x.sum().item())), np.sqrt(abs(x.sum().item())) > 1
+
+import numpy as np
+a = []
+for row in x:
+    if row.sum() > 0:
+        a.append(row.sum().item())
+return np.mean(a) if len(a) > 0 else 0.0
+
+import numpy as np
+a = [x[0], x[1]]
+return torch.from_numpy(np.stack(a)), torch.from_numpy(np.concatenate([x.numpy(), x.numpy()]))
+
+import numpy as np
+a = [r.sum().item() for r in x]
+order = np.argsort(a)
+return x[int(order[0])], np.maximum(a, [0.5] * len(a)).sum()
+
+import numpy as np
+a = [r.sum().item() for r in x]
+return np.average(a), np.median(a), np.percentile(a, 50), np.prod(a), np.any(a), np.round(a, 2).tolist()
+
+import numpy as np
+a = x.numpy()
+b = np.outer(a, a)
+return np.median(a) > 0, np.quantile(a, 0.25), np.median(b, axis=1), np.median(b), np.median(a, keepdims=True)
 """
 # A code and a body.
 REFUSED = """
