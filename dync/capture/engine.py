@@ -12,7 +12,9 @@ import contextlib
 import sys
 from typing import Any
 
+import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.expressions import Expressions
 from dync.capture.heap import StaticHeap
@@ -59,7 +61,7 @@ class Engine(Expressions):
         self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)
         self.fake_mode.cache_enabled = False
         self.weights.start(self.fake_mode)
-        self.vals = {}
+        self.vals, self.changed = {}, {}
         self.integers = {}
         self.splits = collections.Counter()
         self.lengths = {}
@@ -101,11 +103,19 @@ class Engine(Expressions):
         finally:
             self.activations, self.generators, self.born = [], {}, {}
             self.pools, self.segments = {}, {}
+            self.give_back()
             self.heap.restore()
         if self.ended is not None:
             raise self.ended
         if self.step < len(self.path) - 1 or self.rec.exit is None and not self.dead:
             raise Diverged(f"replay diverged: run ended in {self.rec} of {self.path}")
+
+    def give_back(self) -> None:
+        """Tensors stand for their own values again."""
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            for one in self.changed.values():
+                one.tensor.data, self.vals[id(one.tensor)] = one.before, one.val
+        self.changed.clear()
 
     def finish(self) -> None:
         """Answers questions about the program's sizes from here on, and lets go of all tensors.

@@ -105,6 +105,7 @@ class _Walk:
     def visit(self, x: Any, fixed: bool, where: str) -> Any:
         if isinstance(x, torch.Tensor):
             value = self.tensor(x)
+            x = getattr(value, "fake", x)  # another where x was made another in place: x is itself again in other runs
             return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x)))
         if isinstance(x, SYMBOLIC) or type(x) in (bool, int, float):
             scalar = scalar_of(x)

@@ -172,6 +172,7 @@ class Joins(Keying):
         mine = self.waiting.get(key, [])
         if not others and not mine:
             return None
+        self.check_changed(start)
         self.note_writes()
         image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value, self.born)
         me = Waiting(self.path, image)

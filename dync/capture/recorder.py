@@ -33,7 +33,7 @@ from dync.capture.places import OURS, is_user
 from dync.capture.scalars import scalar_of
 from dync.capture.shapes import weight
 from dync.capture.special import SPECIAL, TAKE_LISTS, function_name, is_number_tensor
-from dync.capture.tape import Event, Op, Rec, Val, Weight, of_model
+from dync.capture.tape import Changed, Event, Op, Rec, Val, Weight, of_model
 from dync.capture.text import formatted, mark_for
 from dync.capture.walks import Parts
 from dync.ir.flow import MISFIT
@@ -130,6 +130,12 @@ class Recorder:
         if name in RESHAPING or name.startswith("set:"):
             if name in ("set:requires_grad", "set:grad") or name == "set:data" and self.is_same_memory(*args):
                 return None
+            own = engine.vals.get(id(args[0]))
+            if name == "set:data" and own is not None and self.is_alike(*args):
+                return self.become(*args)
+            if name in REFORMING and own is not None and own.label not in ("input", "state"):
+                self.become(args[0], self.call(getattr(torch.Tensor, name.rstrip("_")), args, kwargs))
+                return args[0]
             written = name.removeprefix("set:")
             remedy = "write its numbers with `.copy_(...)`, or bind the name anew" if written != name or name not in REFORMING else (
                 f"write `{name.rstrip('_')}` and use its result")
@@ -169,6 +175,22 @@ class Recorder:
         a, b = self.engine.weights.fake(x), self.engine.weights.fake(y)
         return storage_of(a) == storage_of(b) and (
             a.dtype, a.shape, a.stride(), a.storage_offset()) == (b.dtype, b.shape, b.stride(), b.storage_offset())
+
+    def is_alike(self, x: Any, y: Any) -> bool:
+        """Whether `x.data = y` leaves x in its form."""
+        return id(y) in self.engine.vals and (x.dtype, x.shape, x.stride(), x.device) == (y.dtype, y.shape, y.stride(), y.device)
+
+    def become(self, x: Any, y: Any) -> None:
+        """Until the run ends x stands for the value of y, in its memory; what was made of x before stays what it is."""
+        engine = self.engine
+        before = engine.changed.get(id(x))
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            if before is None:
+                with engine.fake_mode:
+                    before = Changed(x, aten.alias.default(x), engine.vals[id(x)], engine.rec, engine.span())
+            engine.changed[id(x)] = before._replace(rec=engine.rec, span=engine.span())
+            x.data = y
+        engine.vals[id(x)] = engine.vals[id(y)]
 
     def event(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from dync.ir.types import UNKNOWN, Span
 
@@ -19,6 +19,16 @@ class Val:
 
     def __repr__(self) -> str:
         return f"%{self.uid}"
+
+
+class Changed(NamedTuple):
+    """A tensor that the code makes another in place: what it was, and where that was done last."""
+
+    tensor: Any
+    before: Any
+    val: Val
+    rec: Rec
+    span: Span
 
 
 @dataclass(frozen=True)

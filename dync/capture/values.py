@@ -17,7 +17,7 @@ from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
-from dync.capture.tape import Op, Val, Weight
+from dync.capture.tape import Changed, Op, Rec, Val, Weight
 from dync.capture.weights import Weights
 from dync.ir.types import UNKNOWN, Span
 
@@ -33,6 +33,8 @@ class Values(Replay):
     shape_env: PathShapeEnv
     fake_mode: FakeTensorMode
     vals: dict[int, Val]
+    changed: dict[int, Changed]
+    """Tensors of this run that stand for another's value than their own."""
     integers: dict[Any, torch.SymInt]
     memory: Memory
     made_by: dict[Val, Op]
@@ -149,13 +151,21 @@ class Values(Replay):
         if weight is not None:
             return weight
         val = self.vals.get(id(fake))
-        if val is None or val.fake is not fake:
+        if val is None or val.fake is not fake and id(fake) not in self.changed:
             self.refuse("DY901", "a tensor that capture did not see being made", "it was made behind torch's Python interface",
                         "make it with a torch function")
         if not self.rec.sees(val.rec):
             self.refuse("DY902", f"a tensor from {val.span} is used where only one of several paths defined it",
                         "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
         return val
+
+    def check_changed(self, start: Rec) -> None:
+        """Refuses to join paths from `start` on where a tensor that was there was made another: all that hold it would have to be told."""
+        for one in self.changed.values():
+            if start.sees(one.val.rec) and not start.sees(one.rec):
+                self.refuse("DY202", "a tensor made before a branch or a loop changes its form or memory there, in place",
+                            "all that hold the tensor would have to be told which it is", "bind the name anew (`x = x.unsqueeze(0)`)",
+                            one.span)
 
     def loose_value(self, t: torch.Tensor) -> Any:
         """`value` without the visibility check: a picture taken while entering a join still holds one branch's tensors."""

@@ -3304,6 +3304,112 @@ import numpy as np
 a = x.numpy()
 b = np.outer(a, a)
 return np.median(a) > 0, np.quantile(a, 0.25), np.median(b, axis=1), np.median(b), np.median(a, keepdims=True)
+
+y = x + 1
+z = y[0:2]
+y.data = x * 5
+z.add_(1)
+return y, z
+
+y = x * 1
+w = x * 2
+y.data = w
+y.mul_(3)
+return y, w
+
+y = x.clone()
+y.unsqueeze_(1).unsqueeze_(0)
+y.add_(1)
+return y, y.shape[1]
+
+y = x[x > 0]
+y.unsqueeze_(0)
+return y, torch.cat([y, y]).sum()
+
+def joint(f, g):
+    f.unsqueeze_(dim=1)
+    g.unsqueeze_(dim=0)
+    return torch.tanh(f + g)
+h = joint(x + 1, x * 2)
+n = 0
+while h.sum() < 5 and n < 4:
+    h = h + joint(x * 1, x + n)
+    n += 1
+return h, n
+
+y = x + 1
+z = y
+items = [y]
+y.unsqueeze_(0)
+return z.dim(), items[0].shape[0], y if y.sum() > 0 else z * 2
+
+y = x.clone()
+if x[0] > 0:
+    if x[1] > 0:
+        y.unsqueeze_(0)
+        return y
+    return y * 2
+y.unsqueeze_(1)
+return y
+
+out = x + 0
+for k in range(3):
+    out.data = out.data * (out > 0).float()
+    out = torch.relu(out + k) if out.sum() > 0 else out.clone()
+return out
+
+items = []
+if x.sum() > 0:
+    y = x + 1
+    items.append(y)
+    y.unsqueeze_(0)
+else:
+    y = x.unsqueeze(0) * 2
+    items.append(y)
+return items[0], y
+
+y = x + 1
+v = y[0:1]
+y.unsqueeze_(0)
+v.mul_(5)
+w = y.clone() if y.sum() > 2 else y * 3
+return y, v, w
+
+z = x.view(-1)
+z.unsqueeze_(0)
+z.add_(1)
+return z if x.sum() > 0 else x * 1
+
+def gen():
+    for i in range(3):
+        t = x * i
+        t.unsqueeze_(1)
+        yield t
+total = 0
+for t in gen():
+    total = total + t if t.sum() > -1 else t
+return total
+
+try:
+    y = x * 2
+    y.unsqueeze_(0)
+    if y.sum() > 1:
+        raise ValueError("large")
+    r = y + 1
+except ValueError:
+    r = y - 1
+return r, y.dim()
+
+k = 0
+h = x * 1
+while k < 3 and h.sum() > -5:
+    t = h - 1
+    t.unsqueeze_(0)
+    u = t
+    u.squeeze_(0)
+    h = u + t
+    k += 1
+return h, k
 """
 # A code and a body.
 REFUSED = """
@@ -3440,6 +3546,38 @@ return xs, ys, xs is ys
 DY208
 pad = [0, 1]
 return pad * max(0, i)
+
+DY202
+y = x * 2
+y.data = y.data * 3
+if y.sum() > 0:
+    y.data = x + 1
+return y
+
+DY202
+y = x + 1
+y.unsqueeze_(0)
+if y.sum() > 0:
+    y.squeeze_(0)
+    y = y * 2
+return y
+
+DY202
+y = torch.outer(x, x + 1)
+v = y[0]
+y.t_()
+y[0] = 0
+for i in range(3):
+    if y[i].sum() > 0:
+        y.transpose_(0, 1)
+return y, v
+
+DY202
+y = x.clone()
+for i in range(3):
+    if x[i] > 0:
+        y.unsqueeze_(0)
+return y.sum(), y.dim()
 """
 GROUPS = 12
 RUNS = 6
