@@ -38,6 +38,8 @@ def _bool(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 def _number(kind: type, error: type[Exception]) -> Any:
     def convert(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
         value = recorder.item(args[0], error)
+        if isinstance(value, torch.SymBool) and kind is int:
+            value = bool(value)  # one of two numbers: a path for each
         return kind(value) if not isinstance(value, SYMBOLIC) else recorder.engine.concretise(value.node, kind.__name__)
 
     return convert

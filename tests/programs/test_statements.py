@@ -3410,6 +3410,16 @@ while k < 3 and h.sum() > -5:
     h = u + t
     k += 1
 return h, k
+
+n = (x > 0).sum()
+text = f"{n.item()} box{'es' * (n > 1)}"
+return x * 2, text
+
+names = ["no", "yes"]
+return x, names[x.sum() > 0], [10, 20][x[0] > 0]
+
+k = "-" * (x.sum() > 0)
+return x * len(k), k
 """
 # A code and a body.
 REFUSED = """
