@@ -88,6 +88,12 @@ def _from(low: Any, high: Any = None, size: Any = None, dtype: Any = int) -> Any
     return low, high
 
 
+def _chosen(a: Any, size: Any = None, replace: bool = True, p: Any = None) -> Any:
+    """One of the first `a` numbers, as NumPy draws it."""
+    whole = isinstance(a, (int, torch.SymInt)) and not (type(a) is int and a < 1)
+    return (0, a) if whole and size is None and p is None else NotImplemented
+
+
 def _sized(*defaults: Any, names: tuple[str, ...] = ()) -> Callable[..., Any]:
     """For functions of NumPy that take numbers, and a size that gives arrays where there is one."""
     def bound(*args: Any, size: Any = None, **named: Any) -> Any:
@@ -112,7 +118,7 @@ ARGUMENTS: dict[str, tuple[str, Callable[..., Any]]] = {
     **{f"numpy.random.{n}": ("numpy.random.standard_normal", _sized()) for n in ("standard_normal", "randn")},
     "numpy.random.uniform": ("numpy.random.uniform", _sized(0.0, 1.0, names=("low", "high"))),
     "numpy.random.normal": ("numpy.random.normal", _sized(0.0, 1.0, names=("loc", "scale"))),
-    "numpy.random.randint": ("numpy.random.randint", _from),
+    "numpy.random.randint": ("numpy.random.randint", _from), "numpy.random.choice": ("numpy.random.randint", _chosen),
     **{n: (n, lambda a: (a,)) for n in ("random.seed", "numpy.random.seed", "time.sleep")},
     "torch.manual_seed": ("torch.manual_seed", lambda seed: (seed,)),
     **{n: (n, lambda: ()) for n in CLOCKS if n != "time.sleep"},

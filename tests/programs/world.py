@@ -84,7 +84,7 @@ class DrawnByBound(Small):
 
     def forward(self, x):
         n = random.randint(0, abs(int(x.sum() * 3)))
-        return x * n if n > 1 else -x
+        return x * n if n > 1 else -x + np.random.choice(5)
 
 
 class HeldDraw(Small):
