@@ -42,6 +42,8 @@ STATES = ("getstate", "setstate", "get_state", "set_state")
 """What generators are asked for without a draw."""
 INTEGERS = frozenset({"random.randrange", "numpy.random.randint", *(n for n in CLOCKS if n.endswith("_ns"))})
 """What gives an integer; the others give floats."""
+GIVE_ON = ("os.py", "_collections_abc.py", "pathlib.py")
+"""Files of Python's library whose functions ask for others: `os.getenv` and `Path.read_text`."""
 UNIFORM = ("random", "random_sample", "ranf", "sample")
 """The names that NumPy has for one function."""
 LEVELS = {"log": None, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50, "fatal": 50}
@@ -284,7 +286,7 @@ def _fixed(engine: Expressions, name: str, original: Any, remedy: str = "do it o
     """Refuses the function in files of a kind: for environment variables the user's own, for packages are configured by them."""
     def refuse(*args: Any, **kwargs: Any) -> Any:
         frame: Any = sys._getframe(1)
-        while frame.f_code.co_filename.startswith("<frozen") or is_library(frame.f_code):  # as os.getenv
+        while frame.f_code.co_filename.startswith("<frozen") or os.path.basename(frame.f_code.co_filename) in GIVE_ON:
             frame = frame.f_back
         if by_model(engine, frame) and where(frame.f_code.co_filename):
             engine.problem("DY209", f"`{name}` is used inside forward", "its result would be fixed at capture", remedy)
