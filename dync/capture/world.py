@@ -10,6 +10,7 @@ import contextlib
 import datetime
 import functools
 import gc
+import io
 import logging
 import os
 import random
@@ -223,8 +224,8 @@ def open_world(engine: Expressions, patch: Patch, undo: contextlib.ExitStack) ->
     for clock in CLOCKS:
         name = clock.partition(".")[2]
         put(time, name, _tells(engine, clock, getattr(time, name)))
-    for owner, name in ((builtins, "open"), (uuid, "uuid1"), (uuid, "uuid4"), (os, "urandom"), (secrets, "token_hex")):
-        put(owner, name, _fixed(engine, f"{owner.__name__}.{name}".removeprefix("builtins."), getattr(owner, name)))
+    for owner, name in ((builtins, "open"), (io, "open"), (uuid, "uuid1"), (uuid, "uuid4"), (os, "urandom"), (secrets, "token_hex")):
+        put(owner, name, _fixed(engine, f"{owner.__name__}.{name}".removeprefix("builtins.").removeprefix("io."), getattr(owner, name)))
     for name in ("__setitem__", "__delitem__"):
         patch(os._Environ, name, _fixed(engine, "os.environ", getattr(os._Environ, name), "write it outside the model"))
     patch(os._Environ, "__getitem__", _fixed(engine, "os.environ", os._Environ.__getitem__, "read it in `__init__`", is_users_own))
