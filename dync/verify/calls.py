@@ -82,7 +82,8 @@ def generators() -> tuple[Any, ...]:
     """The states of the generators of torch, Python and NumPy."""
     import numpy as np
 
-    return torch.get_rng_state().numpy().tobytes(), random.getstate(), tuple(map(str, np.random.get_state()))
+    kind, words, *more = np.random.get_state()
+    return torch.get_rng_state().numpy().tobytes(), random.getstate(), (kind, np.asarray(words).tobytes(), *more)
 
 
 def copied(call: Call) -> tuple[tuple[Any, ...], dict[str, Any]]:

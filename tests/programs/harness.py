@@ -211,7 +211,8 @@ def run(function: Any, cls: Any, seed: int) -> Ran:
 
 def generators() -> list[Any]:
     """The states of all random number generators."""
-    return [torch.get_rng_state().tolist(), random.getstate(), [*map(str, np.random.get_state())]]
+    kind, words, *more = np.random.get_state()
+    return [torch.get_rng_state().numpy().tobytes(), random.getstate(), [kind, words.tobytes(), *more]]
 
 
 class Logs(logging.Handler):
