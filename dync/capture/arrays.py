@@ -87,7 +87,7 @@ def array_of(engine: Any, x: torch.Tensor) -> Any:
     return numpy.ndarray(x)
 
 
-def arrays_for(engine: Any, function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+def arrays_for(function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments of a function of NumPy: lists of tensors or of numbers known only at run time as the arrays that NumPy makes of them."""
     scalars = isinstance(function, np.ufunc)
     taken = len(args) if scalars else 1

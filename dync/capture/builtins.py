@@ -63,7 +63,7 @@ def twin(engine: Any, function: Any) -> Any:
     if owner in keyed.KINDS:
         return engine.method(function)
     if isinstance(function, NUMPY):
-        return lambda *args, **kwargs: function(*arrays_for(engine, function, args), **kwargs)
+        return lambda *args, **kwargs: function(*arrays_for(function, args), **kwargs)
     if getattr(function, "__module__", None) == "math":
         return lambda *args: _math(engine, function, *args)
     return function

@@ -130,10 +130,11 @@ class Recorder:
         if name in RESHAPING or name.startswith("set:"):
             if name in ("set:requires_grad", "set:grad") or name == "set:data" and self.is_same_memory(*args):
                 return None
-            own = engine.vals.get(id(args[0]))
-            if name == "set:data" and own is not None and self.is_alike(*args):
+            val = engine.vals.get(id(args[0]))
+            own = val is not None and val.label not in ("input", "state")  # which others hold, and see what it becomes
+            if own and name == "set:data" and self.is_alike(*args):
                 return self.become(*args)
-            if name in REFORMING and own is not None and own.label not in ("input", "state"):
+            if own and name in REFORMING:
                 self.become(args[0], self.call(getattr(torch.Tensor, name.rstrip("_")), args, kwargs))
                 return args[0]
             written = name.removeprefix("set:")

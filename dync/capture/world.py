@@ -122,7 +122,8 @@ ARGUMENTS: dict[str, tuple[str, Callable[..., Any]]] = {
     "numpy.random.uniform": ("numpy.random.uniform", _sized(0.0, 1.0, names=("low", "high"))),
     "numpy.random.normal": ("numpy.random.normal", _sized(0.0, 1.0, names=("loc", "scale"))),
     "numpy.random.randint": ("numpy.random.randint", _from), "numpy.random.choice": ("numpy.random.randint", _chosen),
-    **{n: (n, lambda a: (a,)) for n in ("random.seed", "numpy.random.seed", "time.sleep")},
+    "random.seed": ("random.seed", lambda a=None: (a,)), "numpy.random.seed": ("numpy.random.seed", lambda seed=None: (seed,)),
+    "time.sleep": ("time.sleep", lambda seconds: (seconds,)),
     "torch.manual_seed": ("torch.manual_seed", lambda seed: (seed,)),
     **{n: (n, lambda: ()) for n in CLOCKS if n != "time.sleep"},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import collections
 import linecache
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from dync.capture.heap import StaticHeap
@@ -25,21 +25,20 @@ def where_written(heap: StaticHeap, n: int, key: Any) -> Span:
 
 def where_named(heap: StaticHeap, x: Any, name: str) -> Span:
     """The first place that writes `name`, looked for in the classes of `x` first."""
-    for path, classes in files(heap, x):
-        found = sorted((n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0) for n in writes(path, classes, name))
-        if found:
-            line, col, end_line, end_col = found[0]
-            return Span(path, line, col, end_line, end_col)
-    return UNKNOWN
+    return _first((path, writes(path, classes, name)) for path, classes in files(heap, x))
 
 
 def where_used(heap: StaticHeap, x: Any, name: str) -> Span:
-    """The first place outside of `__init__` that names `name`, looked for in the classes of `x` first."""
-    for path, classes in files(heap, x):
-        found = [n for n in _in_methods(path, classes) if isinstance(n, (ast.Attribute, ast.Name)) and names(n, name)]
+    """The first place that names `name`, looked for as by `where_named`."""
+    return _first((path, uses(path, classes, name)) for path, classes in files(heap, x))
+
+
+def _first(places: Iterable[tuple[str, Iterable[Any]]]) -> Span:
+    """The first place in the first file that has any; `places`: a file and those in it."""
+    for path, nodes in places:
+        found = sorted((n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0) for n in nodes)
         if found:
-            n = min(found, key=lambda n: (n.lineno, n.col_offset))
-            return Span(path, n.lineno, n.col_offset, n.end_lineno or 0, n.end_col_offset or 0)
+            return Span(path, *found[0])
     return UNKNOWN
 
 
@@ -72,6 +71,11 @@ def writes(path: str, classes: set[str], name: str) -> Iterator[Any]:
             yield from [node] if names(node, name) else []
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
             yield from [node] if names(node.func.value, name) else []
+
+
+def uses(path: str, classes: set[str], name: str) -> Iterator[Any]:
+    """What names `name`, looked for as by `writes`."""
+    yield from (n for n in _in_methods(path, classes) if isinstance(n, (ast.Attribute, ast.Name)) and names(n, name))
 
 
 def _in_methods(path: str, classes: set[str]) -> Iterator[ast.AST]:

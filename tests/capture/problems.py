@@ -42,6 +42,8 @@ class TextOfTensor(nn.Module):
 
 class Draws(nn.Module):
     def forward(self, x):
+        random.seed()  # DY209
+        np.random.seed(seed=None)  # DY209
         if random.sample([0, 1], 1)[0]:  # DY209
             return x
         return -x

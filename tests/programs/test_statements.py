@@ -3420,6 +3420,10 @@ return x, names[x.sum() > 0], [10, 20][x[0] > 0]
 
 k = "-" * (x.sum() > 0)
 return x * len(k), k
+
+y = x[1:]
+y.data = y * 3
+return x, y + 1
 """
 # A code and a body.
 REFUSED = """
@@ -3588,6 +3592,10 @@ for i in range(3):
     if x[i] > 0:
         y.unsqueeze_(0)
 return y.sum(), y.dim()
+
+DY202
+x.data = x * 2
+return x + 1
 """
 GROUPS = 12
 RUNS = 6
