@@ -11,6 +11,8 @@ from typing import Any
 
 ATTENTION = "aten._scaled_dot_product_flash_attention_for_cpu.default"
 """It reads as many values as there are keys, and ends the process (SIGFPE, torch 2.13) on empty tensors."""
+RECURRENT = frozenset(f"aten.{n}.input" for n in ("lstm", "gru", "rnn_tanh", "rnn_relu"))
+"""They take hidden states for as many sequences as the first argument has, and read memory that is not theirs where these are fewer."""
 PACKED = frozenset(f"aten.{n}.data" for n in ("lstm", "gru", "rnn_tanh", "rnn_relu")) | {"aten._pad_packed_sequence.default"}
 """Operators that believe the second argument, sequences by step, and read memory that is not theirs where it is not so."""
 
@@ -26,6 +28,9 @@ def unsafe(target: str, args: Any) -> bool:
         hidden = args[2] if target == "aten.lstm.data" else [args[2]] if target.endswith(".data") else []
         fits = sum(sizes) == data.shape[0] and sizes == sorted(sizes, reverse=True) and all(n > 0 for n in sizes)
         return not fits or not sizes or any(h.shape[1] != sizes[0] for h in hidden)
+    if target in RECURRENT:
+        sequences = args[0].shape[0 if args[-1] else 1]
+        return any(h.shape[1] != sequences for h in (args[1] if target == "aten.lstm.input" else [args[1]]))
     if target == "aten._grouped_mm.default" and len(args) > 2 and args[2] is not None and args[0].dim() == 2:
         ends = [0, *args[2].tolist()]
         return ends != sorted(ends) or ends[-1] != args[0].shape[0]  # rows behind the last group are whatever lies in memory

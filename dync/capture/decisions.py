@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import sys
 from typing import Any, cast
 
 import sympy
 import torch
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from dync.capture.places import frames, is_user, unpacked
 from dync.capture.replay import Diverged
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, ForkExit, JumpExit, RaiseExit, Rec, To, of_model
@@ -152,9 +154,22 @@ class Decisions(Values):
             return known
         if most is not None and most <= MAX_PARTS:
             return next((n for n in range(1, most) if number == n), most)
+        user = next((f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)), None)
+        wanted = None if user is None else unpacked(user)
+        if wanted is not None:
+            return self.unpacked(number, wanted)
         return self.refuse("DY206", "a list or tuple of the parts of a tensor whose number depends on data",
                            "Python code that is not the model's own walks it, and must know how many there are",
                            "loop over it with for, make a list of it, or keep it a tensor")
+
+    def unpacked(self, number: Any, wanted: int) -> int:
+        """How many items are unpacked into so many names; the model's ValueError where the number is another."""
+        if number == wanted:
+            return wanted
+        if number > wanted:
+            raise of_model(ValueError(f"too many values to unpack (expected {wanted})"))
+        n = self.pick(number, [(k,) for k in range(wanted)])
+        raise of_model(ValueError(f"not enough values to unpack (expected {wanted}, got {n})"))
 
     def check_place(self, index: Any, size: Any, dim: int) -> None:
         """Raises IndexError on the path where an index is out of bounds, if the user's code may catch it."""

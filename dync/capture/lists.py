@@ -454,19 +454,9 @@ class Grown:
     def __iter__(self) -> Iterator[Any]:
         n = self.engine.known_int(self.length)
         if n is None:
-            n = self._unpacked(unpacked(sys._getframe(1)))
+            wanted = unpacked(sys._getframe(1))
+            n = self.refuse("walking it here") if wanted is None else self.engine.unpacked(self.length, wanted)
         return iter([self.at(i) for i in range(n)])
-
-    def _unpacked(self, wanted: int | None) -> int:
-        """The length of a list that is unpacked into so many names; the model's ValueError where it has another."""
-        if wanted is None:
-            return self.refuse("walking it here")
-        if self.length == wanted:
-            return wanted
-        if self.length > wanted:
-            raise of_model(ValueError(f"too many values to unpack (expected {wanted})"))
-        n = self.engine.pick(self.length, [(k,) for k in range(wanted)])
-        raise of_model(ValueError(f"not enough values to unpack (expected {wanted}, got {n})"))
 
     def refuse(self, what: str) -> NoReturn:
         self.engine.mark_stack()  # marked code may know what to do here

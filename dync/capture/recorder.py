@@ -439,9 +439,18 @@ class Recorder:
         for t in flat:
             if isinstance(t, FakeTensor):
                 t.nonzero_memo = t.item_memo = t.unique_memo = t.unique_consecutive_memo = None
+        if func is aten._unsafe_view.default and outer in PRODUCTS and (whole := self.copied(args[0])) is not None:
+            func, args = aten.reshape.default, (whole, *args[1:])
         self.record(func, args, kwargs, out)
         self.running = outer
         return out
+
+    def copied(self, x: Any) -> Any:
+        """The tensor of which x, with sizes known only at run time, is a contiguous copy; None where it is another thing."""
+        made = self.engine.made_by.get(self.engine.vals.get(id(x)))
+        if made is None or made.target is not aten.clone.default or not isinstance(made.args[0], Val) or not self.engine.has_symbols(x):
+            return None
+        return made.args[0].fake if made.kwargs.get("memory_format") is torch.contiguous_format else None
 
     def ask(self, func: Any, *args: Any) -> Any:
         return self.dispatch(func, args, {})
@@ -527,6 +536,10 @@ REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_"
 """Operations that make their argument a view of itself."""
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
                    aten.new_empty_strided.default})
+PRODUCTS = frozenset({"matmul", "__matmul__", "__rmatmul__", "linear", "einsum", "tensordot", "inner", "bilinear", "scaled_dot_product_attention",
+                      "multi_head_attention_forward", "chain_matmul", "multi_dot"})
+"""Functions that reshape what they multiply: with sizes of 1 that is a view where it is a copy with others, and the kernel asks for which
+bits that gives."""
 COUNTING = frozenset({aten.nonzero.default, aten.index.Tensor})
 """Operations whose result has as many rows as a mask has elements that are not 0: the same number each time."""
 KEEP = frozenset({aten.unique_consecutive.default, *packed.PACKED})
