@@ -75,6 +75,8 @@ class Kernel:
     """Weights that some block of the program writes in place: code must read them anew at each call."""
     functional: Functional | None = None
     """For a kernel that mutates: the same without writes, where there is such a form and its inputs share no memory."""
+    captured: Graph | None = None
+    """`graph` with the in-place operations of the model, where it has some on memory of its own: its results have eager's bits."""
     keeps_views: bool = False
     """Results must be views where the graph makes views: another block writes memory that they share."""
 

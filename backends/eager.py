@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
-from dync.backends.kernels import canonical_weights
 from dync.errors import BackendError
 from dync.ir.types import TensorType
 
@@ -15,6 +14,10 @@ if TYPE_CHECKING:
 
 VIEWS = frozenset({"aten.view.default", "aten._unsafe_view.default"})
 """Views that ask for strides: another backend may hand over the same values with other strides than eager would."""
+
+
+DENSE = frozenset({"aten.mm.default", "aten.addmm.default", "aten.bmm.default", "aten.baddbmm.default", "aten.embedding.default"})
+"""Operators with dense results, beside those that take no tensor."""
 
 
 class Eager:
@@ -46,11 +49,29 @@ class Eager:
         import hashlib
         import json
 
-        weights = canonical_weights(kernel)
-        text = json.dumps(document(kernel.graph), separators=(",", ":")).encode()
+        graph = _own(kernel)
+        weights = tuple(dict.fromkeys(str(n.target) for n in graph.nodes if n.op == "get_attr"))
+        text = json.dumps(document(graph), separators=(",", ":")).encode()
         orders = {f"w{i}": order for i, name in enumerate(weights) if (order := _order(kernel.weights[name]))}
         settings = {"weights": {f"w{i}": name for i, name in enumerate(weights)}, **({"orders": orders} if orders else {})}
         return BlockCode("eager", hashlib.sha256(text).hexdigest(), {"graph.json": text}, weights, settings, ("torch",))
+
+
+def _own(kernel: Kernel) -> Graph:
+    """The graph as captured, in which writes keep the strides that vectorised kernels round by, unless it asks its inputs for strides."""
+    graph = kernel.captured
+    if graph is None:
+        return kernel.graph
+    from dync.ir.effects import roots
+
+    memory, loose = roots(graph), _reshapable(graph)
+    views = (n for n in graph.nodes if n.op == "call_function" and str(n.target) in VIEWS)
+    return graph if all(n in loose or all(map(_is_dense, memory[n])) for n in views) else kernel.graph
+
+
+def _is_dense(node: Node) -> bool:
+    """Whether a tensor lies in memory row by row, whatever its operands' strides are."""
+    return node.op == "call_function" and (not node.all_input_nodes or str(node.target) in DENSE)
 
 
 def _order(weight: Any) -> list[int]:

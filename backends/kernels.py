@@ -35,8 +35,10 @@ def kernels(program: Program, functionalize: Callable[[Graph], object] | None = 
             continue
         inputs = tuple(values[n] if n in values else Value(n, _weight_type(program.weights[n])) for n in flow.inputs)
         weights = {n: program.weights[n] for n in block.weights}
-        written = frozenset(weights.keys() & set(program.written_weights))
-        kernel = Kernel(flow.name, block.graph, inputs, flow.results, weights, flow.mutates, ranges, written, None, flow.name in views)
+        anew = frozenset(weights.keys() & set(program.written_weights))
+        kernel = Kernel(
+            flow.name, block.graph, inputs, flow.results, weights, flow.mutates, ranges, anew, keeps_views=flow.name in views
+        )
         apart = not aliases.overlaps(block, memory)
         found[block.name] = _without_writes(kernel, functionalize) if functionalize and apart and not kernel.keeps_views else kernel
     return found
@@ -44,11 +46,15 @@ def kernels(program: Program, functionalize: Callable[[Graph], object] | None = 
 
 def _without_writes(kernel: Kernel, functionalize: Callable[[Graph], object]) -> Kernel:
     """The kernel with its functional form: in the place of its graph if it writes nothing of its callers', else beside it."""
+    from dync.ir.effects import written
+
     made = functionalize(kernel.graph)
     graph, copies = getattr(made, "graph", None), getattr(made, "copies", ())
     if graph is None:
         return kernel
-    return replace(kernel, functional=Functional(graph, tuple(copies))) if kernel.mutates else replace(kernel, graph=graph)
+    if kernel.mutates:
+        return replace(kernel, functional=Functional(graph, tuple(copies)))
+    return replace(kernel, graph=graph, captured=kernel.graph if any(map(written, kernel.graph.nodes)) else None)
 
 
 def _defined(program: Program) -> Iterator[Value]:
@@ -116,7 +122,7 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         yield f"mutates {at[0] if at else weights.get(name, name)}"
     for symbol, number in symbols.items():
         yield f"range {number} {kernel.ranges.get(symbol)}"
-    for node in kernel.graph.nodes:
+    for node in (*kernel.graph.nodes, *(kernel.captured.nodes if kernel.captured else ())):
         names[node] = f"%{len(names)}"
         if node.op == "get_attr":
             tensor = kernel.weights[str(node.target)]

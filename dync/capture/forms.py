@@ -49,6 +49,20 @@ class Column:
         return f"{str(self.dtype).removeprefix('torch.')}[{sizes}]" if self.kind == "tensor" else kind
 
 
+class Also(int):
+    """A size that is one number on the path where it was seen, and there is also the size of an input that is that number there."""
+
+    names: frozenset[Any]
+
+    @classmethod
+    def of(cls, size: int, names: frozenset[Any]) -> int:
+        if not names:
+            return int(size)
+        made = cls(size)
+        made.names = names
+        return made
+
+
 @dataclass(frozen=True)
 class Form:
     """What all items of a list are. structure: LEAF, MAYBE, a constant, or (class, structures) for a tuple; kind: see `lists.kind_of`."""
@@ -204,8 +218,18 @@ def column_of(engine: Any, leaf: Any) -> Column:
         return Column(kind, NUMBERS[kind])
     entry = engine.records[0].bindings
     sizes: list[Any] = [scalar_of(s) for s in leaf.shape]
+    fixed = {n: number for n, number in engine.shape_env.learnt().substitution.items() if n in entry}
     return one_ragged(Column("tensor", leaf.dtype, str(leaf.device), tuple(
-        s if isinstance(s, int) or s.free_symbols <= entry.keys() else None for s in sizes)))
+        Also.of(s, frozenset(n for n in fixed if fixed[n] == s)) if isinstance(s, int) else s if s.free_symbols <= entry.keys() else None
+        for s in sizes)))
+
+
+def one_size(a: Any, b: Any) -> Any:
+    """A size of two items as one for both, None where they differ."""
+    mine, other = (getattr(s, "names", frozenset()) for s in (a, b))
+    if a == b:
+        return Also.of(a, mine & other) if isinstance(a, int) else a
+    return b if b in mine else a if a in other else None
 
 
 def one_ragged(column: Column) -> Column:
@@ -240,7 +264,7 @@ def common(a: Form, b: Form) -> Form:
     def merged(x: Column, y: Column) -> Column:
         if (x.kind, x.dtype, x.device, len(x.shape)) != (y.kind, y.dtype, y.device, len(y.shape)):
             raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
-        shape = tuple(m if m == n else None for m, n in zip(x.shape, y.shape))
+        shape = tuple(map(one_size, x.shape, y.shape))
         return choice_of(*x.choices, *y.choices) if x.choices else one_ragged(Column(x.kind, x.dtype, x.device, shape))
 
     def both(s: Any, t: Any) -> Any:

@@ -36,6 +36,7 @@ from dync.capture.image import SYMBOLIC, pool_of, row_of
 from dync.capture.places import is_user, unpacked
 from dync.capture.tape import of_model
 from dync.capture.text import formatted, join
+from dync.ir.flow import MISFIT
 
 KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
 CLASSES = {name: cls for cls, name in KINDS.items()}
@@ -518,20 +519,28 @@ class Grown:
 
     def stacked(self, dim: int = 0) -> Any:
         """The items as one tensor along a new dimension."""
-        column, (rows, *_) = self._only()
-        if column.ragged is not None:
-            return self.refuse("stacking items of several sizes")
+        column, (rows, *sizes) = self._only()
+        rows = rows if column.ragged is None else self._even(column.ragged, rows, sizes[0], "stack expects each tensor to be equal size")
         rank = len(column.shape) + 1
         return self._do(torch.clone, self._do(torch.movedim, rows, 0, dim % rank), memory_format=torch.contiguous_format)
 
+    def _even(self, dim: int | None, rows: Any, sizes: Any, message: str) -> Any:
+        """The rows of a column whose sizes along `dim` may differ as those of one where they do not; the model's error where they do."""
+        size = self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.select, sizes, 0, 0)), 0)
+        if not self._do(torch.Tensor.item, self._do(torch.all, self._do(torch.eq, sizes, size))):
+            raise of_model(RuntimeError(f"{MISFIT}: {message}"))
+        assert dim is not None
+        return self._do(torch.movedim, self._do(torch.reshape, rows, (self.length, size, *rows.shape[1:])), 1, dim + 1)
+
     def concatenated(self, dim: int = 0) -> Any:
         """The items one after another along a dimension that they have."""
-        column, (rows, *_) = self._only()
+        column, (rows, *sizes) = self._only()
         rank = len(column.shape)
         dim %= rank
-        if column.ragged is not None and column.ragged != dim:
-            return self.refuse("concatenation along a dimension other than the one that differs")
-        if column.ragged is None:
+        apart = column.ragged not in (None, dim)
+        if apart:
+            rows = self._even(column.ragged, rows, sizes[0], f"Sizes of tensors must match except in dimension {dim}")
+        if apart or column.ragged is None:
             moved = self._do(torch.movedim, rows, 0, dim)
             shape = list(moved.shape)
             rows = self._do(torch.reshape, moved, (*shape[:dim], shape[dim] * shape[dim + 1], *shape[dim + 2:]))
