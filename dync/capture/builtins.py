@@ -18,6 +18,7 @@ from dync.capture import comprehend, keyed, stdlib
 from dync.capture.arrays import arrays_for, class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.forms import LEAF
+from dync.capture.heap import MISSING
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.lists import CLASSES, KINDS, Grown, Walked
 from dync.capture.once import Once, is_walk, taken
@@ -116,6 +117,8 @@ def _len(engine: Any, x: Any) -> Any:
         return engine.length(x)
     if isinstance(x, torch.Tensor) and x.dim() > 0:
         return x.shape[0]
+    if isinstance(x, SymText):
+        return x.length()
     own = getattr(type(x), "__len__", None)
     return _own_length(x) if isinstance(own, types.FunctionType) and is_user(own.__code__) else len(x)
 
@@ -168,6 +171,12 @@ def _divmod(engine: Any, a: Any, b: Any) -> Any:
 def _in(engine: Any, item: Any, container: Any) -> Any:
     """`item in container`: one decision for a number known only at run time, which has no hash."""
     container = taken(container, False)
+    if isinstance(container, SymText):
+        return container.__contains__(item)
+    if isinstance(item, SymText) and isinstance(container, str):
+        return SymText(engine, [container], {}).__contains__(item)
+    if isinstance(item, SymText) and isinstance(container, torch.nn.ModuleDict):
+        return engine.entry_of(container, item) is not MISSING
     if isinstance(container, keyed.Keyed):
         return container.has(item)
     if isinstance(item, torch.SymBool) and isinstance(container, (set, frozenset, dict)):
@@ -346,7 +355,7 @@ def _join(engine: Any, function: Any, items: Any) -> Any:
     """`str.join`, of texts some of which hold numbers of the run."""
     texts = _drained(engine, items)
     if is_grown(texts):
-        return texts.refuse("`str.join`")
+        return comprehend.joined(function.__self__, texts)
     texts = list(texts)
     if not any(isinstance(t, SymText) for t in texts):
         return function(texts)

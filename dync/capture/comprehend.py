@@ -24,6 +24,14 @@ def total(items: Any, start: Any) -> Any:
     return start
 
 
+def joined(between: str, items: Any) -> Any:
+    """`between.join(items)`."""
+    text = ""
+    for item in items:
+        text = text + between + item
+    return text.removeprefix(between)
+
+
 def extreme(items: Any, name: str, key: Any, otherwise: Any) -> Any:
     """`max` and `min`: the first of the items that none is beyond."""
     if not items:

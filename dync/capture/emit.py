@@ -57,7 +57,7 @@ def reachable(entry: Rec) -> list[Rec]:
 
 def scalar_tree(rec: Rec, s: Any) -> Any:
     """A scalar as Expr, Val or number: symbols are replaced by what defines them on the way to `rec`."""
-    if isinstance(s, (Val, bool, int, float, str)):
+    if isinstance(s, (Val, bool, int, float, str, type(None))):
         return s
     if isinstance(s, Expr):
         args = tuple(scalar_tree(rec, a) for a in s.args)
@@ -212,6 +212,8 @@ class Emitter:
         return self.names[val]
 
     def value(self, val: Val) -> Value:
+        if val.kind == "str":
+            return Value(self.name(val), ObjectType("str"), val.span)
         kind = value_type(val.fake, self.symbols) if val.kind == "tensor" else ScalarType(val.kind)  # type: ignore[arg-type]
         return Value(self.name(val), kind, val.span)
 

@@ -42,7 +42,7 @@ class Engine(Expressions):
         self.problems = {}
         self.written = []
         self.plans = {}
-        self.grown, self.ungrown, self.needed, self.loose = {}, {}, set(), set()
+        self.grown, self.ungrown, self.needed, self.loose, self.loose_texts = {}, {}, set(), set(), set()
         self.apart, self.plain_calls, self.origins, self.disordered, self.ordered = set(), set(), {}, set(), set()
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
@@ -65,7 +65,7 @@ class Engine(Expressions):
         self.integers = {}
         self.splits = collections.Counter()
         self.lengths = {}
-        self.constant_joins = {}
+        self.constant_joins, self.wordings = {}, {}
         self.made_by = {}
         self.uids = 0
         self.records = []

@@ -80,16 +80,13 @@ class Expressions(Rolling):
             return self.of_model(lambda: container[self.place_in(container, index)])
         if isinstance(container, dict) and isinstance(index, torch.SymBool):
             index = bool(index)
-        if isinstance(container, dict) and is_running(index) and type(index) is not torch.SymInt:
+        if isinstance(container, dict) and is_running(index) and type(index) is not torch.SymInt or isinstance(
+                container, torch.nn.ModuleDict) and isinstance(index, SymText):
             index = self.found_in(container, index)
-        if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, (torch.SymInt, SymText)):
-            if isinstance(index, SymText) and (index.vague or index.number() is None):
-                return self.text_of(index)
-            keys: list[Any] = [k for k in container.keys() if isinstance(k, str if isinstance(index, SymText) else int)]
-            values = [index.number_in(k) for k in keys] if isinstance(index, SymText) else keys
-            fitting = [(k, v) for k, v in zip(keys, values) if v is not None]
-            n = self.pick(index.number() if isinstance(index, SymText) else index, [(v,) for _, v in fitting])
-            return self.of_model(lambda: container[fitting[n][0]]) if n < len(fitting) else self.no_entry(container, index)
+        if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, torch.SymInt):
+            keys = [k for k in container.keys() if isinstance(k, int)]
+            n = self.pick(index, [(k,) for k in keys])
+            return self.of_model(lambda: container[keys[n]]) if n < len(keys) else self.no_entry(container, index)
         if isinstance(container, collections.defaultdict) and container.default_factory is not None and id(container) in self.born:
             self.put_default(container, index, written)
         whole: Any = container

@@ -51,6 +51,8 @@ class Image:
     """Where lists stand whose place of birth is known: that place, "list" or "deque", and the items."""
     strays: dict[str, tuple[type, int]] = field(default_factory=dict)
     """Where the others stand that are attributes: the object's class, and the length."""
+    texts: dict[int, str] = field(default_factory=dict)
+    """Places in the signature of texts that can be written back, and where these stand."""
 
 
 @dataclass
@@ -67,6 +69,8 @@ class Roots:
     """Where a generator stands, and the locals that it may still read."""
     pools: dict[str, Any] = field(default_factory=dict)
     """Rows that lists and objects stand in."""
+    texts: frozenset[str] = frozenset()
+    """Where texts are known only at run time though they are literal on some paths."""
 
 
 def pool_of(x: Any) -> str:
@@ -84,8 +88,11 @@ class _Walk:
     """One pass over the roots, in a fixed order. `visit` returns the value to stand in a place."""
 
     def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None,
-                 born: dict[int, tuple[str, Any]] | None = None, generator: Any = None) -> None:
-        self.heap, self.tensor, self.new, self.born, self.generator = heap, tensor, new, born or {}, generator
+                 born: dict[int, tuple[str, Any]] | None = None, generator: Any = None, loose: frozenset[str] = frozenset()) -> None:
+        self.heap, self.tensor, self.new, self.born, self.generator, self.loose = heap, tensor, new, born or {}, generator, loose
+        self.texts: dict[int, str] = {}
+        self.local = True
+        """Whether what is looked at now hangs on locals."""
         self.lists: dict[str, tuple[str, str, tuple[Any, ...]]] = {}
         self.strays: dict[str, tuple[type, int]] = {}
         self.seen: dict[int, int] = {}
@@ -114,8 +121,12 @@ class _Walk:
         if id(x) in self.heap.index:
             self.signature.append(("S", self.heap.index[id(x)]))
             return x
+        if isinstance(x, (str, SymText)) and not fixed and self.local:
+            self.texts[len(self.signature)] = where
         if isinstance(x, SymText):
-            return self.leaf("str", x.expression(), x, True, where, ("N", "str", x.vague))
+            return self.leaf("str", x.expression(), x, fixed or x.vague, where, ("N", "str", x.vague))
+        if type(x) is str and where in self.loose and not fixed and self.local:
+            return self.leaf("str", x, x, False, where, ("N", "str", False))
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
         if is_atom(x) or turn or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
             if isinstance(x, types.FunctionType) and "<locals>" in x.__qualname__:  # each run makes its own
@@ -257,7 +268,7 @@ def atom_key(x: Any) -> Any:
 def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], born: dict[int, tuple[str, Any]] | None = None) -> Image:
     """The picture of `roots`; `born` tells of lists, by identity, where they were made."""
     walk, _ = _pass(roots, heap, tensor, None, born)
-    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays)
+    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays, walk.texts)
 
 
 def substitute(
@@ -273,12 +284,13 @@ def substitute(
 
 def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
           born: dict[int, tuple[str, Any]] | None = None) -> tuple[_Walk, dict[str, Any]]:
-    walk = _Walk(heap, tensor, new, born, roots.generator)
+    walk = _Walk(heap, tensor, new, born, roots.generator, roots.texts)
     walk.signature.append(modes())
     own: dict[str, Any] = {}
     for name in sorted(roots.own):
         walk.signature.append(name)
         own[name] = walk.visit(roots.own[name], False, name)
+    walk.local = False
     for n, key in roots.heap:
         walk.signature += [place_name(heap, n, key), (n, atom_key(key))]
         x = heap.objects[n]

@@ -19,10 +19,13 @@ from dync.capture.places import Activation, frames, has_state
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import JumpExit, Op, Rec, To, Val
+from dync.capture.text import SymText
 from dync.ir.types import UNKNOWN, Span
 
 MAX_APART = 400
 """So many paths may go on by themselves from joins."""
+MANY_TEXTS = 24
+"""So often may paths part for a text that is literal on each of them: it becomes one that is known only at run time."""
 
 
 @dataclass
@@ -53,6 +56,10 @@ class Joins(Keying):
     """Places that hold run-time parameters."""
     waiting: dict[tuple[Any, ...], list[Waiting]]
     paths_apart: int
+    wordings: dict[Val, frozenset[str]]
+    """Texts that are known only at run time → the literal ones of which each is one."""
+    loose_texts: set[tuple[Any, str]]
+    """Texts that are known only at run time though they are literal on some paths: a function, and where in it."""
     plain_calls: set[tuple[str, int, int]]
     """Calls (file, line, column) whose bools are decided before they are given."""
 
@@ -76,7 +83,9 @@ class Joins(Keying):
         return {k: self.plain(v) for k, v in value.items()} if type(value) is dict else self.plain(value)
 
     def plain(self, value: Any) -> Any:
-        """A number as C code takes it: a bool is decided, another may be known on each path that is kept apart."""
+        """A number or text as C code takes it: a bool is decided, another may be known on each path that is kept apart."""
+        if isinstance(value, SymText):
+            return value.known() or value
         if isinstance(value, SYMBOLIC):
             self.split_constants(scalar_of(value))
         return bool(value) if isinstance(value, torch.SymBool) else value
@@ -115,7 +124,8 @@ class Joins(Keying):
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
         outer = [self.reachable(f) for f in around if has_state(f.f_code)]
         walked = {f"dync over {uid}": it for a in self.activations for uid, it in a.walked.items() if any(uid == p[0] for p in a.loops)}
-        return Roots(own, [*outer, walked], self.written, self.standing, self.pools)
+        texts = frozenset(where for function, where in self.loose_texts if function == self.markers.functions[site.function])
+        return Roots(own, [*outer, walked], self.written, self.standing, self.pools, texts)
 
     def standing(self, generator: types.GeneratorType[Any, Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Where a generator stands, and the locals that it may still read: none while it runs, its frame being on the stack."""
@@ -208,9 +218,27 @@ class Joins(Keying):
             for w in rest:
                 self.learn_sizes(w.image, other.image, self.join_key(key))
                 self.learn_lists(w.image, other.image)
+                self.learn_texts(w.image, other.image, site)
             self.last_split = describe_split(rest[0], other, site)
             self.count_apart(len(rest))
             self.regroup(key, rest)
+
+    def learn_texts(self, a: Image, b: Image, site: Site, grows: bool = False) -> None:
+        """Two pictures differ: starts over if that is for texts alone, of which one is known only at run time, or many are met; grows:
+        or one of which is the other with something added."""
+        if len(a.signature) != len(b.signature):
+            return
+        places = [n for n, (x, y) in enumerate(zip(a.signature, b.signature)) if x != y]
+        if not places or not all(n in a.texts and n in b.texts for n in places):
+            return
+        found = {(self.markers.functions[site.function], a.texts[n]) for n in places} - self.loose_texts
+        self.splits["texts", *sorted(w for _, w in found)] += 1
+        pairs = [(a.signature[n], b.signature[n]) for n in places]
+        run_time = any("N" in (x[0], y[0]) for x, y in pairs)
+        longer = grows and all(x[0] == y[0] == "A" and (x[1][1].startswith(y[1][1]) or y[1][1].startswith(x[1][1])) for x, y in pairs)
+        if found and (run_time or longer or self.splits["texts", *sorted(w for _, w in found)] > MANY_TEXTS):
+            self.loose_texts |= found
+            self.start_again()
 
     def count_apart(self, more: int) -> None:
         self.paths_apart += more
@@ -264,8 +292,11 @@ class Joins(Keying):
             column = (leaves[0].kind, *values)
             if column not in merged:
                 merged[column] = self._param(leaves, sizes)
-                if all(isinstance(leaf.value, (bool, int, float)) for leaf in leaves):
+                if all(isinstance(leaf.value, (bool, int, float, str)) or leaf.value in self.constant_joins for leaf in leaves):
                     self.constant_joins[join.params[-1]] = (self.join_key(key), leaves[0].where)
+                    if leaves[0].kind == "str":
+                        self.wordings[join.params[-1]] = frozenset().union(
+                            *(self.wordings[v] if (v := leaf.value) in self.wordings else {v} for leaf in leaves))
                 columns.append(leaves)
             new.append(merged[column])
         join.state = (images[0].signature, new)

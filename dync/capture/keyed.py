@@ -19,6 +19,7 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Walked, as_seen
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
+from dync.capture.text import SymText
 from dync.capture.views import View
 
 KINDS: dict[type, str] = {set: "set", frozenset: "frozenset", dict: "dict", collections.OrderedDict: "OrderedDict",
@@ -281,9 +282,9 @@ def has_rows(key: Any) -> bool:
 
 
 def is_running(key: Any) -> bool:
-    """Whether a key is, or holds, a number known only at run time, or a tuple of such a length."""
+    """Whether a key is, or holds, a number or text known only at run time, or a tuple of such a length."""
     if isinstance(key, tuple):
         return any(map(is_running, key))
     if is_rows(key):
         return True
-    return isinstance(key, SYMBOLIC) and not isinstance(scalar_of(key), (bool, int, float))
+    return isinstance(key, SymText) or isinstance(key, SYMBOLIC) and not isinstance(scalar_of(key), (bool, int, float))

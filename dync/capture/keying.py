@@ -21,6 +21,7 @@ from dync.capture.scalars import scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.sorting import sort
 from dync.capture.tape import of_model
+from dync.capture.text import SymText
 from dync.capture.views import View
 from dync.capture.walks import SymRange, is_grown
 
@@ -221,7 +222,7 @@ class Keying(Presence):
         if not is_running(key):
             return False
         for number in key if isinstance(key, tuple) else (key,):
-            if is_running(number) and not isinstance(number, (tuple, Grown)):
+            if is_running(number) and not isinstance(number, (tuple, Grown, SymText)):
                 self.split_constants(scalar_of(number))
         return True
 
@@ -359,7 +360,14 @@ class Keying(Presence):
         raise of_model(KeyError(key))
 
     def entry_of(self, x: Any, key: Any) -> Any:
-        """The key of Python's own that equals a number known only at run time on this path."""
+        """The key of Python's own that equals a number or text known only at run time on this path."""
+        if isinstance(key, SymText):
+            texts = [k for k in x.keys() if isinstance(k, str)] if hasattr(x, "keys") else [k for k in x if isinstance(k, str)]
+            if key.vague or key.number() is None:
+                return next((k for k in texts if key == k), MISSING)
+            fitting = [(k, n) for k in texts if (n := key.number_in(k)) is not None]
+            n = self.pick(key.number(), [(n,) for _, n in fitting])
+            return fitting[n][0] if n < len(fitting) else MISSING
         if isinstance(key, torch.SymInt):
             numbers = [k for k in x if isinstance(k, (int, float)) and k == k // 1]
             n = self.pick(key, [(int(k),) for k in numbers]) if numbers else 0
@@ -389,6 +397,8 @@ class Keying(Presence):
         found = self.entry_of(x, key)
         if found is not MISSING:
             return found
+        if isinstance(key, SymText):
+            return key.known() or key.refuse()
         if reads and not isinstance(x, (collections.defaultdict, collections.Counter)):
             raise of_model(KeyError(key))
         return self.keyed_by_number(x)

@@ -536,8 +536,8 @@ REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_"
 """Operations that make their argument a view of itself."""
 EMPTY = frozenset({aten.empty.memory_format, aten.empty_strided.default, aten.empty_like.default, aten.new_empty.default,
                    aten.new_empty_strided.default})
-PRODUCTS = frozenset({"matmul", "__matmul__", "__rmatmul__", "linear", "einsum", "tensordot", "inner", "bilinear", "scaled_dot_product_attention",
-                      "multi_head_attention_forward", "chain_matmul", "multi_dot"})
+PRODUCTS = frozenset({"matmul", "__matmul__", "__rmatmul__", "linear", "einsum", "tensordot", "inner", "bilinear", "chain_matmul",
+                      "multi_dot", "scaled_dot_product_attention", "multi_head_attention_forward"})
 """Functions that reshape what they multiply: with sizes of 1 that is a view where it is a copy with others, and the kernel asks for which
 bits that gives."""
 COUNTING = frozenset({aten.nonzero.default, aten.index.Tensor})

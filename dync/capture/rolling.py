@@ -214,6 +214,7 @@ class Rolling(Joins):
             image = take(self.roots(site, act, extra, False), self.heap, self.value, self.born)
             header = next((h for h in reversed(headers) if misfit(h.image, image) is None), None)
             self.learn_lists((header or headers[-1]).image, image, now=True)
+            self.learn_texts((header or headers[-1]).image, image, site, True)
             if header is None and plan.split and len(headers) < MAX_HEADERS:
                 return
             reason = close(self, plan, header or headers[-1], image)

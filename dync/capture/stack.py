@@ -22,6 +22,7 @@ from dync.capture.places import (
     span_of,
 )
 from dync.capture.reach import within_reach
+from dync.capture.text import SymText
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
@@ -117,8 +118,12 @@ class Stack:
         return CaptureError(*sorted(self.problems, key=lambda d: (d.span.file, d.span.line, d.span.col, d.code)))
 
     def text_of(self, node: Any) -> str:
-        self.problem("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
-                     "format it outside the model, or return the number")
+        if isinstance(node, SymText):
+            self.problem("DY207", "Python asks for the characters of a text known only at run time", "it holds numbers, or hangs on a path",
+                         "compare it, add to it, print or return it, or work on it outside the model")
+        else:
+            self.problem("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
+                         "format it outside the model, or return the number")
         return "?"
 
     def mark_stack(self) -> None:

@@ -1,11 +1,12 @@
 """Text that holds numbers known only at run time: what an f-string, `str.format` or print makes of them.
 
-It may be printed, raised with an exception, returned, and used to look up a key that ends in a number
-(`experts[f"expert_{i}"]`). Anything else would need its characters now and is refused.
+It may be printed, raised with an exception, returned, compared, made longer, also from turn to turn of a loop, and used to look up
+a key. What else needs its characters now is refused.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 import sys
 from typing import Any
@@ -15,6 +16,8 @@ import torch
 from dync.capture.arrays import is_array
 from dync.capture.places import is_own
 from dync.capture.scalars import Expr, scalar_of
+from dync.capture.tape import of_model
+from dync.ir.scalars import TEXTS
 
 PLAIN = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float64)
 """Dtypes whose scalars NumPy writes as Python writes its numbers."""
@@ -64,30 +67,86 @@ class SymText:
     def __radd__(self, other: Any) -> Any:
         return join(self.engine, [other, self]) if isinstance(other, str) else NotImplemented
 
-    def _refuse(self, *_: Any) -> Any:
+    def refuse(self, *_: Any) -> Any:
+        """Paths that join with texts of their own are kept apart; others cannot go on."""
+        for part in self.parts:
+            self.engine.split_constants(part)
         return self.engine.text_of(self)
 
     def __str__(self) -> str:
         if self.engine.texts is not None:
             return mark_for(self.engine, self)
-        return "text" if is_own(sys._getframe(1).f_code) else self._refuse()  # C++ asks for the text of what passes through it
+        return "text" if is_own(sys._getframe(1).f_code) else self.refuse()  # C++ asks for the text of what passes through it
 
     def __format__(self, spec: str) -> str:
-        return str(self) if spec == "" else self._refuse()
+        return str(self) if spec == "" else self.refuse()
 
     def __eq__(self, other: object) -> Any:
+        if not isinstance(other, (str, SymText)):
+            return NotImplemented
         if not isinstance(other, str) or self.vague or self.number() is None:
-            return self._refuse() if isinstance(other, (str, SymText)) else NotImplemented
+            return self._asked("str.eq", other)
         number = self.number_in(other)
         return number is not None and bool(self.number() == number)
+
+    def __contains__(self, other: Any) -> bool:
+        return self._asked("str.contains", other)
+
+    def __bool__(self) -> bool:
+        return any(isinstance(p, str) for p in self.parts) or not self._asked("str.eq", "")
+
+    def __len__(self) -> int:
+        return self.engine.concretise_int(self.length().node.expr)
+
+    def known(self) -> str | None:
+        """Which of the literal texts it is, a path for each; None where these are not known."""
+        words = sorted(self.engine.wordings.get(self.parts[0], ())) if len(self.parts) == 1 else []
+        return next((w for w in words[:-1] if self == w), words[-1]) if words else None
+
+    def __getitem__(self, index: Any) -> Any:
+        part = isinstance(index, slice)
+        ends = (index.start, index.stop) if part else (index,)
+        whole = all(isinstance(e, (int, torch.SymInt)) or e is None and part for e in ends)
+        if self.vague or not whole or part and index.step not in (None, 1):
+            return self.refuse()
+        if not part:
+            n = self.length()
+            if not (index < n and index >= -n):
+                raise of_model(IndexError("string index out of range"))
+        op = "str.slice" if part else "str.at"
+        return SymText(self.engine, [Expr(op, (self.expression(), *(e if e is None else scalar_of(e) for e in ends)), "str")], {})
+
+    def length(self) -> Any:
+        """The number of its characters."""
+        if self.vague:
+            return len(self.refuse())
+        n = self.engine.effect("str.len", self, gives="int")
+        self.engine.cut()
+        return self.engine.at_least(n, 0)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or not hasattr(str, name):
             raise AttributeError(f"'str' object has no attribute '{name}'")
-        return self._refuse
+        return functools.partial(self._method, name)
 
-    __repr__ = __hash__ = __len__ = __contains__ = __getitem__ = __lt__ = _refuse  # type: ignore[assignment]
-    __mod__ = __iter__ = __bool__ = _refuse  # type: ignore[assignment]
+    def _method(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        name += "_of" * (name.endswith("strip") and len(args) == 1)
+        op = TEXTS.get(f"str.{name}")
+        if op is None or kwargs or op.arity != 1 + len(args) or not all(isinstance(a, (str, int, torch.SymInt, SymText)) for a in args):
+            return self.refuse()
+        if name.startswith(("is", "starts", "ends")):
+            return self._asked(f"str.{name}", *args)
+        operands = (self.exact(), *(a.exact() if isinstance(a, SymText) else scalar_of(a) for a in args))
+        return SymText(self.engine, [Expr(f"str.{name}", operands, "str")], {}, self.vague)
+
+    def _asked(self, op: str, *args: Any) -> bool:
+        """A question about the text: a decision."""
+        if self.vague or any(isinstance(a, SymText) and a.vague for a in args):
+            return bool(self.refuse())
+        operands = (self.expression(), *(a.expression() if isinstance(a, SymText) else a for a in args))
+        return self.engine.decide(Expr(op, operands, "bool"))
+
+    __repr__ = __hash__ = __lt__ = __mod__ = __iter__ = refuse  # type: ignore[assignment]
 
 
 def join(engine: Any, items: list[Any]) -> Any:

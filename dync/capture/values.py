@@ -18,6 +18,7 @@ from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.shapes import PathShapeEnv
 from dync.capture.tape import Changed, Op, Rec, Val, Weight
+from dync.capture.text import SymText
 from dync.capture.weights import Weights
 from dync.ir.types import UNKNOWN, Span
 
@@ -92,6 +93,8 @@ class Values(Replay):
         """What the user's code gets for a scalar value."""
         self.mark_askers()
         self.mark_frames(f for f in frames(sys._getframe(1), self.root_frame) if asks_kind(f.f_code, val.kind))
+        if val.kind == "str":
+            return SymText(self, [val], {})
         if val.kind == "float":
             val.fake = torch.SymFloat(FloatNode(val, self))
         elif val.kind == "bool":

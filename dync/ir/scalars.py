@@ -30,6 +30,18 @@ def _call(function: Callable[..., Any], name: str, arity: int = 1) -> ScalarOp:
     return ScalarOp(function, f"{name}({', '.join(f'{{{i}}}' for i in range(arity))})")
 
 
+TEXTS: dict[str, ScalarOp] = {
+    "str.eq": _infix(operator.eq, "=="), "str.contains": ScalarOp(operator.contains, "{1} in {0}"), "str.len": _call(len, "len"),
+    **{f"str.{n}": _call(getattr(str, n), f"str.{n}") for n in (
+        "lower", "upper", "strip", "lstrip", "rstrip", "title", "capitalize", "isdigit", "isalpha", "isalnum", "isspace",
+        "isupper", "islower")},
+    **{f"str.{n}": _call(getattr(str, n), f"str.{n}", 2) for n in (
+        "startswith", "endswith", "removeprefix", "removesuffix", "zfill", "ljust", "rjust", "center")},
+    **{f"str.{n}_of": _call(getattr(str, n), f"str.{n}", 2) for n in ("strip", "lstrip", "rstrip")},
+    "str.at": ScalarOp(str.__getitem__, "str.__getitem__({0}, {1})"),
+    "str.slice": ScalarOp(lambda text, start, stop: text[start:stop], "str.__getitem__({0}, slice({1}, {2}))"),
+    "str.replace": _call(str.replace, "str.replace", 3)}
+"""Questions about a text known only at run time, and texts made of it."""
 SCALAR_OPS: dict[str, ScalarOp] = {
     **{n: _infix(getattr(operator, n), s) for n, s in {
         "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
@@ -48,6 +60,7 @@ SCALAR_OPS: dict[str, ScalarOp] = {
         "tanh", "asinh", "acosh", "atanh", "floor", "ceil", "trunc", "fabs", "isnan", "isinf", "isfinite", "erf", "erfc", "gamma", "lgamma",
         "degrees", "radians")},
     **{f"math.{n}": _call(getattr(math, n), f"math.{n}", 2) for n in ("pow", "atan2", "fmod", "hypot", "copysign", "remainder")},
+    **TEXTS,
     "log": _call(log, "log", 5), "warn": _call(warn, "warn", 4),
     **{n: _call(outside(n), n, arity) for n, arity in (DRAWS | SEEDS | CLOCKS | {"sys.stderr.write": 1}).items()},
 }
@@ -60,7 +73,7 @@ NEVER_RAISE = COMPARISONS | frozenset(
 
 The others (division, math functions, int of nan) may raise."""
 EFFECTS: dict[str, str] = {
-    "print": "prints", "sys.stderr.write": "writes", "log": "logs", "warn": "warns", "time.sleep": "waits",
+    "print": "prints", "str.len": "measures a text", "sys.stderr.write": "writes", "log": "logs", "warn": "warns", "time.sleep": "waits",
     **dict.fromkeys(DRAWS, "draws a random number"), **dict.fromkeys(SEEDS, "seeds a generator"),
     **{n: "asks for the time" for n in CLOCKS if n != "time.sleep"}}
 """Operations that do something, and what: they run where they stand and in their order, also where every operand is a constant."""

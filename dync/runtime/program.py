@@ -37,7 +37,7 @@ ENGINES = {
     "onnxruntime": "dync.runtime.engine:Engine", "iree": "dync.runtime.engine_iree:IreeEngine", "tvm": "dync.runtime.engine_tvm:TvmEngine",
 }  # fmt: skip
 """Loader that an engine names → what opens it."""
-BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, print, log, warn, IndexError)}
+BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, slice, print, log, warn, IndexError)}
 """All that a host module may use of Python's own names."""
 
 
@@ -227,7 +227,7 @@ class Runtime:
         """Executes the host module, made here from the flow, with its names bound."""
         space: dict[str, Any] = {"__builtins__": BUILTINS, "inf": math.inf, "nan": math.nan}
         asked = (op.op.partition(".") for block in self.flow.blocks for op in block.host)
-        space |= {name: import_module(name) for name in sorted({head for head, dot, _ in asked if dot})}
+        space |= {name: import_module(name) for name in sorted({head for head, dot, _ in asked if dot and head != "str"})}
         space |= {name: kernels[block] for block, name in module.kernels.items()}
         space |= {name: _builder(tree) for name, tree in module.builders.items()}
         space |= {name: _raiser(exit) for name, exit in module.raises.items()}

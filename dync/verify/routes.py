@@ -12,7 +12,7 @@ from typing import Any
 
 from dync.ir.flow import Branch, Edge, Flow, Raise, Return, Switch, edges
 from dync.ir.scalars import EFFECTS, SCALAR_OPS
-from dync.ir.types import Lit, Operand, Ref, TensorType, ValueType
+from dync.ir.types import Lit, ObjectType, Operand, Ref, TensorType, ValueType
 from dync.verify.paths import Path, label, ways
 
 Known = tuple[tuple[str, str, Any], ...]
@@ -97,6 +97,8 @@ class Routes:
         if isinstance(kind, TensorType):
             shape = self._shape(operand.name, known) if isinstance(operand, Ref) else ()
             return (shape,) if shape else None
+        if isinstance(kind, ObjectType):  # a text: loops make it longer and longer
+            return None
         return _value(operand, known)
 
     def _shape(self, name: str, known: dict[str, Any]) -> tuple[Any, ...]:

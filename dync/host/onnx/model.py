@@ -31,10 +31,10 @@ from dync.ir.flow import (
     exit_operands,
     leaves,
 )
-from dync.ir.scalars import EFFECTS
+from dync.ir.scalars import EFFECTS, TEXTS
 from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
 
-PYTHON_ONLY = EFFECTS | dict.fromkeys(("format", "str", "repr"), "makes text of numbers")
+PYTHON_ONLY = EFFECTS | dict.fromkeys(("format", "str", "repr"), "makes text of numbers") | dict.fromkeys(TEXTS, "reads a text")
 WAY = "<exit>"
 """What stands for the number of the exit among values, whose names are identifiers."""
 Translate = Callable[[FlowBlock], "BlockModel | Declined | None"]

@@ -1,0 +1,121 @@
+# ruff: noqa: E501 (written as users write)
+"""Texts that data decide: transcripts that grow in loops, what was found in words, and routing by names."""
+
+import torch
+import torch.nn as nn
+from programs.data import rand
+
+CHARS = "-abcdefgh "
+
+
+class Texts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enc = nn.Linear(4, 10)
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 12, 4) * 2,)
+
+
+class GreedyTranscript(Texts):
+    """CTC, best path: Graves et al. 2006, as many repositories write it."""
+
+    PATHS = 6
+
+    def forward(self, x):
+        text, last = "", 0
+        for k in self.enc(x).argmax(-1).tolist():
+            if k != last and k != 0:
+                text += CHARS[k]
+            last = k
+        return text
+
+
+class SaysWhatItFound(Texts):
+    """A line of text on the classes in a picture, as detectors print it."""
+
+    PATHS = 3
+    NAMES = ["cat", "dog", "bird", "car", "bus", "man", "sign", "tree", "cup", "pen"]
+
+    def forward(self, x):
+        classes = self.enc(x).argmax(-1)
+        said = f"{len(x)} rows: "
+        for c in classes[x.sum(1) > 0].unique():
+            n = (classes == c).sum()
+            said += f"{n} {self.NAMES[int(c)]}{'s' * (n > 1)}, "
+        print(said.rstrip(", "))
+        return said, classes
+
+
+class RoutedByName(Texts):
+    """Layers in a dict, by a name that was decided several turns before."""
+
+    PATHS = 6
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleDict({"low": nn.Linear(4, 4), "mid": nn.Linear(4, 4), "high": nn.Linear(4, 4)})
+
+    def forward(self, x):
+        name, used = "mid", []
+        for row in x:
+            if row.sum() > 1.5:
+                name = "high"
+            elif row.sum() < -1.5:
+                name = "low"
+            used.append(torch.tanh(self.layers[name](row)))
+        return torch.stack(used), name, name in ("low", "high")
+
+
+class WordsOfALoop(Texts):
+    """Words of a vocabulary until the last one comes, joined."""
+
+    PATHS = 4
+    WORDS = ["<s>", "the", "cat", "sat", "on", "a", "mat", "and", "ran", "</s>"]
+
+    def forward(self, x):
+        h, words = x.mean(0), []
+        while len(words) < 30:
+            k = self.enc(h).argmax().item()
+            if self.WORDS[k] == "</s>":
+                break
+            words.append(self.WORDS[k])
+            h = torch.sin(h * 1.7 + k)
+        return " ".join(words), len(words)
+
+
+class UntilTheTextSaysSo(Texts):
+    """A loop whose end the text decides, and what is asked of it behind the loop."""
+
+    PATHS = 3
+
+    def forward(self, x):
+        text, i = "", 0
+        while not text.endswith("bb") and i < 12:
+            text += "a" if x[i, 0] > 0 else "b"
+            i += 1
+        if text == "bb":
+            return x[:i], text
+        if "ba" in text:
+            return x[:i] * 2, text.upper()
+        return x[:i] * 3, text.replace("a", "_")
+
+
+class NamedByAFunction(Texts):
+    """A function that answers in words, and a table of them."""
+
+    PATHS = 3
+
+    @staticmethod
+    def size(v):
+        if v > 1:
+            return "big"
+        return "small" if v > 0 else "negative"
+
+    def forward(self, x):
+        gains = {"big": 0.5, "small": 2.0}
+        y, said = x.sum(1), ""
+        for v in y:
+            said = f"{said}{self.size(v)[0] if self.size(v) != 'big' else '!'}"
+        return y * gains.get(self.size(y.sum()), 1.0), said
