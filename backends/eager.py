@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target
+from dync.backends.given import PACKED, RECURRENT
 from dync.errors import BackendError
 from dync.ir.types import TensorType
 
@@ -53,7 +54,9 @@ class Eager:
         weights = tuple(dict.fromkeys(str(n.target) for n in graph.nodes if n.op == "get_attr"))
         text = json.dumps(document(graph), separators=(",", ":")).encode()
         orders = {f"w{i}": order for i, name in enumerate(weights) if (order := _order(kernel.weights[name]))}
-        settings = {"weights": {f"w{i}": name for i, name in enumerate(weights)}, **({"orders": orders} if orders else {})}
+        learns = [f"w{i}" for i, name in enumerate(weights) if name in _learning(graph)]
+        settings: dict[str, object] = {"weights": {f"w{i}": name for i, name in enumerate(weights)}}
+        settings |= ({"orders": orders} if orders else {}) | ({"learns": learns} if learns else {})
         return BlockCode("eager", hashlib.sha256(text).hexdigest(), {"graph.json": text}, weights, settings, ("torch",))
 
 
@@ -67,6 +70,12 @@ def _own(kernel: Kernel) -> Graph:
     memory, loose = roots(graph), _reshapable(graph)
     views = (n for n in graph.nodes if n.op == "call_function" and str(n.target) in VIEWS)
     return graph if all(n in loose or all(map(_is_dense, memory[n])) for n in views) else kernel.graph
+
+
+def _learning(graph: Graph) -> set[str]:
+    """Weights with a gradient of an RNN: its kernels pick matrix products by that, which round in other ways."""
+    nodes = (w for n in graph.nodes if str(n.target) in (*RECURRENT, *PACKED) for w in n.all_input_nodes)
+    return {str(w.target) for w in nodes if w.op == "get_attr" and getattr(w.meta.get("val"), "requires_grad", False)}
 
 
 def _is_dense(node: Node) -> bool:

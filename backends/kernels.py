@@ -127,6 +127,7 @@ def _lines(kernel: Kernel) -> Iterator[str]:
         if node.op == "get_attr":
             tensor = kernel.weights[str(node.target)]
             anew = "anew " if str(node.target) in kernel.written else ""
+            anew += "learns " if getattr(node.meta.get("val"), "requires_grad", False) else ""
             yield f"weight {anew}{weights[str(node.target)]} {tensor.dtype} {list(tensor.shape)} {tensor.device.type}"
         elif node.op == "call_function":
             kwargs = ",".join(f"{k}={show(v)}" for k, v in sorted(node.kwargs.items()))

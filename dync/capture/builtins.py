@@ -168,15 +168,20 @@ def _divmod(engine: Any, a: Any, b: Any) -> Any:
     return (a // b, a % b) if is_number(a) or is_number(b) else divmod(a, b)
 
 
+def _text_in(engine: Any, item: Any, container: Any) -> Any:
+    """`in` with a text known only at run time."""
+    if isinstance(container, str):
+        return item in SymText(engine, [container], {})
+    if isinstance(container, (set, frozenset, dict)):
+        return engine.method(container.__contains__)(item)
+    return engine.entry_of(container, item) is not MISSING if isinstance(container, torch.nn.ModuleDict) else item in container
+
+
 def _in(engine: Any, item: Any, container: Any) -> Any:
     """`item in container`: one decision for a number known only at run time, which has no hash."""
     container = taken(container, False)
-    if isinstance(container, SymText):
-        return container.__contains__(item)
-    if isinstance(item, SymText) and isinstance(container, str):
-        return SymText(engine, [container], {}).__contains__(item)
-    if isinstance(item, SymText) and isinstance(container, torch.nn.ModuleDict):
-        return engine.entry_of(container, item) is not MISSING
+    if type(item) is SymText or type(container) is SymText:
+        return _text_in(engine, item, container)
     if isinstance(container, keyed.Keyed):
         return container.has(item)
     if isinstance(item, torch.SymBool) and isinstance(container, (set, frozenset, dict)):

@@ -84,7 +84,7 @@ class Expressions(Rolling):
                 container, torch.nn.ModuleDict) and isinstance(index, SymText):
             index = self.found_in(container, index)
         if isinstance(container, (dict, torch.nn.ModuleDict)) and isinstance(index, torch.SymInt):
-            keys = [k for k in container.keys() if isinstance(k, int)]
+            keys: list[Any] = [k for k in container.keys() if isinstance(k, int)]
             n = self.pick(index, [(k,) for k in keys])
             return self.of_model(lambda: container[keys[n]]) if n < len(keys) else self.no_entry(container, index)
         if isinstance(container, collections.defaultdict) and container.default_factory is not None and id(container) in self.born:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import keyword
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -81,6 +81,7 @@ class _Compiler:
     def __init__(self, graph: GraphText, weights: Weights, settings: Mapping[str, Any]) -> None:
         self.graph, self.weights = graph, weights
         self.renamed: Mapping[str, str] = settings.get("weights", {})
+        self.learns: Sequence[str] = settings.get("learns", ())
         self.orders: Mapping[str, list[int]] = settings.get("orders", {})
         self.space: dict[str, Any] = {"__builtins__": {"slice": slice, "__import__": __import__}}  # torch imports in its caller's name
         self.locals: dict[str, str] = {}
@@ -173,6 +174,8 @@ class _Compiler:
         if own not in self.weights:
             raise ArtifactError(f"a block's graph reads weight {own!r}, which is not there")
         found = self.weights.torch(own)
+        if name in self.learns and own not in self.weights.written:
+            found = found.detach().requires_grad_()
         order = self.orders.get(name)
         if order is None or own in self.weights.written:
             return found
