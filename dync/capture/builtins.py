@@ -15,7 +15,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from dync.capture import comprehend, keyed, stdlib
-from dync.capture.arrays import arrays_for, class_of, is_array, number_of, tensors_of
+from dync.capture.arrays import array_of, arrays_for, class_of, is_array, number_of, tensors_of
 from dync.capture.dict_rows import DictRow
 from dync.capture.forms import LEAF
 from dync.capture.heap import MISSING
@@ -64,7 +64,8 @@ def twin(engine: Any, function: Any) -> Any:
     if owner in keyed.KINDS:
         return engine.method(function)
     if isinstance(function, NUMPY):
-        return lambda *args, **kwargs: function(*arrays_for(function, args), **kwargs)
+        arrays = lambda a: array_of(engine, a.numbers()) if isinstance(a, Grown) else a  # noqa: E731
+        return lambda *args, **kwargs: function(*arrays_for(function, tuple(map(arrays, args))), **kwargs)
     if getattr(function, "__module__", None) == "math":
         return lambda *args: _math(engine, function, *args)
     return function
@@ -78,13 +79,23 @@ def as_float(engine: Any, x: Any) -> Any:
     return torch.SymFloat(FloatNode(Expr("float", (scalar_of(x),), "float"), engine)) if not isinstance(x, torch.SymFloat) else x
 
 
+def _one(x: Any, kind: type) -> Any:
+    """What `int` or `float` is given, arrays as their tensors. An array with dimensions is what NumPy makes of it."""
+    if is_array(x) and x.tensor.dim():
+        try:
+            kind(np.ones([1] * x.tensor.dim()))
+        except TypeError as error:
+            raise of_model(error) from None
+    return tensors_of(x)
+
+
 def _only_number(engine: Any, x: torch.Tensor) -> Any:
     with torch._C.DisableTorchFunction():
         return engine.recorder.item(x, ValueError)
 
 
 def _int(engine: Any, *args: Any) -> Any:
-    x = tensors_of(args[0]) if len(args) == 1 else None
+    x = _one(args[0], int) if len(args) == 1 else None
     if isinstance(x, torch.Tensor):
         x = _only_number(engine, x)
     if isinstance(x, torch.SymInt):
@@ -93,7 +104,7 @@ def _int(engine: Any, *args: Any) -> Any:
 
 
 def _float(engine: Any, *args: Any) -> Any:
-    x = tensors_of(args[0]) if args else None
+    x = _one(args[0], float) if args else None
     if isinstance(x, torch.Tensor):
         x = _only_number(engine, x)
     return as_float(engine, x) if is_number(x) else float(*args)

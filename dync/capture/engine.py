@@ -61,7 +61,7 @@ class Engine(Expressions):
         self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)
         self.fake_mode.cache_enabled = False
         self.weights.start(self.fake_mode)
-        self.vals, self.changed = {}, {}
+        self.vals, self.changed, self.stale, self.assigned = {}, {}, {}, {}
         self.integers = {}
         self.splits = collections.Counter()
         self.lengths = {}
@@ -116,6 +116,7 @@ class Engine(Expressions):
             for one in self.changed.values():
                 one.tensor.data, self.vals[id(one.tensor)] = one.before, one.val
         self.changed.clear()
+        self.stale.clear()
 
     def finish(self) -> None:
         """Answers questions about the program's sizes from here on, and lets go of all tensors.

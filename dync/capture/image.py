@@ -51,6 +51,8 @@ class Image:
     """Where lists stand whose place of birth is known: that place, "list" or "deque", and the items."""
     strays: dict[str, tuple[type, int]] = field(default_factory=dict)
     """Where the others stand that are attributes: the object's class, and the length."""
+    tensors: frozenset[int] = frozenset()
+    """Tensors by identity."""
     texts: dict[int, str] = field(default_factory=dict)
     """Places in the signature of texts that can be written back, and where these stand."""
 
@@ -90,6 +92,7 @@ class _Walk:
     def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None,
                  born: dict[int, tuple[str, Any]] | None = None, generator: Any = None, loose: frozenset[str] = frozenset()) -> None:
         self.heap, self.tensor, self.new, self.born, self.generator, self.loose = heap, tensor, new, born or {}, generator, loose
+        self.tensors: set[int] = set()
         self.texts: dict[int, str] = {}
         self.local = True
         """Whether what is looked at now hangs on locals."""
@@ -112,6 +115,7 @@ class _Walk:
     def visit(self, x: Any, fixed: bool, where: str) -> Any:
         if isinstance(x, torch.Tensor):
             value = self.tensor(x)
+            self.tensors.add(id(x))
             x = getattr(value, "fake", x)  # another where x was made another in place: x is itself again in other runs
             return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x)))
         if isinstance(x, SYMBOLIC) or type(x) in (bool, int, float):
@@ -268,7 +272,7 @@ def atom_key(x: Any) -> Any:
 def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], born: dict[int, tuple[str, Any]] | None = None) -> Image:
     """The picture of `roots`; `born` tells of lists, by identity, where they were made."""
     walk, _ = _pass(roots, heap, tensor, None, born)
-    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays, walk.texts)
+    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays, frozenset(walk.tensors), walk.texts)
 
 
 def substitute(

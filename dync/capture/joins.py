@@ -18,7 +18,7 @@ from dync.capture.markers import Site
 from dync.capture.places import Activation, frames, has_state
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.scalars import Expr, scalar_of
-from dync.capture.tape import JumpExit, Op, Rec, To, Val
+from dync.capture.tape import Changed, JumpExit, Op, Rec, To, Val
 from dync.capture.text import SymText
 from dync.ir.types import UNKNOWN, Span
 
@@ -34,6 +34,8 @@ class Waiting:
 
     path: list[Rec]
     image: Image
+    changed: tuple[Changed, ...] = ()
+    """Tensors that the run had made others in place."""
 
     @property
     def line(self) -> int:
@@ -182,10 +184,9 @@ class Joins(Keying):
         mine = self.waiting.get(key, [])
         if not others and not mine:
             return None
-        self.check_changed(start)
         self.note_writes()
         image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value, self.born)
-        me = Waiting(self.path, image)
+        me = Waiting(self.path, image, self.changed_in(image))
         if others:
             self.waiting.setdefault(key, []).append(me)
             self.dead = True
@@ -273,6 +274,8 @@ class Joins(Keying):
         above = group[0].path[-1]
         for w in group[1:]:
             above = common(above, w.path[-1])
+        for w in group:
+            self.check_changed(above, w.changed)
         join = self.new_rec(above)
         join.pending = key
         saved, self.rec = self.rec, join

@@ -435,8 +435,12 @@ class Grown:
             raise of_model(ValueError(text()))
         return self.engine.at_least(self._do(torch.Tensor.item, self._do(torch.argmax, self._do(torch.Tensor.to, hits, torch.int64))), 0)
 
-    def index(self, item: Any) -> Any:
+    def index(self, item: Any, start: Any = 0, stop: Any = None) -> Any:
         kind = self.kind
+        if not (type(start) is int and start == 0 and stop is None):
+            start = self._number(start)
+            start = start if start >= 0 else torch.sym_max(start + self.length, 0)
+            return self[start:stop].index(item) + start
         name = kind if kind != "tuple" else "tuple.index(x): x"
         said = [f"{name} not in tuple"] if kind == "tuple" else [formatted(self.engine, item, ord("r"), ""), f" is not in {kind}"]
         return self._first(item, "index", lambda: join(self.engine, said))

@@ -173,7 +173,7 @@ def misfit(header: Image, image: Image) -> str | None:
 
 def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
     """Ends a turn: jumps back to the header. Otherwise widens `plan` and returns None, or says why the loop cannot be rolled."""
-    engine.check_changed(header.rec)
+    engine.check_changed(header.rec, engine.changed_in(image))
     reason = misfit(header.image, image)
     if reason is not None:
         return reason

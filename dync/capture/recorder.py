@@ -30,6 +30,7 @@ from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown
 from dync.capture.memory import storage_of
 from dync.capture.places import OURS, is_user
+from dync.capture.plain import PlainNumbers, wants_plain
 from dync.capture.scalars import scalar_of
 from dync.capture.shapes import weight
 from dync.capture.special import SPECIAL, TAKE_LISTS, function_name, is_number_tensor
@@ -134,6 +135,8 @@ class Recorder:
             own = val is not None and val.label not in ("input", "state")  # which others hold, and see what it becomes
             if own and name == "set:data" and self.is_alike(*args):
                 return self.become(*args)
+            if name == "set:data" and self.is_assignable(*args):
+                return self.assign(*args)
             if own and name in REFORMING:
                 self.become(args[0], self.call(getattr(torch.Tensor, name.rstrip("_")), args, kwargs))
                 return args[0]
@@ -193,6 +196,23 @@ class Recorder:
             x.data = y
         engine.vals[id(x)] = engine.vals[id(y)]
 
+    def is_assignable(self, x: Any, y: Any) -> bool:
+        """Whether `x.data = y` gives a weight other numbers, in memory that no other weight shows."""
+        weights = self.engine.weights
+        fake = weights.fake(x)
+        alone = sum(storage_of(f) == storage_of(fake) for f in weights.fakes.values()) == 1
+        return id(fake) in weights.by_fake and alone and self.is_alike(x, y) and not self.engine.memory.of(y).outside
+
+    def assign(self, x: Any, y: Any) -> None:
+        """`x.data = y` of a weight, as a write of its numbers. In eager what shows its memory by now stays as it is, and y becomes a view
+        of x: neither may be used any more."""
+        engine = self.engine
+        last = engine.assigned.setdefault((engine.rec, engine.cursor), engine.uids)
+        self.call(torch.Tensor.copy_, (self.call(torch.Tensor.detach, (x,), {}), y), {})
+        gone = {engine.memory.of(engine.weights.fake(x)), engine.memory.of(y)}
+        tensors = (v for v in engine.vals.values() if v.kind == "tensor" and v.uid <= last)
+        engine.stale.update({id(v.fake): engine.span() for v in tensors if engine.memory.of(v.fake) in gone})
+
     def event(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine
         key = (name, *(event_key(engine, a) for a in args), *((k, event_key(engine, v)) for k, v in kwargs.items()))
@@ -218,7 +238,7 @@ class Recorder:
                           "its result's form depends on data in a way torch does not describe",
                           "write it with nonzero, boolean masks or where")
         except Exception as e:  # the user's own error on this path: it is logged and raised again on replay
-            if isinstance(e, TypeError) and "Sym" in str(e):  # torch's C++ wants the number itself
+            if wants_plain(e):  # torch's C++ wants the number itself
                 for number in tree_flatten((args, kwargs))[0]:
                     if isinstance(number, SYMBOLIC):
                         engine.split_constants(scalar_of(number))
@@ -242,17 +262,19 @@ class Recorder:
         return event
 
     def attempt(self, func: Any, args: Any, kwargs: Any) -> Any:
-        """Calls torch. Where C++ code takes no symbolic sizes, torch's own Python twins of it are tried."""
+        """Calls torch. Where C++ code takes no symbolic sizes, torch's own Python twins of it are tried; where it takes no symbolic
+        numbers, the operation is recorded as it is asked for."""
         rec, before, given = self.engine.rec, len(self.engine.rec.ops), list(self.engine.partial)
         with torch._C._ExcludeDispatchKeyGuard(NO_VIEWS):
             try:
                 return func(*args, **kwargs)
-            except RuntimeError as e:
-                if NO_SYMBOLS not in str(e) or self.engine.rec is not rec:
+            except (RuntimeError, TypeError) as e:
+                plain = wants_plain(e)
+                if self.engine.rec is not rec or not plain and (NO_SYMBOLS not in str(e) or isinstance(e, TypeError)):
                     raise
             del rec.ops[before:]
             self.in_event, self.engine.partial = [], given
-            with enable_python_dispatcher():
+            with PlainNumbers(self) if plain else enable_python_dispatcher():
                 return func(*args, **kwargs)
 
     def is_new(self, fake: Any) -> bool:
@@ -270,15 +292,16 @@ class Recorder:
 
     def plain(self, func: Any, args: Any, kwargs: Any, form: Callable[[], torch.Tensor]) -> torch.Tensor:
         """An operation that torch's twins take plain numbers for: recorded as it stands; `form` makes a tensor like its result."""
-        def made(*args: Any, **kwargs: Any) -> torch.Tensor:
-            if self.resumes():
-                return self.resume()
-            with _disable_current_modes(), self.engine.fake_mode:
-                out = form()
-            self.record(func, args, kwargs, out)
-            return self.done(out)
+        return self.event(func.name(), lambda *args, **kwargs: self.plainly(func, args, kwargs, form), args, kwargs)
 
-        return self.event(func.name(), made, args, kwargs)
+    def plainly(self, func: Any, args: Any, kwargs: Any, form: Callable[[], torch.Tensor]) -> torch.Tensor:
+        """The same inside of a call."""
+        if self.resumes():
+            return self.resume()
+        with _disable_current_modes(), self.engine.fake_mode:
+            out = form()
+        self.record(func, args, kwargs, out)
+        return self.done(out)
 
     def local_scalar(self, x: Any, error: type[Exception] = RuntimeError) -> Any:
         engine = self.engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import sympy
@@ -10,9 +11,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
-from dync.capture.image import SYMBOLIC
+from dync.capture.image import SYMBOLIC, Image
 from dync.capture.memory import Memory
 from dync.capture.places import asks_kind, frames
+from dync.capture.plain import PlainWanted
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
@@ -36,6 +38,10 @@ class Values(Replay):
     vals: dict[int, Val]
     changed: dict[int, Changed]
     """Tensors of this run that stand for another's value than their own."""
+    stale: dict[int, Span]
+    """Tensors of this run that a weight's `.data = ...` has cut off, by identity, and where."""
+    assigned: dict[tuple[Rec, int], int]
+    """Where such an assignment stands → the last value made before."""
     integers: dict[Any, torch.SymInt]
     memory: Memory
     made_by: dict[Val, Op]
@@ -150,6 +156,9 @@ class Values(Replay):
     def value(self, t: torch.Tensor) -> Val | Weight:
         """The program's value for a tensor that the user's code holds."""
         fake = self.weights.fake(t)
+        if id(fake) in self.stale:
+            self.refuse("DY202", "a tensor is used whose memory `.data = ...` has given to another or taken from one before",
+                        "what it shows would change with the weight", "clone it before", self.stale[id(fake)])
         weight = self.weights.by_fake.get(id(fake))
         if weight is not None:
             return weight
@@ -162,9 +171,13 @@ class Values(Replay):
                         "it is kept in a place that capture does not watch", "return it or keep it in a local variable or attribute")
         return val
 
-    def check_changed(self, start: Rec) -> None:
+    def changed_in(self, image: Image) -> tuple[Changed, ...]:
+        """Those of the tensors made others in place that a picture shows."""
+        return tuple(one for one in self.changed.values() if id(one.tensor) in image.tensors)
+
+    def check_changed(self, start: Rec, changed: Iterable[Changed]) -> None:
         """Refuses to join paths from `start` on where a tensor that was there was made another: all that hold it would have to be told."""
-        for one in self.changed.values():
+        for one in changed:
             if start.sees(one.val.rec) and not start.sees(one.rec):
                 self.refuse("DY202", "a tensor made before a branch or a loop changes its form or memory there, in place",
                             "all that hold the tensor would have to be told which it is", "bind the name anew (`x = x.unsqueeze(0)`)",
@@ -201,6 +214,8 @@ class Values(Replay):
     def concretise(self, node: Any, kind: str) -> Any:
         if node is not None:
             self.split_constants(node.expr)
+        if self.recorder.in_event is not None:
+            raise PlainWanted(f"the {kind} behind a Sym{kind.capitalize()}")
         return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time",
                            "C code and Python's own data types need the value now",
                            "use torch or arithmetic on it, or make it a fixed argument")

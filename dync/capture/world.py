@@ -28,25 +28,19 @@ import numpy as np
 import sympy
 import torch
 
-from dync.capture.arrays import number_of
 from dync.capture.cached import Cached, open_caches
+from dync.capture.draws import asked
 from dync.capture.expressions import Expressions
 from dync.capture.heap import put as put_in
-from dync.capture.image import SYMBOLIC
 from dync.capture.places import DYNC, STDLIB, TORCH, is_library, is_user, is_users_own, span_of
-from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, percent
-from dync.ir.outside import CLOCKS, DRAWS
+from dync.ir.outside import CLOCKS
 
 Patch = Callable[[Any, str, Any], None]
 STATES = ("getstate", "setstate", "get_state", "set_state")
 """What generators are asked for without a draw."""
-INTEGERS = frozenset({"random.randrange", "numpy.random.randint", *(n for n in CLOCKS if n.endswith("_ns"))})
-"""What gives an integer; the others give floats."""
 GIVE_ON = ("os.py", "_collections_abc.py", "pathlib.py")
 """Files of Python's library whose functions ask for others: `os.getenv` and `Path.read_text`."""
-UNIFORM = ("random", "random_sample", "ranf", "sample")
-"""The names that NumPy has for one function."""
 LEVELS = {"log": None, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "exception": 40, "critical": 50, "fatal": 50}
 MACHINERY = (DYNC, *(os.path.dirname(str(m.__file__)) + os.sep for m in (sympy, mpmath)))
 """Packages that capture runs on."""
@@ -56,102 +50,6 @@ def say(engine: Expressions, op: str, *args: Any, frame: Any) -> None:
     """Has the host say what comes from a line of the model."""
     span = span_of(frame)
     engine.effect(op, *args, span.file, span.line)
-
-
-def ask(engine: Expressions, op: str, *args: Any) -> Any:
-    """Has the host do `op`, and ends the block: what comes after it in the source is done after it."""
-    if engine.caching:
-        engine.once(f"asks for `{op}`")
-    made = op in DRAWS or op in CLOCKS and op != "time.sleep"
-    number = engine.effect(op, *args, gives=("int" if op in INTEGERS else "float") if made else "")
-    if op.endswith(("randrange", "randint")) and isinstance(number, torch.SymInt):
-        engine.shape_env.bound(number.node.expr, *(n if isinstance(n, int) else None for n in (args[0], args[1] - 1)))
-    engine.cut()
-    return number
-
-
-# ---- numbers: the arguments that an operation takes, or NotImplemented -----------------------------------------------------------------
-
-
-def _between(start: Any, stop: Any = None, step: Any = 1) -> Any:
-    if not (type(step) is int and step == 1):
-        return NotImplemented
-    low, high = (0, start) if stop is None else (start, stop)
-    if type(low) is int and type(high) is int and high <= low:
-        random.Random(0).randrange(*((start,) if stop is None else (start, stop)))  # raises what it raises
-    return low, high
-
-
-def _from(low: Any, high: Any = None, size: Any = None, dtype: Any = int) -> Any:
-    if size is not None or dtype is not int:
-        return NotImplemented
-    low, high = (0, low) if high is None else (low, high)
-    if type(low) is int and type(high) is int and high <= low:
-        np.random.RandomState(0).randint(low, high)
-    return low, high
-
-
-def _chosen(a: Any, size: Any = None, replace: bool = True, p: Any = None) -> Any:
-    """One of the first `a` numbers, as NumPy draws it."""
-    whole = isinstance(a, (int, torch.SymInt)) and not (type(a) is int and a < 1)
-    return (0, a) if whole and size is None and p is None else NotImplemented
-
-
-def _sized(*defaults: Any, names: tuple[str, ...] = ()) -> Callable[..., Any]:
-    """For functions of NumPy that take numbers, and a size that gives arrays where there is one."""
-    def bound(*args: Any, size: Any = None, **named: Any) -> Any:
-        if size is not None or len(args) > len(defaults) or set(named) - set(names):
-            return NotImplemented
-        filled = [*args, *defaults[len(args):]]
-        for name, value in named.items():
-            filled[names.index(name)] = value
-        return tuple(filled)
-
-    return bound
-
-
-ARGUMENTS: dict[str, tuple[str, Callable[..., Any]]] = {
-    "random.random": ("random.random", lambda: ()), "random.uniform": ("random.uniform", lambda a, b: (a, b)),
-    "random.gauss": ("random.gauss", lambda mu=0.0, sigma=1.0: (mu, sigma)),
-    "random.normalvariate": ("random.normalvariate", lambda mu=0.0, sigma=1.0: (mu, sigma)),
-    "random.expovariate": ("random.expovariate", lambda lambd=1.0: (lambd,)),
-    "random.betavariate": ("random.betavariate", lambda alpha, beta: (alpha, beta)),
-    "random.randrange": ("random.randrange", _between), "random.randint": ("random.randrange", lambda a, b: _between(a, b + 1)),
-    **{f"numpy.random.{n}": ("numpy.random.random", _sized()) for n in (*UNIFORM, "rand")},
-    **{f"numpy.random.{n}": ("numpy.random.standard_normal", _sized()) for n in ("standard_normal", "randn")},
-    "numpy.random.uniform": ("numpy.random.uniform", _sized(0.0, 1.0, names=("low", "high"))),
-    "numpy.random.normal": ("numpy.random.normal", _sized(0.0, 1.0, names=("loc", "scale"))),
-    "numpy.random.randint": ("numpy.random.randint", _from), "numpy.random.choice": ("numpy.random.randint", _chosen),
-    "random.seed": ("random.seed", lambda a=None: (a,)), "numpy.random.seed": ("numpy.random.seed", lambda seed=None: (seed,)),
-    "time.sleep": ("time.sleep", lambda seconds: (seconds,)),
-    "torch.manual_seed": ("torch.manual_seed", lambda seed: (seed,)),
-    **{n: (n, lambda: ()) for n in CLOCKS if n != "time.sleep"},
-}
-"""By the function's name: the operation that does it, and what its operands are for the call's arguments."""
-
-
-def _choice(engine: Expressions, items: Any) -> Any:
-    n = engine.builtin(len)(items)
-    if not isinstance(n, (int, torch.SymInt)):
-        return NotImplemented
-    if n < 1:
-        raise of_model(IndexError("Cannot choose from an empty sequence"))
-    return engine.getitem(items, ask(engine, "random.randrange", 0, n))
-
-
-def asked(engine: Expressions, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What a call of the function gives; NotImplemented where no host operation does it."""
-    if name == "random.choice" and len(args) == 1 and not kwargs:
-        return _choice(engine, args[0])
-    if name not in ARGUMENTS:
-        return NotImplemented
-    op, arguments = ARGUMENTS[name]
-    args, kwargs = tuple(map(number_of, args)), {k: number_of(v) for k, v in kwargs.items()}
-    operands = arguments(*args, **kwargs)
-    if operands is NotImplemented or not all(isinstance(o, (bool, int, float, *SYMBOLIC)) for o in operands):
-        return NotImplemented
-    result = ask(engine, op, *operands)
-    return torch.default_generator if name == "torch.manual_seed" else result
 
 
 # ---- text -------------------------------------------------------------------------------------------------------------------------------

@@ -11,7 +11,9 @@ from typing import Any
 DRAWS: dict[str, int] = {
     "random.random": 0, "random.uniform": 2, "random.gauss": 2, "random.normalvariate": 2, "random.expovariate": 1, "random.betavariate": 2,
     "random.randrange": 2, "numpy.random.random": 0, "numpy.random.uniform": 2, "numpy.random.standard_normal": 0, "numpy.random.normal": 2,
-    "numpy.random.randint": 2}
+    "numpy.random.randint": 2,
+    **{f"numpy.random.{n}": 2 for n in ("laplace", "logistic", "gumbel", "lognormal", "beta", "gamma", "binomial")},
+    **{f"numpy.random.{n}": 1 for n in ("exponential", "poisson", "geometric")}}
 """Draws from the generators of Python and NumPy, one number each, and how many operands they take."""
 SEEDS: dict[str, int] = {"random.seed": 1, "numpy.random.seed": 1, "torch.manual_seed": 1}
 CLOCKS: dict[str, int] = {

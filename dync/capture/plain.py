@@ -1,0 +1,138 @@
+"""Functions of torch whose C++ takes plain numbers, called with numbers known only at run time (`F.avg_pool2d(x, k)`).
+
+They are recorded as the ATen operation that they are. What form their results have is found by trying them on zeros, with several
+numbers: the rank and the dtype must be the same with all. Sizes are read at run time; those that looked like an input's are held to be.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import sympy
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._pytree import tree_flatten, tree_map
+
+from dync.capture.image import SYMBOLIC
+from dync.capture.memory import storage_of
+from dync.capture.scalars import scalar_of
+
+aten = torch.ops.aten
+NUMBERS = (1, 2, 3, 5)
+"""What is tried for a number."""
+PRIMES = (23, 29, 31, 37, 41, 43)
+"""What is tried for sizes."""
+
+
+class PlainWanted(TypeError):
+    """Torch asks for the number behind one known only at run time."""
+
+
+def wants_plain(error: BaseException) -> bool:
+    """Whether torch's C++ has asked for a plain number where it got a symbolic one."""
+    return isinstance(error, TypeError) and "Sym" in str(error)
+
+
+class PlainNumbers(TorchFunctionMode):
+    """Records the calls that take plain numbers alone; others go their way."""
+
+    def __init__(self, recorder: Any) -> None:
+        super().__init__()
+        self.recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        try:
+            return func(*args, **kwargs)
+        except TypeError as error:
+            bound = bind(func, args, kwargs) if wants_plain(error) else None
+            made = None if bound is None else record(self.recorder, *bound)
+            if made is None:
+                raise
+            return made
+
+
+def bind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]] | None:
+    """The ATen operation of a function of torch's C++, and its arguments; None where there is none for them."""
+    packet = getattr(aten, getattr(func, "__name__", ""), None)
+    named = {"self" if k == "input" else k: v for k, v in kwargs.items()}
+    for overload in (getattr(packet, n) for n in packet.overloads()) if packet is not None else ():
+        schema = overload._schema.arguments
+        places = [a for a in schema if not a.kwarg_only]
+        if len(args) > len(places) or set(named) - {a.name for a in schema} or any(
+                r.alias_info is not None for r in (*schema, *overload._schema.returns)):
+            continue
+        pairs = [*zip(places, args), *((a, named[a.name]) for a in schema if a.name in named)]
+        given = {a.name: _listed(a, v) for a, v in pairs if v is not None or not a.has_default_value()}
+        if all(a.name in given or a.has_default_value() for a in schema) and all(_fits(a, given[a.name]) for a in schema if a.name in given):
+            first = [a.name for a in places if a.name in given]
+            whole = first == [a.name for a in places][:len(first)]
+            return overload, [given[n] for n in first] if whole else [], {n: v for n, v in given.items() if not whole or n not in first}
+    return None
+
+
+def _listed(argument: Any, value: Any) -> Any:
+    """One number for a list of a fixed length is all of it, as torch's C++ reads it."""
+    one = isinstance(value, (int, torch.SymInt)) and kind_of(argument) == "List[int]" and argument.N
+    return [value] * argument.N if one else value
+
+
+def kind_of(argument: Any) -> str:
+    kind = str(argument.type)
+    return kind.removeprefix("Optional[").removesuffix("]") if kind.startswith("Optional[") else kind
+
+
+def _fits(argument: Any, value: Any) -> bool:
+    kind = kind_of(argument)
+    if value is None:
+        return "Optional" in str(argument.type)
+    if kind == "Tensor":
+        return isinstance(value, torch.Tensor)
+    if kind == "int":
+        return isinstance(value, (int, torch.SymInt))
+    return isinstance(value, (list, tuple)) if kind.startswith("List") else not isinstance(value, torch.Tensor)
+
+
+def record(recorder: Any, func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """The operation's result; None where its form cannot be told."""
+    engine = recorder.engine
+    fakes = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
+    if engine.caught() or not all(t.is_contiguous() for t in fakes):  # what it raises comes when the block runs
+        return None
+    with torch._C.DisableTorchFunction(), _disable_current_modes():
+        tried = [(sizes, found) for number in NUMBERS if (found := _tried(func, args, kwargs, number, sizes := {})) is not None]
+    if not tried or len({(t.dim(), t.dtype) for _, t in tried}) > 1:
+        return None
+    like = tried[0][1]
+    kept = [next((s for s in tried[0][0] if len(tried) > 1 and all(sizes[s] == t.shape[d] for sizes, t in tried)), None)
+            for d in range(like.dim())]
+    shape = [engine.shape_env.new_symbol(0) for _ in range(like.dim())]
+    made = recorder.plainly(func, tuple(args), kwargs, lambda: torch.empty(shape, dtype=like.dtype, device=fakes[0].device if fakes else "cpu"))
+    for d, place in enumerate(kept):
+        if place is not None:
+            engine.expect(cast(Any, sympy.Eq)(scalar_of(made.shape[d]), scalar_of(fakes[place[0]].shape[place[1]])))
+    return made
+
+
+def _tried(func: Any, args: Any, kwargs: Any, number: int, sizes: dict[tuple[int, int], int]) -> torch.Tensor | None:
+    """What the operation gives of zeros, and this number for those known only at run time; `sizes` takes those of the tensors."""
+    primes, tensors, memory = iter(PRIMES * 9), 0, set[int]()
+
+    def stand_in(x: Any) -> Any:
+        nonlocal tensors
+        if isinstance(x, torch.Tensor):
+            shape = [next(primes) if isinstance(s, torch.SymInt) else int(s) for s in x.shape]
+            sizes.update({(tensors, d): s for d, s in enumerate(shape)})
+            tensors += 1
+            zeros = torch.zeros(shape, dtype=x.dtype)
+            memory.add(storage_of(zeros))
+            return zeros
+        return float(number) if isinstance(x, torch.SymFloat) else bool(number % 2) if isinstance(x, torch.SymBool) else (
+            number if isinstance(x, SYMBOLIC) else x)
+
+    try:
+        found = func(*tree_map(stand_in, args), **tree_map(stand_in, kwargs))
+    except (RuntimeError, IndexError, ValueError, TypeError):
+        return None
+    return found if isinstance(found, torch.Tensor) and storage_of(found) not in memory else None
