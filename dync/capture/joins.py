@@ -24,7 +24,7 @@ from dync.ir.types import UNKNOWN, Span
 
 MAX_APART = 400
 """So many paths may go on by themselves from joins."""
-MANY_TEXTS = 24
+MANY_TEXTS = 100
 """So often may paths part for a text that is literal on each of them: it becomes one that is known only at run time."""
 
 

@@ -118,7 +118,7 @@ class Stack:
         return CaptureError(*sorted(self.problems, key=lambda d: (d.span.file, d.span.line, d.span.col, d.code)))
 
     def text_of(self, node: Any) -> str:
-        if isinstance(node, SymText):
+        if isinstance(node, SymText) and not node.vague:
             self.problem("DY207", "Python asks for the characters of a text known only at run time", "it holds numbers, or hangs on a path",
                          "compare it, add to it, print or return it, or work on it outside the model")
         else:

@@ -23,8 +23,8 @@ class Reshaped(nn.Module):
     def forward(self, x):
         y = x.clone()
         if x.sum() > 0:
-            y.unsqueeze_(0)  # DY202
-        return y
+            y.data = y * 2  # DY202
+        return y + 1, y
 
 
 class Learns(nn.Module):
@@ -44,7 +44,7 @@ class Draws(nn.Module):
     def forward(self, x):
         random.seed()  # DY209
         np.random.seed(seed=None)  # DY209
-        if random.sample([0, 1], 1)[0]:  # DY209
+        if random.sample("ab", 1)[0]:  # DY209
             return x
         return -x
 
@@ -116,8 +116,8 @@ class WarnsOfItsOwn(nn.Module):
 
 class DrawsFromNumpy(nn.Module):
     def forward(self, x):
-        y = x * float(np.random.rand(1)[0])  # DY209
-        if random.choices([0, 1])[0]:  # DY209
+        y = x * float(np.random.rand(100)[0])  # DY209
+        if random.choices([0, 1], [1, 2])[0]:  # DY209
             y = y + torch.from_numpy(np.random.default_rng().random(3))  # DY209
         return y
 

@@ -33,7 +33,7 @@ from dync.ir.flow import (
     Switch,
     TupleTree,
 )
-from dync.ir.scalars import SCALAR_OPS
+from dync.ir.scalars import SCALAR_OPS, TEXTS
 from dync.ir.types import Lit, Ref, ScalarType, Span, TensorType, Value, lit
 
 INT, TENSOR = ScalarType("int"), TensorType("float32", (2,))
@@ -54,7 +54,7 @@ def body(flow: Flow, trace: bool = False) -> str:
 def test_expressions_mean_what_they_say() -> None:
     """Random expressions over every infix operation: the text evaluates to what the operations give, one by one."""
     rng = random.Random(1)
-    infix = [n for n in PRECEDENCE if n not in ("pow", "truediv", "floordiv", "mod", "lshift", "rshift")] + [
+    infix = [n for n in PRECEDENCE if n not in ("pow", "truediv", "floordiv", "mod", "lshift", "rshift", *TEXTS)] + [
         "select",
         "min",
         "abs",

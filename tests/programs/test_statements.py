@@ -3424,6 +3424,421 @@ return x * len(k), k
 y = x[1:]
 y.data = y * 3
 return x, y + 1
+
+s = ""
+for c in x.unique():
+    n = (x == c).sum()
+    s += f"{n} of {int(c)}{'s' * (n > 1)}, "
+return s, x
+
+chars = ["a", "b", "c", "d"]
+text = ""
+for i in range(6):
+    k = int((x[i % 3] * (i + 1)).abs().item()) % 4
+    text += chars[k]
+return text
+
+chars = "-abcd"
+text, last = "", 0
+for k in (x.abs() * 7).long().repeat(5):
+    k = k.item() % 5
+    if k != 0 and k != last:
+        text += chars[k]
+    last = k
+return text
+
+words = ["<s>", "the", "cat", "</s>"]
+out, i = [], 0
+k = 0
+while k != 3 and i < 7:
+    k = int((x.sum() * (i + 2)).abs().item()) % 4
+    out.append(words[k])
+    i += 1
+return " ".join(out), len(out)
+
+name = "low"
+if x.sum() > 0:
+    name = "high"
+if x[0] > 1:
+    name = name + "er"
+if name == "higher":
+    return x * 2
+elif name.startswith("low"):
+    return x - 1
+return x
+
+text = ""
+while len(text) < int(x.abs().sum().item()) % 5:
+    text = text + ("x" if x[0] > 0 else "yy")
+return text, text.upper(), len(text)
+
+mods = {"neg": torch.neg, "abs": torch.abs, "exp": torch.exp}
+names = list(mods)
+y = x
+for i in range(5):
+    f = names[int((y[0] * (i + 1)).abs().item()) % 3]
+    if f == "exp" and y.abs().max() > 4:
+        f = "neg"
+    y = mods[f](y) + 0.5
+return y
+
+state = "start"
+n = 0
+while state != "done" and n < 9:
+    if state == "start":
+        state = "up" if x[n % 3] > 0 else "down"
+    elif state == "up":
+        state = "done" if x.sum() > 1 else "start"
+    else:
+        state = "up"
+    n += 1
+return state, n
+
+log = ""
+y = x
+for i in range(int(x[0].abs().item() * 3) % 5):
+    y = y * 0.5
+    log += f"step {i}: {y.sum().item():.2f}\n"
+print(log, end="")
+return y, log
+
+text = "ab"
+if x[0] > 0:
+    text += f"{x[1].item():.3f}"
+if "b0" in text:
+    return x
+return x * 2, text.replace("a", "_"), f"<{text}>"
+
+def label(v):
+    if v > 1:
+        return "big"
+    return "small" if v > 0 else "negative"
+return [label(v) for v in x], "/".join(label(v) for v in x)
+
+words = ["<s>", "the", "cat", "sat", "on", "a", "mat", "dog", "ran", "</s>"]
+out, i = [], 0
+k = 0
+while k != 9 and i < 60:
+    k = int((x.sum() * (i + 2)).abs().item()) % 10
+    out.append(words[k])
+    i += 1
+return " ".join(out), len(out)
+
+chars = "abcdefghij"
+text = ""
+i = 0
+while i < 60 and not text.endswith("jj"):
+    text += chars[int((x.sum() * (i + 2)).abs().item()) % 10]
+    i += 1
+return text, i
+
+s = ""
+best = None
+for i, v in enumerate(x[x > -1]):
+    if best is None or v > best:
+        best = v
+        s = f"{i}:{v.item():.2f}"
+return s, best
+
+parts = [f"{v.item():.1f}" for v in x[x > 0]]
+return ",".join(parts)
+
+def step(s, v):
+    return s + ("+" if v > 0 else "-")
+s = ""
+for i in range(9):
+    s = step(s, x[i % 3] - i + 4)
+return s, s.count("+") if False else s
+
+key = "a"
+if x[0] > 0:
+    key = f"{'b' if x[1] > 0 else 'c'}"
+table = {"a": x, "b": x * 2, "c": x * 3}
+return table[key], key in table, table.get(key)
+
+t = ""
+for i in range(6):
+    t = t + ("a" if x[i % 3] > 0 else "b") + ("c" if x[i % 3] > 1 else "")
+m = {"a": x}
+if t in m:
+    return m[t]
+return t.lower() == "abcabc", t[:2] if False else t
+
+t = "x"
+for i in range(20):
+    t = "y" if t == "x" and x[i % 3] > 0 else "x"
+return t
+
+f = "a"
+if x[0] > 0:
+    f = "b"
+for i in range(40):
+    if x[i % 3] > i * 0.1:
+        f = ["a", "b", "c"][int(x[1].abs().item() * i) % 3]
+return {"a": 1}.get(f, 2), x, f in ("a", "b"), f in "abc", f in {"a", "c"}
+
+t = ""
+for i in range(6):
+    t = t + ("a" if x[i % 3] > 0 else "b") + ("c" if x[i % 3] > 1 else "")
+m = {"aaaaaa": x}
+if t in m:
+    return m[t]
+return t.lower() == "abcabc", t.strip("a")
+
+t = f"{x[0].item():.1f}"
+if t:
+    return x, t == t, t != "1.0", t + t == "0.10.1"
+return x
+
+t = ""
+for i in range(12):
+    t += "x" if x[i % 3] * (i - 5) > 0 else "yz"
+return t[0], t[1:4], t[:-2], t[-1] == "z", t[len(t) // 2], t[int(x[0].abs().item()) % 3:]
+
+t = ""
+for i in range(3):
+    t += "x" if x[i % 3] > 0 else ""
+try:
+    c = t[1]
+except IndexError:
+    c = "none"
+return c, t
+
+from types import SimpleNamespace
+n = SimpleNamespace(name="")
+for i in range(12):
+    n.name += "x" if x[i % 3] * (i - 5) > 0 else "yz"
+return n.name, len(n.name)
+
+t = ["", 0]
+for i in range(12):
+    t[0] += "x" if x[i % 3] * (i - 5) > 0 else "yz"
+    t[1] += len(t[0])
+return t
+
+m = "add"
+for i in range(9):
+    if x[i % 3] * (i - 4) > 0:
+        m = "mul"
+    elif x[i % 3] > 1:
+        m = "sub"
+return getattr(torch, m)(x, x)
+
+keep = x[x > 0]
+a, b = keep
+return a - b
+
+keep = x[x > 0]
+a, b, c = keep * 2
+return a - b + c
+
+rows = x[x > 0].unsqueeze(1).repeat(1, 2)
+try:
+    a, b = rows
+except ValueError:
+    return x.sum()
+return a * b
+
+(a, b), c = torch.stack([x, x + 1], 1)[x > 0][:, :2][:2], x.sum()
+return a + b + c
+
+def pick(v):
+    k = v[v > 0]
+    if v.sum() > 1:
+        return k, v.max()
+    return k
+ids, count = pick(x)
+return ids, count
+
+out = []
+for i in range(int(x[0].item() * 2) % 4 + 1):
+    y = x[x > i - 1]
+    if y.sum() > 1:
+        y = x[:2]
+    out.append(y.unsqueeze(0) * (i + 1))
+return torch.stack(out, 1), torch.cat(out, 0)
+
+out = []
+k = int(x.abs().sum().item()) % 3
+while len(out) < k + 1:
+    out.append(x[x > 0].unsqueeze(1).repeat(1, 3))
+return torch.stack(out), torch.cat(out, 1), torch.cat(out, -1)
+
+out = []
+n = 0
+while n < 4:
+    out.append(x[x > n * x[0] - 1])
+    n += int(x[1].item() > 0) + 1
+return torch.stack(out)
+
+out = []
+n = 0
+while n < 4:
+    out.append(x[x > n * x[0] - 1][None, :, None].repeat(2, 1, 2))
+    n += int(x[1].item() > 0) + 1
+try:
+    return torch.cat(out, 2)
+except RuntimeError:
+    return torch.cat(out, 1)
+
+y = x * 2
+y.data = y.data + 1
+if x.sum() > 0:
+    z = y * 3
+else:
+    z = y - 1
+return z, y
+
+y = x * 2
+for i in range(3):
+    y.data = y.data * (i + 1)
+    if y.sum() > i:
+        y = y + 1
+    else:
+        y = y * 0.5
+    z = y.unsqueeze(0)
+    z.squeeze_(0)
+    if z.max() > 3:
+        break
+return z, y
+
+y = x * 2
+y.unsqueeze_(0)
+a = y
+if x[0] > 0:
+    a = y + 1
+elif x[1] > 0:
+    y.squeeze_(0) if False else None
+    a = y * 2
+return a, y
+
+def f(v):
+    w = v * 2
+    w.data = w.data.abs()
+    if w.sum() > 1:
+        return w
+    return w + 1
+return f(f(x) - 1)
+
+import numpy as np
+return torch.from_numpy(np.random.rand(3)), x
+
+import numpy as np
+return x * float(np.random.rand(1)), np.random.randn(2, 2).sum().item()
+
+import numpy as np
+p = np.random.permutation(5)
+return x[torch.from_numpy(p) % 3], p
+
+import numpy as np
+i = np.random.choice(10, 4, replace=False)
+return torch.as_tensor(i), x
+
+import numpy as np
+i = np.random.choice(3, p=x.softmax(0).numpy())
+return x * i, i
+
+import numpy as np
+i = np.random.choice(3, 5, p=[0.2, 0.5, 0.3])
+return x[i]
+
+import numpy as np
+i = np.random.choice(3, p=[x[0].sigmoid().item(), 0.5, 0.5])
+return i
+
+import numpy as np
+n = np.random.binomial(4, 0.4)
+k = np.random.poisson(2.0)
+return x * n + k, np.random.beta(2.0, 1.0), np.random.exponential(), np.random.gamma(2.0), np.random.lognormal(), np.random.laplace(), np.random.geometric(0.3)
+
+a = [1, 2, 3, 4, 5, 6]
+random.shuffle(a)
+return a, x[a[0] % 3]
+
+s = random.sample(range(10), 4)
+return s, x[s[0] % 3]
+
+return random.choices([10, 20, 30], k=5), random.sample([1.5, 2.5, 3.5], 2)
+
+import numpy as np
+noise = np.random.normal(0, 0.1, size=x.shape)
+return x + torch.from_numpy(noise).float(), np.random.uniform(-1, 1, (2, 3))
+
+import numpy as np
+a = x.numpy().copy()
+np.random.shuffle(a)
+return torch.from_numpy(a)
+
+import numpy as np
+k = np.random.randint(0, 3, size=4)
+return x[k], np.random.randint(5, size=(2,)), np.random.choice([3, 5, 7]), np.random.choice([3, 5, 7], 2)
+
+import numpy as np
+c = np.random.choice([k for k in range(4) if k % 2 == 0 or x[0] > 0])
+return c, x * int(c)
+
+import numpy as np
+mask = np.random.random((2, 3)) < 0.5
+return torch.from_numpy(mask), np.random.standard_normal()
+
+t = (x * 3).int().tolist() + (x[x > 0] * 2).int().tolist()
+k = t[-1]
+return t.index(k, 1), t.index(k, -1), t.index(k, 0, 9)
+
+t = []
+i = 0
+while i < int(x[0].abs().item() * 3) % 4 + 2:
+    t.append(i % 3)
+    i += 1
+try:
+    return t.index(1, 2)
+except ValueError as e:
+    return str(e)
+
+import numpy as np
+d = {0: [1], 1: []}
+d[0].append(int(x.sum().abs()))
+return {k: float(np.mean(v)) for k, v in d.items() if v}
+
+import numpy as np
+d = {0: [1], 1: []}
+for i in range(int(x[0].abs().item()) + 1):
+    d[0].append(int(x.sum().abs()))
+return {k: float(np.mean(v)) for k, v in d.items() if v}, np.mean(d[0])
+
+for p in self.lin.parameters():
+    p.data = p.data * 0.9 + (0.1 if x.sum() > 0 else 0.2)
+return self.lin(x)
+
+for p in self.lin.parameters():
+    p.data.mul_(0.9)
+    p.data = p.data + p.data.abs().mean() * x[0].sign()
+    p.data = p.data.clamp(-1, 1)
+return self.lin(x)
+
+n = int(x.abs().sum().item()) + 1
+return torch.hann_window(n), torch.hamming_window(n, periodic=False), torch.tril_indices(n, n), torch.triu_indices(n, n + 1, offset=1)
+
+k = int(x[0].abs().item()) % 3
+return torch.rot90(x.repeat(3, 1), k), x.roll(k), torch.vander(x, k + 1), torch.bartlett_window(k + 2), x.repeat(2).unflatten(0, (2, 3))
+
+return len(str(i))
+
+self.lin.bias.data = self.lin.bias.data + 1
+return self.lin(x)
+
+y = x + 1
+y.unsqueeze_(0)
+if y.sum() > 0:
+    y.squeeze_(0)
+    y = y * 2
+return y
+
+y = x + 1
+z = [y]
+if y.sum() > 0:
+    y.unsqueeze_(0)
+return z[0].sum(0), y * 2
 """
 # A code and a body.
 REFUSED = """
@@ -3440,9 +3855,6 @@ DY313
 a = [k * 2 for k in range(abs(i))]
 g = (v + 1 for v in a)
 return any(v > 2 for v in a), any(v > 2 for v in g), 5 in g, list(g)
-
-DY207
-return len(str(i))
 
 DY403
 made = Result(x)
@@ -3461,10 +3873,6 @@ return deep(i)
 
 DY206
 return x[x > 0].unbind()[::-1]
-
-DY202
-self.lin.bias.data = self.lin.bias.data + 1
-return self.lin(x)
 
 DY316
 s = {i, j}
@@ -3569,14 +3977,6 @@ if y.sum() > 0:
 return y
 
 DY202
-y = x + 1
-y.unsqueeze_(0)
-if y.sum() > 0:
-    y.squeeze_(0)
-    y = y * 2
-return y
-
-DY202
 y = torch.outer(x, x + 1)
 v = y[0]
 y.t_()
@@ -3596,6 +3996,26 @@ return y.sum(), y.dim()
 DY202
 x.data = x * 2
 return x + 1
+
+DY202
+w = self.lin.weight.data
+self.lin.weight.data = w * 0.5
+return w + 1
+
+DY202
+n = x.sum() + self.lin.bias
+self.lin.bias.data = n
+return n * 2
+
+DY207
+out = ""
+for v in x: out += "%.2f " % v.item()
+return out.split()
+
+DY208
+k = abs(i) % 3 + 1
+try: return F.avg_pool1d(x[None, None], k * 2)
+except RuntimeError: return x
 """
 GROUPS = 12
 RUNS = 6
