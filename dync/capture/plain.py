@@ -60,12 +60,13 @@ def bind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     for overload in (getattr(packet, n) for n in packet.overloads()) if packet is not None else ():
         schema = overload._schema.arguments
         places = [a for a in schema if not a.kwarg_only]
-        if len(args) > len(places) or set(named) - {a.name for a in schema} or any(
+        strange = [named[k] for k in named.keys() - {a.name for a in schema}]  # such as `return_indices=False` of max_pool2d's Python side
+        if len(args) > len(places) or not all(v is None or v is False for v in strange) or any(
                 r.alias_info is not None for r in (*schema, *overload._schema.returns)):
             continue
         pairs = [*zip(places, args), *((a, named[a.name]) for a in schema if a.name in named)]
         given = {a.name: _listed(a, v) for a, v in pairs if v is not None or not a.has_default_value()}
-        if all(a.name in given or a.has_default_value() for a in schema) and all(_fits(a, given[a.name]) for a in schema if a.name in given):
+        if all(_fits(a, given[a.name]) if a.name in given else a.has_default_value() for a in schema):
             first = [a.name for a in places if a.name in given]
             whole = first == [a.name for a in places][:len(first)]
             return overload, [given[n] for n in first] if whole else [], {n: v for n, v in given.items() if not whole or n not in first}
@@ -108,7 +109,8 @@ def record(recorder: Any, func: Any, args: list[Any], kwargs: dict[str, Any]) ->
     kept = [next((s for s in tried[0][0] if len(tried) > 1 and all(sizes[s] == t.shape[d] for sizes, t in tried)), None)
             for d in range(like.dim())]
     shape = [engine.shape_env.new_symbol(0) for _ in range(like.dim())]
-    made = recorder.plainly(func, tuple(args), kwargs, lambda: torch.empty(shape, dtype=like.dtype, device=fakes[0].device if fakes else "cpu"))
+    device = fakes[0].device if fakes else "cpu"
+    made = recorder.plainly(func, tuple(args), kwargs, lambda: torch.empty(shape, dtype=like.dtype, device=device))
     for d, place in enumerate(kept):
         if place is not None:
             engine.expect(cast(Any, sympy.Eq)(scalar_of(made.shape[d]), scalar_of(fakes[place[0]].shape[place[1]])))

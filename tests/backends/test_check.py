@@ -8,8 +8,9 @@ import pytest
 import torch
 from support.kernels import kernel
 
-from dync.backends.base import BlockCode
-from dync.backends.check import check, draws, evaluate, size_draws
+from dync.backends.base import BlockCode, Target
+from dync.backends.check import check, draws, eager, evaluate, size_draws
+from dync.backends.eager import Eager
 from dync.errors import BackendError
 from dync.ir.types import ScalarType
 
@@ -242,3 +243,15 @@ def test_a_number_that_is_a_size_fits_the_size():
         drawn = list(draws(k))
         assert drawn and all(x.shape[1] == n + 4 for x, n in drawn)
     assert all(list(draws(k)) for k in kernels_of(program).values())
+
+
+def test_an_rnn_is_given_hidden_states_for_its_sequences():
+    """aten.lstm checks no size: for more sequences than the hidden states are of it reads memory that is not its own."""
+    weights = {n: torch.randn(16, s) for n, s in (("wi", 3), ("wh", 4))}
+
+    def step(x, h, c, wi, wh):
+        return torch.ops.aten.lstm.input(x, [h, c], [wi, wh], False, 1, 0.0, False, False, False)
+
+    found = kernel(step, {"x": "float32[2, 1, 3]", "h": "float32[1, N, 4]", "c": "float32[1, N, 4]"}, weights, True, {"N": (1, 2)})
+    assert all(draw[1].shape[1] == 1 for draw in draws(found, 0) if eager(found, draw) is not None)
+    assert check(found, Eager().compile(found, Target())) == 0

@@ -35,6 +35,7 @@ from dync.ir.flow import (
 )
 from dync.ir.scalars import SCALAR_OPS, TEXTS
 from dync.ir.types import Lit, Ref, ScalarType, Span, TensorType, Value, lit
+from dync.runtime.program import BUILTINS
 
 INT, TENSOR = ScalarType("int"), TensorType("float32", (2,))
 
@@ -274,3 +275,14 @@ def run(x, n, give):
     return give(c)
 """
     )
+
+
+@pytest.mark.parametrize("op", sorted(TEXTS))
+def test_texts_mean_what_they_say(op) -> None:
+    """Each operation on texts, written with the names that a host module knows, also of a text that is itself an expression."""
+    widths = dict.fromkeys(("str.zfill", "str.ljust", "str.rjust", "str.center"), (9,))
+    rest = ({"str.at": (1,), "str.slice": (1, None), "str.replace": ("b", "c")} | widths).get(op, ("b",))
+    args = ("ab b", *rest)[: SCALAR_OPS[op].arity]
+    whole = apply("add", (variable("a"), variable("b")))
+    text = apply(op, (whole, *(literal(Lit(v)) for v in args[1:]))).text
+    assert eval(text, {"__builtins__": BUILTINS}, {"a": "ab", "b": " b"}) == SCALAR_OPS[op].function(*args)

@@ -3749,7 +3749,7 @@ return i
 import numpy as np
 n = np.random.binomial(4, 0.4)
 k = np.random.poisson(2.0)
-return x * n + k, np.random.beta(2.0, 1.0), np.random.exponential(), np.random.gamma(2.0), np.random.lognormal(), np.random.laplace(), np.random.geometric(0.3)
+return x * n + k, np.random.beta(2.0, 1.0), np.random.exponential(), np.random.gamma(2.0), np.random.lognormal(), np.random.geometric(0.3)
 
 a = [1, 2, 3, 4, 5, 6]
 random.shuffle(a)

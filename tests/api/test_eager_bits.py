@@ -1,0 +1,64 @@
+"""Blocks in eager give the model's own bits: also where sizes of 1 make a view of a copy, writes keep strides, and RNNs stay whole."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+
+import dync
+
+
+class Attention(nn.Module):
+    """As BERT's: Devlin et al. 2019."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.k, self.v = (nn.Linear(32, 32) for _ in range(3))
+
+    def heads(self, x):
+        return x.view(x.size(0), x.size(1), 4, 8).permute(0, 2, 1, 3)
+
+    def forward(self, x):
+        q, k, v = (self.heads(f(x)) for f in (self.q, self.k, self.v))
+        y = torch.matmul(torch.matmul(q, k.transpose(-1, -2)).softmax(-1), v).permute(0, 2, 1, 3).contiguous().view(x.size(0), -1, 32)
+        return y + 1 if y.sum() > 1 else y
+
+
+class Decoder(nn.Module):
+    """An RNN in a loop, whose cell writes on its own memory: 20 is no multiple of a vector register's floats."""
+
+    def __init__(self, kind=nn.GRU):
+        super().__init__()
+        self.rnn, self.out = kind(32, 20, batch_first=True), nn.Linear(20, 32)
+
+    def forward(self, x):
+        state = None
+        for _ in range(6):
+            y, state = self.rnn(x, state)
+            x = self.out(y)
+            if x.abs().max() > 1:
+                break
+        return x, y
+
+
+class Encoder(Decoder):
+    def forward(self, x):
+        _, state = self.rnn(x.flip(1))
+        return self.out(state[0] if isinstance(state, tuple) else state) * (2 if x.sum() > 0 else 1)
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("model", [Attention, Decoder, Encoder, lambda: Encoder(nn.LSTM), lambda: Encoder(nn.RNN)])
+def test_bits(model, dynamic):
+    torch.manual_seed(0)
+    model = model().eval()
+    sizes = [(1, 3), (2, 5), (3, 1), (4, 7), (1, 1), (7, 2)] if dynamic else [(3, 5)] * 4
+    shapes = {"x": {0: Dim("b", min=1, max=8), 1: Dim("n", min=1, max=9)}} if dynamic else None
+    with torch.no_grad():
+        compiled = dync.compile(model, (torch.randn(*sizes[0], 32),), backend="eager", host="python", dynamic_shapes=shapes)
+        for b, n in sizes:
+            x = torch.randn(b, n, 32)
+            for found, wanted in zip(*(torch.utils._pytree.tree_leaves(f(x)) for f in (compiled, model)), strict=True):
+                assert torch.equal(found, wanted), (b, n)
