@@ -14,13 +14,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map
 
-from dync.capture.image import SYMBOLIC
 from dync.capture.memory import storage_of
 from dync.capture.scalars import scalar_of
 
 aten = torch.ops.aten
 NUMBERS = (1, 2, 3, 5)
-"""What is tried for a number."""
+"""What is tried for the numbers."""
 PRIMES = (23, 29, 31, 37, 41, 43)
 """What is tried for sizes."""
 
@@ -57,11 +56,12 @@ def bind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     """The ATen operation of a function of torch's C++, and its arguments; None where there is none for them."""
     packet = getattr(aten, getattr(func, "__name__", ""), None)
     named = {"self" if k == "input" else k: v for k, v in kwargs.items()}
+    if named.get("return_indices") is False:  # only the Python side of max_pool2d and its like has it
+        del named["return_indices"]
     for overload in (getattr(packet, n) for n in packet.overloads()) if packet is not None else ():
         schema = overload._schema.arguments
         places = [a for a in schema if not a.kwarg_only]
-        strange = [named[k] for k in named.keys() - {a.name for a in schema}]  # such as `return_indices=False` of max_pool2d's Python side
-        if len(args) > len(places) or not all(v is None or v is False for v in strange) or any(
+        if len(args) > len(places) or named.keys() - {a.name for a in schema} or any(
                 r.alias_info is not None for r in (*schema, *overload._schema.returns)):
             continue
         pairs = [*zip(places, args), *((a, named[a.name]) for a in schema if a.name in named)]
@@ -130,8 +130,11 @@ def _tried(func: Any, args: Any, kwargs: Any, number: int, sizes: dict[tuple[int
             zeros = torch.zeros(shape, dtype=x.dtype)
             memory.add(storage_of(zeros))
             return zeros
-        return float(number) if isinstance(x, torch.SymFloat) else bool(number % 2) if isinstance(x, torch.SymBool) else (
-            number if isinstance(x, SYMBOLIC) else x)
+        if isinstance(x, torch.SymInt):
+            whole: Any = scalar_of(x)
+            return number if not isinstance(whole, sympy.Basic) else int(
+                cast(Any, whole.xreplace(dict.fromkeys(whole.free_symbols, sympy.Integer(number)))))
+        return float(number) if isinstance(x, torch.SymFloat) else bool(number % 2) if isinstance(x, torch.SymBool) else x
 
     try:
         found = func(*tree_map(stand_in, args), **tree_map(stand_in, kwargs))

@@ -3839,6 +3839,13 @@ z = [y]
 if y.sum() > 0:
     y.unsqueeze_(0)
 return z[0].sum(0), y * 2
+
+k = int(x[0].abs().item()) % 3 + 1
+return F.avg_pool1d(x[None, None], k), F.max_pool1d(x[None, None], k, stride=1)
+
+k = int(x[0].abs().item()) % 3 + 1
+im = x.repeat(1, 2, 6, 3)
+return F.avg_pool2d(im, k), F.max_pool2d(im, (k, 1), ceil_mode=True), F.avg_pool2d(im, kernel_size=k, stride=1, padding=k // 2)
 """
 # A code and a body.
 REFUSED = """
