@@ -339,11 +339,11 @@ class Growing(Running):
     # ---- items are values ------------------------------------------------------------------------------------------
 
     def keep(self, t: Any) -> None:
-        """A list takes a tensor: whatever writes to its memory afterwards would change the item too, and does not."""
+        """A list takes a tensor: whatever writes to its memory afterwards, as in the next turn of a loop, would change the item too."""
         with torch._C.DisableTorchFunction():
             memory = self.memory.of(self.weights.fake(t))
-        around = any(r.header and r.depth >= memory.owner.depth for r in self.rec.chain())
-        if around and memory.written:
+        headers = [r for r in self.rec.chain() if r.header and r.depth >= memory.owner.depth]
+        if any(w.sees(r) for r in headers for w in memory.writes):
             self.written_item()
         memory.held = True
 

@@ -371,13 +371,13 @@ class Joins(Keying):
         alike = [x for x in image.leaves if x.kind == "tensor" and self.memory.of(self.weights.fake(x.raw)) is memory]
         return not memory.outside and len(alike) == 1
 
-    def in_layout(self, rec: Rec, leaf: Any, wanted: Any, image: Image, back: bool = False) -> Any:
+    def in_layout(self, rec: Rec, leaf: Any, wanted: Any, image: Image, header: Rec | None = None) -> Any:
         """The leaf's value as an argument to a parameter like `wanted`: a contiguous copy at the end of `rec` where layouts differ."""
         if leaf.kind != "tensor":
             return leaf.value
         fake = self.weights.fake(leaf.raw)
         if layout(leaf.raw) == layout(wanted):
-            self.memory.unite(fake, wanted, back)
+            self.memory.unite(fake, wanted, header)
             return leaf.value
         before, self.rec = self.rec, rec
         copy = self.new_tensor(self.made(list(fake.shape), fake, dense=True), "contiguous", getattr(leaf.value, "span", UNKNOWN))

@@ -205,7 +205,7 @@ def close(engine: Any, plan: Plan, header: Header, image: Image) -> str | None:
                     grown = True
     if grown or not hold(engine, plan, header, image):
         return None
-    values = [engine.in_layout(engine.rec, image.leaves[n], header.image.leaves[n].raw, image, True) for n in header.positions]
+    values = [engine.in_layout(engine.rec, image.leaves[n], header.image.leaves[n].raw, image, header.rec) for n in header.positions]
     engine.rec.exit = JumpExit(To(header.rec, values))
     return ""
 

@@ -20,20 +20,25 @@ def storage_of(fake: Any) -> int:
 class Shared:
     """One class of storages."""
 
-    __slots__ = ("owner", "outside", "written", "held", "folded", "read")
+    __slots__ = ("owner", "outside", "writes", "held", "folded", "read")
 
     def __init__(self, owner: Rec, outside: bool) -> None:
         self.owner = owner
         """The outermost record that made one of them."""
         self.outside = outside
         """Whether one of them is an input's, a weight's, or the state's: more than the program's variables may show it."""
-        self.written = False
+        self.writes: set[Rec] = set()
+        """The records that write one of them in place."""
         self.held = False
         """Whether a list of unknown length took its value."""
         self.folded: Span | None = None
         """Where its value was taken for one that stays."""
         self.read: Span | None = None
         """Where a number read from it was taken for the one read before."""
+
+    @property
+    def written(self) -> bool:
+        return bool(self.writes)
 
 
 class Memory:
@@ -62,9 +67,9 @@ class Memory:
         self.members[new] = [storage]
         return new
 
-    def write(self, fake: Any) -> None:
+    def write(self, fake: Any, rec: Rec) -> None:
         it = self.of(fake)
-        it.written = True
+        it.writes.add(rec)
         if it.held:
             self.written_item()
         if it.folded is not None:
@@ -73,14 +78,15 @@ class Memory:
     def fold(self, fake: Any, span: Span) -> None:
         self.of(fake).folded = span
 
-    def unite(self, a: Any, b: Any, back: bool) -> None:
-        """From here on `a` may be `b`. back: at the end of a loop's turn, so that what was done to one is done to the other after all."""
+    def unite(self, a: Any, b: Any, header: Rec | None = None) -> None:
+        """From here on `a` may be `b`. header: of the loop at the end of whose turn that is, so that what the turn did to one it does to
+        the other after all."""
         x, y = self.of(a), self.of(b)
         if x is y:
             return
         if len(self.members[x]) < len(self.members[y]):
             x, y = y, x
-        if back and (x.written or y.written):
+        if header is not None and any(rec.sees(header) for rec in x.writes | y.writes):
             if x.held or y.held:
                 self.written_item()
             folded = x.folded or y.folded or x.read or y.read
@@ -90,5 +96,5 @@ class Memory:
             self.classes[storage] = x
         self.members[x] += self.members.pop(y)
         x.owner = x.owner if x.owner.depth <= y.owner.depth else y.owner
-        x.outside, x.written, x.held = x.outside or y.outside, x.written or y.written, x.held or y.held
+        x.outside, x.writes, x.held = x.outside or y.outside, x.writes | y.writes, x.held or y.held
         x.folded, x.read = x.folded or y.folded, x.read or y.read

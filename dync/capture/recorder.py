@@ -511,7 +511,7 @@ class Recorder:
                 if a.alias_info is not None and a.alias_info.is_write:
                     for written in tree_flatten(given[a.name])[0]:
                         if isinstance(written, torch.Tensor):
-                            engine.memory.write(written)
+                            engine.memory.write(written, engine.rec)
         if engine.caching and torch.Tag.nondeterministic_seeded in func.tags:
             engine.once("draws random numbers")
         effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or not func._schema.returns
