@@ -20,8 +20,8 @@ from dync.capture.scalars import scalar_of
 aten = torch.ops.aten
 NUMBERS = (1, 2, 3, 5)
 """What is tried for the numbers."""
-PRIMES = (23, 29, 31, 37, 41, 43)
-"""What is tried for sizes."""
+PRIMES = (23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
+"""What is tried for sizes, others with each number."""
 
 
 class PlainWanted(TypeError):
@@ -119,21 +119,24 @@ def record(recorder: Any, func: Any, args: list[Any], kwargs: dict[str, Any]) ->
 
 def _tried(func: Any, args: Any, kwargs: Any, number: int, sizes: dict[tuple[int, int], int]) -> torch.Tensor | None:
     """What the operation gives of zeros, and this number for those known only at run time; `sizes` takes those of the tensors."""
-    primes, tensors, memory = iter(PRIMES * 9), 0, set[int]()
+    memory, given = set[int](), [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
+    symbols = dict.fromkeys(s for t in given for size in t.shape for s in getattr(scalar_of(size), "free_symbols", ()))
+    values = {s: sympy.Integer(PRIMES[(n + number) % len(PRIMES)]) for n, s in enumerate(symbols)}
+
+    def known(x: Any) -> int:
+        whole = scalar_of(x)
+        if not isinstance(whole, sympy.Basic):
+            return number if isinstance(x, torch.SymInt) else int(x)
+        return int(cast(Any, whole.xreplace({s: values.get(s, sympy.Integer(number)) for s in whole.free_symbols})))
 
     def stand_in(x: Any) -> Any:
-        nonlocal tensors
         if isinstance(x, torch.Tensor):
-            shape = [next(primes) if isinstance(s, torch.SymInt) else int(s) for s in x.shape]
-            sizes.update({(tensors, d): s for d, s in enumerate(shape)})
-            tensors += 1
-            zeros = torch.zeros(shape, dtype=x.dtype)
+            zeros = torch.zeros([known(s) for s in x.shape], dtype=x.dtype)
+            sizes.update({(len(memory), d): s for d, s in enumerate(zeros.shape)})
             memory.add(storage_of(zeros))
             return zeros
         if isinstance(x, torch.SymInt):
-            whole: Any = scalar_of(x)
-            return number if not isinstance(whole, sympy.Basic) else int(
-                cast(Any, whole.xreplace(dict.fromkeys(whole.free_symbols, sympy.Integer(number)))))
+            return known(x)
         return float(number) if isinstance(x, torch.SymFloat) else bool(number % 2) if isinstance(x, torch.SymBool) else x
 
     try:
