@@ -214,6 +214,15 @@ def _str(engine: Any, *args: Any, **kwargs: Any) -> Any:
     return formatted(engine, args[0], ord("s"), "") if len(args) == 1 and not kwargs else str(*args, **kwargs)
 
 
+def _chr(engine: Any, number: Any) -> Any:
+    number = number_of(number)
+    if not is_number(number):
+        return chr(number)
+    if engine.caught() and not (number >= 0 and number < 0x110000):
+        raise of_model(ValueError("chr() arg not in range(0x110000)"))
+    return SymText(engine, [Expr("str.chr", (scalar_of(number),), "str")], {})
+
+
 def _repr(engine: Any, x: Any) -> Any:
     return formatted(engine, x, ord("r"), "")
 
@@ -369,9 +378,13 @@ def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = N
 
 def _join(engine: Any, function: Any, items: Any) -> Any:
     """`str.join`, of texts some of which hold numbers of the run."""
+    if isinstance(items, Once) and items.pending[:1] == (type(engine).comprehend,):  # the texts of a generator expression make no list
+        _, _, walk, _, one = items.pending
+        items.pending, walk = (), taken(walk)
+        return comprehend.joined(function.__self__, walk, one)
     texts = _drained(engine, items)
     if is_grown(texts):
-        return comprehend.joined(function.__self__, texts)
+        return comprehend.joined(function.__self__, texts, lambda text: (text,))
     texts = list(texts)
     if not any(isinstance(t, SymText) for t in texts):
         return function(texts)
@@ -469,6 +482,6 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed, iter: _iter,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
-    divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format,
+    divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format, chr: _chr,
     **{made: _typed(made, dtype) for made, dtype in _OLD.items()}, **stdlib.TWINS,
     min: _extreme("min"), max: _extreme("max"), pad_sequence: _pad_sequence}

@@ -24,11 +24,12 @@ def total(items: Any, start: Any) -> Any:
     return start
 
 
-def joined(between: str, items: Any) -> Any:
-    """`between.join(items)`."""
+def joined(between: str, items: Any, one: Any) -> Any:
+    """`between.join(...)`: `one(item)` are the texts that come of an item, none or one."""
     text = ""
     for item in items:
-        text = text + between + item
+        for part in one(item):
+            text = text + between + part
     return text.removeprefix(between)
 
 

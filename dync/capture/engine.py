@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils.hooks import RemovableHandle
 
 from dync.capture.expressions import Expressions
 from dync.capture.heap import StaticHeap
@@ -46,6 +47,7 @@ class Engine(Expressions):
         self.apart, self.plain_calls, self.origins, self.disordered, self.ordered = set(), set(), {}, set(), set()
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.given = set()
+        self.next_handle = RemovableHandle.next_id
         self.pooled, self.attribute_names, self.kept_lists, self.same_pool = {}, {}, set(), {}
         self.dict_births, self.young_births = set(), set()
         self.pools, self.segments, self.row_classes = {}, {}, {}
@@ -96,6 +98,7 @@ class Engine(Expressions):
         self.dead = self.doubtful = False
         self.activations, self.generators, self.born = [], {}, {}
         self.pools, self.segments = {}, {}
+        RemovableHandle.next_id = self.next_handle  # hooks that forward sets have the same numbers in each run
         try:
             root()
         except Suspended:

@@ -53,7 +53,7 @@ MAYBE_BOOL = (ast.Name, ast.Compare, ast.BoolOp, ast.BinOp, ast.IfExp, ast.Call,
 """Expressions that may give a bool known only at run time, or hold one."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
                       "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format",
-                      "iter"})
+                      "iter", "chr"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 

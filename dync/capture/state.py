@@ -303,7 +303,7 @@ class Forms:
         counts: dict[str, str] = {}
         names: dict[int, str] = {}
         containers: list[Any] = []
-        seen: set[int] = set()
+        seen: dict[int, Any] = {}
         trees: list[Any] = []
         for n, key in places:
             x = contents(self.heap.objects[n], key)
@@ -348,7 +348,7 @@ class Forms:
             counts |= counted(tree)
         return Found(tuple(trees), values, counts, pools)
 
-    def carried(self, place: Place, x: Any, leaf: Any, seen: set[int], own: set[int] | None) -> Tree:
+    def carried(self, place: Place, x: Any, leaf: Any, seen: dict[int, Any], own: set[int] | None) -> Tree:
         """What stands in a place as a tree."""
         where = place_name(self.heap, *place)
         try:
@@ -360,14 +360,14 @@ class Forms:
                         "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there; where "
                         "the model sets itself up at its first call (hooks, lazy layers), call it once before")
 
-    def check_owner(self, container: Any, place: Place, seen: set[int], own: set[int] | None) -> None:
+    def check_owner(self, container: Any, place: Place, seen: dict[int, Any], own: set[int] | None) -> None:
         n = self.heap.index.get(id(container), -1)
         static, written = 0 <= n < self.heap.own, n >= self.heap.own and any(at == n for at, _ in self.engine.written)
         if id(container) in seen or written or static and (own is None or self.heap.holders(container) > 1):
             if users_fields(container) is not None or has_names(container):  # as rows of a pool it may be held in several lists
                 self.kept.become(place, contents(self.heap.objects[place[0]], place[1]))
             self.refuse_shared(place, type(container).__name__)
-        seen.add(id(container))
+        seen[id(container)] = container  # kept: another may not take the place of a copy that is gone
         if static and own is not None:
             own.add(id(container))
 

@@ -32,6 +32,7 @@ def _call(function: Callable[..., Any], name: str, arity: int = 1) -> ScalarOp:
 
 TEXTS: dict[str, ScalarOp] = {
     "str.eq": _infix(lambda a, b: a == b, "=="), "str.contains": ScalarOp(operator.contains, "{1} in {0}"), "str.len": _call(len, "len"),
+    "str.chr": _call(chr, "chr"),
     **{f"str.{n}": _call(getattr(str, n), f"str.{n}") for n in (
         "lower", "upper", "strip", "lstrip", "rstrip", "title", "capitalize", "isdigit", "isalpha", "isalnum", "isspace",
         "isupper", "islower")},

@@ -37,7 +37,8 @@ ENGINES = {
     "onnxruntime": "dync.runtime.engine:Engine", "iree": "dync.runtime.engine_iree:IreeEngine", "tvm": "dync.runtime.engine_tvm:TvmEngine",
 }  # fmt: skip
 """Loader that an engine names → what opens it."""
-BUILTINS = {f.__name__: f for f in (int, float, bool, abs, round, min, max, str, repr, format, len, slice, print, log, warn, IndexError)}
+BUILTINS = {f.__name__: f for f in (
+    int, float, bool, abs, round, min, max, str, repr, format, len, chr, slice, print, log, warn, IndexError)}
 """All that a host module may use of Python's own names."""
 
 

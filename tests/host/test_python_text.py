@@ -284,5 +284,8 @@ def test_texts_mean_what_they_say(op) -> None:
     rest = ({"str.at": (1,), "str.slice": (1, None), "str.replace": ("b", "c")} | widths).get(op, ("b",))
     args = ("ab b", *rest)[: SCALAR_OPS[op].arity]
     whole = apply("add", (variable("a"), variable("b")))
+    if op == "str.chr":
+        assert eval(apply(op, (whole,)).text, {"__builtins__": BUILTINS}, {"a": 90, "b": 7}) == "a"
+        return
     text = apply(op, (whole, *(literal(Lit(v)) for v in args[1:]))).text
     assert eval(text, {"__builtins__": BUILTINS}, {"a": "ab", "b": " b"}) == SCALAR_OPS[op].function(*args)
