@@ -126,7 +126,7 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
         return LEAF, [item]
     if item is None or isinstance(item, str) or isinstance(item, enum.Enum) and "<locals>" not in type(item).__qualname__:
         return Constant(item), []
-    if isinstance(item, tuple) and not isinstance(item, torch.Size):
+    if isinstance(item, tuple):
         parts = [taken_apart(v) for v in item]
         return (type(item), tuple(s for s, _ in parts)), [v for _, leaves in parts for v in leaves]
     if hasattr(type(item), "dync_row"):

@@ -234,6 +234,8 @@ def _column(column: Any) -> str:
 
 
 def _tuple(cls: Any, items: tuple[Tree, ...]) -> Tree:
+    if cls is torch.Size:
+        return RecordTree("namedtuple", "torch:Size", (), items)
     return RecordTree("namedtuple", class_name(cls), tuple(cls._fields), items) if hasattr(cls, "_fields") else TupleTree(items)
 
 

@@ -3846,6 +3846,95 @@ return F.avg_pool1d(x[None, None], k), F.max_pool1d(x[None, None], k, stride=1)
 k = int(x[0].abs().item()) % 3 + 1
 im = x.repeat(1, 2, 6, 3)
 return F.avg_pool2d(im, k), F.max_pool2d(im, (k, 1), ceil_mode=True), F.avg_pool2d(im, kernel_size=k, stride=1, padding=k // 2)
+
+y = x[x > -1]
+n = int(x.abs().sum()) % 4 + 1
+z = y.unsqueeze(1).repeat(1, 2)
+return torch.tensor([z.shape] * n), torch.tensor([z.shape[-2:]] * 2), [z.shape] * n
+
+y = x[x > -1]
+z = y.unsqueeze(1).repeat(1, 2)
+return torch.tensor([z.shape[:1]] * y.shape[0]), torch.tensor([tuple(z.shape)] * y.shape[0]), torch.tensor([[1, 2]] * len(y))
+
+shapes = []
+for i in range(int(x[0].abs() * 3) % 4 + 1):
+    shapes.append(x[x > i - 2].shape)
+return shapes, shapes[-1][0]
+
+self.shapes = []
+for i in range(int(x[0].abs() * 3) % 4 + 1):
+    self.shapes.append(x[x > i - 2].shape)
+return len(self.shapes)
+
+t = "".join(chr(97 + k % 26) for k in (x * 9).int().tolist())
+return t, chr(int(x.abs().sum()) + 65)
+
+t = ""
+for k in (x[x > -1] * 9).int().tolist():
+    t += chr(ord("a") + k % 26)
+return t.upper()
+
+try:
+    return chr(int(x[0] * 3))
+except ValueError as e:
+    return str(e)
+
+t = "-".join("ab"[k % 2] for k in (x[x > -1] * 9).int().tolist() if k != 0)
+return t, ",".join(f"{v.item():.1f}" for v in x[x > 0])
+
+t = " ".join(str(k) for k in range(int(x.abs().sum()) % 4))
+g = (chr(65 + k) for k in (x * 3).int().abs().tolist())
+return t, "".join(g), "".join(g)
+
+seen = []
+h = self.lin.register_forward_hook(lambda m, a, o: seen.append(o))
+y = self.lin(x)
+h.remove()
+return y, seen[0] * 2
+
+cache = {}
+def save(m, a, o):
+    if m not in cache or o.shape[0] > 3:
+        cache[m] = o
+    else:
+        cache[m] = torch.cat([cache[m], o])
+    return cache[m]
+hooks = [self.lin.register_forward_hook(save)]
+for i in range(3):
+    y = self.lin(x)
+    if y.sum() > i:
+        break
+for h in hooks:
+    h.remove()
+return y
+
+hooks = []
+def install():
+    hooks.append(self.lin.register_forward_hook(lambda m, a, o: o * 2))
+if x.sum() > 0:
+    install()
+y = self.lin(x)
+for h in hooks:
+    h.remove()
+return y
+
+h = torch.zeros(3)
+out = []
+cum = x.new(3).zero_()
+for i in range(int(x[0].abs().item() * 3) % 5 + 2):
+    h = torch.tanh(h + x)
+    cum += h
+    out += [h]
+return torch.stack(out), cum
+
+out = []
+y = torch.zeros(3).zero_()
+i = 0
+while i < int(x[0].abs().item() * 3) % 5 + 2:
+    out.append(y)
+    y = y + x
+    i += 1
+return torch.stack(out)
 """
 # A code and a body.
 REFUSED = """
@@ -4023,6 +4112,32 @@ DY208
 k = abs(i) % 3 + 1
 try: return F.avg_pool1d(x[None, None], k * 2)
 except RuntimeError: return x
+
+DY314
+y = torch.zeros(3)
+out = []
+for i in range(int(x[0].abs().item() * 3) % 5 + 2):
+    y.add_(x)
+    out.append(y)
+return torch.stack(out)
+
+DY314
+y = torch.zeros(3)
+out = []
+for i in range(int(x[0].abs().item() * 3) % 5 + 2):
+    out.append(y)
+    y += x
+return torch.stack(out)
+
+DY314
+y = torch.zeros(3)
+out = []
+z = y
+for i in range(int(x[0].abs().item() * 3) % 5 + 2):
+    z = y if x[i % 3] > 0 else x * 2
+    out.append(z)
+    y.mul_(2).add_(1)
+return torch.stack(out)
 """
 GROUPS = 12
 RUNS = 6
