@@ -379,7 +379,7 @@ def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = N
 def _join(engine: Any, function: Any, items: Any) -> Any:
     """`str.join`, of texts some of which hold numbers of the run."""
     if isinstance(items, Once) and items.pending[:1] == (type(engine).comprehend,):  # the texts of a generator expression make no list
-        walk, _, one = items.pending[2:]
+        walk, one = items.pending[2], items.pending[4]
         items.pending = ()
         return comprehend.joined(function.__self__, taken(walk), one)
     texts = _drained(engine, items)
