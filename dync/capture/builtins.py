@@ -378,8 +378,9 @@ def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = N
 
 def _join(engine: Any, function: Any, items: Any) -> Any:
     """`str.join`, of texts some of which hold numbers of the run."""
-    if isinstance(items, Once) and items.pending[:1] == (type(engine).comprehend,):  # the texts of a generator expression make no list
-        walk, one = items.pending[2], items.pending[4]
+    pending: Any = items.pending if isinstance(items, Once) else ()
+    if pending and pending[0] is type(engine).comprehend:  # the texts of a generator expression make no list
+        _, _, walk, _, one = pending
         items.pending = ()
         return comprehend.joined(function.__self__, taken(walk), one)
     texts = _drained(engine, items)
