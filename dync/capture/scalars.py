@@ -6,6 +6,8 @@ the nodes of this file: trees of Python operations, because sympy reorders float
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Union
 
 import sympy
@@ -46,6 +48,34 @@ class Expr:
 
 
 Scalar = Union["Val", Expr, sympy.Basic, Number]
+WHOLE: dict[str, Callable[[float], int]] = {
+    "int": math.trunc, "round": round, "math.floor": math.floor, "math.ceil": math.ceil, "math.trunc": math.trunc}
+"""Operations that make an integer of a float: none gives less for more."""
+
+
+def least(scalar: Any, of_sizes: Callable[[Any], int | None]) -> float | None:
+    """A number that a scalar is never below, as far as its operations tell; `of_sizes` answers for integers over sizes."""
+    if isinstance(scalar, (bool, int, float)):
+        return scalar if math.isfinite(scalar) else None
+    if isinstance(scalar, sympy.Basic):
+        return of_sizes(scalar)
+    if not isinstance(scalar, Expr):
+        return None
+    if scalar.op in ("abs", "math.sqrt", "math.exp", "math.fabs"):
+        return 0
+    lows = [least(a, of_sizes) for a in scalar.args]
+    if scalar.op == "max":
+        return max((low for low in lows if low is not None), default=None)
+    a, b = lows[0] if lows else None, lows[-1] if lows else None
+    if a is None or b is None:
+        return None
+    if scalar.op in WHOLE:
+        return WHOLE[scalar.op](a)
+    if scalar.op in ("float", "pos"):
+        return a
+    if scalar.op == "truediv" and a >= 0 and b > 0:
+        return a / scalar.args[1] if isinstance(scalar.args[1], (int, float)) else 0
+    return {"add": a + b, "min": min(a, b)}.get(scalar.op, a * b if scalar.op == "mul" and a >= 0 and b >= 0 else None)
 
 
 class _Node:

@@ -92,6 +92,14 @@ class PathShapeEnv(ShapeEnv):
         low = bounds(reduced, dict(self.ranges(reduced, learnt)), {}).lower
         return int(low) if isinstance(low, sympy.Integer) else 0
 
+    def always_least(self, expr: Any) -> int | None:
+        """A number that an integer is never below on any path; None where there is none."""
+        try:
+            low = bounds(expr, dict(self.var_to_range), {}).lower
+        except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
+            return None
+        return int(low) if isinstance(low, sympy.Integer) else None
+
     def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
                       fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:
         found = self.known(orig_expr)

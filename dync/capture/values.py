@@ -17,7 +17,7 @@ from dync.capture.places import asks_kind, frames
 from dync.capture.plain import PlainWanted
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
-from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
+from dync.capture.scalars import BoolNode, Expr, FloatNode, least, scalar_of
 from dync.capture.shapes import PathShapeEnv
 from dync.capture.tape import Changed, Op, Rec, Val, Weight
 from dync.capture.text import SymText
@@ -115,7 +115,8 @@ class Values(Replay):
         """An integer symbol for an int-valued expression over floats, the same one each time."""
         found = self.integers.get(expr)
         if found is None:
-            found = self.integers[expr] = self.shape_env.new_symbol()
+            low = least(expr, self.shape_env.always_least)
+            found = self.integers[expr] = self.shape_env.new_symbol(None if low is None else int(low))
         symbol = found.node.expr
         if self.binding(symbol) is None:
             self.rec.bindings[symbol] = expr
