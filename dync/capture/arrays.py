@@ -102,6 +102,8 @@ def open_makers(engine: Any, patch: Patch) -> None:
     """numpy.array and its like take what is known only at run time."""
     for name in ("array", "asarray", "ascontiguousarray"):
         patch(np, name, _maker(engine, name))
+    for name in ("zeros", "ones", "empty", "full", "arange", "eye", "identity"):
+        patch(np, name, _sized_maker(engine, name))
     from_numpy = torch.from_numpy
     patch(torch, "from_numpy", lambda x: x.tensor if is_array(x) else from_numpy(x))
 
@@ -167,6 +169,31 @@ def _giving(method: Any) -> Any:
 
 def _is_real_dtype(x: Any) -> bool:
     return isinstance(x, np.dtype) or isinstance(x, type) and issubclass(x, np.generic)
+
+
+def _sized_maker(engine: Any, name: str) -> Any:
+    """`numpy.zeros` and its like, of sizes and numbers that are known only at run time too."""
+    real = getattr(np, name)
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        flat = tree_flatten((args, kwargs), is_leaf=is_array)[0]
+        if not any(isinstance(v, RUN_TIME) or is_array(v) for v in flat) or name == "arange" and any(
+                isinstance(v, (float, torch.SymFloat)) for v in flat):  # torch adds up floats another way
+            return real(*args, **kwargs)
+        args, kwargs = tree_map(lambda x: np.dtype(x).name if _is_dtype(x) else number_of(x), (args, kwargs), is_leaf=is_array)
+        return array_of(engine, getattr(import_module("torch._numpy"), name)(*args, **kwargs).tensor)
+
+    return make
+
+
+def _is_dtype(x: Any) -> bool:
+    return _is_real_dtype(x) or x in (bool, int, float)
+
+
+def of_constant(engine: Any, x: Any, index: Any) -> Any:
+    """A real array that is indexed by what is known only at run time, as one over a tensor; otherwise itself."""
+    asked = any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(index, is_leaf=is_array)[0])
+    return array_of(engine, torch.tensor(x)) if asked and x.dtype.kind in "biuf" else x
 
 
 def _maker(engine: Any, name: str) -> Any:

@@ -28,7 +28,7 @@ from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
 from dync.capture.views import View
-from dync.capture.walks import Paired, Parts, SymRange, is_grown
+from dync.capture.walks import ArrayRows, Paired, Parts, SymRange, is_grown
 
 NUMPY = (np.ufunc, type(np.argmax))
 INTEGRAL = {"floor", "ceil", "trunc"}
@@ -434,7 +434,7 @@ def _copied(kind: type) -> Callable[..., Any]:
         items = _drained(engine, args[0]) if args and len(args) + len(kwargs) == 1 + bounded else None
         if isinstance(items, Walked):
             items = items.in_order("making a list of") if isinstance(items, KeyedSet) else items.sequence()
-        if isinstance(items, (SymRange, Parts, Paired)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
+        if isinstance(items, (SymRange, Parts, Paired, ArrayRows)) or isinstance(items, torch.Tensor) and is_walk(engine, items):
             items = engine.collected(items)
         if isinstance(items, Grown):
             made = items.converted(f"deque:{most}" if bounded else KINDS[kind])

@@ -7,9 +7,10 @@ import string
 import sys
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 
-from dync.capture.arrays import number_of
+from dync.capture.arrays import number_of, of_constant
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
 from dync.capture.image import pool_of
@@ -69,6 +70,8 @@ class Expressions(Rolling):
         """`container[index]`; written: whether the index is a text in the source."""
         if isinstance(container, torch.Tensor):
             return container[index]
+        if type(container) is np.ndarray:
+            return of_constant(self, container, index)[index]
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
         if sequence and isinstance(index, slice):
             start, stop = (self.slice_end(e, len(container)) for e in (index.start, index.stop))

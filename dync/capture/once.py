@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dync.capture.lists import Grown
-from dync.capture.walks import Paired, is_grown, item_at, length_of
+from dync.capture.walks import Paired, is_grown, item_at, length_of, walked_array
 
 
 class Rest(Paired):
@@ -91,11 +91,11 @@ class Steps:
 
 def taken(items: Any, drained: bool = True) -> Any:
     """What an iterator over a run-time number of items is a walk of; anything else as it is."""
-    return items.taken(drained) if isinstance(items, Once) else items
+    return items.taken(drained) if isinstance(items, Once) else walked_array(items)
 
 
 def is_walk(engine: Any, x: Any) -> bool:
     """Whether it gives a number of items known only at run time."""
     if isinstance(x, torch.Tensor):
         return x.dim() > 0 and isinstance(x.shape[0], torch.SymInt) and engine.known_int(x.shape[0]) is None
-    return is_grown(x) or isinstance(x, Once)
+    return is_grown(walked_array(x)) or isinstance(x, Once)

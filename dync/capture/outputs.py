@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 
 from dync.capture.arrays import is_array
@@ -84,6 +85,8 @@ class _Trees:
             return Leaf(self.leaf(x, where))
         if is_array(x):
             return RecordTree("array", "numpy:ndarray", (), (Leaf(self.leaf(x.tensor, where)),))
+        if isinstance(x, (np.ndarray, np.generic)) and (made := self.leaf(x, where)) is not None:
+            return RecordTree("array", "numpy:ndarray", (), (Leaf(made),))
         if x is None or type(x) in (bool, int, float, str):
             found = self.leaf(x, where)
             return Leaf(found if found is not None else lit(x))

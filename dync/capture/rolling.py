@@ -38,7 +38,7 @@ from dync.capture.places import Activation, line_span
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
 from dync.capture.views import View, Walk
-from dync.capture.walks import Paired, SymRange, is_grown, length_of
+from dync.capture.walks import Paired, SymRange, is_grown, length_of, walked_array
 from dync.ir.types import UNKNOWN
 
 
@@ -67,6 +67,7 @@ class Rolling(Joins):
         act.walked.pop(site_uid, None)
         if hidden(iterable):
             act.walked[site_uid] = iterable
+        iterable = walked_array(iterable)
         tensor = isinstance(iterable, torch.Tensor) and iterable.dim() > 0 and isinstance(iterable.shape[0], torch.SymInt)
         listed = is_grown(iterable) and not isinstance(iterable, SymRange)
         iterable = iterable.walk() if isinstance(iterable, (Keyed, View)) else iterable

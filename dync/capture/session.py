@@ -16,6 +16,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensor
@@ -265,6 +266,10 @@ class Session:
             text = x.exact() if where != "message" else x.expression()
             self.engine.check_visible(text)
             return text if not isinstance(text, str) else lit(text)
+        made = type(x) is np.ndarray and id(x) not in self.heap.index or isinstance(x, np.generic)
+        if made and x.dtype.kind in "biuf":
+            with self.engine.modes_on():
+                return self.engine.value(torch.tensor(x))
         if isinstance(x, SYMBOLIC):
             scalar = scalar_of(x)
             if isinstance(scalar, (bool, int, float)):

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from dync.capture.arrays import array_of, is_array
 from dync.capture.lists import Grown, Walked, as_seen
 from dync.capture.tape import of_model
 
@@ -103,6 +104,32 @@ class Sections(Parts):
         return self.tensor.narrow(self.dim, start, size)
 
 
+class ArrayRows:
+    """What walking an array over a tensor of unknown length gives."""
+
+    __slots__ = ("engine", "array")
+
+    def __init__(self, engine: Any, array: Any) -> None:
+        self.engine, self.array = engine, array
+
+    @property
+    def length(self) -> Any:
+        return self.array.tensor.shape[0]
+
+    def at(self, index: Any) -> Any:
+        return array_of(self.engine, self.array.tensor.select(0, index))
+
+    def __iter__(self) -> Iterator[Any]:
+        """For C code that walks it."""
+        return iter([self.at(i) for i in range(self.engine.counted(self.length, None))])
+
+
+def walked_array(x: Any) -> Any:
+    """The rows of an array whose length is known only at run time; anything else as it is."""
+    n = x.tensor.shape[0] if is_array(x) and x.tensor.dim() else None
+    return ArrayRows(engine_of(n), x) if isinstance(n, torch.SymInt) and engine_of(n).known_int(n) is None else x
+
+
 class Paired:
     """`enumerate` or `zip` over lists of which some have a length known only at run time."""
 
@@ -151,4 +178,4 @@ def engine_of(number: Any) -> Any:
 
 
 def is_grown(x: Any) -> bool:
-    return isinstance(x, (Grown, Paired, SymRange, Parts, Walked))
+    return isinstance(x, (Grown, Paired, SymRange, Parts, Walked, ArrayRows))
