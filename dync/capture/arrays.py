@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils._pytree import tree_flatten, tree_map
 
-from dync.capture.places import is_own
+from dync.capture.places import is_own, is_storing, is_user
 
 QUANTILES = frozenset({"median", "percentile", "quantile"})
 RUN_TIME = (torch.Tensor, torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -125,6 +125,8 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
         return _done(engine, getattr(numpy, asked.__name__, None) if method == "__call__" else None, asked, args, kwargs)
 
     def array(self: Any, *_: Any, **__: Any) -> Any:
+        if is_storing(sys._getframe(1)):
+            trace(engine)
         return stand_in(engine, "code that is not NumPy's", self.tensor)
 
     patch(numpy.ndarray, "__getattribute__", get)
@@ -177,7 +179,8 @@ def _sized_maker(engine: Any, name: str) -> Any:
 
     def make(*args: Any, **kwargs: Any) -> Any:
         flat = tree_flatten((args, kwargs), is_leaf=is_array)[0]
-        if not any(isinstance(v, RUN_TIME) or is_array(v) for v in flat) or name == "arange" and any(
+        run_time = any(isinstance(v, RUN_TIME) or is_array(v) for v in flat) or engine.traces_arrays and is_user(sys._getframe(1).f_code)
+        if not run_time or name == "arange" and any(
                 isinstance(v, (float, torch.SymFloat)) for v in flat):  # torch adds up floats another way
             return real(*args, **kwargs)
         args, kwargs = tree_map(lambda x: np.dtype(x).name if _is_dtype(x) else number_of(x), (args, kwargs), is_leaf=is_array)
@@ -188,6 +191,12 @@ def _sized_maker(engine: Any, name: str) -> Any:
 
 def _is_dtype(x: Any) -> bool:
     return _is_real_dtype(x) or x in (bool, int, float)
+
+
+def written(engine: Any, x: Any, index: Any) -> None:
+    """A real array is written at an index that may be known only at run time."""
+    if any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(index, is_leaf=is_array)[0]):
+        trace(engine)
 
 
 def of_constant(engine: Any, x: Any, index: Any) -> Any:
@@ -201,7 +210,9 @@ def _maker(engine: Any, name: str) -> Any:
 
     def make(x: Any, dtype: Any = None, **kwargs: Any) -> Any:
         if not any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(x, is_leaf=is_array)[0]):
-            return real(x, dtype, **kwargs)
+            made = real(x, dtype, **kwargs)
+            traced = engine.traces_arrays and name == "array" and made.dtype.kind in "biuf" and is_user(sys._getframe(1).f_code)
+            return array_of(engine, torch.tensor(made)) if traced else made
         kind = None if dtype is None else getattr(torch, np.dtype(dtype).name)
         plain = tensors_of(x)
         if not isinstance(plain, torch.Tensor):
@@ -231,6 +242,13 @@ def _quantile(asked: Any, made: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     if np.ndim(given.get("q", 0.5)):
         raise NotImplementedError("of several quantiles")
     return made if given.get("axis") is not None or given.get("keepdims") else made.reshape(())
+
+
+def trace(engine: Any) -> None:
+    """A real array is given what is known only at run time: those that forward makes are arrays over tensors, from now on."""
+    if not engine.traces_arrays:
+        engine.traces_arrays = True
+        engine.start_again()
 
 
 def stand_in(engine: Any, missing: str, x: torch.Tensor) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from dync.capture.arrays import number_of, of_constant
+from dync.capture.arrays import number_of, of_constant, written
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
 from dync.capture.image import pool_of
@@ -116,6 +116,8 @@ class Expressions(Rolling):
 
     def place(self, container: Any, index: Any, reads: bool = False) -> Any:
         """The index at which a Python container is written, the same one or one of those it may be. reads: it must be there."""
+        if type(container) is np.ndarray:
+            written(self, container, index)
         if isinstance(container, list):
             index = self.place_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):

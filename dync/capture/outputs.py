@@ -85,7 +85,7 @@ class _Trees:
             return Leaf(self.leaf(x, where))
         if is_array(x):
             return RecordTree("array", "numpy:ndarray", (), (Leaf(self.leaf(x.tensor, where)),))
-        if isinstance(x, (np.ndarray, np.generic)) and (made := self.leaf(x, where)) is not None:
+        if _is_numpys(x) and (made := self.leaf(x, where)) is not None:
             return RecordTree("array", "numpy:ndarray", (), (Leaf(made),))
         if x is None or type(x) in (bool, int, float, str):
             found = self.leaf(x, where)
@@ -240,6 +240,10 @@ def _tuple(cls: Any, items: tuple[Tree, ...]) -> Tree:
     if cls is torch.Size:
         return RecordTree("namedtuple", "torch:Size", (), items)
     return RecordTree("namedtuple", class_name(cls), tuple(cls._fields), items) if hasattr(cls, "_fields") else TupleTree(items)
+
+
+def _is_numpys(x: Any) -> bool:
+    return isinstance(x, (np.ndarray, np.generic))
 
 
 def _is_dataclass(x: Any) -> bool:

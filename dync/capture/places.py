@@ -117,6 +117,11 @@ def unpacked(frame: types.FrameType) -> int | None:
     return argument if operation == dis.opmap["UNPACK_SEQUENCE"] else None
 
 
+def is_storing(frame: types.FrameType) -> bool:
+    """Whether a frame is writing an item, `x[i] = y`."""
+    return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == dis.opmap["STORE_SUBSCR"]
+
+
 @of_code
 def asks_kind(code: types.CodeType, kind: str) -> bool:
     """Whether code may tell a symbolic number from Python's own without a question: by `type`, or `is True`, also in a match."""

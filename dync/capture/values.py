@@ -51,6 +51,8 @@ class Values(Replay):
     uids: int
     arrays = False
     """Whether NumPy's doors are open to arrays over tensors."""
+    traces_arrays = False
+    """Whether arrays that forward makes are arrays over tensors from the start."""
     patch: Any = None
     """Sets an attribute of an object or class for as long as the capture runs."""
     finished = False

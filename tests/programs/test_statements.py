@@ -3935,6 +3935,90 @@ while i < int(x[0].abs().item() * 3) % 5 + 2:
     y = y + x
     i += 1
 return torch.stack(out)
+
+import numpy as np
+grid = np.zeros((4, 4)).astype(int)
+for v in x.numpy()[x.numpy() > -1]:
+    k = int(abs(v) * 3) % 4
+    grid[k, (k + 1) % 4] = 1
+    if grid[k, k] == 0:
+        grid[k - 1 if k else 0, :] = 2
+return grid, grid.sum()
+
+import numpy as np
+pts = np.zeros((3, 3))
+pts[0, :] = x.numpy()
+pts[1, 1:] = (x.numpy() * 3)[:2]
+order = np.argsort(-pts[0, :])
+return pts[:, order], np.pad(pts, ((1, 1), (0, 0)), mode="constant")
+
+import numpy as np
+table = np.array([[1, 2], [3, 4]])
+k = int(abs(x[0]) * 3) % 2
+table[k] = table[k] * 10
+return table, np.ones(2) * table[k]
+
+import numpy as np
+acc = np.empty(3, dtype=np.float32)
+acc.fill(0.5)
+acc[:] = acc + x.numpy()
+return acc
+
+import numpy as np
+xs = np.where(x.numpy() > 0)[0]
+if len(xs) == 0:
+    return np.zeros((3, 0)), None
+pts = np.zeros((3, len(xs)))
+pts[0, :] = xs
+pts[1, :] = x.numpy()[xs] * 2
+return pts, xs
+
+import numpy as np
+n = int(x.abs().sum().item()) + 1
+return np.ones(n, dtype=np.float32), np.full((n, 2), 0.5), np.arange(n), np.arange(1, n, 2), np.eye(n)
+
+import numpy as np
+if x.sum() > 0:
+    return np.array([1, 2, 3]), np.ones((2, 2), dtype=np.float32), np.array([True])
+return np.zeros(3, dtype=np.int32), x.numpy() * 2, np.float32(0.5)
+
+import numpy as np
+grid = np.zeros((4, 4)).astype(int)
+k = int(x.abs().sum().item()) % 4
+return grid[k % 2].sum() + k, grid
+
+import numpy as np
+a = x.numpy()[x.numpy() > -1]
+total, out = 0.0, []
+for v in a:
+    total = total + v * 2
+    out.append(float(v))
+return total, out
+
+import numpy as np
+a = np.stack([x.numpy(), x.numpy() + 1], 1)[x.numpy() > -1]
+s = x.numpy() * 0
+for i, row in enumerate(a):
+    s[i % 3] = row[0] * row[1]
+return s, [r.sum() for r in a]
+
+import numpy as np
+a = x.numpy()[x.numpy() > -1]
+b = np.argsort(-a)
+best = 0
+for k, v in zip(b, a):
+    if v > 0.5:
+        best = best + int(k)
+return best, list(a)[:1] if len(a) else None
+
+y = x[x > -1]
+n = int(y.shape[0] / 2)
+m = math.ceil(len(y) * 0.7)
+return y[:n], y.repeat(4)[:m * 2].reshape(m, 2), torch.zeros(n, m), y[n - m:], round(len(y) / 3)
+
+y = x.repeat(4)[x.repeat(4) > -1]
+k = int(max(len(y) / 3 - 1, 0))
+return y[:k].view(k, 1), torch.ones(int(abs(x[0].item())))
 """
 # A code and a body.
 REFUSED = """
