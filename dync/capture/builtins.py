@@ -19,7 +19,7 @@ from dync.capture.arrays import array_of, arrays_for, class_of, is_array, number
 from dync.capture.dict_rows import DictRow
 from dync.capture.forms import LEAF
 from dync.capture.heap import MISSING
-from dync.capture.image import SYMBOLIC, pool_of
+from dync.capture.image import SYMBOLIC, class_name, pool_of
 from dync.capture.lists import CLASSES, KINDS, Grown, Walked
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import is_user
@@ -49,6 +49,8 @@ def twin(engine: Any, function: Any) -> Any:
     owner = type(getattr(function, "__self__", None))
     if owner is str and function.__name__ == "join":
         return lambda items: _join(engine, function, items)
+    if owner is str:
+        return functools.partial(_of_text, engine, function)
     if owner is list and function.__name__ == "sort":
         return lambda **kwargs: _sort(engine, function.__self__, **kwargs)
     if owner in (list, collections.deque) and function.__name__ == "extend":
@@ -95,6 +97,8 @@ def _only_number(engine: Any, x: torch.Tensor) -> Any:
 
 
 def _int(engine: Any, *args: Any) -> Any:
+    if args and type(args[0]) is SymText:
+        return int(args[0].refuse())
     x = _one(args[0], int) if len(args) == 1 else None
     if isinstance(x, torch.Tensor):
         x = _only_number(engine, x)
@@ -104,6 +108,8 @@ def _int(engine: Any, *args: Any) -> Any:
 
 
 def _float(engine: Any, *args: Any) -> Any:
+    if args and type(args[0]) is SymText:
+        return float(args[0].refuse())
     x = _one(args[0], float) if args else None
     if isinstance(x, torch.Tensor):
         x = _only_number(engine, x)
@@ -191,10 +197,10 @@ def _text_in(engine: Any, item: Any, container: Any) -> Any:
 def _in(engine: Any, item: Any, container: Any) -> Any:
     """`item in container`: one decision for a number known only at run time, which has no hash."""
     container = taken(container, False)
-    if type(item) is SymText or type(container) is SymText:
-        return _text_in(engine, item, container)
     if isinstance(container, keyed.Keyed):
         return container.has(item)
+    if type(item) is SymText or type(container) is SymText:
+        return _text_in(engine, item, container)
     if isinstance(item, torch.SymBool) and isinstance(container, (set, frozenset, dict)):
         return bool(item) in container
     if not is_number(item) and isinstance(container, (set, frozenset, dict)) and keyed.is_running(item):
@@ -237,6 +243,8 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         return isinstance(x, kinds) or any(k in own for k in (kinds if isinstance(kinds, tuple) else (kinds,)))
     if isinstance(x, keyed.Keyed):
         return issubclass(keyed.CLASSES[x.kind], kinds) or isinstance(x, kinds)
+    if type(x) is SymText:
+        return isinstance("", kinds)
     if isinstance(x, (SymRange, Parts)):
         return issubclass(range if isinstance(x, SymRange) else tuple, kinds) or isinstance(x, kinds)
     if is_number(x):
@@ -248,7 +256,7 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
 
 
 def _type(engine: Any, *args: Any) -> Any:
-    kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}
+    kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool, SymText: str}
     if len(args) == 1 and is_array(args[0]):
         return class_of(args[0])
     if len(args) == 1 and isinstance(args[0], keyed.Keyed):
@@ -376,20 +384,35 @@ def _index(engine: Any, function: Any, value: Any, start: Any = 0, stop: Any = N
     raise of_model(ValueError(join(engine, [formatted(engine, value, ord("r"), ""), " is not in list"])))
 
 
+def _of_text(engine: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A method of a literal text, which may be given others."""
+    if not any(type(a) is SymText for a in args):
+        return function(*args, **kwargs)
+    return getattr(SymText(engine, [function.__self__], {}), function.__name__)(*args, **kwargs)
+
+
+def _text(engine: Any, item: Any, place: Any) -> Any:
+    """An item that `str.join` is given."""
+    if isinstance(item, str) or type(item) is SymText:
+        return item
+    said = ["sequence item ", formatted(engine, place, -1, ""), f": expected str instance, {class_name(item)} found"]
+    raise of_model(TypeError(join(engine, said)))
+
+
 def _join(engine: Any, function: Any, items: Any) -> Any:
     """`str.join`, of texts some of which hold numbers of the run."""
     pending: Any = items.pending if isinstance(items, Once) else ()
     if pending and pending[0] is type(engine).comprehend:  # the texts of a generator expression make no list
         _, _, walk, _, one = pending
         items.pending = ()
-        return comprehend.joined(function.__self__, taken(walk), one)
+        return comprehend.joined(function.__self__, taken(walk), one, functools.partial(_text, engine))
     texts = _drained(engine, items)
     if is_grown(texts):
-        return comprehend.joined(function.__self__, texts, lambda text: (text,))
+        return comprehend.joined(function.__self__, texts, lambda text: (text,), functools.partial(_text, engine))
     texts = list(texts)
     if not any(isinstance(t, SymText) for t in texts):
         return function(texts)
-    return join(engine, [p for n, t in enumerate(texts) for p in ((function.__self__, t) if n else (t,))])
+    return join(engine, [p for n, t in enumerate(texts) for p in ([function.__self__] * (n > 0) + [_text(engine, t, n)])])
 
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:

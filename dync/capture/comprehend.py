@@ -24,12 +24,13 @@ def total(items: Any, start: Any) -> Any:
     return start
 
 
-def joined(between: str, items: Any, one: Any) -> Any:
-    """`between.join(...)`: `one(item)` are the texts that come of an item, none or one."""
-    text = ""
+def joined(between: str, items: Any, one: Any, checked: Any) -> Any:
+    """`between.join(...)`: `one(item)` are the texts that come of an item, none or one; `checked` raises for what is no text."""
+    text, n = "", 0
     for item in items:
         for part in one(item):
-            text = text + between + part
+            text = text + between + checked(part, n)
+            n = n + 1
     return text.removeprefix(between)
 
 

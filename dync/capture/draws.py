@@ -64,6 +64,11 @@ def ask(engine: Expressions, op: str, *args: Any, more: bool = False) -> Any:
     return number
 
 
+def may_ask(engine: Expressions, operands: tuple[Any, ...]) -> bool:
+    """Whether a host can: what it raises for numbers that do not fit comes at run time, where no handler of the model's sees it."""
+    return all(isinstance(o, NUMBER) for o in operands) and not (engine.caught() and any(isinstance(o, SYMBOLIC) for o in operands))
+
+
 def numbers(engine: Expressions, op: str, operands: list[tuple[Any, ...]]) -> list[Any]:
     """A number for each tuple of operands."""
     return [ask(engine, op, *args, more=n + 1 < len(operands)) for n, args in enumerate(operands)]
@@ -98,14 +103,14 @@ ARGUMENTS: dict[str, tuple[str, Callable[..., Any]]] = {
 
 def shape_of(size: Any) -> tuple[int, ...] | None:
     """A size as NumPy takes it, that is known and of at most MOST numbers; None for any other."""
-    shape = (size,) if isinstance(size, int) else tuple(size) if isinstance(size, (tuple, list)) else None
-    known = shape is not None and all(type(s) is int and s >= 0 for s in shape)
-    return shape if known and math.prod(shape or ()) <= MOST else None
+    shape = (size,) if isinstance(size, int) else tuple(size) if isinstance(size, (tuple, list)) else ()
+    known = shape and all(type(s) is int and s >= 0 for s in shape)
+    return shape if known and math.prod(shape) <= MOST else None
 
 
 def _filled(engine: Expressions, op: str, operands: tuple[Any, ...], size: Any) -> Any:
     """One number, or an array of them."""
-    if not all(isinstance(o, NUMBER) for o in operands):
+    if not may_ask(engine, operands):
         return NotImplemented
     if size is None:
         return ask(engine, op, *operands)
@@ -126,7 +131,7 @@ def _sized(engine: Expressions, draw: Draw, args: tuple[Any, ...], kwargs: dict[
 
 
 def _integers(engine: Expressions, low: Any, high: Any = None, size: Any = None, dtype: Any = int) -> Any:
-    if dtype not in (int, np.int64):
+    if dtype not in (int, np.int64) or dtype is not int and size is None:
         return NotImplemented
     low, high = (0, low) if high is None else (low, high)
     if type(low) is int and type(high) is int and high <= low:
@@ -173,7 +178,8 @@ def _rows(engine: Expressions, items: Any) -> Any:
     if isinstance(items, np.ndarray):
         return torch.from_numpy(items.copy()) if items.dtype.kind in "biuf" and items.ndim else NotImplemented
     found = list(items) if isinstance(items, (list, tuple, range)) else []
-    alike = found and any(all(isinstance(i, kinds) and type(i) is not bool for i in found) for kinds in (
+    large = any(type(i) is int and abs(i) >= 1 << 63 for i in found)
+    alike = found and not large and any(all(isinstance(i, kinds) and type(i) is not bool for i in found) for kinds in (
         (int, torch.SymInt), (float, torch.SymFloat)))
     if not alike:
         return NotImplemented
@@ -187,10 +193,10 @@ def _chosen(engine: Expressions, a: Any, size: Any = None, replace: bool = True,
         return NotImplemented
     n = a if rows is None else rows.shape[0]
     shape = () if size is None else shape_of(size)
-    if shape is None or type(n) is int and n < 1:
+    if shape is None or type(n) is int and n < 1 or not may_ask(engine, (n,)):
         return NotImplemented
     many = math.prod(shape)
-    if p is None and size is None:
+    if p is None and size is None and replace:
         place = ask(engine, "numpy.random.randint", 0, n)
         return place if rows is None else array_of(engine, rows[place])
     if p is not None:
@@ -198,7 +204,7 @@ def _chosen(engine: Expressions, a: Any, size: Any = None, replace: bool = True,
             return NotImplemented
         places = _weighted(engine, p, n, many)
     elif replace:
-        places = torch.tensor(numbers(engine, "numpy.random.randint", [(0, n)] * many))
+        places = torch.tensor(numbers(engine, "numpy.random.randint", [(0, n)] * many), dtype=torch.int64)
     elif type(n) is int and many <= n <= MOST:
         places = _order(engine, "numpy.random.randint", n)[:many]
     else:
@@ -283,9 +289,14 @@ SPECIAL: dict[str, Callable[..., Any]] = {
     NP + "randn": lambda engine, *sizes: _filled(engine, "numpy.random.standard_normal", (), sizes or None)}
 
 
+def _given(x: Any) -> Any:
+    """The number in a tensor or array of no dimensions; anything else as it is."""
+    return x if isinstance(x, torch.Tensor) and x.dim() else number_of(x)
+
+
 def asked(engine: Expressions, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a call of the function gives; NotImplemented where no host operations do it."""
-    args, kwargs = tuple(map(number_of, args)), {k: number_of(v) for k, v in kwargs.items()}
+    args, kwargs = tuple(map(_given, args)), {k: _given(v) for k, v in kwargs.items()}
     if name in SPECIAL:
         return SPECIAL[name](engine, *args, **kwargs)
     if name in SIZED:
@@ -294,7 +305,7 @@ def asked(engine: Expressions, name: str, args: tuple[Any, ...], kwargs: dict[st
         return NotImplemented
     op, arguments = ARGUMENTS[name]
     operands = arguments(*args, **kwargs)
-    if operands is NotImplemented or not all(isinstance(o, NUMBER) for o in operands):
+    if operands is NotImplemented or not may_ask(engine, operands):
         return NotImplemented
     result = ask(engine, op, *operands)
     return torch.default_generator if name == "torch.manual_seed" else result

@@ -63,7 +63,7 @@ class Engine(Expressions):
         self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)
         self.fake_mode.cache_enabled = False
         self.weights.start(self.fake_mode)
-        self.vals, self.changed, self.stale, self.assigned = {}, {}, {}, {}
+        self.vals, self.changed, self.stale, self.assigned, self.assigned_weights = {}, {}, {}, {}, set()
         self.integers = {}
         self.splits = collections.Counter()
         self.lengths = {}

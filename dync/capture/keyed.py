@@ -268,7 +268,9 @@ def plain_key(key: Any) -> Any:
     """A key with NumPy's scalars as numbers, and floats that are whole as ints: Python has them equal."""
     if type(key) is tuple:
         return tuple(map(plain_key, key))
-    key = key.known() or key if isinstance(key, SymText) else number_of(key) if not isinstance(key, torch.Tensor) else key
+    if isinstance(key, SymText):
+        return key.known() or key.refuse()
+    key = number_of(key) if not isinstance(key, torch.Tensor) else key
     return int(key) if isinstance(key, float) and key.is_integer() else key
 
 

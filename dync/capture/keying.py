@@ -346,9 +346,12 @@ class Keying(Presence):
             return function(key, *rest, **kwargs)
         if isinstance(key, torch.SymBool):
             return function(bool(key), *rest, **kwargs)
+        if name in FILLING and isinstance(key, SymText):
+            return self.with_key(x, name, function, key.known() or key.refuse(), rest, kwargs)
         if name in FILLING:
             self.keyed_by_number(x, items=[key] if name == "add" else [(key, *rest)] if rest else ())
-        if name in TAKING and x and id(x) in self.born and self.born[id(x)][0] not in self.ungrown:
+        text = isinstance(key, SymText)  # is one of those that there are, or none: a path for each
+        if name in TAKING and x and not text and id(x) in self.born and self.born[id(x)][0] not in self.ungrown:
             self.keyed_by_number(x)
         found = self.entry_of(x, key)
         if name == "__contains__":
@@ -391,16 +394,16 @@ class Keying(Presence):
             return key
         if isinstance(key, torch.SymBool):
             return bool(key)
-        if id(x) in self.born and self.born[id(x)][0] not in self.ungrown:
+        if id(x) in self.born and self.born[id(x)][0] not in self.ungrown and not isinstance(key, SymText):
             if not reads or x or isinstance(x, (collections.defaultdict, collections.Counter)):
                 self.keyed_by_number(x)
         found = self.entry_of(x, key)
         if found is not MISSING:
             return found
-        if isinstance(key, SymText):
-            return key.known() or key.refuse()
         if reads and not isinstance(x, (collections.defaultdict, collections.Counter)):
             raise of_model(KeyError(key))
+        if isinstance(key, SymText):
+            return key.known() or key.refuse()
         return self.keyed_by_number(x)
 
     def sort(self, items: Any, key: Any, reverse: Any) -> Any:

@@ -524,9 +524,16 @@ class Grown:
     def stacked(self, dim: int = 0) -> Any:
         """The items as one tensor along a new dimension."""
         column, (rows, *sizes) = self._only()
+        rank = self._checked(dim, len(column.shape) + 1)
         rows = rows if column.ragged is None else self._even(column.ragged, rows, sizes[0], "stack expects each tensor to be equal size")
-        rank = len(column.shape) + 1
         return self._do(torch.clone, self._do(torch.movedim, rows, 0, dim % rank), memory_format=torch.contiguous_format)
+
+    @staticmethod
+    def _checked(dim: int, rank: int) -> int:
+        """The rank. Raises torch's IndexError for a dimension that there is not."""
+        if not -rank <= dim < rank:
+            raise of_model(IndexError(f"Dimension out of range (expected to be in range of [{-rank}, {rank - 1}], but got {dim})"))
+        return rank
 
     def _even(self, dim: int | None, rows: Any, sizes: Any, message: str) -> Any:
         """The rows of a column whose sizes along `dim` may differ as those of one where they do not; the model's error where they do."""
@@ -539,7 +546,7 @@ class Grown:
     def concatenated(self, dim: int = 0) -> Any:
         """The items one after another along a dimension that they have."""
         column, (rows, *sizes) = self._only()
-        rank = len(column.shape)
+        rank = self._checked(dim, len(column.shape))
         dim %= rank
         apart = column.ragged not in (None, dim)
         if apart:

@@ -196,7 +196,8 @@ class _Inserter(ast.NodeTransformer):
     def visit_Try(self, node: ast.Try) -> ast.stmt:
         node.body = self.body(node.body)
         for h in node.handlers:
-            h.body = self.body(h.body)
+            first = h.body[0]
+            h.body = [self.put(first, ast.Expr(_call("handled"))), *self.body(h.body)]
         node.orelse = self.body(node.orelse) if node.orelse else []
         node.finalbody = self.body(node.finalbody) if node.finalbody else []
         return node
@@ -317,7 +318,8 @@ class _Inserter(ast.NodeTransformer):
                 call = ast.Call(ast.Attribute(ast.Constant(DOOR), "format", ast.Load()), [template, *node.args], node.keywords)
                 return self.put_expr(node, call)
             case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy")) | ast.Name(id="pad_sequence")
-                  | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort" | "extend" | "insert")):
+                  | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort" | "extend" | "insert"
+                                      | "startswith" | "endswith" | "find" | "replace")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Name(id="torch"), attr=name) if name in OLD:
                 node.func = self.put_expr(node.func, _call("builtin", node.func))

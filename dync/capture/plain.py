@@ -1,7 +1,7 @@
 """Functions of torch whose C++ takes plain numbers, called with numbers known only at run time (`F.avg_pool2d(x, k)`).
 
 They are recorded as the ATen operation that they are. What form their results have is found by trying them on zeros, with several
-numbers: the rank and the dtype must be the same with all. Sizes are read at run time; those that looked like an input's are held to be.
+numbers: the rank and the dtype must be the same with all, and none may be a view. Sizes are read at run time.
 """
 
 from __future__ import annotations
@@ -102,23 +102,16 @@ def record(recorder: Any, func: Any, args: list[Any], kwargs: dict[str, Any]) ->
     if engine.caught() or not all(t.is_contiguous() for t in fakes):  # what it raises comes when the block runs
         return None
     with torch._C.DisableTorchFunction(), _disable_current_modes():
-        tried = [(sizes, found) for number in NUMBERS if (found := _tried(func, args, kwargs, number, sizes := {})) is not None]
-    if not tried or len({(t.dim(), t.dtype) for _, t in tried}) > 1:
+        tried = [found for number in NUMBERS if (found := _tried(func, args, kwargs, number)) is not None]
+    if not tried or len({(t.dim(), t.dtype) for t in tried}) > 1 or not all(t.is_contiguous() for t in tried):
         return None
-    like = tried[0][1]
-    kept = [next((s for s in tried[0][0] if len(tried) > 1 and all(sizes[s] == t.shape[d] for sizes, t in tried)), None)
-            for d in range(like.dim())]
+    like, device = tried[0], fakes[0].device if fakes else "cpu"
     shape = [engine.shape_env.new_symbol(0) for _ in range(like.dim())]
-    device = fakes[0].device if fakes else "cpu"
-    made = recorder.plainly(func, tuple(args), kwargs, lambda: torch.empty(shape, dtype=like.dtype, device=device))
-    for d, place in enumerate(kept):
-        if place is not None:
-            engine.expect(cast(Any, sympy.Eq)(scalar_of(made.shape[d]), scalar_of(fakes[place[0]].shape[place[1]])))
-    return made
+    return recorder.plainly(func, tuple(args), kwargs, lambda: torch.empty(shape, dtype=like.dtype, device=device))
 
 
-def _tried(func: Any, args: Any, kwargs: Any, number: int, sizes: dict[tuple[int, int], int]) -> torch.Tensor | None:
-    """What the operation gives of zeros, and this number for those known only at run time; `sizes` takes those of the tensors."""
+def _tried(func: Any, args: Any, kwargs: Any, number: int) -> torch.Tensor | None:
+    """What the operation gives of zeros, and this number for those known only at run time."""
     memory, given = set[int](), [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
     symbols = dict.fromkeys(s for t in given for size in t.shape for s in getattr(scalar_of(size), "free_symbols", ()))
     values = {s: sympy.Integer(PRIMES[(n + number) % len(PRIMES)]) for n, s in enumerate(symbols)}
@@ -132,7 +125,6 @@ def _tried(func: Any, args: Any, kwargs: Any, number: int, sizes: dict[tuple[int
     def stand_in(x: Any) -> Any:
         if isinstance(x, torch.Tensor):
             zeros = torch.zeros([known(s) for s in x.shape], dtype=x.dtype)
-            sizes.update({(len(memory), d): s for d, s in enumerate(zeros.shape)})
             memory.add(storage_of(zeros))
             return zeros
         if isinstance(x, torch.SymInt):

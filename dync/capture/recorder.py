@@ -129,6 +129,8 @@ class Recorder:
             engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
                           "stay in torch, or do this outside the model")
         if name in RESHAPING or name.startswith("set:"):
+            if name == "set:data" and id(engine.weights.fake(args[1])) in engine.stale:
+                engine.value(args[1])  # refuses
             if name in ("set:requires_grad", "set:grad") or name == "set:data" and self.is_same_memory(*args):
                 return None
             val = engine.vals.get(id(args[0]))
@@ -187,6 +189,13 @@ class Recorder:
     def become(self, x: Any, y: Any) -> None:
         """Until the run ends x stands for the value of y, in its memory; what was made of x before stays what it is."""
         engine = self.engine
+        memory = engine.memory.of(x)
+        if memory.held:  # by a list, as a value
+            engine.written_item()
+        if len(engine.memory.members[memory]) > 1:
+            engine.refuse("DY202", "a tensor that may be another's changes its form or memory in place",
+                          "paths joined or a loop turned since it was made, and which names are the tensor's depends on the path",
+                          "bind the name anew (`x = x.unsqueeze(0)`)")
         before = engine.changed.get(id(x))
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             if before is None:
@@ -198,10 +207,12 @@ class Recorder:
 
     def is_assignable(self, x: Any, y: Any) -> bool:
         """Whether `x.data = y` gives a weight other numbers, in memory that no other weight shows."""
-        weights = self.engine.weights
+        weights, vals = self.engine.weights, self.engine.vals
         fake = weights.fake(x)
-        alone = sum(storage_of(f) == storage_of(fake) for f in weights.fakes.values()) == 1
-        return id(fake) in weights.by_fake and alone and self.is_alike(x, y) and not self.engine.memory.of(y).outside
+        if id(fake) not in weights.by_fake or not self.is_alike(x, y) or any(v.label == "state" for v in vals.values()):
+            return False  # the state may show the weight's memory since another call
+        memories = [storage_of(f) for f in weights.fakes.values()]
+        return weights.is_alone(x) and storage_of(y) not in memories and not self.engine.memory.of(y).outside
 
     def assign(self, x: Any, y: Any) -> None:
         """`x.data = y` of a weight, as a write of its numbers. In eager what shows its memory by now stays as it is, and y becomes a view
@@ -209,6 +220,7 @@ class Recorder:
         engine = self.engine
         last = engine.assigned.setdefault((engine.rec, engine.cursor), engine.uids)
         self.call(torch.Tensor.copy_, (self.call(torch.Tensor.detach, (x,), {}), y), {})
+        engine.assigned_weights.add(engine.weights.by_fake[id(engine.weights.fake(x))].name)
         gone = {engine.memory.of(engine.weights.fake(x)), engine.memory.of(y)}
         tensors = (v for v in engine.vals.values() if v.kind == "tensor" and v.uid <= last)
         engine.stale.update({id(v.fake): engine.span() for v in tensors if engine.memory.of(v.fake) in gone})
@@ -580,7 +592,8 @@ def of_torch(error: Exception) -> Exception:
     text = str(error)
     kernels_own = isinstance(error, (RuntimeError, IndexError, ValueError, AssertionError)) and not isinstance(error, NotImplementedError)
     if kernels_own and "dync_of_model" not in error.__dict__ and not any(word in text for word in FAKES_OWN):
-        error.__dict__["dync_of_torch"] = (RuntimeError if isinstance(error, AssertionError) else type(error)), text
+        error = RuntimeError(text) if isinstance(error, AssertionError) else error
+        error.__dict__["dync_of_torch"] = type(error), text
     return error
 
 

@@ -25,13 +25,14 @@ from torch.fx.experimental.sym_node import SymNode
 from dync.capture import comprehend
 from dync.capture.arrays import open_makers
 from dync.capture.dims import Size
-from dync.capture.emit import emit
+from dync.capture.emit import captured, emit
 from dync.capture.engine import Diverged, Engine, Halted, Restart, Suspended
 from dync.capture.given import GivenContainers
 from dync.capture.heap import MISSING, StaticHeap
 from dync.capture.hidden import Hidden
 from dync.capture.image import SYMBOLIC
 from dync.capture.inputs import attribute, describe
+from dync.capture.memory import storage_of
 from dync.capture.outputs import Unrepresentable, class_name, tree_of
 from dync.capture.packed import open_padding
 from dync.capture.places import NN, is_helper, is_library, is_own, is_user, line_span
@@ -39,7 +40,7 @@ from dync.capture.reach import around
 from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
-from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val, of_model
+from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val, Weight, of_model
 from dync.capture.text import SymText, formatted, join, mark_for
 from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
@@ -119,6 +120,7 @@ class Session:
                     raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state",
                                                   "report this model"))
                 self.forms.check_copies()
+                self.check_assigned(records)
                 if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in records):
                     engine.problems |= dict.fromkeys(self.trapped)
                 engine.problems |= dict.fromkeys(self.hidden.changed(self.forms.where()))
@@ -223,6 +225,21 @@ class Session:
             self.finish_raise(e)
         else:
             self.finish_return(result)
+
+    def check_assigned(self, records: list[Rec]) -> None:
+        """Refuses `.data = ...` of a weight whose memory a call gives to its caller or to the state: it would show the new numbers."""
+        engine = self.engine
+        weights = engine.weights.fakes
+        memories = {storage_of(weights[name]) for name in engine.assigned_weights}
+        for exit in (rec.exit for rec in records if memories):
+            trees = [exit.tree] if isinstance(exit, ReturnExit) else list(exit.args) if isinstance(exit, RaiseExit) else []
+            trees += [t for _, t in exit.writes] if isinstance(exit, (ReturnExit, RaiseExit)) else []
+            for x in (v for t in trees if not isinstance(t, str) for v in captured(t)):
+                fake = weights[x.name] if isinstance(x, Weight) else x.fake if isinstance(x, Val) and x.kind == "tensor" else None
+                if fake is not None and any(engine.memory.classes.get(storage_of(fake)) is engine.memory.classes.get(m) for m in memories):
+                    engine.problems[Diagnostic(
+                        "DY202", exit.span, "a weight that `.data = ...` assigns is given to the caller or kept as state",
+                        "in eager that shows the old numbers afterwards", "return or keep a clone")] = None
 
     def finish_return(self, result: Any) -> None:
         engine = self.engine
@@ -466,6 +483,14 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
 
         return get
 
+    def suppressing(original: Any) -> Any:
+        def leave(self: Any, kind: Any, error: Any, traceback: Any) -> Any:
+            engine.check_error(error)
+            return original(self, kind, error, traceback)
+
+        return leave
+
+    patch(contextlib.suppress, "__exit__", suppressing(contextlib.suppress.__exit__))
     open_world(engine, patch, undo)
     engine.original_print = builtins.print
     patch(builtins, "print", engine.print)

@@ -366,7 +366,9 @@ def _stack(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     if not is_grown(items):
         return NotImplemented
     if not items:
-        return recorder.call(func, ([], *args[1:]), {k: v for k, v in kwargs.items() if k != "tensors"})
+        name = function_name(func)
+        raise of_model(RuntimeError(f"{name} expects a non-empty TensorList") if name.endswith("stack") else ValueError(
+            "torch.cat(): expected a non-empty list of Tensors"))
     dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
     name, rank = function_name(func), items.rank
     if name == "stack" or rank == 0 or rank == 1 and name == "vstack":

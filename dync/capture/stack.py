@@ -26,6 +26,9 @@ from dync.capture.text import SymText
 from dync.errors import CaptureError, Diagnostic
 from dync.ir.types import UNKNOWN, Span
 
+STAND_INS = ("SymText", "SymInt", "SymFloat", "SymBool")
+"""What stands for texts and numbers known only at run time, by the names that Python's messages have."""
+
 
 class Restart(BaseException):
     """Ends an attempt: something was learnt that every run must know."""
@@ -116,6 +119,18 @@ class Stack:
     def failure(self) -> CaptureError:
         """All problems found, in the order of the source."""
         return CaptureError(*sorted(self.problems, key=lambda d: (d.span.file, d.span.line, d.span.col, d.code)))
+
+    def handled(self) -> None:
+        """At the start of the model's exception handlers: what C code says of numbers and texts known only at run time is not for them."""
+        self.check_error(sys.exc_info()[1])
+
+    def check_error(self, error: Any) -> None:
+        """Refuses what C code says of them, before the model's code takes it for an error of its own."""
+        text = error.args[0] if isinstance(error, (TypeError, AttributeError)) and error.args and isinstance(error.args[0], str) else ""
+        if any(name in text for name in STAND_INS) and "dync_of_model" not in error.__dict__:
+            said = text.splitlines()[0][:200]
+            self.refuse("DY208", f"a number or text known only at run time is given where C code takes a plain one: {said}",
+                        "C code needs the value now", "use torch or arithmetic on it, or make it a fixed argument")
 
     def text_of(self, node: Any) -> str:
         if isinstance(node, SymText) and not node.vague:

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 
 from dync.capture.arrays import is_array
-from dync.capture.places import is_own
+from dync.capture.places import is_own, is_user
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import of_model
 from dync.ir.scalars import TEXTS
 
+WIDTHS = ("zfill", "ljust", "rjust", "center")
+"""Methods that take a number."""
 PLAIN = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float64)
 """Dtypes whose scalars NumPy writes as Python writes its numbers."""
 BRACKETS: dict[type, tuple[str, str]] = {tuple: ("(", ")"), list: ("[", "]"), dict: ("{", "}"), torch.Size: ("torch.Size([", "])")}
@@ -29,6 +31,7 @@ class SymText:
     """parts: literal text, and expressions of kind "str"; `numbers` holds the integer behind a part that is a plain integer."""
 
     __slots__ = ("engine", "parts", "numbers", "vague")
+    __class__ = property(lambda self: str if is_user(sys._getframe(1).f_code) else SymText)  # type: ignore[assignment]
 
     def __init__(self, engine: Any, parts: list[Any], numbers: dict[int, Any], vague: bool = False) -> None:
         self.engine, self.parts, self.numbers, self.vague = engine, parts, numbers, vague
@@ -67,6 +70,27 @@ class SymText:
     def __radd__(self, other: Any) -> Any:
         return join(self.engine, [other, self]) if isinstance(other, str) else NotImplemented
 
+    def __mul__(self, times: Any) -> Any:
+        if not isinstance(times, (int, torch.SymInt)):
+            return NotImplemented
+        if type(times) is int:
+            return join(self.engine, [self] * times) if times > 0 else ""
+        return SymText(self.engine, [Expr("str.mul", (self.exact(), scalar_of(times)), "str")], {}, self.vague)
+
+    __rmul__ = __mul__
+
+    def __lt__(self, other: Any) -> Any:
+        return self._asked("str.lt", other) if isinstance(other, (str, SymText)) else NotImplemented
+
+    def __gt__(self, other: Any) -> Any:
+        return self._asked("str.gt", other) if isinstance(other, (str, SymText)) else NotImplemented
+
+    def __le__(self, other: Any) -> Any:
+        return not self.__gt__(other) if isinstance(other, (str, SymText)) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return not self.__lt__(other) if isinstance(other, (str, SymText)) else NotImplemented
+
     def refuse(self, *_: Any) -> Any:
         """Paths that join with texts of their own are kept apart; others cannot go on."""
         for part in self.parts:
@@ -90,6 +114,8 @@ class SymText:
         return number is not None and bool(self.number() == number)
 
     def __contains__(self, other: Any) -> bool:
+        if not isinstance(other, (str, SymText)):
+            raise of_model(TypeError(f"'in <string>' requires string as left operand, not {type(other).__name__}"))
         return self._asked("str.contains", other)
 
     def __bool__(self) -> bool:
@@ -132,7 +158,8 @@ class SymText:
     def _method(self, name: str, *args: Any, **kwargs: Any) -> Any:
         name += "_of" * (name.endswith("strip") and len(args) == 1)
         op = TEXTS.get(f"str.{name}")
-        if op is None or kwargs or op.arity != 1 + len(args) or not all(isinstance(a, (str, int, torch.SymInt, SymText)) for a in args):
+        kinds = (int, torch.SymInt) if name in WIDTHS else (str, SymText)
+        if op is None or kwargs or op.arity != 1 + len(args) or not all(isinstance(a, kinds) for a in args):
             return self.refuse()
         if name.startswith(("is", "starts", "ends")):
             return self._asked(f"str.{name}", *args)
@@ -146,7 +173,7 @@ class SymText:
         operands = (self.expression(), *(a.expression() if isinstance(a, SymText) else a for a in args))
         return self.engine.decide(Expr(op, operands, "bool"))
 
-    __repr__ = __hash__ = __lt__ = __mod__ = __iter__ = refuse  # type: ignore[assignment]
+    __repr__ = __hash__ = __mod__ = __iter__ = refuse  # type: ignore[assignment]
 
 
 def join(engine: Any, items: list[Any]) -> Any:

@@ -40,6 +40,8 @@ class Values(Replay):
     """Tensors of this run that stand for another's value than their own."""
     stale: dict[int, Span]
     """Tensors of this run that a weight's `.data = ...` has cut off, by identity, and where."""
+    assigned_weights: set[str]
+    """Weights that are assigned so."""
     assigned: dict[tuple[Rec, int], int]
     """Where such an assignment stands → the last value made before."""
     integers: dict[Any, torch.SymInt]

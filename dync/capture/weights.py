@@ -23,6 +23,8 @@ class Weights:
     def __init__(self, model: Any, heap: StaticHeap) -> None:
         self.names: dict[tuple[Any, ...], str] = {}
         self.tensors: dict[str, torch.Tensor] = {}
+        self.objects: dict[tuple[Any, ...], set[int]] = {}
+        """Identity → the Python objects that are the tensor."""
         self.fakes: dict[str, Any] = {}
         self.by_fake: dict[int, Weight] = {}
         self.fake_mode: Any = None
@@ -37,12 +39,21 @@ class Weights:
                     self._name(t, place_name(heap, n, key))
 
     def _name(self, t: torch.Tensor, name: str) -> None:
+        if not t.is_sparse:
+            self.objects.setdefault(identity(t), set()).add(id(t))
         if not t.is_sparse and identity(t) not in self.names:
             name = name.replace(":", ".") or "weight"
             while name in self.tensors:
                 name += "_"
             self.names[identity(t)] = name
             self.tensors[name] = t.detach()
+
+    def is_alone(self, t: torch.Tensor) -> bool:
+        """Whether no other tensor that the model reaches lies in the same memory."""
+        place = t.untyped_storage().data_ptr()
+        own = self.names.get(identity(t))
+        others = (x for name, x in self.tensors.items() if name != own and not x.is_sparse)
+        return len(self.objects.get(identity(t), ())) == 1 and not any(x.untyped_storage().data_ptr() == place for x in others)
 
     def start(self, fake_mode: Any) -> None:
         """Forgets the fakes of an earlier attempt."""

@@ -11,7 +11,7 @@ ATOM, POWER, UNARY, NOT = 13, 12, 11, 3
 PRECEDENCE = {
     "pow": POWER, "neg": UNARY, "pos": UNARY, "invert": UNARY, "mul": 10, "truediv": 10, "floordiv": 10, "mod": 10, "add": 9, "sub": 9,
     "lshift": 8, "rshift": 8, "and_": 7, "xor": 6, "or_": 5, "lt": 4, "le": 4, "gt": 4, "ge": 4, "eq": 4, "ne": 4,
-    "str.eq": 4, "str.contains": 4, "not_": NOT}
+    "str.eq": 4, "str.lt": 4, "str.gt": 4, "str.contains": 4, "str.mul": 10, "not_": NOT}
 """How tightly an operation binds in Python; those left out print as calls."""
 
 

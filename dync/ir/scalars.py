@@ -32,7 +32,8 @@ def _call(function: Callable[..., Any], name: str, arity: int = 1) -> ScalarOp:
 
 TEXTS: dict[str, ScalarOp] = {
     "str.eq": _infix(lambda a, b: a == b, "=="), "str.contains": ScalarOp(operator.contains, "{1} in {0}"), "str.len": _call(len, "len"),
-    "str.chr": _call(chr, "chr"),
+    "str.chr": _call(chr, "chr"), "str.mul": _infix(lambda a, b: a * b, "*"),
+    "str.lt": _infix(lambda a, b: a < b, "<"), "str.gt": _infix(lambda a, b: a > b, ">"),
     **{f"str.{n}": _call(getattr(str, n), f"str.{n}") for n in (
         "lower", "upper", "strip", "lstrip", "rstrip", "title", "capitalize", "isdigit", "isalpha", "isalnum", "isspace",
         "isupper", "islower")},

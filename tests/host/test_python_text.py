@@ -281,7 +281,7 @@ def run(x, n, give):
 def test_texts_mean_what_they_say(op) -> None:
     """Each operation on texts, written with the names that a host module knows, also of a text that is itself an expression."""
     widths = dict.fromkeys(("str.zfill", "str.ljust", "str.rjust", "str.center"), (9,))
-    rest = ({"str.at": (1,), "str.slice": (1, None), "str.replace": ("b", "c")} | widths).get(op, ("b",))
+    rest = ({"str.at": (1,), "str.mul": (3,), "str.slice": (1, None), "str.replace": ("b", "c")} | widths).get(op, ("b",))
     args = ("ab b", *rest)[: SCALAR_OPS[op].arity]
     whole = apply("add", (variable("a"), variable("b")))
     if op == "str.chr":

@@ -4019,6 +4019,83 @@ return y[:n], y.repeat(4)[:m * 2].reshape(m, 2), torch.zeros(n, m), y[n - m:], r
 y = x.repeat(4)[x.repeat(4) > -1]
 k = int(max(len(y) / 3 - 1, 0))
 return y[:k].view(k, 1), torch.ones(int(abs(x[0].item())))
+
+s = {"x1", "x2"}
+s.discard(f"x{i}")
+return sorted(s), len(s), "x1" in s
+
+d = {"k1": x, "k2": x + 1}
+try: del d[f"k{i}"]
+except KeyError: return "none"
+return d
+
+t = "x"
+for k in range(abs(i)): t += "y"
+d = OrderedDict(x=1, xy=2, xyy=3)
+if t in d: d.move_to_end(t)
+s = {"x", "xy"}
+if t in s: s.remove(t)
+return list(d), sorted(s), d.get(t, 0)
+
+t = "x" if b else "y"
+s = set()
+s.add(t)
+d = {}
+d[t] = x
+d.setdefault("y", x + 1)
+return sorted(s), d
+
+t = f"n{i}"
+return isinstance(t, str), isinstance(t, (int, str)), type(t) is str, type(t) == str, t.__class__ is str, type(t).__name__
+
+t = "a"
+for k in range(abs(i)): t += "b"
+match t:
+    case str(): return "text"
+    case _: return "no"
+
+t = f"n{i}"
+def f(v):
+    if isinstance(v, str): return v + "!"
+    return v
+return f(t), [f(v) for v in (t, i, "z")], {"k": t}, (t, [t]), f"{t:>6}"
+
+return random.choice(x), random.choice(x[x > -9])
+
+import numpy as np
+a = np.random.choice(5, replace=False)
+return int(a), np.random.choice([1, 2, 3], replace=False), random.random(), np.random.rand(), np.random.choice(3, 0)
+
+out = []
+for k in range(max(i, 0) + 1): out.append(x)
+try: return torch.stack(out, 5)
+except IndexError as e: return "no"
+
+out = []
+for k in range(max(i, 0)): out.append(x[: abs(j) % 3 + 1 + (k > 2)])
+try: return torch.stack(out)
+except RuntimeError: return "no"
+
+t = f"n{i}"
+return "abc".startswith(t), "an1b".find("b"), t * 2, 2 * t, t * abs(i), t < "n1", t >= "n0", max(t, "n1"), sorted([t, "n1"])
+
+try: return 1 in f"{i}"
+except TypeError: return "no"
+
+try: return ",".join(str(v) if v > 0 else None for v in n.tolist())
+except TypeError as e: return "no"
+
+k = abs(i) % 3
+return F.avg_pool1d(x[None, None], 2 * k + 1, 1, abs(j) % 3) if abs(j) % 3 <= k else x
+
+y = x * 2
+if b:
+    z = y
+else:
+    z = x + 1
+z = z * 1
+z.data = x * 7
+return y, z
 """
 # A code and a body.
 REFUSED = """
@@ -4222,6 +4299,59 @@ for i in range(int(x[0].abs().item() * 3) % 5 + 2):
     out.append(z)
     y.mul_(2).add_(1)
 return torch.stack(out)
+
+DY208
+t = f"{i}"
+try: return ord(t)
+except TypeError: return "no"
+
+DY208
+import re
+t = f"a{i}"
+with contextlib.suppress(TypeError): return re.sub("a", "c", t)
+return "no"
+
+DY202
+old = self.lin.bias.data
+self.lin.bias.data = x * 2
+self.lin.bias.data = old
+return self.lin(x)
+
+DY202
+self.lin.bias.data = self.buf.data
+self.buf += 1
+return self.lin.bias + 0
+
+DY202
+self.lin.bias.data = x * 2
+return self.lin.bias.data
+
+DY202
+y = x * 2
+z = y if b else x + 1
+z.data = x * 7
+return y, z
+
+DY314
+out = []
+for k in range(abs(i)):
+    z = x + k
+    out.append(z)
+    z.data = x * 2
+return out
+
+DY202
+self.cache = getattr(self, "cache", None)
+if self.cache is None: self.cache = self.lin.bias.data
+else: self.lin.bias.data = x * 2
+return self.lin(x), self.cache + 0
+
+DY208
+return torch.rot90(torch.outer(x, x), abs(i) + 1)
+
+DY208
+try: return random.randint(0, i)
+except ValueError as e: return str(e)
 """
 GROUPS = 12
 RUNS = 6
