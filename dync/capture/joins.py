@@ -87,7 +87,8 @@ class Joins(Keying):
     def plain(self, value: Any) -> Any:
         """A number or text as C code takes it: a bool is decided, another may be known on each path that is kept apart."""
         if isinstance(value, SymText):
-            return value.known() or value
+            literal = value.known()
+            return value if literal is None else literal
         if isinstance(value, SYMBOLIC):
             self.split_constants(scalar_of(value))
         return bool(value) if isinstance(value, torch.SymBool) else value

@@ -269,7 +269,7 @@ def plain_key(key: Any) -> Any:
     if type(key) is tuple:
         return tuple(map(plain_key, key))
     if isinstance(key, SymText):
-        return key.known() or key.refuse()
+        return key.literal()
     key = number_of(key) if not isinstance(key, torch.Tensor) else key
     return int(key) if isinstance(key, float) and key.is_integer() else key
 

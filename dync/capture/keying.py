@@ -347,7 +347,7 @@ class Keying(Presence):
         if isinstance(key, torch.SymBool):
             return function(bool(key), *rest, **kwargs)
         if name in FILLING and isinstance(key, SymText):
-            return self.with_key(x, name, function, key.known() or key.refuse(), rest, kwargs)
+            return self.with_key(x, name, function, key.literal(), rest, kwargs)
         if name in FILLING:
             self.keyed_by_number(x, items=[key] if name == "add" else [(key, *rest)] if rest else ())
         text = isinstance(key, SymText)  # is one of those that there are, or none: a path for each
@@ -403,7 +403,7 @@ class Keying(Presence):
         if reads and not isinstance(x, (collections.defaultdict, collections.Counter)):
             raise of_model(KeyError(key))
         if isinstance(key, SymText):
-            return key.known() or key.refuse()
+            return key.literal()
         return self.keyed_by_number(x)
 
     def sort(self, items: Any, key: Any, reverse: Any) -> Any:

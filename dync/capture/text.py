@@ -129,6 +129,11 @@ class SymText:
         words = sorted(self.engine.wordings.get(self.parts[0], ())) if len(self.parts) == 1 else []
         return next((w for w in words[:-1] if self == w), words[-1]) if words else None
 
+    def literal(self) -> str:
+        """The same; refused where it is not known."""
+        found = self.known()
+        return self.refuse() if found is None else found
+
     def __getitem__(self, index: Any) -> Any:
         part = isinstance(index, slice)
         ends = (index.start, index.stop) if part else (index,)
