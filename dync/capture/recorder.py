@@ -192,10 +192,10 @@ class Recorder:
         memory = engine.memory.of(x)
         if memory.held:  # by a list, as a value
             engine.written_item()
-        if len(engine.memory.members[memory]) > 1:
-            engine.refuse("DY202", "a tensor that may be another's changes its form or memory in place",
-                          "paths joined or a loop turned since it was made, and which names are the tensor's depends on the path",
-                          "bind the name anew (`x = x.unsqueeze(0)`)")
+        last = engine.assigned.setdefault((engine.rec, engine.cursor), engine.uids)
+        if len(engine.memory.members[memory]) > 1:  # paths joined, or a loop turned: what may be x, or not, may not be used any more
+            tensors = (v.fake for v in engine.vals.values() if v.kind == "tensor" and v.uid <= last and storage_of(v.fake) != storage_of(x))
+            engine.stale.update({id(t): engine.span() for t in tensors if engine.memory.of(t) is memory})
         before = engine.changed.get(id(x))
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             if before is None:
@@ -592,8 +592,7 @@ def of_torch(error: Exception) -> Exception:
     text = str(error)
     kernels_own = isinstance(error, (RuntimeError, IndexError, ValueError, AssertionError)) and not isinstance(error, NotImplementedError)
     if kernels_own and "dync_of_model" not in error.__dict__ and not any(word in text for word in FAKES_OWN):
-        error = RuntimeError(text) if isinstance(error, AssertionError) else error
-        error.__dict__["dync_of_torch"] = type(error), text
+        error.__dict__["dync_of_torch"] = (RuntimeError if isinstance(error, AssertionError) else type(error)), text
     return error
 
 

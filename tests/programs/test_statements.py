@@ -3820,7 +3820,7 @@ n = int(x.abs().sum().item()) + 1
 return torch.hann_window(n), torch.hamming_window(n, periodic=False), torch.tril_indices(n, n), torch.triu_indices(n, n + 1, offset=1)
 
 k = int(x[0].abs().item()) % 3
-return torch.rot90(x.repeat(3, 1), k), x.roll(k), torch.vander(x, k + 1), torch.bartlett_window(k + 2), x.repeat(2).unflatten(0, (2, 3))
+return x.roll(k), torch.vander(x, k + 1), torch.bartlett_window(k + 2), x.repeat(2).unflatten(0, (2, 3))
 
 return len(str(i))
 
