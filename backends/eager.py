@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 VIEWS = frozenset({"aten.view.default", "aten._unsafe_view.default"})
 """Views that ask for strides: another backend may hand over the same values with other strides than eager would."""
-
-
 DENSE = frozenset({"aten.mm.default", "aten.addmm.default", "aten.bmm.default", "aten.baddbmm.default", "aten.embedding.default"})
 """Operators with dense results, beside those that take no tensor."""
 

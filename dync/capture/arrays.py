@@ -178,10 +178,9 @@ def _sized_maker(engine: Any, name: str) -> Any:
     real = getattr(np, name)
 
     def make(*args: Any, **kwargs: Any) -> Any:
-        flat = tree_flatten((args, kwargs), is_leaf=is_array)[0]
-        run_time = any(isinstance(v, RUN_TIME) or is_array(v) for v in flat) or engine.traces_arrays and is_user(sys._getframe(1).f_code)
-        if not run_time or name == "arange" and any(
-                isinstance(v, (float, torch.SymFloat)) for v in flat):  # torch adds up floats another way
+        floats = any(isinstance(v, (float, torch.SymFloat)) for v in tree_flatten((args, kwargs), is_leaf=is_array)[0])
+        traced = is_run_time((args, kwargs)) or engine.traces_arrays and is_user(sys._getframe(1).f_code)
+        if not traced or name == "arange" and floats:  # torch adds up floats another way
             return real(*args, **kwargs)
         args, kwargs = tree_map(lambda x: np.dtype(x).name if _is_dtype(x) else number_of(x), (args, kwargs), is_leaf=is_array)
         return array_of(engine, getattr(import_module("torch._numpy"), name)(*args, **kwargs).tensor)
@@ -193,23 +192,45 @@ def _is_dtype(x: Any) -> bool:
     return _is_real_dtype(x) or x in (bool, int, float)
 
 
-def written(engine: Any, x: Any, index: Any) -> None:
+def is_run_time(tree: Any) -> bool:
+    """Whether a structure holds what is known only at run time."""
+    return any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(tree, is_leaf=is_array)[0])
+
+
+def written(engine: Any, index: Any) -> None:
     """A real array is written at an index that may be known only at run time."""
-    if any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(index, is_leaf=is_array)[0]):
+    if is_run_time(index):
         trace(engine)
 
 
-def of_constant(engine: Any, x: Any, index: Any) -> Any:
-    """A real array that is indexed by what is known only at run time, as one over a tensor; otherwise itself."""
-    asked = any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(index, is_leaf=is_array)[0])
-    return array_of(engine, torch.tensor(x)) if asked and x.dtype.kind in "biuf" else x
+def read(engine: Any, x: Any, index: Any) -> Any:
+    """`x[index]` of a real array, at an index that may be known only at run time: of one that forward makes it is traced from its making.
+
+    A row of another is a view in NumPy. Of an array of the model's nothing may write it; what forward itself does to that is DY408.
+    """
+    if not is_run_time(index) or x.dtype.kind not in "biuf":
+        return x[index]
+    own = id(x) in engine.heap.index
+    if not own:
+        trace(engine)
+    whole = torch.tensor(x)
+    part = array_of(engine, whole)[index]
+    with torch._C.DisableTorchFunction():
+        view = engine.memory.of(engine.weights.fake(part.tensor)) is engine.memory.of(engine.weights.fake(whole))
+    if own:
+        engine.keep(part.tensor)
+    elif view and part.tensor.dim():
+        engine.refuse("DY201", "rows of a numpy array that forward makes are taken at a place known only at run time",
+                      "they are views, and what is written to the array or to them would have to show in the other",
+                      "make the array by np.zeros, np.ones, np.full or np.array, or take a tensor's rows")
+    return part
 
 
 def _maker(engine: Any, name: str) -> Any:
     real = getattr(np, name)
 
     def make(x: Any, dtype: Any = None, **kwargs: Any) -> Any:
-        if not any(isinstance(v, RUN_TIME) or is_array(v) for v in tree_flatten(x, is_leaf=is_array)[0]):
+        if not is_run_time(x):
             made = real(x, dtype, **kwargs)
             traced = engine.traces_arrays and name == "array" and made.dtype.kind in "biuf" and is_user(sys._getframe(1).f_code)
             return array_of(engine, torch.tensor(made)) if traced else made

@@ -157,12 +157,12 @@ class Decisions(Values):
         user = next((f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)), None)
         wanted = None if user is None else unpacked(user)
         if wanted is not None:
-            return self.unpacked(number, wanted)
+            return self.length_unpacked(number, wanted)
         return self.refuse("DY206", "a list or tuple of the parts of a tensor whose number depends on data",
                            "Python code that is not the model's own walks it, and must know how many there are",
                            "loop over it with for, make a list of it, or keep it a tensor")
 
-    def unpacked(self, number: Any, wanted: int) -> int:
+    def length_unpacked(self, number: Any, wanted: int) -> int:
         """How many items are unpacked into so many names; the model's ValueError where the number is another."""
         if number == wanted:
             return wanted

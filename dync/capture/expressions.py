@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from dync.capture.arrays import number_of, of_constant, written
+from dync.capture.arrays import number_of, read, written
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
 from dync.capture.image import pool_of
@@ -71,7 +71,7 @@ class Expressions(Rolling):
         if isinstance(container, torch.Tensor):
             return container[index]
         if type(container) is np.ndarray:
-            return of_constant(self, container, index)[index]
+            return read(self, container, index)
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
         if sequence and isinstance(index, slice):
             start, stop = (self.slice_end(e, len(container)) for e in (index.start, index.stop))
@@ -117,7 +117,7 @@ class Expressions(Rolling):
     def place(self, container: Any, index: Any, reads: bool = False) -> Any:
         """The index at which a Python container is written, the same one or one of those it may be. reads: it must be there."""
         if type(container) is np.ndarray:
-            written(self, container, index)
+            written(self, index)
         if isinstance(container, list):
             index = self.place_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):

@@ -234,11 +234,12 @@ class Joins(Keying):
         if not places or not all(n in a.texts and n in b.texts for n in places):
             return
         found = {(self.markers.functions[site.function], a.texts[n]) for n in places} - self.loose_texts
-        self.splits["texts", *sorted(w for _, w in found)] += 1
+        parted = ("texts", *sorted(where for _, where in found))
+        self.splits[parted] += 1
         pairs = [(a.signature[n], b.signature[n]) for n in places]
         run_time = any("N" in (x[0], y[0]) for x, y in pairs)
         longer = grows and all(x[0] == y[0] == "A" and (x[1][1].startswith(y[1][1]) or y[1][1].startswith(x[1][1])) for x, y in pairs)
-        if found and (run_time or longer or self.splits["texts", *sorted(w for _, w in found)] > MANY_TEXTS):
+        if found and (run_time or longer or self.splits[parted] > MANY_TEXTS):
             self.loose_texts |= found
             self.start_again()
 

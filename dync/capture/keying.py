@@ -365,7 +365,7 @@ class Keying(Presence):
     def entry_of(self, x: Any, key: Any) -> Any:
         """The key of Python's own that equals a number or text known only at run time on this path."""
         if isinstance(key, SymText):
-            texts = [k for k in x.keys() if isinstance(k, str)] if hasattr(x, "keys") else [k for k in x if isinstance(k, str)]
+            texts = [k for k in x if isinstance(k, str)]
             if key.vague or key.number() is None:
                 return next((k for k in texts if key == k), MISSING)
             fitting = [(k, n) for k in texts if (n := key.number_in(k)) is not None]

@@ -460,7 +460,7 @@ class Grown:
         n = self.engine.known_int(self.length)
         if n is None:
             wanted = unpacked(sys._getframe(1))
-            n = self.refuse("walking it here") if wanted is None else self.engine.unpacked(self.length, wanted)
+            n = self.refuse("walking it here") if wanted is None else self.engine.length_unpacked(self.length, wanted)
         return iter([self.at(i) for i in range(n)])
 
     def refuse(self, what: str) -> NoReturn:

@@ -99,6 +99,8 @@ def record(recorder: Any, func: Any, args: list[Any], kwargs: dict[str, Any]) ->
     """The operation's result; None where its form cannot be told."""
     engine = recorder.engine
     fakes = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
+    if torch.Tag.nondeterministic_seeded in func.tags:  # trying it would draw
+        return None
     if engine.caught() or not all(t.is_contiguous() for t in fakes):  # what it raises comes when the block runs
         return None
     with torch._C.DisableTorchFunction(), _disable_current_modes():

@@ -28,7 +28,7 @@ from dync.capture.bounds import CHECKED, check_numbers
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown
-from dync.capture.memory import storage_of
+from dync.capture.memory import Shared, storage_of
 from dync.capture.places import OURS, is_user
 from dync.capture.plain import PlainNumbers, wants_plain
 from dync.capture.scalars import scalar_of
@@ -194,8 +194,7 @@ class Recorder:
             engine.written_item()
         last = engine.assigned.setdefault((engine.rec, engine.cursor), engine.uids)
         if len(engine.memory.members[memory]) > 1:  # paths joined, or a loop turned: what may be x, or not, may not be used any more
-            tensors = (v.fake for v in engine.vals.values() if v.kind == "tensor" and v.uid <= last and storage_of(v.fake) != storage_of(x))
-            engine.stale.update({id(t): engine.span() for t in tensors if engine.memory.of(t) is memory})
+            self.cut_off(last, {memory}, storage_of(x))
         before = engine.changed.get(id(x))
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             if before is None:
@@ -221,9 +220,13 @@ class Recorder:
         last = engine.assigned.setdefault((engine.rec, engine.cursor), engine.uids)
         self.call(torch.Tensor.copy_, (self.call(torch.Tensor.detach, (x,), {}), y), {})
         engine.assigned_weights.add(engine.weights.by_fake[id(engine.weights.fake(x))].name)
-        gone = {engine.memory.of(engine.weights.fake(x)), engine.memory.of(y)}
-        tensors = (v for v in engine.vals.values() if v.kind == "tensor" and v.uid <= last)
-        engine.stale.update({id(v.fake): engine.span() for v in tensors if engine.memory.of(v.fake) in gone})
+        self.cut_off(last, {engine.memory.of(engine.weights.fake(x)), engine.memory.of(y)})
+
+    def cut_off(self, last: int, memories: set[Shared], own: int | None = None) -> None:
+        """Tensors made before in these memories, but for one storage, may not be used any more in this run; last: the last one's number."""
+        engine = self.engine
+        tensors = (v.fake for v in engine.vals.values() if v.kind == "tensor" and v.uid <= last)
+        engine.stale.update({id(t): engine.span() for t in tensors if engine.memory.of(t) in memories and storage_of(t) != own})
 
     def event(self, name: str, func: Any, args: Any, kwargs: Any) -> Any:
         engine = self.engine

@@ -431,3 +431,20 @@ class PlacedByData(nn.Module):
         return self.mix(row, kept[:, -1] if kept.shape[1] > 0 else row)
 
     inputs = staticmethod(lambda seed: (rand(seed, 5, 4) + (seed % 3 - 1),))
+
+
+class PooledToASize(nn.Module):
+    """A retina's patches of growing size, each pooled to one size by a factor that depends on the data: Mnih et al. 2014."""
+
+    PATHS = 3
+
+    def forward(self, x):
+        patches, size = [], 2
+        at = int(x.abs().sum().item()) % 3
+        for _ in range(at + 1):
+            patch = x[..., at : at + size, at : at + size].contiguous()
+            patches.append(F.avg_pool2d(patch, max(patch.shape[-1] // 2, 1)).flatten(1))
+            size = min(size * 2, 8 - at)
+        return torch.cat(patches, 1), F.avg_pool2d(x, at + 1), torch.hann_window(at + 2)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 1, 2, 8, 8),))

@@ -212,3 +212,21 @@ class RaiseAfterWrite(OneInput):
             self.errors += 1
             raise ValueError("too large")
         return x * self.seen
+
+
+class MomentumEncoder(OneInput):
+    """MoCo: He et al. 2020. The key encoder's weights are assigned, and its step depends on the data."""
+
+    PATHS = 2
+
+    def __init__(self):
+        super().__init__()
+        self.query, self.key = nn.Linear(4, 3), nn.Linear(4, 3)
+
+    @torch.no_grad()
+    def forward(self, x):
+        q = self.query(x)
+        keep = 0.5 if q.mean() > 0 else 0.9
+        for mine, theirs in zip(self.key.parameters(), self.query.parameters()):
+            mine.data = mine.data * keep + theirs.data * (1.0 - keep)
+        return (q * self.key(x)).sum(-1)

@@ -4096,6 +4096,23 @@ else:
 z = z * 1
 z.data = x * 7
 return y, z
+
+import numpy as np
+a = np.zeros((2, 2))
+row = a[abs(i) % 2]
+a[0, 0] = 1
+return row, a
+
+import numpy as np
+a = np.zeros((3, 2))
+a[abs(i) % 3][1] = 4
+k = abs(j) % 3
+a[k] += 1
+return a, a[k, 1], a[[k, 0]]
+
+import numpy as np
+t = np.linspace(0, 1, 5)
+return t[abs(i) % 5], t[np.array([abs(i) % 5, 1])]
 """
 # A code and a body.
 REFUSED = """
@@ -4352,6 +4369,30 @@ return torch.rot90(torch.outer(x, x), abs(i) + 1)
 DY208
 try: return random.randint(0, i)
 except ValueError as e: return str(e)
+
+DY201
+import numpy as np
+a = np.arange(6.0).reshape(3, 2)
+k = abs(i) % 3
+row = a[k]
+row[0] = 7
+return a, row
+
+DY201
+import numpy as np
+a = np.linspace(0, 1, 6).reshape(3, 2)
+k = abs(i) % 3
+row = a[k]
+a[:, 0] = 5
+return row
+
+DY201
+import numpy as np
+a = np.linspace(0, 1, 6).reshape(3, 2)
+k = abs(i) % 3
+row = a[k]
+row[0] = 7
+return a
 """
 GROUPS = 12
 RUNS = 6
