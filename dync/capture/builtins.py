@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.rnn import pad_sequence
 
 from dync.capture import comprehend, keyed, stdlib
@@ -23,12 +24,14 @@ from dync.capture.image import SYMBOLIC, class_name, pool_of
 from dync.capture.lists import CLASSES, KINDS, Grown, Walked
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import is_user
+from dync.capture.reach import HOLDERS
 from dync.capture.scalars import Expr, FloatNode, scalar_of
 from dync.capture.sets import KeyedSet
 from dync.capture.tape import of_model
 from dync.capture.text import SymText, formatted, join
 from dync.capture.views import View
 from dync.capture.walks import ArrayRows, Paired, Parts, SymRange, is_grown
+from dync.capture.weights import tensor_class
 
 NUMPY = (np.ufunc, type(np.argmax))
 INTEGRAL = {"floor", "ceil", "trunc"}
@@ -257,6 +260,8 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
 
 def _type(engine: Any, *args: Any) -> Any:
     kinds = {torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool, SymText: str}
+    if len(args) == 1 and isinstance(args[0], FakeTensor):
+        return tensor_class(args[0])
     if len(args) == 1 and is_array(args[0]):
         return class_of(args[0])
     if len(args) == 1 and isinstance(args[0], keyed.Keyed):
@@ -270,6 +275,16 @@ def _type(engine: Any, *args: Any) -> Any:
     if len(args) == 1 and pool_of(args[0]):
         return engine.pooled[pool_of(args[0])]
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
+
+
+def _id(engine: Any, x: Any) -> int:
+    """The address of what is there before each call."""
+    own = pool_of(x) or isinstance(x, (*HOLDERS, SymText, Grown, Walked, keyed.Keyed, DictRow)) \
+        or not isinstance(x, types.FunctionType) and isinstance(getattr(x, "__dict__", None), dict)
+    if own and engine.heap.index.get(id(x), engine.heap.own) >= engine.heap.own:
+        engine.refuse("DY209", "`id` of what this call is given or makes", "its result would be fixed at capture",
+                      "compare with `is`, or use the object itself or its place as the key")
+    return id(x)
 
 
 def _extreme(name: str) -> Callable[..., Any]:
@@ -506,6 +521,6 @@ _TWINS: dict[Any, Callable[..., Any]] = {
     sum: _sum, any: _holds("any"), all: _holds("all"), list: _copied(list), tuple: _copied(tuple), enumerate: _enumerate, zip: _zip,
     collections.deque: _copied(collections.deque), reversed: _reversed, iter: _iter,
     int: _int, float: _float, round: _round, len: _len, str: _str, range: _range, isinstance: _isinstance, type: _type,
-    divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format, chr: _chr,
+    divmod: _divmod, map: _map, sorted: _sorted, "in": _in, repr: _repr, format: _format, chr: _chr, id: _id,
     **{made: _typed(made, dtype) for made, dtype in _OLD.items()}, **stdlib.TWINS,
     min: _extreme("min"), max: _extreme("max"), pad_sequence: _pad_sequence}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 from dync.capture.image import pool_of, row_of
-from dync.capture.lists import as_seen
+from dync.capture.places import as_seen
 from dync.capture.tape import of_model
 
 

@@ -56,6 +56,11 @@ class Expressions(Rolling):
             return self.is_row(value, other) is not negate
         return (value is other) is not negate
 
+    def class_of(self, value: Any) -> type:
+        """`value.__class__`."""
+        kind: type = twin(self, type)(value)
+        return kind if kind is not type(value) else value.__class__
+
     def subject(self, value: Any) -> Any:
         """What `match` looks into: C code takes a list or dict of unknown length for neither a sequence nor a mapping."""
         for part in value if isinstance(value, (tuple, list)) else (value,):

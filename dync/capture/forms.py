@@ -13,6 +13,8 @@ from dync.capture.image import SYMBOLIC, class_name, pool_of, row_of
 from dync.capture.scalars import scalar_of
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
+MAX_CHOICES = 64
+"""Texts and the like that an item may be: each that is found while the model runs starts capture over."""
 
 
 class NotUniform(Exception):
@@ -264,6 +266,8 @@ def common(a: Form, b: Form) -> Form:
     def merged(x: Column, y: Column) -> Column:
         if (x.kind, x.dtype, x.device, len(x.shape)) != (y.kind, y.dtype, y.device, len(y.shape)):
             raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+        if len({*x.choices, *y.choices}) > MAX_CHOICES:
+            raise NotUniform(f"its items are more than {MAX_CHOICES} constants")
         shape = tuple(map(one_size, x.shape, y.shape))
         return choice_of(*x.choices, *y.choices) if x.choices else one_ragged(Column(x.kind, x.dtype, x.device, shape))
 

@@ -16,7 +16,8 @@ from dync.capture import keys
 from dync.capture.arrays import number_of
 from dync.capture.forms import LEAF, Alike, Column, Constant, Form, NotUniform, choice, choice_of, leaf_count, may_lack, paired, taken_apart
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import Grown, Walked, as_seen
+from dync.capture.lists import Grown, Walked
+from dync.capture.places import as_seen
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
 from dync.capture.text import SymText

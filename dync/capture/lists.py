@@ -33,7 +33,7 @@ from dync.capture.forms import (
     put_together,
 )
 from dync.capture.image import SYMBOLIC, pool_of, row_of
-from dync.capture.places import is_user, unpacked
+from dync.capture.places import as_seen, unpacked
 from dync.capture.tape import of_model
 from dync.capture.text import formatted, join
 from dync.ir.flow import MISFIT
@@ -55,11 +55,6 @@ class Walked:
     length: Any
     at: Any
     sequence: Any
-
-
-def as_seen(kind: Callable[[Any], type]) -> property:
-    """`__class__` as the user's `isinstance` is told, whether its function is marked or not."""
-    return property(lambda self: kind(self) if is_user(sys._getframe(1).f_code) else type(self))
 
 
 class Grown:

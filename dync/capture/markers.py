@@ -30,7 +30,7 @@ from typing import Any
 
 from dync.capture import stdlib
 from dync.capture.liveness import Names, analyse, loads, stores
-from dync.capture.places import LAMBDA
+from dync.capture.places import LAMBDA, all_codes
 
 DOOR = "@dync-engine@"
 """A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
@@ -53,7 +53,7 @@ MAYBE_BOOL = (ast.Name, ast.Compare, ast.BoolOp, ast.BinOp, ast.IfExp, ast.Call,
 """Expressions that may give a bool known only at run time, or hold one."""
 BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "len", "str", "min", "max", "sum", "divmod", "list", "tuple",
                       "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format",
-                      "iter", "chr"})
+                      "iter", "chr", "id"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
 
 
@@ -359,6 +359,11 @@ class _Inserter(ast.NodeTransformer):
         numeric = any(isinstance(x, ast.Constant) for x in (node.left, node.right))
         return self.born(node) if isinstance(node.op, ast.Add) and not numeric else node
 
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        self.generic_visit(node)
+        asks = node.attr == "__class__" and isinstance(node.ctx, ast.Load)
+        return self.put_expr(node, _call("class_of", node.value)) if asks else node
+
     def visit_Dict(self, node: ast.Dict) -> ast.expr:
         self.generic_visit(node)
         if all(isinstance(k, ast.Constant) for k in node.keys):
@@ -622,10 +627,6 @@ def _future_flags(codes: list[types.CodeType]) -> int:
     for name in __future__.all_feature_names:
         mask |= getattr(__future__, name).compiler_flag
     return codes[0].co_flags & mask if codes else 0
-
-
-def all_codes(code: types.CodeType) -> list[types.CodeType]:
-    return [code] + [c for k in code.co_consts if isinstance(k, types.CodeType) for c in all_codes(k)]
 
 
 def _flat_constants(code: types.CodeType) -> list[object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import linecache
 import os
+import sys
 import sysconfig
 import types
 from collections.abc import Callable, Iterator
@@ -35,6 +36,11 @@ OURS = tuple(os.path.join(DYNC, part) + os.sep for part in ("capture", "ir"))
 def is_user(code: types.CodeType) -> bool:
     """Whether code is the model's: not torch's, not NumPy's, not dync's, not Python's own."""
     return not code.co_filename.startswith((TORCH, NUMPY, *OURS, "<frozen", "<string"))
+
+
+def as_seen(kind: Callable[[Any], type]) -> property:
+    """`__class__` as the user's `isinstance` is told, whether its function is marked or not."""
+    return property(lambda self: kind(self) if is_user(sys._getframe(1).f_code) else type(self))
 
 
 def is_users_own(file: str) -> bool:
@@ -122,22 +128,33 @@ def is_storing(frame: types.FrameType) -> bool:
     return frame.f_lasti >= 0 and frame.f_code.co_code[frame.f_lasti] == dis.opmap["STORE_SUBSCR"]
 
 
+def all_codes(code: types.CodeType) -> list[types.CodeType]:
+    """Code and what it holds: inner functions, comprehensions, generator expressions."""
+    return [code] + [c for k in code.co_consts if isinstance(k, types.CodeType) for c in all_codes(k)]
+
+
+ASKERS = frozenset({"type", "__class__", "id"})
+"""Names by which code asks for a class, or for an identity."""
+
+
 @of_code
 def asks_kind(code: types.CodeType, kind: str) -> bool:
-    """Whether code may tell a symbolic number from Python's own without a question: by `type`, or `is True`, also in a match."""
-    def asked() -> Iterator[bool]:
-        steps = list(dis.get_instructions(code))
-        yield from (step.opname == "IS_OP" and before.argrepr != "None" for before, step in zip(steps, steps[1:]))
-
-    return "type" in code.co_names or kind == "bool" and any(asked())
+    """Whether code may tell a symbolic number from Python's own without a question: by a class, or `is True`, also in a match."""
+    return any(not ASKERS.isdisjoint(c.co_names) or kind == "bool" and _asks_identity(c) for c in all_codes(code))
 
 
 @of_code
 def asks_class(code: types.CodeType) -> bool:
-    """Whether code asks what no object answers by itself: by `type`, `is True`, or a pattern of a sequence or mapping in a match."""
+    """Whether code asks what no object answers by itself: by what tells of numbers, or a pattern of a sequence or mapping in a match."""
+    steps = [i for c in all_codes(code) for i in dis.get_instructions(c)]
+    named = any(i.opname in ("LOAD_GLOBAL", "LOAD_ATTR") and i.argval in ASKERS for i in steps)
+    return named or any(i.opname in ("MATCH_SEQUENCE", "MATCH_MAPPING") for i in steps) or any(map(_asks_identity, all_codes(code)))
+
+
+def _asks_identity(code: types.CodeType) -> bool:
+    """Whether code has an `is` whose right side is no constant None."""
     steps = list(dis.get_instructions(code))
-    return any(i.opname in ("MATCH_SEQUENCE", "MATCH_MAPPING") or i.opname == "LOAD_GLOBAL" and i.argval == "type"
-               or i.opname == "IS_OP" and before.argrepr != "None" for before, i in zip([*steps[:1], *steps], steps))
+    return any(step.opname == "IS_OP" and before.argrepr != "None" for before, step in zip(steps, steps[1:]))
 
 
 @of_code

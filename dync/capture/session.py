@@ -217,6 +217,7 @@ class Session:
             if param.place == "attribute":
                 self.owner(param.name).__dict__[param.name.rpartition(".")[2]] = self.inputs[param.name]
         args, kwargs = self.call
+        engine.mark_askers(self.model)
         try:
             with DispatchMode(engine), engine.function_mode():
                 engine.open_pools()

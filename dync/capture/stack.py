@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from dync.capture.heap import StaticHeap
 from dync.capture.markers import Markers, bind, instrument
 from dync.capture.places import (
+    all_codes,
     asks_class,
     can_mark,
     frames,
@@ -156,13 +157,16 @@ class Stack:
             self.mark_askers()
             self.start_again()
 
-    def mark_askers(self) -> None:
-        """Marks the functions that may be given what stands for a number or list and ask for its class; once, but for new modules."""
-        running = [f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)]
-        if self.modules_seen == len(sys.modules) or not running:
+    def mark_askers(self, *roots: Any) -> None:
+        """Marks the functions that may be given what stands for a tensor, number or list and ask for its class; once, but for new modules.
+
+        roots: what leads to them, beside the model's objects.
+        """
+        if self.modules_seen == len(sys.modules):
             return
+        running = [f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)]
         self.modules_seen = len(sys.modules)
-        held = (x for x in self.heap.objects if not isinstance(x, (types.FunctionType, dict, list)))
+        held = (*roots, *(x for x in self.heap.objects if not isinstance(x, (types.FunctionType, dict, list))))
         found = within_reach((f.f_code for f in running), (f.f_globals for f in running), held)
         asking = [f for f in found if asks_class(f.__code__) and not self.is_marked(f.__code__)]
         fresh = {f.__code__ for f in asking} - self.tried
@@ -176,7 +180,8 @@ class Stack:
     def rewrite(self, codes: set[types.CodeType], known: Iterable[types.FunctionType] = ()) -> None:
         """Gives functions of `codes` marked twins of them; known: some of these. To find functions by their code alone takes a look at all
         that is alive: the code of one that is known is taken for its own, until another runs. Equal code in two files is one code."""
-        self.tried |= codes
+        inner = {c for code in codes for c in all_codes(code)[1:] if can_mark(c) and asks_class(c)}
+        self.tried |= codes | inner
         named: dict[types.CodeType, list[types.FunctionType]] = {}
         for f in known:
             named.setdefault(f.__code__, []).append(f)

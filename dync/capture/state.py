@@ -24,9 +24,8 @@ from dync.capture.heap import MISSING, Place, contents, entries, place_name, put
 from dync.capture.image import SYMBOLIC, class_name, layout
 from dync.capture.inputs import identifier
 from dync.capture.kept import Kept, container_kind, rows_of
-from dync.capture.markers import all_codes
 from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
-from dync.capture.places import line_span
+from dync.capture.places import all_codes, line_span
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val
 from dync.capture.text import SymText

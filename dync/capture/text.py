@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dync.capture.arrays import is_array
-from dync.capture.places import is_own, is_user
+from dync.capture.places import as_seen, is_own
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import of_model
 from dync.ir.scalars import TEXTS
@@ -31,7 +31,7 @@ class SymText:
     """parts: literal text, and expressions of kind "str"; `numbers` holds the integer behind a part that is a plain integer."""
 
     __slots__ = ("engine", "parts", "numbers", "vague")
-    __class__ = property(lambda self: str if is_user(sys._getframe(1).f_code) else SymText)  # type: ignore[assignment]
+    __class__ = as_seen(lambda self: str)  # type: ignore[assignment]
 
     def __init__(self, engine: Any, parts: list[Any], numbers: dict[int, Any], vague: bool = False) -> None:
         self.engine, self.parts, self.numbers, self.vague = engine, parts, numbers, vague

@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.arrays import array_of, is_array
-from dync.capture.lists import Grown, Walked, as_seen
+from dync.capture.lists import Grown, Walked
+from dync.capture.places import as_seen
 from dync.capture.tape import of_model
 
 

@@ -79,3 +79,8 @@ class Weights:
                 self.fakes[name] = fake
                 self.by_fake[id(fake)] = Weight(name)
         return self.fakes[name]
+
+
+def tensor_class(fake: Any) -> type:
+    """The class that the model is to see of a tensor that a fake stands for."""
+    return nn.Parameter if isinstance(fake, nn.Parameter) else torch.Tensor

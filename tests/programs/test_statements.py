@@ -4113,6 +4113,86 @@ return a, a[k, 1], a[[k, 0]]
 import numpy as np
 t = np.linspace(0, 1, 5)
 return t[abs(i) % 5], t[np.array([abs(i) % 5, 1])]
+
+return x * sum(type(v) is int for v in [i, 1, 2.0])
+
+return x * sum(type(v) is int for v in [i])
+
+return x * len([v for v in [i] if type(v) is int])
+
+return x * sum(1 for v in (f, 1.0, i) if type(v) is float)
+
+return x * sum(type(v) is bool for v in (b, True, i))
+
+return x * sum(type(v) == int for v in [i, f, 1, 2.0, b])
+
+return x * sum(isinstance(v, int) for v in [i, f, 1, 2.0, b])
+
+return x * sum(type(v) in (int, bool) for v in [i, f, 1, 2.0, b])
+
+return x * sum(v.__class__ is int for v in [i, f, 1, 2.0, b])
+
+names = {int: 1, float: 2, bool: 5}
+return x * sum(names[type(v)] for v in [i, f, 1, 2.0, b])
+
+return x * sum(len(type(v).__name__) for v in [i, f, 1, 2.0, b])
+
+def kind(v):
+    return "int" if type(v) is int else "other"
+return x, [kind(v) for v in [i, f, 1, 2.0, b]]
+
+return x * sum(v is True for v in [b, True, False, 1 > 0])
+
+return x, {type(v).__name__: v for v in [i, f, b]}
+
+return x, list(filter(lambda v: type(v) is int, [i, f, 1, b]))
+
+return x, sorted([3, i, 1], key=lambda v: (type(v).__name__, v))
+
+return x, [t.__class__ is torch.Tensor for t in [x, x + 1]], [type(t) is nn.Parameter for t in (x,)]
+
+return x * 2, type(x) is torch.Tensor, x.__class__ is torch.Tensor, type(x + 1) is torch.Tensor
+
+return x * 2, type(x + 1).__name__, (x + 1).__class__.__name__
+
+return x * 2, type(x + 1) == torch.Tensor
+
+def kind(v):
+    return "t" if type(v) is torch.Tensor else "other"
+return x * 2, kind(x + 1), [kind(v) for v in (x, i)]
+
+kind = lambda v: "t" if type(v) is int else "other"
+return x * 2, kind(i), [kind(v) for v in (x, i)]
+
+def kind(v):
+    return "t" if type(v) is int else "other"
+return x * 2, kind(i)
+
+def outer(v):
+    def kind(v):
+        return "t" if type(v) is int else "other"
+    return kind(v)
+return x * 2, outer(i)
+
+def gen(vs):
+    for v in vs:
+        if type(v) is int:
+            yield v
+return x * 2, list(gen([i, f, 1]))
+
+a = [""]
+while len(a[0]) < i:
+    a[0] += "b"
+return x * len(a[0])
+
+a = ["", "q"]
+for k in range(i):
+    a[0] += "b"
+return x + 1, a
+
+ids = {id(self.lin): 1, id(self): 2}
+return x * ids[id(self)] * i
+
 """
 # A code and a body.
 REFUSED = """
@@ -4393,6 +4473,16 @@ k = abs(i) % 3
 row = a[k]
 row[0] = 7
 return a
+
+DY209
+seen = set()
+out = []
+for t in (x, x, x + 1):
+    if id(t) not in seen:
+        seen.add(id(t))
+        out.append(t)
+return out
+
 """
 GROUPS = 12
 RUNS = 6
