@@ -55,7 +55,7 @@ def given(name: str, args: Any, kwargs: Any) -> tuple[Any, Any]:
     if name in MAKERS:
         return args, kwargs
     if name in INDEXING:
-        return (args[0], _index(args[1]), *map(_plain, args[2:])), kwargs
+        return (args[0], index_of(args[1]), *map(_plain, args[2:])), kwargs
     return tree_map(_plain, (tuple(args), kwargs), is_leaf=is_array)
 
 
@@ -63,11 +63,12 @@ def _plain(x: Any) -> Any:
     return number_of(x) if is_array(x) and not x.tensor.dim() else x
 
 
-def _index(x: Any) -> Any:
+def index_of(x: Any) -> Any:
+    """An index into a tensor as torch takes it: with tensors and numbers for arrays."""
     if isinstance(x, slice):
         return slice(*map(_plain, (x.start, x.stop, x.step)))
     if isinstance(x, (tuple, list)):
-        return type(x)(map(_index, x))
+        return type(x)(map(index_of, x))
     return x.tensor if is_array(x) else x
 
 

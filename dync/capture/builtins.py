@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.utils.rnn import pad_sequence
+from torch.utils._pytree import tree_leaves
 
 from dync.capture import comprehend, keyed, stdlib
 from dync.capture.arrays import array_of, arrays_for, class_of, is_array, number_of, tensors_of
@@ -172,7 +173,8 @@ def _typed(made: Any, kind: torch.dtype | None) -> Callable[..., Any]:
         dtype = kind or torch.get_default_dtype()
         if len(args) == 1 and is_grown(args[0]) and not isinstance(args[0], Parts):
             return torch.tensor(args[0], dtype=dtype)
-        symbolic = len(args) == 1 and isinstance(args[0], (list, tuple)) and any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in args[0])
+        nested = tree_leaves(args[0]) if len(args) == 1 and isinstance(args[0], (list, tuple)) else ()
+        symbolic = any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in nested)
         return torch.tensor(args[0], dtype=dtype) if symbolic else made(*args)
 
     return make

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from dync.capture.arrays import number_of, read, written
+from dync.capture.arrays import index_of, number_of, read, written
 from dync.capture.builtins import twin
 from dync.capture.heap import MISSING
 from dync.capture.image import pool_of
@@ -74,7 +74,7 @@ class Expressions(Rolling):
     def getitem(self, container: Any, index: Any, written: bool = False) -> Any:
         """`container[index]`; written: whether the index is a text in the source."""
         if isinstance(container, torch.Tensor):
-            return container[index]
+            return container[index_of(index) if self.arrays else index]
         if type(container) is np.ndarray:
             return read(self, container, index)
         sequence = isinstance(container, (list, tuple, str, torch.nn.ModuleList, torch.nn.Sequential, torch.nn.ParameterList))
@@ -123,6 +123,8 @@ class Expressions(Rolling):
         """The index at which a Python container is written, the same one or one of those it may be. reads: it must be there."""
         if type(container) is np.ndarray:
             written(self, index)
+        if isinstance(container, torch.Tensor) and self.arrays:
+            return index_of(index)
         if isinstance(container, list):
             index = self.place_of(index)
         if isinstance(container, list) and isinstance(index, torch.SymInt):

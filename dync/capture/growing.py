@@ -106,9 +106,13 @@ class Growing(Running):
         return made
 
     def numbers(self, x: Any) -> Grown:
-        """`x.tolist()` of a vector whose length is known only at run time."""
+        """`x.tolist()` of a tensor whose length is known only at run time."""
         self.mark_askers()
         self.mark_stack()  # C code would see that it is no list
+        if x.dim() > 1:
+            made = self.listed(f"the list of {x.dim()} dimensions made at {self.span()}", [])
+            with self.function_mode():
+                return comprehend.collect(made, x, lambda row: (row.tolist(),))
         kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
         form, key = Form("list", LEAF, (Column(kind, NUMBERS[kind]),)), f"the list made at {self.span()}"
         if self.grown.setdefault(key, form) != form or x.dim() != 1:

@@ -93,6 +93,7 @@ class _Walk:
                  born: dict[int, tuple[str, Any]] | None = None, generator: Any = None, loose: frozenset[str] = frozenset()) -> None:
         self.heap, self.tensor, self.new, self.born, self.generator, self.loose = heap, tensor, new, born or {}, generator, loose
         self.tensors: set[int] = set()
+        self.named: collections.Counter[str] = collections.Counter()
         self.texts: dict[int, str] = {}
         self.local = True
         """Whether what is looked at now hangs on locals."""
@@ -106,6 +107,9 @@ class _Walk:
 
     def leaf(self, kind: str, value: Any, raw: Any, fixed: bool, where: str, sign: Any) -> Any:
         n = len(self.leaves)
+        self.named[where] += 1
+        if self.named[where] > 1:  # as of globals of two modules: loops tell their variables apart by their places
+            where = f"{where} ({self.named[where]})"
         self.leaves.append(Leaf(kind, value, raw, fixed, where))
         self.signature.append(sign)
         if self.new is not None and n < len(self.new) and self.new[n] is not MISSING:
@@ -131,6 +135,10 @@ class _Walk:
             return self.leaf("str", x.expression(), x, fixed or x.vague, where, ("N", "str", x.vague))
         if type(x) is str and where in self.loose and not fixed and self.local:
             return self.leaf("str", x, x, False, where, ("N", "str", False))
+        if isinstance(x, slice):
+            self.signature.append("slice")
+            ends = [self.visit(v, fixed, f"{where}.{name}") for name, v in (("start", x.start), ("stop", x.stop), ("step", x.step))]
+            return slice(*ends) if self.new is not None else x
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
         if is_atom(x) or turn or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
             if isinstance(x, types.FunctionType) and "<locals>" in x.__qualname__:  # each run makes its own
@@ -311,7 +319,7 @@ def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
             put(x, key, made)
     for place, rows in sorted(roots.pools.items()):
         walk.signature.append(place)
-        walk.visit(rows, False, place.rpartition(":")[2])
+        walk.visit(rows, False, ":".join(place.rsplit(":", 2)[1:]))
     for local in roots.outer:
         for name in sorted(local):
             walk.signature.append(name)

@@ -140,20 +140,28 @@ class _Trees:
             if not column.pool:
                 return cell(_column(column), column, own)
             inner = x.engine.grown.get(column.pool)
-            if inner is not None and not inner.columns:
-                return cell(f"empty:{inner.kind}", column, own)
-            if self.numbers:
+            if self.numbers and (inner is None or inner.columns):
                 return cell(f"row:{column.pool}", column, own)
             if column.choices:
                 raise Unrepresentable(x, where, " of objects and None")
-            inside = x.engine.gathered(column.pool, own[0])
             cls = x.engine.pooled.get(column.pool)
             if cls is not None:
+                inside = x.engine.gathered(column.pool, own[0])
                 parts = x.engine.pools[column.pool].form.structure[1]
                 return self.object(cls, x.engine.attribute_names[column.pool], tuple(element(p, inside) for p in parts))
-            if inner is None or inner.structure != LEAF or inner.columns[0].choices or inner.columns[0].pool:
-                raise Unrepresentable(x, where, " of lists whose items are neither numbers nor tensors")
-            return cell(f"{inner.kind}s:{_column(inner.columns[0])}", *next(inside))
+            name, own = containers(column, own[0])
+            return cell(name, column, own)
+
+        def containers(column: Column, places: Any) -> tuple[str, list[Any]]:
+            """The lists in the rows of a pool, as a column's name and tensors: what is in them one after another, then their lengths."""
+            inner = x.engine.grown.get(column.pool)
+            if inner is None or inner.structure != LEAF or inner.columns and inner.columns[0].choices:
+                raise Unrepresentable(x, where, " of lists whose items are neither numbers, tensors nor such lists")
+            if not inner.columns:
+                return f"empty:{inner.kind}", [places]
+            held, (_, (values, sizes)) = inner.columns[0], next(x.engine.gathered(column.pool, places))
+            name, own = containers(held, values) if held.pool else (_column(held), [values])
+            return f"{inner.kind}s:{name}", [*own, sizes]
 
         def cell(name: str, column: Column, own: list[Any]) -> Tree:
             names.append(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -26,7 +27,7 @@ from dync.capture.algebra import check_linear_algebra
 from dync.capture.arrays import array_of, given, stand_in
 from dync.capture.bounds import CHECKED, check_numbers
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
-from dync.capture.image import SYMBOLIC
+from dync.capture.image import SYMBOLIC, is_dense
 from dync.capture.lists import Grown
 from dync.capture.memory import Shared, storage_of
 from dync.capture.places import OURS, is_user
@@ -52,6 +53,8 @@ RESHAPING = frozenset({"unsqueeze_", "squeeze_", "t_", "transpose_", "resize_", 
 ARRAYS = ("numpy", "__array__")
 OUTSIDE = {"data_ptr": "an address", "__reduce_ex__": "a pickle",
            "untyped_storage": "its storage", "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
+
+ELEMENTWISE_PYTHON = frozenset({"apply_", "map_", "map2_"})
 
 
 class Use:
@@ -125,6 +128,9 @@ class Recorder:
             return array_of(engine, args[0])
         if name in ARRAYS:
             return stand_in(engine, f"`{name}`", args[0])
+        if name in ELEMENTWISE_PYTHON:
+            engine.refuse("DY204", f"`{name}` calls a Python function for each number of a tensor", "they exist only at run time",
+                          "write it with torch's own operations, as torch.where, or as a loop")
         if name in OUTSIDE:
             engine.refuse("DY201", f"{OUTSIDE[name]} is made of a tensor by `{name}`", "its contents exist only at run time",
                           "stay in torch, or do this outside the model")
@@ -141,6 +147,9 @@ class Recorder:
                 return self.assign(*args)
             if own and name in REFORMING:
                 self.become(args[0], self.call(getattr(torch.Tensor, name.rstrip("_")), args, kwargs))
+                return args[0]
+            if own and name in ("resize_", "resize_as_") and not kwargs and (resized := self.resized(name, *args)) is not None:
+                self.become(args[0], resized)
                 return args[0]
             written = name.removeprefix("set:")
             remedy = "write its numbers with `.copy_(...)`, or bind the name anew" if written != name or name not in REFORMING else (
@@ -175,6 +184,17 @@ class Recorder:
             if done is not NotImplemented:
                 return done
         return self.event(name, func, args, kwargs)
+
+    def resized(self, name: str, x: Any, *sizes: Any) -> Any:
+        """What `resize_` makes of x: what had no elements has new ones, of any value; as many in another shape. None for all else."""
+        engine = self.engine
+        shape = tuple(sizes[0].shape) if name == "resize_as_" else tuple(sizes_in(sizes))
+        with torch._C.DisableTorchFunction():
+            holds = x.untyped_storage().nbytes()
+        if engine.known_int(holds) == 0 and not engine.memory.of(x).held:
+            return self.call(torch.Tensor.new_empty, (x, shape), {})
+        same = engine.known_int(math.prod(shape)) == engine.known_int(x.numel()) is not None
+        return self.call(torch.Tensor.view, (x, shape), {}) if same and is_dense(x) else None
 
     def is_same_memory(self, x: Any, y: Any) -> bool:
         """Whether x is all of y and nothing else, as after `x.data += 1`."""

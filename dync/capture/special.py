@@ -60,7 +60,8 @@ def _tolist(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
             return recorder.engine.numbers(x)
         if recorder.engine.pick(x.shape[0], [(n,)]):  # i has no larger number, as a rule
             raise RuntimeError(f"`tolist` of more than {n} numbers")
-    return [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
+    rows = [_tolist(recorder, func, (recorder.call(torch.select, (x, 0, i), {}),), {}) for i in range(n)]
+    return recorder.engine.listed(f"the list of {x.dim()} dimensions made at {recorder.engine.span()}", rows)
 
 
 def _is_counts(recorder: Any, size: Any) -> bool:
@@ -94,8 +95,10 @@ def _split(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     if not isinstance(size, torch.SymInt) and not isinstance(how, torch.SymInt):
         return NotImplemented
     if name == "chunk":
-        if size == 0:
-            return NotImplemented
+        if how < 1:
+            raise of_model(RuntimeError(f"{MISFIT}: chunk expects `chunks` to be greater than 0"))
+        if size == 0:  # as many parts as are asked for, all empty
+            return Sections(engine, x, dim % x.dim(), recorder.call(torch.zeros, (how,), {"dtype": torch.int64}))
         most, how = how if isinstance(how, int) else None, (size + how - 1) // how
     parts = Parts(engine, x, dim % x.dim(), how, most)
     known = engine.known_int(parts.length)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -77,7 +78,8 @@ def _cells(column: str, tensors: Iterator[Any], choices: tuple[Tree, ...], looku
             return [_moved(part, int(more)) for part in _parts(rows, next(tensors))]
         case "lists" | "tuples" | "deques":
             made = SEQUENCES[what.removesuffix("s")]
-            return [made(_cells(more, iter((part,)), choices, lookup)) for part in _parts(rows, next(tensors))]
+            inside = _cells(more, itertools.chain((rows,), tensors), choices, lookup)
+            return [made(part) for part in _parts(inside, next(tensors))]
         case _:
             return list(rows)
 

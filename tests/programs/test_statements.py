@@ -4193,6 +4193,239 @@ return x + 1, a
 ids = {id(self.lin): 1, id(self): 2}
 return x * ids[id(self)] * i
 
+y = torch.stack([x, x + 1, x * 2])
+return y[y[:, 0] > 0].tolist()
+
+y = torch.stack([x, x + 1, x * 2])
+out = []
+out.extend(y[y[:, 0] > 0].tolist())
+out.extend(y[y[:, 1] < 0].tolist())
+return out, len(out)
+
+y = torch.stack([x, x + 1, x * 2])
+m = x > 0
+return y[:, m].tolist()
+
+y = torch.stack([x, x + 1, x * 2])
+m = x > 0
+z = y[m][:, m]
+return z.tolist(), len(z.tolist())
+
+y = torch.stack([x, x + 1, x * 2])
+rows = y[y[:, 0] > 0].tolist()
+s = 0.0
+for r in rows:
+    s += r[0] + r[-1]
+return x * s
+
+y = torch.stack([x, x + 1, x * 2])
+rows = y[y[:, 0] > 0].tolist()
+if len(rows) > 0:
+    return torch.tensor(rows), torch.FloatTensor(rows)
+return x
+
+y = torch.stack([x, x + 1, x * 2])
+m = x > 0
+rows = y[m][:, m].tolist()
+if len(rows) > 0:
+    return torch.tensor(rows)
+return x
+
+best = []
+seqs = torch.zeros(3, 1).long()
+k = 3
+while k > 0 and len(best) < 6:
+    nxt = (x * 3).long() % 5 + seqs.sum(1)[:3].sum()
+    seqs = torch.cat([seqs, nxt[:len(seqs), None]], 1)
+    done = [j for j in range(len(seqs)) if seqs[j, -1] % 3 == 0]
+    live = list(set(range(len(seqs))) - set(done))
+    if len(done) > 0:
+        best.extend(seqs[done].tolist())
+    k -= len(done)
+    if k == 0 or seqs.shape[1] > 5:
+        break
+    seqs = seqs[live]
+return best
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1])
+return z[z[:, 0, 0] > 1].tolist()
+
+y = torch.stack([x, x + 1, x * 2])
+return y[y[:, 0] > 0].tolist() == [[1.0, 2.0, 3.0]], [1.0] in y[y[:, 0] > 0].tolist()
+
+return torch.stack([x, x + 1, x * 2])[:i % 3].tolist()
+
+c = torch.stack([x, x + 1, x * 2, x]).chunk(i % 3 + 1, dim=0)
+return len(c), c[0] * 2, list(c)
+
+s = slice(i % 2, i % 2 + 2)
+return x[s], torch.stack([x, x])[:, s], s.start
+
+s = slice(max(0, i), None)
+if b:
+    s = slice(0, 1 + i % 2)
+return x[s]
+
+s = slice(0, 2)
+k = 0
+while k < i:
+    s = slice(k % 2, k % 3 + 1)
+    k += 1
+return x[s]
+
+import numpy as np
+h = np.random.randint(-1, 2)
+s = slice(max(0, h), h + 3)
+t = slice(max(0, -h), -h + 3)
+z = torch.zeros(3)
+z[s] = x[t]
+return z
+
+y = torch.Tensor().resize_((2, 3)).zero_()
+y[0] = x
+return y
+
+y = torch.zeros(0)
+y.resize_(i % 3 + 1).fill_(2.0)
+return y
+
+y = x * 2
+z = y
+y.resize_(3, 1)
+z += 1
+return y, z, y is z
+
+y = x.clone()
+v = y[:2]
+y.resize_(1, 3)
+v += 1
+return y, v
+
+y = torch.empty(0)
+y.resize_as_(x).copy_(x)
+return y
+
+y = torch.zeros(0)
+if b:
+    y.resize_(3).fill_(1.0)
+return y, y.numel()
+
+import numpy as np
+n = i % 3 + 1
+r = np.repeat(np.arange(n), 2)
+m = torch.zeros(n, 3)
+m[r, torch.arange(2 * n) % 3] = 1
+return m
+
+import numpy as np
+m = torch.zeros(3, 3)
+m[np.arange(3), x.argsort().numpy()] = 5
+return m, m[np.arange(3), x.argsort()]
+
+import numpy as np
+k = x.argmax().item()
+m = torch.zeros(3, 3)
+m[np.array([0, k]), torch.tensor([1, 2])] = x[:2]
+return m
+
+y = x[x > 0]
+z = torch.cat([c.sum(dim=0, keepdim=True) for c in y.chunk(i + 1)])
+return z, len(y.chunk(i + 1))
+
+n = i % 3 + 1
+m = torch.zeros(n, 3)
+m[torch.arange(n).repeat_interleave(2), torch.arange(2 * n) % 3] = 1
+return m
+
+n = i % 3 + 1
+m = torch.zeros(n, 3)
+m[torch.arange(n), torch.arange(n) % 3] = 1
+return m
+
+import numpy as np
+n = i % 3 + 1
+m = torch.zeros(n, 3)
+m[np.arange(n), torch.arange(n) % 3] = 1
+return m
+
+import numpy as np
+n = i % 3 + 1
+m = torch.zeros(n, 3)
+return m[np.arange(n), torch.arange(n) % 3], np.repeat(np.arange(n), 2)
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = z[z[:, 0, 0] > 1].tolist()
+if len(out) == 0:
+    return x
+return torch.tensor(out[0])
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = z[z[:, 0, 0] > 1].tolist()
+if len(out) == 0:
+    return x
+return out[0]
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = z[z[:, 0, 0] > 1].tolist()
+return torch.tensor(out)
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = [[[v.item() for v in r] for r in m] for m in z[z[:, 0, 0] > 1]]
+return out
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = [m.tolist() for m in z[z[:, 0, 0] > 1]]
+return out
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = []
+for m in z[z[:, 0, 0] > 1]:
+    o2 = []
+    for r in m:
+        o3 = []
+        for v in r:
+            o3.append(v.item())
+        o2.append(o3)
+    out.append(o2)
+return out
+
+y = torch.stack([x, x + 1, x * 2])
+return [m.tolist() for m in y[y[:, 0] > 1]]
+
+a = []
+q = []
+k = 0
+while k < i:
+    a.append([f * k])
+    q.append([[f + k]])
+    k += 1
+return a, q, x
+
+a = []
+q = []
+for v in x[x > 0]:
+    a.append([v.item()])
+    q.append([v.item() * 2, 1.0])
+r = x
+if len(q) > 0:
+    r = x * q[-1][0] + a[0][0]
+return a, q, r
+
+y = torch.stack([x, x + 1, x * 2])
+z = torch.stack([y, y + 1, y - 1])
+out = []
+out.extend(z[z[:, 0, 0] > 1].tolist())
+if len(out) == 0:
+    return x
+return torch.FloatTensor(out[0]), out[0]
+
 """
 # A code and a body.
 REFUSED = """
@@ -4482,6 +4715,11 @@ for t in (x, x, x + 1):
         seen.add(id(t))
         out.append(t)
 return out
+
+DY204
+y = x + 1
+y.apply_(lambda v: 0 if v < 0.5 else 1)
+return y
 
 """
 GROUPS = 12
