@@ -257,7 +257,7 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
                         return None
                     if str(node.target) in EMPTY:
                         env[node].fill_(within(env[node].dtype, fill))
-    except (RuntimeError, IndexError, ValueError, ArithmeticError):
+    except (RuntimeError, IndexError, ValueError, ArithmeticError, TypeError):  # a power that is a complex number is no operand
         return None
     results = map_arg(kernel.graph.output_node().args[0], env.__getitem__)
     return *results, *(weights[n] for n in written_weights(kernel))  # type: ignore[misc]

@@ -6,7 +6,9 @@ numbers: the rank and the dtype must be the same with all, and none may be a vie
 
 from __future__ import annotations
 
+from types import FunctionType
 from typing import Any, cast
+from unittest import mock
 
 import sympy
 import torch
@@ -18,6 +20,8 @@ from dync.capture.memory import storage_of
 from dync.capture.scalars import scalar_of
 
 aten = torch.ops.aten
+ASKING = frozenset({"has_torch_function", "has_torch_function_unary", "has_torch_function_variadic"})
+"""By which torch's Python functions ask whether a mode is to have the call."""
 NUMBERS = (1, 2, 3, 5)
 """What is tried for the numbers."""
 PRIMES = (23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
@@ -45,11 +49,17 @@ class PlainNumbers(TorchFunctionMode):
         try:
             return func(*args, **kwargs)
         except TypeError as error:
-            bound = bind(func, args, kwargs) if wants_plain(error) else None
-            made = None if bound is None else record(self.recorder, *bound)
-            if made is None:
+            if not wants_plain(error):
                 raise
-            return made
+            bound = bind(func, args, kwargs)
+            made = None if bound is None else record(self.recorder, *bound)
+            if made is not None:
+                return made
+            asking = ASKING & func.__globals__.keys() if isinstance(func, FunctionType) else ()
+            if not asking:
+                raise
+        with self, mock.patch.dict(func.__globals__, dict.fromkeys(asking, lambda *_: False)):  # what it calls of torch's C++
+            return func(*args, **kwargs)
 
 
 def bind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, list[Any], dict[str, Any]] | None:
@@ -61,8 +71,8 @@ def bind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     for overload in (getattr(packet, n) for n in packet.overloads()) if packet is not None else ():
         schema = overload._schema.arguments
         places = [a for a in schema if not a.kwarg_only]
-        if len(args) > len(places) or named.keys() - {a.name for a in schema} or any(
-                r.alias_info is not None for r in (*schema, *overload._schema.returns)):
+        shown = [r for r in (*schema, *overload._schema.returns) if r.alias_info is not None]
+        if len(args) > len(places) or named.keys() - {a.name for a in schema} or shown and not _is_in_place(overload):
             continue
         pairs = [*zip(places, args), *((a, named[a.name]) for a in schema if a.name in named)]
         given = {a.name: _listed(a, v) for a, v in pairs if v is not None or not a.has_default_value()}
@@ -71,6 +81,12 @@ def bind(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
             whole = first == [a.name for a in places][:len(first)]
             return overload, [given[n] for n in first] if whole else [], {n: v for n, v in given.items() if not whole or n not in first}
     return None
+
+
+def _is_in_place(func: Any) -> bool:
+    """Whether an operation writes its first argument, and gives that."""
+    written = [a for a in (*func._schema.arguments, *func._schema.returns) if a.alias_info is not None]
+    return func._schema.name.endswith("_") and written[:1] == func._schema.arguments[:1] and len(written) == 2
 
 
 def _listed(argument: Any, value: Any) -> Any:
@@ -98,6 +114,8 @@ def _fits(argument: Any, value: Any) -> bool:
 def record(recorder: Any, func: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
     """The operation's result; None where its form cannot be told."""
     engine = recorder.engine
+    if _is_in_place(func):
+        return None if engine.caught() else recorder.plainly(func, tuple(args), kwargs, lambda: args[0])
     fakes = [t for t in tree_flatten((args, kwargs))[0] if isinstance(t, torch.Tensor)]
     if torch.Tag.nondeterministic_seeded in func.tags:  # trying it would draw
         return None

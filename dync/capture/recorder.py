@@ -546,6 +546,7 @@ class Recorder:
                 if a.alias_info is not None and a.alias_info.is_write:
                     for written in tree_flatten(given[a.name])[0]:
                         if isinstance(written, torch.Tensor):
+                            self.tie(written)
                             engine.memory.write(written, engine.rec)
         if engine.caching and torch.Tag.nondeterministic_seeded in func.tags:
             engine.once("draws random numbers")
@@ -554,6 +555,18 @@ class Recorder:
         for val in vals:
             if val is not None:
                 engine.bind_sizes(val)
+
+    def tie(self, written: Any) -> None:
+        """Before a weight is written: other weights in its memory are to show that."""
+        engine = self.engine
+        for name in engine.weights.in_memory_of(written):
+            try:
+                fresh = engine.weights.tie(name)
+            except ValueError as error:
+                engine.refuse("DY405", f"forward writes memory that tensors of several dtypes show: {error}",
+                              "a write through one of them would have to show in the others", "make the others views in forward")
+            if fresh:
+                engine.start_again()
 
     def append(self, func: Any, args: Any, kwargs: Any, vals: list[Val | None], single: bool, effect: bool) -> None:
         engine = self.engine

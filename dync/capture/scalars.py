@@ -138,7 +138,7 @@ class _Node:
         return BoolNode(value, self.env)
 
     def __str__(self) -> str:
-        return self.env.text_of(self)
+        return "a number"  # in messages of torch's own: the model's code is refused before
 
     __repr__ = str = _graph_repr = __str__
 

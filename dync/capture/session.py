@@ -221,6 +221,7 @@ class Session:
         try:
             with DispatchMode(engine), engine.function_mode():
                 engine.open_pools()
+                engine.weights.show(engine.do)
                 result = self.model(*args, **kwargs)
         except Exception as e:
             self.finish_raise(e)

@@ -27,7 +27,7 @@ from dync.capture.kept import Kept, container_kind, rows_of
 from dync.capture.outputs import Unrepresentable, column_name, tree_of, users_fields
 from dync.capture.places import all_codes, line_span
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import CaseExit, Op, Rec, To, Val
+from dync.capture.tape import CaseExit, Op, Rec, To, Val, Weight
 from dync.capture.text import SymText
 from dync.capture.writes import where_written
 from dync.errors import Diagnostic
@@ -149,7 +149,10 @@ class Forms:
         for place in self.loose:
             name = place_name(self.heap, *place)
             value = Value(identifier(f"state_{name}", taken), ObjectType("object"))
-            self.slots[place] = Slot(name, value, self.tree(contents(self.heap.objects[place[0]], place[1]), name, self.initial))
+            try:
+                self.slots[place] = Slot(name, value, self.tree(contents(self.heap.objects[place[0]], place[1]), name, self.initial))
+            except Unrepresentable as e:
+                self.refuse_kept(place, e)
         return [[entry] if e.rec is entry else [entry, e.rec] for e in reversed(self.entries)]
 
     def where(self) -> Span:
@@ -195,7 +198,15 @@ class Forms:
             self.engine.start_again()
 
     def initial(self, x: Any, where: str) -> Any:
-        return Ref(self.engine.value(x).name) if isinstance(x, torch.Tensor) else None  # type: ignore[union-attr]
+        return Ref(self.first_tensor(x, where)) if isinstance(x, torch.Tensor) else None
+
+    def first_tensor(self, x: torch.Tensor, where: str) -> str:
+        """The weight with which a slot begins."""
+        value = self.engine.value(x)
+        if not isinstance(value, Weight):
+            self.engine.refuse("DY405", f"`{where}`, written by forward, holds a tensor that is held elsewhere too",
+                               "a write through one of them would have to show in the other", "give each its own, or hold it in one place")
+        return value.name
 
     def tree(self, x: Any, where: str, leaf: Any) -> Tree:
         return OpaqueTree("absent", "") if x is MISSING else tree_of(x, leaf, where)
@@ -258,7 +269,7 @@ class Forms:
             if n == 0:
                 assert self.first is not None
                 x = self.first.values[name]
-                initial = Ref(self.engine.value(x).name) if cell.kind == "tensor" else lit(x)  # type: ignore[union-attr]
+                initial = Ref(self.first_tensor(x, name)) if cell.kind == "tensor" else lit(x)
             self.slots[key] = Slot(text, Value(identifier(f"state_{name}", self.taken), type), Leaf(initial))
         return self.slots[key]
 
@@ -355,9 +366,13 @@ class Forms:
                 self.check_owner(container, place, seen, own)
             return tree_of(x, leaf, where)
         except Unrepresentable as e:
-            self.refuse([place], "DY402", f"`{where}` is written by forward and holds {e}", "it cannot be carried from call to call",
-                        "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there; where "
-                        "the model sets itself up at its first call (hooks, lazy layers), call it once before")
+            self.refuse_kept(place, e)
+
+    def refuse_kept(self, place: Place, held: Unrepresentable) -> NoReturn:
+        self.refuse([place], "DY402", f"`{place_name(self.heap, *place)}` is written by forward and holds {held}",
+                    "it cannot be carried from call to call",
+                    "keep tensors, numbers, strings, and lists, tuples, dicts, dataclasses or plain objects of them there; where "
+                    "the model sets itself up at its first call (hooks, lazy layers), call it once before")
 
     def check_owner(self, container: Any, place: Place, seen: dict[int, Any], own: set[int] | None) -> None:
         n = self.heap.index.get(id(container), -1)

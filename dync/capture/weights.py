@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,12 +10,27 @@ from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
 
 from dync.capture.heap import StaticHeap, place_name
+from dync.capture.memory import storage_of
 from dync.capture.tape import Weight
 
 
 def identity(t: torch.Tensor) -> tuple[Any, ...]:
     """Equal for tensors over the same memory in the same form: tied weights."""
     return (t.untyped_storage()._cdata, t.storage_offset(), tuple(t.shape), t.stride(), t.dtype)
+
+
+def extent(t: torch.Tensor) -> tuple[int, int]:
+    """Where a tensor's elements begin and end in its storage, in elements."""
+    last = sum((n - 1) * step for n, step in zip(t.shape, t.stride())) if t.numel() else -1
+    return t.storage_offset(), t.storage_offset() + last + 1
+
+
+def overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors may have elements in common."""
+    if a.is_sparse or b.is_sparse or a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+        return False
+    (first, last), (begin, end) = ([n * t.element_size() for n in extent(t)] for t in (a, b))
+    return first < end and begin < last
 
 
 class Weights:
@@ -29,6 +45,8 @@ class Weights:
         self.by_fake: dict[int, Weight] = {}
         self.fake_mode: Any = None
         self.constants = 0
+        self.tied: dict[str, str] = {}
+        """Weights in the memory of another that forward writes → that other one, of which they are views."""
         self.alive: list[torch.Tensor] = []
         if isinstance(model, nn.Module):
             for name, t in (*model.named_parameters(), *model.named_buffers()):
@@ -54,6 +72,44 @@ class Weights:
         own = self.names.get(identity(t))
         others = (x for name, x in self.tensors.items() if name != own and not x.is_sparse)
         return len(self.objects.get(identity(t), ())) == 1 and not any(x.untyped_storage().data_ptr() == place for x in others)
+
+    def in_memory_of(self, fake: Any) -> list[str]:
+        """Names of the weights that a fake shows a part of."""
+        with torch._C.DisableTorchFunction(), _disable_current_modes():
+            return [n for n, f in self.fakes.items() if n not in self.tied and storage_of(f) == storage_of(fake)]
+
+    def tie(self, name: str) -> bool:
+        """Sees to it that the tensors in a weight's memory are views of one of them, or of all that they lie in; whether that is new.
+
+        Raises ValueError for tensors of several dtypes.
+        """
+        group, fresh = {name}, {name}
+        while fresh:
+            seen = [self.tensors[n] for n in fresh]
+            fresh = {n for n, t in self.tensors.items() if n not in group and any(overlap(t, s) for s in seen)}
+            group |= fresh
+        if len(group) == 1 or len(group - self.tied.keys()) == 1:
+            return False
+        tensors = [self.tensors[n] for n in group]
+        if len({t.dtype for t in tensors}) > 1:
+            raise ValueError(", ".join(sorted(group)))
+        first, last = min(extent(t)[0] for t in tensors), max(extent(t)[1] for t in tensors)
+        base = next((n for n in sorted(group) if extent(t := self.tensors[n]) == (first, last) and t.is_contiguous()), "")
+        if not base:
+            base = f"memory of {min(group)}"
+            self.tensors[base] = tensors[0].as_strided((last - first,), (1,), first)
+            self.names[identity(self.tensors[base])] = base
+        self.tied |= dict.fromkeys(group - {base}, base)
+        return True
+
+    def show(self, do: Callable[..., Any]) -> None:
+        """Makes the fakes of tied weights, as views. do: calls a function of torch on the program's behalf."""
+        for name, base in sorted(self.tied.items()):
+            whole, t = self.tensors[base], self.tensors[name]
+            first, last = (n - extent(whole)[0] for n in extent(t))
+            part = do(torch.narrow, do(torch.Tensor.view, whole, (-1,)), 0, first, last - first)
+            dense = t.is_contiguous()
+            self.fakes[name] = do(torch.Tensor.view, part, t.shape) if dense else do(torch.as_strided, part, t.shape, t.stride())
 
     def start(self, fake_mode: Any) -> None:
         """Forgets the fakes of an earlier attempt."""
