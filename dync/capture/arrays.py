@@ -114,7 +114,11 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
 
     def get(self: Any, name: str) -> Any:
         own = PRETENDED.get(name)
-        return own(original(self, "tensor")) if own is not None and _stranger(sys._getframe(1)) else original(self, name)
+        if own is not None and _stranger(sys._getframe(1)):
+            return own(original(self, "tensor"))
+        if not name.startswith("__") and hasattr(np.ndarray, name) and not hasattr(numpy.ndarray, name):
+            return getattr(stand_in(engine, f"`numpy.ndarray.{name}`", original(self, "tensor")), name)
+        return original(self, name)
 
     def function(self: Any, asked: Any, types: Any, args: Any, kwargs: Any) -> Any:
         home = numpy
@@ -123,6 +127,8 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
         return _done(engine, getattr(home, asked.__name__, None), asked, args, kwargs)
 
     def ufunc(self: Any, asked: Any, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "at" and asked.__name__ in ("add", "subtract") and len(args) == 3 and not kwargs:
+            return _added_at(engine, asked.__name__ == "subtract", *args)
         return _done(engine, getattr(numpy, asked.__name__, None) if method == "__call__" else None, asked, args, kwargs)
 
     def array(self: Any, *_: Any, **__: Any) -> Any:
@@ -183,14 +189,19 @@ def _sized_maker(engine: Any, name: str) -> Any:
         traced = is_run_time((args, kwargs)) or engine.traces_arrays and is_user(sys._getframe(1).f_code)
         if not traced or name == "arange" and floats:  # torch adds up floats another way
             return real(*args, **kwargs)
-        args, kwargs = tree_map(lambda x: np.dtype(x).name if _is_dtype(x) else number_of(x), (args, kwargs), is_leaf=is_array)
+        args, kwargs = tree_map(_plainly, (args, kwargs), is_leaf=is_array)
         return array_of(engine, getattr(import_module("torch._numpy"), name)(*args, **kwargs).tensor)
 
     return make
 
 
+def _plainly(x: Any) -> Any:
+    """An argument as torch's NumPy takes it: a dtype by its name, a shape as a list."""
+    return np.dtype(x).name if _is_dtype(x) else x.tolist() if isinstance(x, np.ndarray | np.generic) else number_of(x)
+
+
 def _is_dtype(x: Any) -> bool:
-    return _is_real_dtype(x) or x in (bool, int, float)
+    return _is_real_dtype(x) or isinstance(x, type) and x in (bool, int, float)
 
 
 def is_run_time(tree: Any) -> bool:
@@ -250,6 +261,8 @@ def _maker(engine: Any, name: str) -> Any:
 def _done(engine: Any, twin: Any, asked: Any, args: Any, kwargs: Any) -> Any:
     missing = f"`numpy.{asked.__name__}`"
     if twin is not None:
+        scalars = lambda x: array_of(engine, torch.tensor(x)) if isinstance(x, np.generic) else x  # noqa: E731
+        args, kwargs = tree_map(scalars, (args, kwargs), is_leaf=is_array)
         try:
             made = twin(*args, **kwargs)
             return _quantile(asked, made, args, kwargs) if asked.__name__ in QUANTILES else made
@@ -264,6 +277,18 @@ def _quantile(asked: Any, made: Any, args: tuple[Any, ...], kwargs: Mapping[str,
     if np.ndim(given.get("q", 0.5)):
         raise NotImplementedError("of several quantiles")
     return made if given.get("axis") is not None or given.get("keepdims") else made.reshape(())
+
+
+def _added_at(engine: Any, less: bool, x: Any, index: Any, values: Any) -> None:
+    """`np.add.at(x, index, values)`: one after another, so that an element may be met several times."""
+    if not is_array(x):
+        trace(engine)
+        stand_in(engine, "`numpy.add.at`", torch.zeros(0))
+        return
+    tensor, index = x.tensor, tensors_of(index)
+    values = torch.as_tensor(tensors_of(values)).to(tensor.dtype)
+    places = tuple(torch.as_tensor(i) for i in (index if isinstance(index, tuple) else (index,)))
+    tensor.index_put_(places, -values if less else values, accumulate=True)
 
 
 def trace(engine: Any) -> None:

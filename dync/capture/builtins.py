@@ -168,13 +168,15 @@ def _range(engine: Any, *args: Any) -> Any:
 
 
 def _typed(made: Any, kind: torch.dtype | None) -> Callable[..., Any]:
-    """torch.LongTensor and the like, of a list of numbers."""
+    """torch.LongTensor and the like, of a list of numbers, or of an array, in whose memory they stay where the dtype is the same."""
     def make(engine: Any, *args: Any) -> Any:
         dtype = kind or torch.get_default_dtype()
         if len(args) == 1 and is_grown(args[0]) and not isinstance(args[0], Parts):
             return torch.tensor(args[0], dtype=dtype)
+        if len(args) == 1 and is_array(args[0]) and args[0].tensor.dim():
+            return args[0].tensor.detach().to(dtype)
         nested = tree_leaves(args[0]) if len(args) == 1 and isinstance(args[0], (list, tuple)) else ()
-        symbolic = any(isinstance(v, (*SYMBOLIC, torch.Tensor)) for v in nested)
+        symbolic = any(isinstance(v, (*SYMBOLIC, torch.Tensor)) or is_grown(v) or is_array(v) for v in nested)
         return torch.tensor(args[0], dtype=dtype) if symbolic else made(*args)
 
     return make

@@ -11,9 +11,10 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import _disable_current_modes
 
+from dync.capture.arrays import trace
 from dync.capture.image import SYMBOLIC, Image
 from dync.capture.memory import Memory
-from dync.capture.places import asks_kind, frames
+from dync.capture.places import asks_kind, frames, is_storing, is_user
 from dync.capture.plain import PlainWanted
 from dync.capture.recorder import Recorder
 from dync.capture.replay import Replay
@@ -221,6 +222,9 @@ class Values(Replay):
             self.split_constants(node.expr)
         if self.recorder.in_event is not None:
             raise PlainWanted(f"the {kind} behind a Sym{kind.capitalize()}")
+        asking = next((f for f in frames(sys._getframe(1), self.root_frame) if is_user(f.f_code)), None)
+        if asking is not None and is_storing(asking):  # perhaps into an array
+            trace(self)
         return self.refuse("DY208", f"Python asks for the {kind} behind a number known only at run time",
                            "C code and Python's own data types need the value now",
                            "use torch or arithmetic on it, or make it a fixed argument")
