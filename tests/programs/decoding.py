@@ -307,3 +307,53 @@ class BeamsThatEnd(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 2, 4),)
+
+
+class CaptionBeams(nn.Module):
+    """Captions by beam search as in Show, Attend and Tell (Xu et al. 2015): beams that end leave as lists, with the maps that they looked at."""
+
+    PATHS = 2
+    START, EOS = 1, 0
+
+    def __init__(self, words=5, beams=2):
+        super().__init__()
+        self.beams, self.words = beams, words
+        self.embed, self.cell = nn.Embedding(words, 4), nn.GRUCell(8, 4)
+        self.look, self.out = nn.Linear(4, 4), nn.Linear(4, words)
+        self.out.bias.data[self.EOS] += 0.6
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 4, 4),)
+
+    def forward(self, pixels):
+        k = self.beams
+        previous = torch.LongTensor([[self.START]] * k)
+        sequences, maps = previous, torch.ones(k, 1, 2, 2)
+        scores, h = torch.zeros(k, 1), pixels.mean(0, keepdim=True).expand(k, 4)
+        ended, ended_maps, ended_scores = list(), list(), list()
+        step = 1
+        while True:
+            alpha = (self.look(h) @ pixels.t()).softmax(1)
+            h = self.cell(torch.cat([self.embed(previous).squeeze(1), alpha @ pixels], dim=1), h)
+            found = scores.expand(k, self.words) + self.out(h * 3).log_softmax(1)
+            best, places = (found[0] if step == 1 else found.reshape(-1)).topk(k)
+            beam, word = places // self.words, places % self.words
+            sequences = torch.cat([sequences[beam], word.unsqueeze(1)], dim=1)
+            maps = torch.cat([maps[beam], alpha.view(-1, 2, 2)[beam].unsqueeze(1)], dim=1)
+            open_ = [n for n, w in enumerate(word) if w != self.EOS]
+            done = list(set(range(len(word))) - set(open_))
+            if len(done) > 0:
+                ended.extend(sequences[done].tolist())
+                ended_maps.extend(maps[done].tolist())
+                ended_scores.extend(best[done])
+            k -= len(done)
+            if k == 0 or step > 3:
+                break
+            sequences, maps, h = sequences[open_], maps[open_], h[beam[open_]]
+            scores, previous = best[open_].unsqueeze(1), word[open_].unsqueeze(1)
+            step += 1
+        if not ended_scores:
+            return [], None
+        i = ended_scores.index(max(ended_scores))
+        return ended[i], torch.FloatTensor(ended_maps[i])

@@ -517,3 +517,25 @@ class Dunder(Base):
         if pair:
             return pair.left
         return pair.right
+
+
+class AsksForClasses(nn.Module):
+    """Numbers and tensors are told apart by their classes, in an inner function and in comprehensions."""
+
+    PATHS = 2
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 3),)
+
+    def forward(self, x):
+        def scaled(value):
+            if type(value) is torch.Tensor:
+                return value.sum()
+            return value * 2.0 if value.__class__ is float else float(value)
+
+        parts = [x, x.sum().item(), int(x.abs().max() > 1), 2]
+        whole = sum(type(p) is int for p in parts)
+        if x.mean() > 0:
+            parts.append(x * 2)
+        return sum(scaled(p) for p in parts) + whole
