@@ -239,7 +239,7 @@ class Many(nn.Module):
         scale = np.unwrap(x.numpy()).mean()  # DY201
         y = x * random.vonmisesvariate(0, 1)  # DY209
         if x.sum() > 0:
-            y = y.resize_(8)  # DY202
+            y = y.resize_(9)  # DY202
             return y, object()  # DY403
         if x.sum() < -1:
             try:

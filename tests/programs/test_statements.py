@@ -4251,9 +4251,6 @@ y = torch.stack([x, x + 1, x * 2])
 z = torch.stack([y, y + 1])
 return z[z[:, 0, 0] > 1].tolist()
 
-y = torch.stack([x, x + 1, x * 2])
-return y[y[:, 0] > 0].tolist() == [[1.0, 2.0, 3.0]], [1.0] in y[y[:, 0] > 0].tolist()
-
 return torch.stack([x, x + 1, x * 2])[:i % 3].tolist()
 
 c = torch.stack([x, x + 1, x * 2, x]).chunk(i % 3 + 1, dim=0)
