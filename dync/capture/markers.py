@@ -23,6 +23,8 @@ Rewriting is on Python's own syntax tree: positions survive, so tracebacks and s
 from __future__ import annotations
 
 import ast
+import collections
+import functools
 import inspect
 import types
 from dataclasses import dataclass, field
@@ -579,9 +581,24 @@ def _lambda_of(code: types.CodeType, bodies: list[tuple[ast.Lambda, Extent]]) ->
     return around[-1] if around else None
 
 
-def _matches(node: ast.AST, code: types.CodeType) -> bool:
-    first = min([node.lineno, *(d.lineno for d in node.decorator_list)]) if isinstance(node, ast.FunctionDef) else -1
-    return isinstance(node, ast.FunctionDef) and node.name == code.co_name and first == code.co_firstlineno
+def _first_line(node: Any) -> int:
+    """Where a statement begins, its decorators included, as its code has it."""
+    return min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
+
+
+@functools.lru_cache(maxsize=8)
+def _stretches(source: str) -> tuple[tuple[int, int], ...]:
+    """First and last lines of a file's statements."""
+    return tuple((_first_line(s), s.end_lineno or s.lineno) for s in ast.parse(source).body)
+
+
+def _holding(source: str, filename: str, codes: list[types.CodeType]) -> ast.Module:
+    """The statements of a file that hold one of the codes."""
+    lines, body = source.split("\n"), list[ast.stmt]()
+    for first, last in _stretches(source):
+        if any(first <= c.co_firstlineno <= last for c in codes):
+            body += ast.increment_lineno(ast.parse("\n".join(lines[first - 1:last]), filename), first - 1).body
+    return ast.Module(body, [])
 
 
 def _is_private(name: str) -> bool:
@@ -595,13 +612,17 @@ def is_coroutine(code: types.CodeType) -> bool:
 
 def instrument(markers: Markers, source: str, filename: str, codes: set[types.CodeType]) -> dict[types.CodeType, types.CodeType]:
     """Marked twins of `codes`, all from one file. A code that cannot be matched to its source is left out: its branches do not join."""
-    tree = ast.parse(source, filename)
     wanted = [c for c in codes if not is_coroutine(c)]
+    tree = _holding(source, filename, wanted)
     found: dict[int, types.CodeType] = {}
     nodes = list(ast.walk(tree))
+    functions = collections.defaultdict[tuple[str, int], set[ast.AST]](set)
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef):
+            functions[node.name, _first_line(node)].add(node)
     bodies = [(n, _extent(n.body)) for n in nodes if isinstance(n, ast.Lambda)]
     for code in wanted:
-        hits = {_lambda_of(code, bodies)} - {None} if code.co_name == LAMBDA else {n for n in nodes if _matches(n, code)}
+        hits = {_lambda_of(code, bodies)} - {None} if code.co_name == LAMBDA else {*functions[code.co_name, code.co_firstlineno]}
         if len(hits) == 1 and not any(_is_private(n) for n in code.co_varnames + code.co_cellvars + code.co_freevars):
             found[id(hits.pop())] = code
     # Inner functions first, so that an outer function's text holds its marked inner ones.
