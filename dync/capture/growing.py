@@ -19,6 +19,7 @@ from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import can_mark
+from dync.capture.recorder import FunctionMode
 from dync.capture.running import Running
 from dync.capture.tape import of_model
 from dync.capture.walks import is_grown
@@ -111,7 +112,7 @@ class Growing(Running):
         self.mark_stack()  # C code would see that it is no list
         if x.dim() > 1:
             made = self.listed(f"the list of {x.dim()} dimensions made at {self.span()}", [])
-            with self.function_mode():
+            with FunctionMode(self):
                 return comprehend.collect(made, x, lambda row: (row.tolist(),))
         kind = "bool" if x.dtype == torch.bool else "float" if x.dtype.is_floating_point else "int"
         form, key = Form("list", LEAF, (Column(kind, NUMBERS[kind]),)), f"the list made at {self.span()}"

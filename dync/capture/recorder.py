@@ -561,12 +561,11 @@ class Recorder:
         engine = self.engine
         for name in engine.weights.in_memory_of(written):
             try:
-                fresh = engine.weights.tie(name)
+                if engine.weights.tie(name):
+                    engine.start_again()
             except ValueError as error:
                 engine.refuse("DY405", f"forward writes memory that tensors of several dtypes show: {error}",
                               "a write through one of them would have to show in the others", "make the others views in forward")
-            if fresh:
-                engine.start_again()
 
     def append(self, func: Any, args: Any, kwargs: Any, vals: list[Val | None], single: bool, effect: bool) -> None:
         engine = self.engine

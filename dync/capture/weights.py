@@ -21,8 +21,8 @@ def identity(t: torch.Tensor) -> tuple[Any, ...]:
 
 def extent(t: torch.Tensor) -> tuple[int, int]:
     """Where a tensor's elements begin and end in its storage, in elements."""
-    last = sum((n - 1) * step for n, step in zip(t.shape, t.stride())) if t.numel() else -1
-    return t.storage_offset(), t.storage_offset() + last + 1
+    first, last = int(t.storage_offset()), sum((n - 1) * step for n, step in zip(t.shape, t.stride())) if t.numel() else -1
+    return first, first + last + 1
 
 
 def overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
