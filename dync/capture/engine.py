@@ -40,6 +40,7 @@ class Engine(Expressions):
         self.markers = Markers()
         self.swapped = []
         self.tried, self.by_name = set(), set()
+        self.siblings = {}
         self.problems = {}
         self.written = []
         self.plans = {}

@@ -85,6 +85,8 @@ class Expressions(Rolling):
         if sequence:
             index = self.place_of(index)
         if sequence and isinstance(index, torch.SymInt):
+            if isinstance(container, (list, tuple, str)) and all(type(c) is str for c in container):
+                self.siblings |= dict.fromkeys(container, tuple(container))
             return self.of_model(lambda: container[self.place_in(container, index)])
         if isinstance(container, dict) and isinstance(index, torch.SymBool):
             index = bool(index)

@@ -12,7 +12,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.arrays import number_of
-from dync.capture.forms import LEAF, NUMBERS, Column, Form, NotUniform, common, differ_in_constants, form_of
+from dync.capture.forms import LEAF, MAX_CHOICES, NUMBERS, Column, Constant, Form, NotUniform, common, differ_in_constants, form_of
 from dync.capture.image import SYMBOLIC, Image, class_name
 from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, Grown, kind_of
@@ -74,6 +74,8 @@ class Growing(Running):
     """Storages that a list holds."""
     watched: set[type]
     """Classes whose constructors say which lists they make."""
+    siblings: dict[str, tuple[str, ...]]
+    """Texts that were picked from a sequence of texts by a number → all of these."""
     forking: set[str]
     """Comprehensions of many decisions, by their places."""
 
@@ -308,10 +310,16 @@ class Growing(Running):
             found = common(mine, form) if mine.columns and form.columns else mine if mine.columns else form
         except NotUniform as error:
             self.give_up(key, str(error))
+        found = Form(found.kind, found.structure, tuple(map(self.with_siblings, found.columns)))
         for k in filter(None, (key, other)):
             kept = self.grown[k]
             self.grown[k] = Form(kept.kind if kept else found.kind, found.structure, found.columns)
         self.start_again()
+
+    def with_siblings(self, column: Column) -> Column:
+        """A column of texts with all that come from the same sequences, each of which would start the capture over."""
+        more = dict.fromkeys((*column.choices, *(Constant(t) for c in column.choices for t in self.siblings.get(c.value, ()))))
+        return dataclasses.replace(column, choices=tuple(more)) if len(column.choices) < len(more) <= MAX_CHOICES else column
 
     def without(self, key: str, reason: str) -> None:
         """A list is asked for what one of unknown length cannot do: where no loop needs it to be one, paths are kept apart instead."""
