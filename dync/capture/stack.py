@@ -180,7 +180,7 @@ class Stack:
     def rewrite(self, codes: set[types.CodeType], known: Iterable[types.FunctionType] = ()) -> None:
         """Gives functions of `codes` marked twins of them; known: some of these. To find functions by their code alone takes a look at all
         that is alive: the code of one that is known is taken for its own, until another runs. Equal code in two files is one code."""
-        inner = {c for code in codes for c in all_codes(code)[1:] if can_mark(c) and asks_class(c)}
+        inner = {c for code in codes for c in all_codes(code)[1:] if can_mark(c)}
         self.tried |= codes | inner
         named: dict[types.CodeType, list[types.FunctionType]] = {}
         for f in known:
