@@ -32,7 +32,7 @@ from typing import Any
 
 from dync.capture import stdlib
 from dync.capture.liveness import Names, analyse, loads, stores
-from dync.capture.places import LAMBDA, all_codes
+from dync.capture.places import LAMBDA, WALKED, all_codes
 
 DOOR = "@dync-engine@"
 """A string constant that `bind` replaces by the engine in the code object: no global, no closure cell is added."""
@@ -434,9 +434,9 @@ class _Inserter(ast.NodeTransformer):
         def over(kind: Any, walked: ast.expr) -> ast.Lambda:
             inner = ast.comprehension(first.target, walked, first.ifs, 0)
             body = kind(node.elt, [inner, *node.generators[1:]])
-            return ast.Lambda(ast.arguments([], [ast.arg("dync_x")], None, [], [], None, []), ast.copy_location(body, node))
+            return ast.Lambda(ast.arguments([], [ast.arg(WALKED)], None, [], [], None, []), ast.copy_location(body, node))
 
-        item = ast.Name("dync_x", ast.Load())
+        item = ast.Name(WALKED, ast.Load())
         ways = [over(type(node), item), over(ast.ListComp, ast.Tuple([item], ast.Load()))]
         name = "generate" if isinstance(node, ast.GeneratorExp) else "comprehend"
         return self.put_expr(node, _call(name, self.place(node), first.iter, *ways))

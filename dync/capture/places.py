@@ -30,6 +30,8 @@ NN = os.path.join(TORCH, "nn") + os.sep
 DYNC = os.path.dirname(dync.__file__) + os.sep
 COMPREHEND = os.path.join(DYNC, "capture", "comprehend.py")
 LAMBDA = "<lambda>"
+WALKED = "dync_x"
+"""The argument of the functions that marking makes of comprehensions."""
 OURS = tuple(os.path.join(DYNC, part) + os.sep for part in ("capture", "ir"))
 
 
@@ -65,7 +67,8 @@ def is_helper(code: types.CodeType) -> bool:
 
 def can_mark(code: types.CodeType) -> bool:
     ours = is_helper(code) or code.co_filename == CONTAINERS
-    return (ours or is_user(code) and not is_library(code)) and (code.co_name == LAMBDA or not code.co_name.startswith("<"))
+    named = code.co_name == LAMBDA and code.co_varnames[:1] != (WALKED,) or not code.co_name.startswith("<")
+    return named and (ours or is_user(code) and not is_library(code))
 
 
 def function_named(code: types.CodeType, home: dict[str, Any]) -> types.FunctionType | None:
