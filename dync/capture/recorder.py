@@ -54,6 +54,8 @@ ARRAYS = ("numpy", "__array__")
 OUTSIDE = {"data_ptr": "an address", "__reduce_ex__": "a pickle",
            "untyped_storage": "its storage", "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
 
+SPARSE = ("sparse_", "to_sparse")
+"""How the names of functions begin that make sparse tensors."""
 ELEMENTWISE_PYTHON = frozenset({"apply_", "map_", "map2_"})
 
 
@@ -128,6 +130,9 @@ class Recorder:
             return array_of(engine, args[0])
         if name in ARRAYS:
             return stand_in(engine, f"`{name}`", args[0])
+        if name.startswith(SPARSE):
+            engine.refuse("DY204", f"`{name}` makes a sparse tensor", "blocks hold dense tensors",
+                          "compute it dense, as with index_put or scatter into torch.zeros")
         if name in ELEMENTWISE_PYTHON:
             engine.refuse("DY204", f"`{name}` calls a Python function for each number of a tensor", "they exist only at run time",
                           "write it with torch's own operations, as torch.where, or as a loop")

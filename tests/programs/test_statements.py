@@ -4423,6 +4423,70 @@ if len(out) == 0:
     return x
 return torch.FloatTensor(out[0]), out[0]
 
+import numpy as np
+coor = np.zeros(shape=(3,), dtype=np.int32)
+for j in range(3):
+    c = np.floor((x.numpy()[j] - 0.5) / 2.0)
+    coor[2 - j] = c
+return torch.from_numpy(coor)
+
+import numpy as np
+grid = -np.ones(shape=(4, 4), dtype=np.int32)
+coor = np.zeros(shape=(2,), dtype=np.int32)
+p = x.abs().numpy()
+n = 0
+for j in range(3):
+    coor[0] = p[j] % 4
+    coor[1] = j % 2
+    v = grid[coor[0], coor[1]]
+    if v == -1:
+        v = n
+        n += 1
+        grid[coor[0], coor[1]] = v
+return torch.from_numpy(grid), n
+
+a = x.numpy()
+return torch.Tensor(a), torch.FloatTensor(a), torch.DoubleTensor(a.astype("float64")), torch.LongTensor(x.long().numpy())
+
+idx = [[], []]
+n = 0
+for w in range(2):
+    for j in range(3):
+        if x[j] - w < 0:
+            continue
+        idx[0].append(j)
+        idx[1].append(w)
+        n = n + 1
+t = torch.LongTensor(idx)
+v = torch.FloatTensor([1.] * n)
+return t, v
+
+import numpy as np
+m = np.zeros(5, dtype=np.float32)
+np.add.at(m, (x.abs() * 7).long().numpy() % 5, x.numpy())
+return torch.from_numpy(m)
+
+s = abs(f) + 0.1
+return torch.empty(3).uniform_(-s, s), torch.empty(3).normal_(f, s), torch.empty(2).exponential_(s)
+
+y = x.clone()
+v = y[:2]
+v.uniform_(0.0, abs(f) + 1)
+return y, v
+
+s = abs(f) + 0.1
+return F.huber_loss(x, x + 1, delta=s), F.margin_ranking_loss(x, x + 1, torch.ones(3), margin=s), torch.cdist(x.view(3, 1), x.view(3, 1), p=s)
+
+s = min(abs(f), 0.9)
+return F.cross_entropy(x.view(1, 3), torch.tensor([1]), label_smoothing=s), F.softshrink(x, s)
+
+alphabet = "abcdefg"
+chars = []
+for k in range(3):
+    if x[k] > 0:
+        chars.append(alphabet[int(abs(x[k].item())) % 7])
+return "".join(chars), x
+
 """
 # A code and a body.
 REFUSED = """
@@ -4717,6 +4781,10 @@ DY204
 y = x + 1
 y.apply_(lambda v: 0 if v < 0.5 else 1)
 return y
+
+DY204
+t = x.to_sparse()
+return (t * 2).to_dense()
 
 """
 GROUPS = 12
