@@ -146,6 +146,27 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
         patch(numpy.ndarray, f"__{name}__", _yielding(getattr(numpy.ndarray, f"__{name}__")))
     for name in ARITHMETIC:
         patch(numpy.ndarray, f"__r{name}__", _giving(getattr(numpy.ndarray, f"__r{name}__")))
+    for name in ("__copy__", "__deepcopy__"):
+        patch(numpy.ndarray, name, lambda self, *_: numpy.ndarray(self.tensor.clone()))
+    patch(numpy.ndarray, "flatten", lambda self, order="C": numpy.ndarray(self.tensor.flatten().clone()))
+    cast: Any = numpy.ndarray.astype
+
+    def astype(self: Any, dtype: Any, *args: Any, copy: bool = True, **kwargs: Any) -> Any:
+        made = cast(self, dtype, *args, copy=copy, **kwargs)
+        return numpy.ndarray(made.tensor.clone()) if copy and made.tensor.dtype == self.tensor.dtype else made
+
+    patch(numpy.ndarray, "astype", astype)
+    part: Any = numpy.ndarray.__getitem__
+
+    def getitem(self: Any, index: Any) -> Any:
+        made = part(self, index)
+        ends = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(i, slice) and isinstance(i.step, int) and i.step < 0 for i in ends):  # a view in NumPy, here a copy
+            engine.keep(self.tensor)
+            engine.keep(made.tensor)
+        return made
+
+    patch(numpy.ndarray, "__getitem__", getitem)
     made: Any = numpy.DType.__init__
     patch(numpy.DType, "__init__", lambda self, x: made(self, np.dtype(x).name if _is_real_dtype(x) else x))
 
@@ -168,12 +189,20 @@ def _stranger(frame: Any) -> bool:
 
 def _yielding(method: Any) -> Any:
     """An array's operator, which leaves tensors to the tensor's own."""
-    return lambda self, other: NotImplemented if isinstance(other, torch.Tensor) else method(self, other)
+    return lambda self, other: NotImplemented if isinstance(other, torch.Tensor) else method(*_promoted(method, self, other))
 
 
 def _giving(method: Any) -> Any:
     """`tensor + array`, which torch leaves to the array: NumPy's sum, as a tensor."""
-    return lambda self, other: method(self, other).tensor if isinstance(other, torch.Tensor) else method(self, other)
+    return lambda self, other: method(self, other).tensor if isinstance(other, torch.Tensor) else method(*_promoted(method, self, other))
+
+
+def _promoted(method: Any, x: Any, other: Any) -> tuple[Any, Any]:
+    """Operands as torch's NumPy takes them: its own scalars for NumPy's, and integers that are divided as NumPy's doubles."""
+    other = type(x)(torch.tensor(other)) if isinstance(other, np.generic) else other
+    whole = isinstance(other, (int, torch.SymInt)) or is_array(other) and not other.tensor.dtype.is_floating_point
+    divided = "truediv" in method.__name__ and whole and not x.tensor.dtype.is_floating_point
+    return (type(x)(x.tensor.double()) if divided else x), other
 
 
 def _is_real_dtype(x: Any) -> bool:
@@ -281,7 +310,7 @@ def _quantile(asked: Any, made: Any, args: tuple[Any, ...], kwargs: Mapping[str,
 
 def _added_at(engine: Any, less: bool, x: Any, index: Any, values: Any) -> None:
     """`np.add.at(x, index, values)`: one after another, so that an element may be met several times."""
-    if not is_array(x):
+    if not is_array(x) or engine.caught() or any(isinstance(i, slice) for i in (index if isinstance(index, tuple) else (index,))):
         trace(engine)
         stand_in(engine, "`numpy.add.at`", torch.zeros(0))
         return

@@ -283,8 +283,9 @@ def _type(engine: Any, *args: Any) -> Any:
 
 def _id(engine: Any, x: Any) -> int:
     """The address of what is there before each call."""
+    static = isinstance(x, types.FunctionType) or isinstance(x, torch.Tensor) and not isinstance(x, FakeTensor)
     own = pool_of(x) or isinstance(x, (*HOLDERS, SymText, Grown, Walked, keyed.Keyed, DictRow)) \
-        or not isinstance(x, types.FunctionType) and isinstance(getattr(x, "__dict__", None), dict)
+        or not static and isinstance(getattr(x, "__dict__", None), dict)
     if own and engine.heap.index.get(id(x), engine.heap.own) >= engine.heap.own:
         engine.refuse("DY209", "`id` of what this call is given or makes", "its result would be fixed at capture",
                       "compare with `is`, or use the object itself or its place as the key")

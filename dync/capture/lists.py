@@ -106,7 +106,7 @@ class Grown:
 
     def replace(self, columns: list[Any]) -> None:
         """Makes these the columns."""
-        if self.dync_pool:
+        if self.dync_pool and columns:  # none where nothing was ever put into a list of the pool
             self.engine.put_pooled(self, columns)
         else:
             self.own[:] = columns

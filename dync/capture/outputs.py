@@ -94,6 +94,8 @@ class _Trees:
             if all(isinstance(v, int) for v in x):
                 return OpaqueTree("torch.Size", repr(tuple(int(v) for v in x)))
             return RecordTree("namedtuple", "torch:Size", (), tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x)))
+        if isinstance(x, slice) and any(isinstance(v, SYMBOLIC) for v in (x.start, x.stop, x.step)):
+            raise Unrepresentable(x, where, " of numbers known only at run time")
         x = x.dync_held() if type(x) is Young else x
         kind = x.form.kind if isinstance(x, Grown) else ""
         if isinstance(x, Keyed):

@@ -38,6 +38,7 @@ from dync.capture.special import SPECIAL, TAKE_LISTS, function_name, is_number_t
 from dync.capture.tape import Changed, Event, Op, Rec, Val, Weight, of_model
 from dync.capture.text import formatted, mark_for
 from dync.capture.walks import Parts
+from dync.ir.effects import HIDDEN_WRITES
 from dync.ir.flow import MISFIT
 
 aten = torch.ops.aten
@@ -54,6 +55,9 @@ ARRAYS = ("numpy", "__array__")
 OUTSIDE = {"data_ptr": "an address", "__reduce_ex__": "a pickle",
            "untyped_storage": "its storage", "storage": "its storage", "__cuda_array_interface__": "an address", "__dlpack__": "an address"}
 
+WRITTEN_TWICE = ("unsupported operation: more than one element of the written-to tensor refers to a single memory location. Please clone() "
+                 "the tensor before performing the operation.")
+"""What torch says of a write into an expanded tensor."""
 SPARSE = ("sparse_", "to_sparse")
 """How the names of functions begin that make sparse tensors."""
 ELEMENTWISE_PYTHON = frozenset({"apply_", "map_", "map2_"})
@@ -482,6 +486,9 @@ class Recorder:
         outer, self.running = self.running, func.name()
         if symbolic:
             args, kwargs = settled(engine, self.ask, func, args, kwargs)
+        if func.overloadpacket is aten.set_:  # torch's modes are not told of Tensor.set_
+            engine.refuse("DY202", "`set_` changes a tensor's memory in place", "what showed it before would have to go on showing that",
+                          "write its numbers with `.copy_(...)`, or bind the name anew")
         if func.overloadpacket.__name__ in REFORMING and id(args[0]) in engine.vals:
             return self.reformed(func, args, kwargs)
         counted = [t for t in tree_flatten(args[:2])[0] if isinstance(t, FakeTensor)] if func in COUNTING else []
@@ -545,17 +552,22 @@ class Recorder:
                 continue
             vals.append(engine.new_tensor(o, label=func.overloadpacket.__name__))
             engine.rec.weight = max(engine.rec.weight, *(weight(s.node.expr) for s in o.shape if isinstance(s, torch.SymInt)), 0)
-        if func._schema.is_mutable:
+        hidden = func._schema.name in HIDDEN_WRITES
+        if func._schema.is_mutable or hidden:
             given = {a.name: kwargs.get(a.name, args[n] if n < len(args) else None) for n, a in enumerate(func._schema.arguments)}
-            for a in func._schema.arguments:
-                if a.alias_info is not None and a.alias_info.is_write:
-                    for written in tree_flatten(given[a.name])[0]:
-                        if isinstance(written, torch.Tensor):
-                            self.tie(written)
-                            engine.memory.write(written, engine.rec)
+            changed = [given[a.name] for a in func._schema.arguments if a.alias_info is not None and a.alias_info.is_write]
+            changed += [given["running_mean"], given["running_var"]] if hidden and given["training"] else []
+            hidden = any(isinstance(t, torch.Tensor) for t in changed)
+            for written in tree_flatten(changed)[0]:
+                if isinstance(written, torch.Tensor):
+                    if func._schema.name.endswith("_") and any(
+                            step == 0 and engine.known_int(n) not in (0, 1, None) for n, step in zip(written.shape, written.stride())):
+                        raise RuntimeError(WRITTEN_TWICE)
+                    self.tie(written)
+                    engine.memory.write(written, engine.rec)
         if engine.caching and torch.Tag.nondeterministic_seeded in func.tags:
             engine.once("draws random numbers")
-        effect = func._schema.is_mutable or torch.Tag.nondeterministic_seeded in func.tags or not func._schema.returns
+        effect = func._schema.is_mutable or hidden or torch.Tag.nondeterministic_seeded in func.tags or not func._schema.returns
         self.append(func, args, kwargs, vals, single, effect)
         for val in vals:
             if val is not None:
@@ -565,6 +577,10 @@ class Recorder:
         """Before a weight is written: other weights in its memory are to show that."""
         engine = self.engine
         for name in engine.weights.in_memory_of(written):
+            if (array := engine.weights.array_over(name)) is not None:
+                shown = engine.heap.names[engine.heap.index[id(array)]]
+                engine.refuse("DY405", f"forward writes memory that an array of the model's shows too: {shown}",
+                              "a write through one of them would have to show in the other", "make the array in forward, by `.numpy()`")
             try:
                 if engine.weights.tie(name):
                     engine.start_again()

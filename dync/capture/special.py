@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_flatten
 from dync.capture.arrays import is_array, tensors_of
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown
+from dync.capture.memory import storage_of
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import Val, of_model
@@ -303,7 +304,16 @@ def _new(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 
 
 def _deepcopy(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
-    return recorder.call(torch.clone, (args[0],), {})
+    """A copy by itself: of tensors in one memory Python's are in one memory too."""
+    memo = args[1] if len(args) > 1 else kwargs.get("memo", {})
+    with torch._C.DisableTorchFunction():
+        memory = f"dync memory {storage_of(recorder.engine.weights.fake(args[0]))}"
+    if memory in memo:
+        recorder.engine.refuse("DY202", "copy.deepcopy of several tensors in one memory", "the copies would have to be in one memory too",
+                               "copy each by `.clone()`")
+    made = recorder.call(torch.clone, (args[0],), {})
+    memo |= {memory: True, id(args[0]): made}
+    return made
 
 
 def _new_tensor(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:

@@ -29,6 +29,7 @@ from dync.capture.places import all_codes, line_span
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import CaseExit, Op, Rec, To, Val, Weight
 from dync.capture.text import SymText
+from dync.capture.weights import overlap
 from dync.capture.writes import where_written
 from dync.errors import Diagnostic
 from dync.ir.flow import FORM, DimRange, Leaf, OpaqueTree, RowsTree, Slot, StateForm, Tree
@@ -114,6 +115,10 @@ class Forms:
         self.forms: list[Form] = []
         self.first: Found | None = None
         self.copied: list[tuple[Any, str]] = []
+        self.shared: list[tuple[Any, torch.Tensor, str]] = []
+        """What slots begin with that is held elsewhere too: the fake, the tensor, and the slot's name."""
+        self.kept_values: list[tuple[Any, str]] = []
+        """Dense tensors that calls leave in slots."""
         self.refused: dict[Place, Diagnostic] = {}
         self.loose: list[Place] = []
         self.read: set[Place] = set()
@@ -131,7 +136,7 @@ class Forms:
             self.kept.check(place, form)
         if self.known != (engine.written, self.kept.shapes()):
             self.begin()
-        self.taken, self.symbols, self.copied = taken, symbols, []
+        self.taken, self.symbols, self.copied, self.shared, self.kept_values = taken, symbols, [], [], []
         self.slots: dict[tuple[Any, ...], Slot] = {}
         self.labels: dict[Val, str] = {}
         self.dims: dict[int, DimRange] = {}
@@ -228,6 +233,8 @@ class Forms:
                 with engine.fake_mode:
                     fake = torch.empty(shape, dtype=cell.like[0], device=cell.like[1])
                 entry.symbolic[name], entry.operands[name] = fake, engine.new_tensor(fake, "state")
+                if n == 0 and self.first is not None and self.is_shared(self.first.values[name]):
+                    self.shared.append((fake, self.first.values[name], name))
             else:
                 val = engine.new_scalar(cell.kind)
                 entry.symbolic[name] = engine.symbolic(val)
@@ -243,6 +250,10 @@ class Forms:
                     entry.operands[name] = scalar_of(entry.symbolic[name])
         engine.rec, engine.span_after = before, None
         self.entries.append(entry)
+
+    def is_shared(self, x: torch.Tensor) -> bool:
+        """Whether another place, or another tensor of the model, shows a tensor's memory."""
+        return self.heap.holders(x) > 1 or not self.engine.weights.is_alone(x)
 
     def name_sizes(self, form: Form, made: dict[int, Any]) -> None:
         for name, cell in form.cells.items():
@@ -431,6 +442,7 @@ class Forms:
         value = self.engine.value(x)
         fake = self.engine.weights.fake(x)
         if layout(fake) == "dense":
+            self.kept_values.append((fake, name))
             return value
         engine, span = self.engine, self.engine.rec.ops[-1].span if self.engine.rec.ops else Span()
         copy = engine.new_tensor(engine.made(list(fake.shape), fake, dense=True), "contiguous", span)
@@ -523,6 +535,24 @@ class Forms:
                 self.engine.problems[Diagnostic(
                     "DY406", span, f"`{name}` is left with a transposed or strided view of memory that is written in place",
                     "it is kept as a copy, which would not show the write", "call .contiguous() on what is kept")] = None
+        self.check_shared()
+
+    def check_shared(self) -> None:
+        """Refuses where memory is written that a slot and another tensor of the model show: a slot's value is kept by itself."""
+        memory, weights = self.engine.memory, self.engine.weights
+        written = {n: f for n, f in weights.fakes.items() if memory.of(f).written}
+        of_weights = {memory.of(f) for f in written.values()}
+        names = [name for fake, x, name in self.shared
+                 if memory.of(fake).written or any(overlap(x, weights.tensors[n]) for n in written)]
+        of_any = {memory.of(f) for f in weights.fakes.values()}
+        forms = [(name, fake) for e in self.entries for name, fake in e.symbolic.items() if isinstance(fake, torch.Tensor)]
+        own = {name for name, fake in forms if memory.of(fake).written}
+        names += [name for fake, name in self.kept_values if memory.of(fake) in (of_any if name in own else of_weights)]
+        for name in dict.fromkeys(names):
+            span = next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
+            self.engine.problems[Diagnostic(
+                "DY405", span, f"`{name}`, written by forward, holds a tensor whose memory is held elsewhere too, and is written in place",
+                "a write through one of them would have to show in the other", "keep a copy (`x.clone()`), or write numbers only")] = None
 
     def result(self) -> tuple[tuple[Slot, ...], tuple[StateForm, ...]]:
         """The slots and forms of the program."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils._python_dispatch import _disable_current_modes
@@ -45,6 +46,7 @@ class Weights:
         self.by_fake: dict[int, Weight] = {}
         self.fake_mode: Any = None
         self.constants = 0
+        self.arrays = [x for x in heap.objects if type(x) is np.ndarray and x.size]
         self.tied: dict[str, str] = {}
         """Weights in the memory of another that forward writes → that other one, of which they are views."""
         self.alive: list[torch.Tensor] = []
@@ -77,6 +79,14 @@ class Weights:
         """Names of the weights that a fake shows a part of."""
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             return [n for n, f in self.fakes.items() if n not in self.tied and storage_of(f) == storage_of(fake)]
+
+    def array_over(self, name: str) -> Any:
+        """An array of NumPy's of the model's in the memory of a weight; None where there is none."""
+        t = self.tensors[name]
+        first, last = (n * t.element_size() for n in extent(t))
+        begin = t.untyped_storage().data_ptr()
+        bounds = ((a, np.lib.array_utils.byte_bounds(a)) for a in self.arrays)
+        return next((a for a, (low, high) in bounds if low < begin + last and begin + first < high), None)
 
     def tie(self, name: str) -> bool:
         """Sees to it that the tensors in a weight's memory are views of one of them, or of all that they lie in; whether that is new.

@@ -10,7 +10,7 @@ import torch
 from torch._ops import OpOverload
 from torch.fx import Graph, Node
 
-_HIDDEN_WRITES = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
+HIDDEN_WRITES = ("aten::native_batch_norm", "aten::cudnn_batch_norm", "aten::miopen_batch_norm")
 """Write running_mean and running_var when training, though their schemas do not say so."""
 
 
@@ -23,7 +23,7 @@ def written(node: Node) -> tuple[Node, ...]:
     if node.op != "call_function" or not isinstance(node.target, OpOverload):
         return ()
     found = [v for a, v in arguments(node) if a.alias_info is not None and a.alias_info.is_write]
-    if node.target._schema.name in _HIDDEN_WRITES:
+    if node.target._schema.name in HIDDEN_WRITES:
         named = {a.name: v for a, v in arguments(node)}
         found += [named.get("running_mean"), named.get("running_var")] if named["training"] else []
     return tuple(n for value in found for n in nodes_in(value))

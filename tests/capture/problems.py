@@ -280,3 +280,62 @@ class GivenListGrowsInALoop(nn.Module):
             x = x * 0.9
             seen.append(x.sum())
         return x
+
+
+class SlotInSharedMemory(nn.Module):
+    """A slot keeps its value by itself; here it begins as a view of what is written."""
+
+    def __init__(self):
+        super().__init__()
+        self.base = torch.zeros(4)
+        self.view = self.base[:2]
+
+    def forward(self, x):
+        self.base += x.sum(0)
+        self.view = self.view * 2  # DY405
+        return self.view + 1
+
+
+class BuffersThatSwap(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = torch.zeros(2, 4)
+        self.current, self.next = self.both[0], self.both[1]
+
+    def forward(self, x):
+        self.next.copy_(self.current + x[0])
+        self.current, self.next = self.next, self.current  # DY405 DY405
+        return self.both.sum(0)
+
+
+class KeepsAViewThatIsWritten(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.base, self.kept = torch.zeros(4), None
+
+    def forward(self, x):
+        if self.kept is not None:
+            self.kept += 1  # DY405
+        self.kept = self.base[:2] if x.sum() > 0 else self.base[2:]
+        return self.base + 0
+
+
+class SetsAWeight(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.base = torch.zeros(4)
+
+    def forward(self, x):
+        self.base.set_(x[0] * 2)  # DY202
+        return self.base + 1
+
+
+class ArrayOverAWeight(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.base = torch.zeros(4)
+        self.array = self.base.numpy()
+
+    def forward(self, x):
+        self.base += x[0]  # DY405
+        return torch.from_numpy(self.array) * 1

@@ -4475,7 +4475,8 @@ v.uniform_(0.0, abs(f) + 1)
 return y, v
 
 s = abs(f) + 0.1
-return F.huber_loss(x, x + 1, delta=s), F.margin_ranking_loss(x, x + 1, torch.ones(3), margin=s), torch.cdist(x.view(3, 1), x.view(3, 1), p=s)
+y = x.view(3, 1)
+return F.huber_loss(x, x + 1, delta=s), F.margin_ranking_loss(x, x + 1, torch.ones(3), margin=s), torch.cdist(y, y, p=s)
 
 s = min(abs(f), 0.9)
 return F.cross_entropy(x.view(1, 3), torch.tensor([1]), label_smoothing=s), F.softshrink(x, s)
@@ -4486,6 +4487,52 @@ for k in range(3):
     if x[k] > 0:
         chars.append(alphabet[int(abs(x[k].item())) % 7])
 return "".join(chars), x
+
+a = []
+for k in range(i):
+    a.append([])
+    a[k].extend([k] * k)
+return a, x
+
+import copy
+import numpy as np
+a = np.zeros(3)
+a[0] = f
+c = copy.deepcopy(a)
+c[1] = 2
+return a, c, x
+
+import numpy as np
+a = np.zeros(3)
+a[0] = f
+e = a.flatten()
+e[1] = 8
+g = a.astype(np.float64)
+g[2] = 3
+return a, e, g, a * np.float64(2), x.numpy() * np.float64(2)
+
+import numpy as np
+a = np.zeros(3, dtype=np.int32)
+a[0] = i
+return a / 2, a / np.int64(2), a // 2
+
+a = x.numpy()
+e = a.flatten()
+e[0] = 4
+return x * 1
+
+return x, id(self.lin.weight) in {id(p) for p in self.parameters()}
+
+rm, rv = torch.zeros(3), torch.ones(3)
+F.batch_norm(torch.stack([x, x + 1]), rm, rv, training=True)
+return rm, rv, rm[:2]
+
+e = x[:1].expand(3)
+try:
+    e.add_(1)
+except RuntimeError:
+    return x + 1
+return x
 
 """
 # A code and a body.
@@ -4785,6 +4832,23 @@ return y
 DY204
 t = x.to_sparse()
 return (t * 2).to_dense()
+
+DY202
+import copy
+p = [x * 1]
+p.append(p[0][:2])
+q = copy.deepcopy(p)
+q[0] += 1
+return q[1], p[1]
+
+DY314
+a = x.numpy().copy()
+c = a[::-1]
+c[0] = 9
+return torch.from_numpy(a)
+
+DY403
+return slice(i, j), x
 
 """
 GROUPS = 12
