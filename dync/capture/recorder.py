@@ -577,7 +577,7 @@ class Recorder:
         """Before a weight is written: other weights in its memory are to show that."""
         engine = self.engine
         for name in engine.weights.in_memory_of(written):
-            if (array := engine.weights.array_over(name)) is not None:
+            if (array := engine.weights.arrays.get(name)) is not None:
                 shown = engine.heap.names[engine.heap.index[id(array)]]
                 engine.refuse("DY405", f"forward writes memory that an array of the model's shows too: {shown}",
                               "a write through one of them would have to show in the other", "make the array in forward, by `.numpy()`")

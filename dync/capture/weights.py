@@ -46,7 +46,6 @@ class Weights:
         self.by_fake: dict[int, Weight] = {}
         self.fake_mode: Any = None
         self.constants = 0
-        self.arrays = [x for x in heap.objects if type(x) is np.ndarray and x.size]
         self.tied: dict[str, str] = {}
         """Weights in the memory of another that forward writes → that other one, of which they are views."""
         self.alive: list[torch.Tensor] = []
@@ -57,6 +56,11 @@ class Weights:
             for key, t in places:
                 if isinstance(t, torch.Tensor) and type(t) in (torch.Tensor, nn.Parameter, nn.Buffer):
                     self._name(t, place_name(heap, n, key))
+        arrays = [x for x in heap.objects if type(x) is np.ndarray]
+        dense = {n: t for n, t in self.tensors.items() if not t.is_sparse and t.device.type == "cpu"} if arrays else {}
+        memory = {n: torch.empty(0, dtype=torch.uint8).set_(t.untyped_storage()).numpy() for n, t in dense.items()}
+        self.arrays = {n: a for a in arrays for n, m in memory.items() if np.may_share_memory(a, m)}
+        """Arrays of the model's in the memory of weights, by these."""
 
     def _name(self, t: torch.Tensor, name: str) -> None:
         if not t.is_sparse:
@@ -79,14 +83,6 @@ class Weights:
         """Names of the weights that a fake shows a part of."""
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             return [n for n, f in self.fakes.items() if n not in self.tied and storage_of(f) == storage_of(fake)]
-
-    def array_over(self, name: str) -> Any:
-        """An array of NumPy's of the model's in the memory of a weight; None where there is none."""
-        t = self.tensors[name]
-        first, last = (n * t.element_size() for n in extent(t))
-        begin = t.untyped_storage().data_ptr()
-        bounds = ((a, np.lib.array_utils.byte_bounds(a)) for a in self.arrays)
-        return next((a for a, (low, high) in bounds if low < begin + last and begin + first < high), None)
 
     def tie(self, name: str) -> bool:
         """Sees to it that the tensors in a weight's memory are views of one of them, or of all that they lie in; whether that is new.
