@@ -541,13 +541,12 @@ class Forms:
         """Refuses where memory is written that a slot and another tensor of the model show: a slot's value is kept by itself."""
         memory, weights = self.engine.memory, self.engine.weights
         written = {n: f for n, f in weights.fakes.items() if memory.of(f).written}
-        of_weights = {memory.of(f) for f in written.values()}
         names = [name for fake, x, name in self.shared
                  if memory.of(fake).written or any(overlap(x, weights.tensors[n]) for n in written)]
-        of_any = {memory.of(f) for f in weights.fakes.values()}
+        apart = {memory.of(f) for n, f in weights.fakes.items() if weights.is_apart(n)}
         forms = [(name, fake) for e in self.entries for name, fake in e.symbolic.items() if isinstance(fake, torch.Tensor)]
         own = {name for name, fake in forms if memory.of(fake).written}
-        names += [name for fake, name in self.kept_values if memory.of(fake) in (of_any if name in own else of_weights)]
+        names += [name for fake, name in self.kept_values if name in own and memory.of(fake) in apart]
         for name in dict.fromkeys(names):
             span = next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
             self.engine.problems[Diagnostic(

@@ -84,6 +84,11 @@ class Weights:
         with torch._C.DisableTorchFunction(), _disable_current_modes():
             return [n for n, f in self.fakes.items() if n not in self.tied and storage_of(f) == storage_of(fake)]
 
+    def is_apart(self, name: str) -> bool:
+        """Whether a weight is kept by itself though others lie in its memory."""
+        tied = name in self.tied or name in self.tied.values()
+        return not tied and any(n != name and overlap(self.tensors[name], t) for n, t in self.tensors.items())
+
     def tie(self, name: str) -> bool:
         """Sees to it that the tensors in a weight's memory are views of one of them, or of all that they lie in; whether that is new.
 

@@ -312,11 +312,12 @@ class KeepsAViewThatIsWritten(nn.Module):
     def __init__(self):
         super().__init__()
         self.base, self.kept = torch.zeros(4), None
+        self.part = self.base[:2]
 
     def forward(self, x):
         if self.kept is not None:
             self.kept += 1  # DY405
-        self.kept = self.base[:2] if x.sum() > 0 else self.base[2:]
+        self.kept = self.part if x.sum() > 0 else self.base[2:]
         return self.base + 0
 
 
