@@ -197,9 +197,14 @@ def _giving(method: Any) -> Any:
     return lambda self, other: method(self, other).tensor if isinstance(other, torch.Tensor) else method(*_promoted(method, self, other))
 
 
+def _unscalar(x: Any) -> Any:
+    """A scalar of NumPy's as torch's NumPy takes it: an array with no dimensions, which keeps its dtype."""
+    return import_module("torch._numpy").ndarray(torch.tensor(x)) if isinstance(x, np.generic) else x
+
+
 def _promoted(method: Any, x: Any, other: Any) -> tuple[Any, Any]:
-    """Operands as torch's NumPy takes them: its own scalars for NumPy's, and integers that are divided as NumPy's doubles."""
-    other = type(x)(torch.tensor(other)) if isinstance(other, np.generic) else other
+    """Operands as torch's NumPy takes them: with arrays for scalars, and integers that are divided as NumPy's doubles."""
+    other = _unscalar(other)
     whole = isinstance(other, (int, torch.SymInt)) or is_array(other) and not other.tensor.dtype.is_floating_point
     divided = "truediv" in method.__name__ and whole and not x.tensor.dtype.is_floating_point
     return (type(x)(x.tensor.double()) if divided else x), other
@@ -290,8 +295,7 @@ def _maker(engine: Any, name: str) -> Any:
 def _done(engine: Any, twin: Any, asked: Any, args: Any, kwargs: Any) -> Any:
     missing = f"`numpy.{asked.__name__}`"
     if twin is not None:
-        scalars = lambda x: array_of(engine, torch.tensor(x)) if isinstance(x, np.generic) else x  # noqa: E731
-        args, kwargs = tree_map(scalars, (args, kwargs), is_leaf=is_array)
+        args, kwargs = tree_map(_unscalar, (args, kwargs), is_leaf=is_array)
         try:
             made = twin(*args, **kwargs)
             return _quantile(asked, made, args, kwargs) if asked.__name__ in QUANTILES else made

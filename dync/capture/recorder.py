@@ -61,6 +61,7 @@ WRITTEN_TWICE = ("unsupported operation: more than one element of the written-to
 SPARSE = ("sparse_", "to_sparse")
 """How the names of functions begin that make sparse tensors."""
 ELEMENTWISE_PYTHON = frozenset({"apply_", "map_", "map2_"})
+"""Methods whose C code calls a Python function for each element."""
 
 
 class Use:

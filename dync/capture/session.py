@@ -119,7 +119,7 @@ class Session:
                 else:
                     raise CaptureError(Diagnostic("DY303", UNKNOWN, "capture does not settle", "each attempt finds new code or state",
                                                   "report this model"))
-                self.forms.check_copies()
+                self.forms.check_writes()
                 self.check_assigned(records)
                 if self.trapped and not any(isinstance(rec.exit, ReturnExit) for rec in records):
                     engine.problems |= dict.fromkeys(self.trapped)

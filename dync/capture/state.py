@@ -527,18 +527,25 @@ class Forms:
 
     # ---- the end of a capture ------------------------------------------------------------------------------------------------
 
-    def check_copies(self) -> None:
-        """Refuses where a copy that a call left would not show a write to the tensor that it was made from."""
-        for fake, name in self.copied:
-            if self.engine.memory.of(fake).written:
-                span = next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
-                self.engine.problems[Diagnostic(
-                    "DY406", span, f"`{name}` is left with a transposed or strided view of memory that is written in place",
-                    "it is kept as a copy, which would not show the write", "call .contiguous() on what is kept")] = None
-        self.check_shared()
+    def check_writes(self) -> None:
+        """Refuses where a slot would not show a write to memory that its value lies in."""
+        problems = self.engine.problems
+        problems |= dict.fromkeys(Diagnostic(
+            "DY406", self.where_kept(name), f"`{name}` is left with a transposed or strided view of memory that is written in place",
+            "it is kept as a copy, which would not show the write", "call .contiguous() on what is kept",
+        ) for fake, name in self.copied if self.engine.memory.of(fake).written)
+        problems |= dict.fromkeys(Diagnostic(
+            "DY405", self.where_kept(name),
+            f"`{name}`, written by forward, holds a tensor whose memory is held elsewhere too, and is written in place",
+            "a write through one of them would have to show in the other", "keep a copy (`x.clone()`), or write numbers only",
+        ) for name in self.written_apart())
 
-    def check_shared(self) -> None:
-        """Refuses where memory is written that a slot and another tensor of the model show: a slot's value is kept by itself."""
+    def where_kept(self, name: str) -> Span:
+        """Where forward writes the place of a slot."""
+        return next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
+
+    def written_apart(self) -> list[str]:
+        """Slots whose value is kept by itself, though it is in memory that another tensor of the model shows, and that is written."""
         memory, weights = self.engine.memory, self.engine.weights
         written = {n: f for n, f in weights.fakes.items() if memory.of(f).written}
         names = [name for fake, x, name in self.shared
@@ -546,12 +553,7 @@ class Forms:
         apart = {memory.of(f) for n, f in weights.fakes.items() if weights.is_apart(n)}
         forms = [(name, fake) for e in self.entries for name, fake in e.symbolic.items() if isinstance(fake, torch.Tensor)]
         own = {name for name, fake in forms if memory.of(fake).written}
-        names += [name for fake, name in self.kept_values if name in own and memory.of(fake) in apart]
-        for name in dict.fromkeys(names):
-            span = next(where_written(self.heap, *p) for p in self.places if name.startswith(place_name(self.heap, *p)))
-            self.engine.problems[Diagnostic(
-                "DY405", span, f"`{name}`, written by forward, holds a tensor whose memory is held elsewhere too, and is written in place",
-                "a write through one of them would have to show in the other", "keep a copy (`x.clone()`), or write numbers only")] = None
+        return names + [name for fake, name in self.kept_values if name in own and memory.of(fake) in apart]
 
     def result(self) -> tuple[tuple[Slot, ...], tuple[StateForm, ...]]:
         """The slots and forms of the program."""
