@@ -119,23 +119,17 @@ def _tensors(program: Program, groups: Sequence[Group], parts: Sequence[Part], a
 
 def _library(routines: Sequence[Routine], parts: Sequence[Part], tensors: Sequence[Sequence[Any]] | None, aim: Any) -> bytes:
     """All parts and routines in one executable; one that carries its `tensors` is for others, and checks what it is called with."""
-    import tvm
-    from tvm import relax
-    from tvm.relax import vm_build
-
-    from dync.backends.tvm.build import exported
-    from dync.backends.tvm.checks import pipeline
-    from dync.backends.tvm.schedule import CONFIG
+    from dync.backends.tvm.build import executable, exported
     from dync.host.tvm.assemble import Assembler, bodies
 
-    functions = {v: f for p in parts for v, f in p.functions.items()}
-    builder = relax.ExecBuilder()
-    with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
-        rest = vm_build._vmcodegen(builder, tvm.IRModule(functions))
+    def write(builder: Any) -> None:
         blocks = bodies(builder.get().as_text()) if routines else {}
         for routine in routines:
             Assembler(builder, routine, tensors, blocks).emit()
-        return exported(vm_build._vmlink(builder, aim, vm_build._filter_tir(rest), "default" if tensors is not None else pipeline()))
+
+    functions = {v: f for p in parts for v, f in p.functions.items()}
+    glue = {n: f for p in parts for n, f in p.glue.items()}
+    return exported(executable(functions, glue, aim, tensors is not None, write))
 
 
 def isolated(program: Program, kernels: Mapping[str, Kernel], target: Target, threads: int, alone: bool = False) -> Code | Declined:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dync.backends.base import Target
 from dync.errors import BackendError
+
+if TYPE_CHECKING:
+    from dync.backends.tvm.chains import Lowered
 
 LEVELS = {"x86-64-v2": "x86-64-v2", "x86-64-v3": "x86-64-v3", "x86-64-v4": "x86-64-v4"}
 
@@ -53,27 +57,23 @@ class Library:
 
 def library(module: Any, target: Target, threads: int) -> Library:
     """The library of a module: the same module gives the same bytes. Raises BackendError when linking fails."""
-    import tvm
-    from tvm import relax
-
-    from dync.backends.tvm.checks import pipeline
     from dync.backends.tvm.memory import borrowed
-    from dync.backends.tvm.schedule import CONFIG
 
     aim = tvm_target(target)
-    module = lowered(module, aim, threads)
-    with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
-        built = relax.build(module, aim, relax_pipeline=None, tir_pipeline=pipeline())
+    made = lowered(module, aim, threads)
+    module = made.module
+    built = executable(module.functions, made.glue, aim)
     settings: dict[str, object] = {"packs": True} if PACKER in {v.name_hint for v in module.get_global_vars()} else {}
     if shared := borrowed(module["main"]):
         settings["shared"] = shared
     return Library(exported(built), settings)
 
 
-def lowered(module: Any, aim: Any, threads: int) -> Any:
-    """The module with scheduled kernels, its functions as the virtual machine runs them."""
+def lowered(module: Any, aim: Any, threads: int, name: str = "main") -> Lowered:
+    """The module with scheduled kernels, its functions as the virtual machine runs them; name: what names of new functions begin with."""
     import tvm
 
+    from dync.backends.tvm.chains import chained
     from dync.backends.tvm.legalize import install
     from dync.backends.tvm.ordering import ordered, steady
     from dync.backends.tvm.schedule import CONFIG, optimise
@@ -81,7 +81,42 @@ def lowered(module: Any, aim: Any, threads: int) -> Any:
     install()
     with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
         module = optimise(module, aim, threads)
-        return steady(tvm.transform.Sequential(lowering())(ordered(module)))
+        return chained(steady(tvm.transform.Sequential(lowering())(ordered(module))), name)
+
+
+def executable(
+    functions: Mapping[Any, Any], glue: Mapping[str, Any], aim: Any, strict: bool = False, write: Callable[[Any], None] | None = None
+) -> Any:
+    """The lowered functions with what stands between their kernels as TVM's executable.
+
+    strict: its functions check what they are called with. write: adds functions to TVM's builder of code for its machine.
+    """
+    import tvm
+    from tvm import relax
+    from tvm.relax import vm_build
+
+    from dync.backends.tvm.pipeline import glue_pipeline, pipeline
+    from dync.backends.tvm.schedule import CONFIG
+
+    builder = relax.ExecBuilder()
+    with aim, tvm.transform.PassContext(opt_level=3, config=CONFIG):
+        rest = vm_build._vmcodegen(builder, tvm.IRModule(dict(functions)))
+        if write is not None:
+            write(builder)
+        beside = []
+        if glue:
+            names = {n: tvm.ir.GlobalVar(n) for n in glue}
+            module = tvm.IRModule({names[n]: joined(f, names).with_attr("global_symbol", n) for n, f in glue.items()})
+            beside = [tvm.tirx.build(module, aim, glue_pipeline(strict))]
+        return vm_build._vmlink(builder, aim, vm_build._filter_tir(rest), pipeline(strict), beside)
+
+
+def joined(function: Any, names: Mapping[str, Any]) -> Any:
+    """The function with each global variable replaced by the one of its name."""
+    import tvm
+    import tvm_ffi
+
+    return tvm_ffi.structural_map(function, (tvm.ir.GlobalVar, lambda v: names[v.name_hint]))
 
 
 def exported(built: Any) -> bytes:
@@ -103,13 +138,17 @@ def lowering() -> list[Any]:
     ]  # fmt: skip
 
 
+LOCAL = ("-Wl,-Bsymbolic",) if sys.platform == "linux" else ()
+"""Functions of the library call one another, whatever else the process has by their names."""
+
+
 def link(output: str, objects: Sequence[str], options: Sequence[str] | None = None, **_: Any) -> None:
     tool = linker()
     if tool is None:
         raise BackendError("no C compiler to link with: install gcc or clang")
     given = [options] if isinstance(options, str) else list(options or ())
     files = [objects] if isinstance(objects, str) else list(objects)
-    done = subprocess.run([tool, "-shared", "-fPIC", "-s", "-o", output, *files, *given, "-lm"], capture_output=True, text=True)
+    done = subprocess.run([tool, "-shared", "-fPIC", "-s", *LOCAL, "-o", output, *files, *given, "-lm"], capture_output=True, text=True)
     if done.returncode:
         raise BackendError(f"{tool} cannot link the block: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
 

@@ -18,4 +18,5 @@ te: Any = _te
 tirx: Any = _tirx
 IRBuilder: Any = _IRBuilder
 T: Any = _T
+tvm_ffi: Any = _ffi
 structural_equal: Any = _ffi.structural_equal

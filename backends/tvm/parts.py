@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dync.backends.tvm.build import PACKER, lowered
+from dync.backends.tvm.build import PACKER, joined, lowered
 from dync.backends.tvm.builder import converted
+from dync.backends.tvm.chains import Chain
 from dync.backends.tvm.door import relax, te, tirx, tvm
 from dync.backends.tvm.memory import borrowed
 
@@ -16,13 +18,15 @@ CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 @dataclass(frozen=True)
 class Part:
     """One function with all that it calls. functions: by global variable. packer: the function that makes of its weights what it takes,
-    "" if there is none. weights: how many tensors it takes behind the inputs. shared: see memory.borrowed."""
+    "" if there is none. weights: how many tensors it takes behind the inputs. shared: see memory.borrowed. glue, chain: see chains."""
 
     name: str
     functions: dict[Any, Any]
     packer: str
     weights: int
     shared: tuple[int, ...]
+    glue: Mapping[str, Any]
+    chain: Chain | None
 
     def only(self, root: str) -> Part:
         """The part with one of its functions and what that calls."""
@@ -41,20 +45,19 @@ class Part:
 
 def part(name: str, module: Any, aim: Any, threads: int) -> Part:
     """A translated module, lowered, whose "main" is called `name`, and every other function `name`_…"""
-    import tvm_ffi
-
     inputs = int((module["main"].attrs or {}).get("num_input", len(module["main"].params)))
-    module = lowered(module, aim, threads)
+    made = lowered(module, aim, threads, name)
+    module = made.module
     names = [v.name_hint for v in module.get_global_vars()]
     new = {n: tvm.ir.GlobalVar(name if n == "main" else f"{name}_{n}") for n in names}
     functions: dict[Any, Any] = {}
     for var, function in module.functions.items():
         if isinstance(function, relax.Function):
-            function = tvm_ffi.structural_map(_unchecked(function), (tvm.ir.GlobalVar, lambda v: new[v.name_hint]))
+            function = joined(_unchecked(function), new)
         functions[new[var.name_hint]] = function.with_attr("global_symbol", new[var.name_hint].name_hint)
     packer = new[PACKER].name_hint if PACKER in new else ""
     main = module["main"]
-    return Part(name, functions, packer, len(main.params) - inputs, tuple(borrowed(main)))
+    return Part(name, functions, packer, len(main.params) - inputs, tuple(borrowed(main)), made.glue, made.chain)
 
 
 def _unchecked(function: Any) -> Any:
