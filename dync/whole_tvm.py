@@ -16,7 +16,8 @@ from dync.whole import LARGEST, block_kernel, unfit_memory, values_of
 if TYPE_CHECKING:
     from dync.backends.tvm.parts import Part
     from dync.host.tvm.code import Helper, Routine
-    from dync.host.tvm.module import Function
+    from dync.host.tvm.module import Function, WholeProgram
+    from dync.host.tvm.native import Native
     from dync.ir.program import Program
     from dync.ir.types import Value
     from dync.runtime.package import Package
@@ -29,11 +30,13 @@ Group = tuple[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Code:
-    """library: the bytes. groups: the weights. extra: it calls into TVM's second runtime library."""
+    """library: the bytes. groups: the weights. extra: it calls into TVM's second runtime library. native: its `main` is one function,
+    which takes the addresses of the weights."""
 
     library: bytes
     groups: tuple[Group, ...]
     extra: bool
+    native: bool
 
 
 def compiled(program: Program, kernels: Mapping[str, Kernel], target: Target, threads: int, alone: bool = False) -> Code | Declined:
@@ -42,6 +45,8 @@ def compiled(program: Program, kernels: Mapping[str, Kernel], target: Target, th
     Compiles in this process. Raises BackendError when TVM or the linker fails.
     """
     from dync.backends.tvm.build import tvm_target
+    from dync.host.tvm.code import MAIN
+    from dync.host.tvm.entry import entry
     from dync.host.tvm.module import export
 
     if refused := unfit_memory(program):
@@ -58,7 +63,11 @@ def compiled(program: Program, kernels: Mapping[str, Kernel], target: Target, th
     if alone:
         tensors = _tensors(program, groups, parts, aim, blocks.extra)
         parts = [p.only(p.name) for p in parts]
-    return Code(_library(made.routines, parts, tensors, aim), groups, blocks.extra)
+    routines = made.routines
+    if native := None if alone else _native(made, blocks):
+        routines = tuple(r for r in routines if r.name != MAIN)
+        parts.append(entry(MAIN, native, aim))
+    return Code(_library(routines, parts, tensors, aim), groups, blocks.extra, native is not None)
 
 
 class _Blocks:
@@ -69,6 +78,8 @@ class _Blocks:
         self.parts: dict[str, Part] = {}
         self.made: dict[str, tuple[Part, Kernel, Any]] = {}
         self.groups: dict[Group, int] = {}
+        self.sizes: dict[int, int] = {}
+        """How many tensors the code takes of each group."""
         self.extra = False
 
     def function(self, block: FlowBlock) -> Function | Declined | None:
@@ -96,9 +107,28 @@ class _Blocks:
         names = renamed_weights(first, whole)
         group = (code.packer, tuple(names.get(w, w) for w in module.weights))
         number = self.groups.setdefault(group, len(self.groups))
+        self.sizes[number] = code.weights
         outputs = tuple(v.name for v in whole.results)
         inputs = tuple(v.name for v in whole.inputs)
         return Function(code.name, inputs, outputs, number, code.weights, written, module.checked, frozenset(code.shared))
+
+
+def _native(program: WholeProgram, blocks: _Blocks) -> Native | None:
+    """The flow as one compiled function, where all of its sizes are known."""
+    from dync.host.tvm.code import MAIN, Run
+    from dync.host.tvm.native import Code, Task, Tensor, written
+
+    routine = next(r for r in program.routines if r.name == MAIN)
+    helpers = {h.name: h for h in program.helpers}
+    parts = {r.block: blocks.parts[r.block] for r in routine.code if isinstance(r, Run) and r.block not in helpers}
+    chains = {n: p.chain for n, p in parts.items() if p.chain is not None}
+    tensors = {r: t for r, v in program.registers.items() if (t := Tensor.of(v)) is not None}
+    if len(chains) < len(parts) or len(tensors) < len(program.registers):
+        return None
+    inputs = tuple(tensors[i] for i in range(len(program.convention.inputs)))
+    groups = tuple(blocks.sizes[n] for n in blocks.groups.values())
+    codes = {n: Code.of(f"{n}_raw", c) for n, c in chains.items()}
+    return written(Task(routine, inputs, tensors, codes, helpers, groups))
 
 
 def _helpers(wanted: Sequence[Helper], aim: Any, threads: int) -> list[Part]:
@@ -164,6 +194,8 @@ def with_tvm(package: Package, program: Program, kernels: Mapping[str, Kernel]) 
     settings: dict[str, Any] = {"groups": [[packer, list(names)] for packer, names in made.groups]}
     if made.extra:
         settings["extra"] = True
+    if made.native:
+        settings["native"] = True
     weights = tuple(dict.fromkeys(n for _, names in made.groups for n in names))
     entry = KernelEntry("tvm", (LIBRARY,), settings, weights)
     return replace(package, kernels={}, members={LIBRARY: made.library}, weights={n: program.weights[n] for n in weights}, engine=entry)

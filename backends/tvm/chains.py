@@ -16,6 +16,7 @@ from typing import Any
 
 from dync.backends.tvm.door import relax, tirx, tvm, tvm_ffi
 from dync.backends.tvm.pipeline import RAW, fixed, function, pointer
+from dync.backends.tvm.schedule.loops import sequence
 
 ALIGNMENT = 64
 STACK = 1024
@@ -52,7 +53,7 @@ class Chain:
     """What a lowered function does. It takes params, then constants, then results.
 
     constants, made: the nodes of the constants, and the variables of the results in the lowered function. arena: bytes of its inner
-    tensors. gives: for each result of the block, the number of what the raw function takes.
+    tensors. gives: for each output of the block, the number of what the raw function takes.
     """
 
     taken: tuple[Tensor, ...]
@@ -85,8 +86,8 @@ def chained(module: Any, name: str) -> Lowered:
     name: what the names of its new functions begin with.
     """
     chain = read(module)
-    if chain is None:
-        return Lowered(module, {}, None)
+    if chain is None or not chain.steps:
+        return Lowered(module, {}, chain)
     functions = dict(module.functions.items())
     main = next(v for v in functions if v.name_hint == "main")
     for var in dict.fromkeys(s.kernel for s in chain.steps):
@@ -104,12 +105,11 @@ def symbol(name: str, kernel: str) -> str:
 
 
 def read(module: Any) -> Chain | None:
-    """What "main" does, None where that is no chain of at least two kernels."""
+    """What "main" does, None where that is no chain."""
     try:
-        chain = _Reader(module).chain()
+        return _Reader(module).chain()
     except _Unfit:
         return None
-    return chain if len(chain.steps) > 1 else None
 
 
 class _Reader:
@@ -249,7 +249,7 @@ def called(function: Any, args: Sequence[Any]) -> Any:
 
 
 def _raw(chain: Chain, name: str) -> Any:
-    """The RAW function: params, constants, results, the arena."""
+    """The RAW function: params, constants, results, and the arena if there is one."""
     params = [tvm.ir.Var(f"p{i}", pointer(t.dtype)) for i, t in enumerate(chain.taken)]
     arena = tvm.ir.Var("arena", pointer("uint8"))
 
@@ -257,14 +257,17 @@ def _raw(chain: Chain, name: str) -> Any:
         return params[tensor.place] if tensor.place >= 0 else address(arena, tensor.offset, tensor.dtype)
 
     calls = [called(symbol(name, s.kernel.name_hint), [place(a) for a in s.args]) for s in chain.steps]
-    return function(f"{name}_raw", [*params, arena], tirx.SeqStmt(calls))
+    return function(f"{name}_raw", [*params, arena] if chain.arena else params, sequence(*calls))
 
 
 def _packed(chain: Chain, name: str) -> Any:
     """The function on tensors around it."""
     buffers = [tirx.decl_buffer(list(t.shape), t.dtype, name=f"p{i}") for i, t in enumerate(chain.taken)]
+    inner = tvm.ir.GlobalVar(f"{name}_raw")
+    if not chain.arena:
+        return tirx.PrimFunc(buffers, called(inner, [b.data for b in buffers]))
     arena = tirx.decl_buffer([max(chain.arena, STACK + 1)], "uint8", name="arena")
-    call = called(tvm.ir.GlobalVar(f"{name}_raw"), [*(b.data for b in buffers), arena.data])
+    call = called(inner, [*(b.data for b in buffers), arena.data])
     return tirx.PrimFunc(buffers, tirx.SeqStmt([tirx.AllocBuffer(arena), call]))
 
 

@@ -53,14 +53,14 @@ def part(name: str, module: Any, aim: Any, threads: int) -> Part:
     functions: dict[Any, Any] = {}
     for var, function in module.functions.items():
         if isinstance(function, relax.Function):
-            function = joined(_unchecked(function), new)
+            function = joined(unchecked(function), new)
         functions[new[var.name_hint]] = function.with_attr("global_symbol", new[var.name_hint].name_hint)
     packer = new[PACKER].name_hint if PACKER in new else ""
     main = module["main"]
     return Part(name, functions, packer, len(main.params) - inputs, tuple(borrowed(main)), made.glue, made.chain)
 
 
-def _unchecked(function: Any) -> Any:
+def unchecked(function: Any) -> Any:
     """The function without checks of its parameters: only blocks call it, and kernels check what they are given once more.
 
     A check that reads sizes into the function's heap stays.

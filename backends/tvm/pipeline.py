@@ -43,9 +43,9 @@ def _kernels(strict: bool) -> Any:
     def run(mod: Any, _: Any) -> Any:
         mod = tvm.transform.Sequential(_kernel_passes())(tvm.IRModule({v: _noted(f) for v, f in mod.functions.items()}))
         raws = {v: raw(f) for v, f in mod.functions.items() if RAW in f.attrs}
-        rest = _packed({v: f for v, f in mod.functions.items() if v not in raws}, strict)
-        t = tirx.transform
-        made = tvm.transform.Sequential([t.FP8StorageLegalize(), t.BF16StorageLegalize()])(tvm.IRModule(raws))
+        storage = tvm.transform.Sequential([tirx.transform.FP8StorageLegalize(), tirx.transform.BF16StorageLegalize()])
+        rest = storage(_packed({v: f for v, f in mod.functions.items() if v not in raws}, strict))
+        made = storage(tvm.IRModule(raws))
         rest.update({v: f.with_attr("global_symbol", f.attrs[RAW]) for v, f in made.functions.items()})
         return rest
 
@@ -66,8 +66,7 @@ def _glue(strict: bool) -> Any:
 def _packed(functions: Mapping[Any, Any], strict: bool) -> Any:
     """The functions as virtual machines call them, with checks where those are wanted."""
     t = tirx.transform
-    passes = [t.SplitHostDevice(), t.MakePackedAPI(), t.FP8StorageLegalize(), t.BF16StorageLegalize()]
-    mod = tvm.transform.Sequential(passes)(tvm.IRModule(dict(functions)))
+    mod = tvm.transform.Sequential([t.SplitHostDevice(), t.MakePackedAPI()])(tvm.IRModule(dict(functions)))
     if not strict:
         mod.update(t.SkipAssert()(tvm.IRModule({v: f for v, f in mod.functions.items() if _FIXED in f.attrs})))
     return mod

@@ -2,7 +2,7 @@
 
 members: host/model.so, with the functions `main` and `traced`, which take the inputs and a tuple of groups of weights, and `dync`,
 which gives the convention (dync.host.onnx.convention). settings: "groups", of each group what makes it, or "", and its weights;
-"extra" as for blocks. `traced` tells its way to two functions of the process, which keep it for the thread that calls.
+"extra" as for blocks; "native" if `main` takes the addresses of all weights instead (int64) and its exit is a tensor. `traced` tells its way to two functions of the process, which keep it for the thread that calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dync.host.onnx.convention import KEY
 from dync.host.tvm.code import DECIDE, ENTER, FAILED, MAIN, SAYS, TRACED
 from dync.ir.trace import Trace, margin
 from dync.runtime.engine import Give, ending, outputs_read, read_convention, trace
-from dync.runtime.loaders.tvm import OUTSIDE, caller, opened, packed, runtime
+from dync.runtime.loaders.tvm import OUTSIDE, aligned, caller, opened, packed, runtime, tensor
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
 
@@ -38,9 +38,10 @@ class TvmEngine:
         machines = opened(members[LIBRARY], bool(entry.settings.get("extra")))
         self.convention = said = read_convention({KEY: str(machines.function(SAYS)())})
         groups = packed(machines, [(packer, names) for packer, names in entry.settings["groups"]], weights)
-        bound = [ffi.convert(groups)]
+        self._kept, native = groups, bool(entry.settings.get("native"))
+        bound = {MAIN: [_addresses(ffi, groups)] if native else [ffi.convert(groups)], TRACED: [ffi.convert(groups)]}
         types = [i.value.type for i in said.signature.inputs] + [p.value.type for p in said.signature.params]
-        self._main, self._traced = (caller(machines, name, types, bound, threads) for name in (MAIN, TRACED))
+        self._main, self._traced = (caller(machines, name, types, bound[name], threads) for name in (MAIN, TRACED))
         names = [p.name for p in said.outputs]
         at, places = {n: i for i, n in enumerate(names)}, {p.value: i for i, p in enumerate(said.inputs)}
         self._endings = [ending(e, at, places) for e in said.exits]
@@ -67,7 +68,8 @@ class TvmEngine:
             made = function(given)
         except Exception as error:  # tvm_ffi's exception classes share no root
             raise BackendError(f"TVM failed in the program: {str(error).splitlines()[-1]}") from error
-        exit = int(self._item(made, 0))
+        first = self._item(made, 0)
+        exit = first if isinstance(first, int) else int(np.from_dlpack(first)[0])
         if exit == FAILED:
             raise BackendError(OUTSIDE)
         found: list[Any] = [None] * self._count
@@ -76,6 +78,12 @@ class TvmEngine:
         for output, i in self._written:
             np.copyto(given[i], found[output])
         return exit, found
+
+
+def _addresses(ffi: Any, groups: Sequence[Sequence[Any]]) -> Any:
+    """Where all weights stand, one group behind the other."""
+    tensors = [t for group in groups for t in group]
+    return tensor(ffi, aligned(np.array([np.from_dlpack(t).ctypes.data for t in tensors] or [0], np.int64)))
 
 
 class _Way(threading.local):

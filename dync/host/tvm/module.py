@@ -47,7 +47,7 @@ from dync.host.tvm.code import (
     Weight,
 )
 from dync.ir.flow import Branch, Decision, Edge, Flow, FlowBlock, Jump, Raise, Return, Switch, edges
-from dync.ir.types import Lit, Ref, TensorType
+from dync.ir.types import Lit, Ref, TensorType, ValueType
 from dync.ir.types import Operand as Source
 
 
@@ -72,9 +72,12 @@ class Function:
 
 @dataclass(frozen=True)
 class WholeProgram:
+    """registers: the types of the values that the first registers of a routine hold."""
+
     routines: tuple[Routine, ...]
     helpers: tuple[Helper, ...]
     convention: Convention
+    registers: Mapping[int, ValueType]
 
 
 Translate = Callable[[FlowBlock], "Function | Declined | None"]
@@ -121,7 +124,8 @@ class _Program(Export):
         ]
         if traced:
             routines.append(Routine(TRACED, params, _Writer(self, True).code(), self.weights if given else None))
-        return WholeProgram(tuple(routines), tuple(self.helpers.values()), said)
+        types = {r: self.values[n].type for n, r in self.register.items() if n in self.values}
+        return WholeProgram(tuple(routines), tuple(self.helpers.values()), said, types)
 
     def ports(self) -> list[tuple[str, Type]]:
         return [*self.outputs.items(), *((f"{n}_after", self.types[n]) for n in self.written)]

@@ -133,7 +133,7 @@ def packed(machines: Machines | None, groups: Iterable[tuple[str, Sequence[str]]
     ffi = runtime()
     made: list[list[Any]] = []
     for packer, names in groups:
-        tensors = [_tensor(ffi, _aligned(weights.numpy(n))) for n in names]
+        tensors = [tensor(ffi, aligned(weights.numpy(n))) for n in names]
         made.append(list(machines.function(packer)(tensors)) if machines and packer else tensors)
     return made
 
@@ -160,7 +160,7 @@ class Machines(threading.local):
         return found
 
 
-def _aligned(array: Array) -> Array:
+def aligned(array: Array) -> Array:
     """The array itself, or a copy of it in row-major aligned memory."""
     array = np.ascontiguousarray(array).reshape(array.shape)
     return array if array.ctypes.data % ALIGNMENT == 0 else _compact(array)
@@ -175,7 +175,7 @@ def _compact(array: Any) -> Any:
     return copy
 
 
-def _tensor(ffi: Any, array: Array) -> Any:
+def tensor(ffi: Any, array: Array) -> Any:
     """tvm_ffi's tensor over the memory of an aligned array, also of one that may only be read."""
     return ffi.from_dlpack(array if array.flags.writeable else array.__dlpack__(max_version=(1, 0)))
 
@@ -189,11 +189,11 @@ def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bo
     from_dlpack, configure = ffi.from_dlpack, ffi.get_global_func("runtime.config_threadpool")
     dtypes = {i: DTYPES[t.kind] for i, t in enumerate(inputs) if isinstance(t, ScalarType)}
 
-    def tensor(array: Any) -> Any:
+    def taken(array: Any) -> Any:
         try:
             return from_dlpack(array, require_alignment=ALIGNMENT, require_contiguous=True)
         except (RuntimeError, BufferError, ValueError):
-            return _tensor(ffi, _aligned(array))
+            return tensor(ffi, aligned(array))
 
     def call(given: Sequence[Any]) -> Any:
         if threads != 1 and getattr(_pool, "threads", None) != threads:
@@ -205,11 +205,11 @@ def caller(machines: Machines, name: str, inputs: Sequence[ValueType | None], bo
         if dtypes:
             given = [np.array(v, dtypes[i]) if i in dtypes else v for i, v in enumerate(given)]
         try:
-            return function(*[tensor(v) for v in given], *bound)
+            return function(*[taken(v) for v in given], *bound)
         except Exception as error:  # tvm_ffi's exception classes share no root
             if "compact" not in str(error):
                 raise
-            return function(*[tensor(_compact(v)) for v in given], *bound)
+            return function(*[taken(_compact(v)) for v in given], *bound)
 
     return call
 
