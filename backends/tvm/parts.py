@@ -11,6 +11,7 @@ from dync.backends.tvm.builder import converted
 from dync.backends.tvm.chains import Chain
 from dync.backends.tvm.door import relax, te, tirx, tvm
 from dync.backends.tvm.memory import borrowed
+from dync.backends.tvm.pipeline import RAW
 
 CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 
@@ -35,12 +36,15 @@ class Part:
         names = {v.name_hint: v for v in self.functions}
         found: dict[Any, Any] = {}
         left = [names[root]]
+        glue = self.glue if root == self.name else {}
+        if glue:
+            left += [v for v, f in self.functions.items() if RAW in (f.attrs or {})]
         while left:
             var = left.pop()
             if var not in found:
                 found[var] = self.functions[var]
                 tvm_ffi.structural_walk(found[var], (tvm.ir.GlobalVar, lambda v: left.append(names[v.name_hint])), order="post")
-        return replace(self, functions=found)
+        return replace(self, functions=found, glue=glue)
 
 
 def part(name: str, module: Any, aim: Any, threads: int) -> Part:

@@ -91,9 +91,9 @@ def _noted(code: Any) -> Any:
 
 
 def fixed(code: Any) -> bool:
-    """Whether a function takes nothing but tensors of known sizes."""
-    shapes = [getattr(p.ty, "shape", None) for p in code.params]
-    return all(shape is not None and all(isinstance(d, tirx.IntImm) for d in shape) for shape in shapes)
+    """Whether a function takes nothing but tensors of known sizes, row after row."""
+    types = [p.ty for p in code.params]
+    return all(hasattr(t, "shape") and not len(t.strides) and all(isinstance(d, tirx.IntImm) for d in t.shape) for t in types)
 
 
 def pointer(dtype: str) -> Any:
@@ -105,7 +105,8 @@ def raw(code: Any) -> Any:
     """A RAW function on tensors of known sizes as one on the pointers to their elements; it gives 0, or another number when an error was
     set."""
     pointers = [tvm.ir.Var(f"{p.name}_data", pointer(str(p.dtype))) for p in code.params]
-    body = tirx.SeqStmt([*(tirx.DeclBuffer(b, data=p) for b, p in zip(code.params, pointers, strict=True)), code.body])
+    offsets = [tirx.Bind(b.elem_offset, tirx.const(0, str(b.elem_offset.ty.dtype))) for b in code.params if isinstance(b.elem_offset, tvm.ir.Var)]
+    body = tirx.SeqStmt([*offsets, *(tirx.DeclBuffer(b, data=p) for b, p in zip(code.params, pointers, strict=True)), code.body])
     for one in pointers:
         body = tirx.AttrStmt(one, "storage_alignment", tirx.const(64, "int32"), body)
     made = function(code.attrs[RAW], pointers, body).with_attr("target", code.attrs["target"].host)
