@@ -192,12 +192,14 @@ class Wide(nn.Module):
         return x
 
 
-def test_many_calls_from_many_threads(paths):
-    given = [torch.ones(2, 4), torch.zeros(2, 4), -torch.ones(3, 4)]
-    wanted = [paths(x) for x in given]
+@pytest.mark.parametrize("sizes", ("given", "known"))
+def test_many_calls_from_many_threads(paths, sizes):
+    run = paths if sizes == "given" else compiled(Paths().eval(), (torch.randn(2, 4),), params={"limit": (0.5, -5.0, 5.0)})
+    given = [torch.ones(2, 4), torch.zeros(2, 4), -torch.ones(3 if sizes == "given" else 2, 4)]
+    wanted = [run(x) for x in given]
 
     def some(number):
-        return [difference(wanted[i % 3], paths(given[i % 3])) for i in range(number, number + 625)]
+        return [difference(wanted[i % 3], run(given[i % 3])) for i in range(number, number + 625)]
 
     def together():
         with ThreadPoolExecutor(8) as pool:
@@ -247,6 +249,38 @@ def test_values_change_places_at_once():
     for scale in (1.0, -2.0, 5.0):
         given = tuple(torch.randn(2) * scale for _ in range(3))
         assert not mismatch(run, run.program, given, {})
+
+
+class Best(nn.Module):
+    """Results of one place in the code that are held at once: the best so far, the one before it, and the last."""
+
+    def forward(self, x):
+        best, second, y, n = x, x, x, 0
+        while n < 9 and y.abs().sum() < 100:
+            y = torch.sin(y * 3) + x
+            if y.sum() > best.sum():
+                best, second = y, best
+            n += 1
+        return best, second, y, best + second
+
+
+def test_results_of_one_place_are_kept_apart():
+    run = compiled(Best(), (torch.zeros(2, 3),))
+    blocks = compile_with(CompileOptions.parse(backend="tvm", host="python", threads=1, strict=True), Best(), (torch.zeros(2, 3),))
+    for seed in range(20):
+        x = torch.randn(2, 3, generator=torch.Generator().manual_seed(seed))
+        assert all(torch.equal(a, b) for a, b in zip(run(x), blocks(x), strict=True))
+
+
+def test_the_flow_is_one_function_where_all_sizes_are_known():
+    from dync.backends.base import Target
+    from dync.build import kernels_of
+    from dync.whole_tvm import compiled as whole
+
+    x = torch.zeros(4, 3)
+    known, given = dync.capture(Best(), (x,)), dync.capture(Best(), (x,), dynamic_shapes={"x": {0: torch.export.Dim("n", min=1, max=9)}})
+    assert whole(known, kernels_of(known), Target(), 1).native
+    assert not whole(given, kernels_of(given), Target(), 1).native
 
 
 class Owned(nn.Module):
