@@ -168,7 +168,7 @@ class _Reader:
         return value
 
     def tensor(self, type: Any, place: int) -> Tensor:
-        shape = getattr(type, "shape", None)
+        shape: Any = getattr(type, "shape", None)
         if not isinstance(shape, relax.ShapeExpr) or not all(isinstance(d, tirx.IntImm) for d in shape.values):
             raise _Unfit
         return Tensor(tuple(int(d) for d in shape.values), str(type.dtype), place)
@@ -285,7 +285,8 @@ def _main(main: Any, chain: Chain, outer: str) -> Any:
             left += [a for a in getattr(bound[one], "args", [bound[one]]) if isinstance(a, relax.Var)]
     kept |= {bound[v].args[0] for v in chain.made}
     last = [b for b in bindings if isinstance(b.value, relax.Call) and isinstance(b.value.op, tvm.ir.GlobalVar)][-1]
-    call = tvm.ir.Call(relax.ExternFunc(outer), [*main.params, *chain.constants, *chain.made], ty_args=[relax.TupleType([])], ret_ty=last.value.ty)
+    args = [*main.params, *chain.constants, *chain.made]
+    call = tvm.ir.Call(relax.ExternFunc(outer), args, ty_args=[relax.TupleType([])], ret_ty=last.value.ty)
 
     def stays(value: Any, var: Any) -> bool:
         if _is(value, "relax.vm.kill_object"):

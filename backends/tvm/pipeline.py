@@ -105,8 +105,9 @@ def raw(code: Any) -> Any:
     """A RAW function on tensors of known sizes as one on the pointers to their elements; it gives 0, or another number when an error was
     set."""
     pointers = [tvm.ir.Var(f"{p.name}_data", pointer(str(p.dtype))) for p in code.params]
-    offsets = [tirx.Bind(b.elem_offset, tirx.const(0, str(b.elem_offset.ty.dtype))) for b in code.params if isinstance(b.elem_offset, tvm.ir.Var)]
-    body = tirx.SeqStmt([*offsets, *(tirx.DeclBuffer(b, data=p) for b, p in zip(code.params, pointers, strict=True)), code.body])
+    offsets = [b.elem_offset for b in code.params if isinstance(b.elem_offset, tvm.ir.Var)]
+    none = [tirx.Bind(v, tirx.const(0, str(v.ty.dtype))) for v in offsets]
+    body = tirx.SeqStmt([*none, *(tirx.DeclBuffer(b, data=p) for b, p in zip(code.params, pointers, strict=True)), code.body])
     for one in pointers:
         body = tirx.AttrStmt(one, "storage_alignment", tirx.const(64, "int32"), body)
     made = function(code.attrs[RAW], pointers, body).with_attr("target", code.attrs["target"].host)

@@ -29,6 +29,7 @@ import sympy
 import torch
 
 from dync.capture.cached import Cached, open_caches
+from dync.capture.disk import open_disk, written
 from dync.capture.draws import asked
 from dync.capture.expressions import Expressions
 from dync.capture.heap import put as put_in
@@ -126,8 +127,9 @@ def open_world(engine: Expressions, patch: Patch, undo: contextlib.ExitStack) ->
     for owner, name in ((builtins, "open"), (io, "open"), (uuid, "uuid1"), (uuid, "uuid4"), (os, "urandom"), (secrets, "token_hex")):
         put(owner, name, _fixed(engine, f"{owner.__name__}.{name}".removeprefix("builtins.").removeprefix("io."), getattr(owner, name)))
     for name in ("__setitem__", "__delitem__"):
-        patch(os._Environ, name, _fixed(engine, "os.environ", getattr(os._Environ, name), "write it outside the model"))
+        patch(os._Environ, name, _fixed(engine, "os.environ", getattr(os._Environ, name), "write it outside the model", done=False))
     patch(os._Environ, "__getitem__", _fixed(engine, "os.environ", os._Environ.__getitem__, "read it in `__init__`", is_users_own))
+    open_disk(engine, by_model, put, undo)
     put(datetime, "datetime", _dates(engine))
     put(warnings, "warn", _warns(engine, warnings.warn))
     for name, level in LEVELS.items():
@@ -182,14 +184,21 @@ def _tells(engine: Expressions, name: str, original: Any) -> Any:
 
 
 def _fixed(engine: Expressions, name: str, original: Any, remedy: str = "do it outside the model, and give it what comes of it",
-           where: Callable[[str], bool] = bool) -> Any:
-    """Refuses the function in files of a kind: for environment variables the user's own, for packages are configured by them."""
+           where: Callable[[str], bool] = bool, done: bool = True) -> Any:
+    """Refuses the function in files of a kind: for environment variables the user's own, for packages are configured by them.
+
+    done: whether it is done all the same, so that capture can go on.
+    """
     def refuse(*args: Any, **kwargs: Any) -> Any:
         frame: Any = sys._getframe(1)
         while frame.f_code.co_filename.startswith("<frozen") or os.path.basename(frame.f_code.co_filename) in GIVE_ON:
             frame = frame.f_back
         if by_model(engine, frame) and where(frame.f_code.co_filename):
             engine.problem("DY209", f"`{name}` is used inside forward", "its result would be fixed at capture", remedy)
+            if name == "open":
+                args, kwargs = written(args, kwargs)
+            elif not done:
+                return None
         return original(*args, **kwargs)
 
     return refuse

@@ -2,7 +2,8 @@
 
 members: host/model.so, with the functions `main` and `traced`, which take the inputs and a tuple of groups of weights, and `dync`,
 which gives the convention (dync.host.onnx.convention). settings: "groups", of each group what makes it, or "", and its weights;
-"extra" as for blocks; "native" if `main` takes the addresses of all weights instead (int64) and its exit is a tensor. `traced` tells its way to two functions of the process, which keep it for the thread that calls.
+"extra" as for blocks; "native" if `main` takes the addresses of all weights instead (int64), and gives the exit's number as a tensor.
+`traced` tells its way to two functions of the process, which keep it for the thread that calls.
 """
 
 from __future__ import annotations

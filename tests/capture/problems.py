@@ -340,3 +340,19 @@ class ArrayOverAWeight(nn.Module):
     def forward(self, x):
         self.base += x[0]  # DY405
         return torch.from_numpy(self.array) * 1
+
+
+class WritesFiles(nn.Module):
+    def forward(self, x):
+        torch.save(x, __file__)  # DY209
+        np.save(__file__, [1])  # DY209
+        os.environ["DYNC_TEST"] = "1"  # DY209
+        with open(__file__, "w") as file:  # DY209
+            file.write("")
+        if x.sum() > 0:
+            os.remove(__file__)  # DY209
+        elif x.sum() < -1:
+            os.rename(__file__, "gone")  # DY209
+        elif x.sum() < -2:
+            os.system("true")  # DY209
+        return x

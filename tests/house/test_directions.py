@@ -21,11 +21,12 @@ MAY_IMPORT = {
 }
 """A folder (or file) of dync → the ones that it may import. What is not listed is the outer shell: it may import all but cli."""
 ALSO = {"dync.verify.fuzz": {"api", "sides"}, "dync.verify.plugin": {"api"}, "dync.verify.outside": {"capture"},
-    "dync.backends.check": {"runtime"},
+    "dync.backends.check": {"runtime"}, "dync.host.tvm.native": {"backends"}, "dync.host.tvm.entry": {"backends"},
     "dync.backends.tvm.backend": {"runtime"}, "dync.backends.torch_mlir": {"runtime"}}
 """Exceptions: fuzz and the pytest plugin are programs of their own that call the api as a user would; what a model may write that is
 not its own, capture knows;
-check runs code the way the runtime will; what can be loaded and run here, the runtime knows."""
+check runs code the way the runtime will; what can be loaded and run here, the runtime knows;
+a flow that is compiled with its blocks calls them as the backend made them."""
 LIGHT = ("runtime", "host", "errors")
 HEAVY = ("torch", "libcst", "onnx", "sympy", "networkx", "onnxscript")
 

@@ -44,6 +44,8 @@ from dync.host.tvm.code import (
 from dync.host.tvm.memory import ALIGNMENT, Block, Memory, planned
 from dync.ir.types import ScalarType, TensorType, ValueType
 
+STACKED = {"disable_lower_builtin": tirx.const(True, "bool")}
+"""What keeps a buffer on the stack."""
 NESTED = 24
 """How deep what follows an `if` may stand in it."""
 
@@ -143,7 +145,8 @@ def _outputs(task: Task) -> tuple[Tensor, ...] | None:
                         return None
             case _:
                 pass
-    return tuple(found[i] if i in found else Tensor((0,) * type.rank, type.dtype) for i, type in enumerate(types) if i in found or type)
+    rest = {i: Tensor((0,) * t.rank, t.dtype) for i, t in enumerate(types) if t is not None} | found
+    return tuple(rest[i] for i in sorted(rest))
 
 
 class _Writer:
@@ -181,7 +184,7 @@ class _Writer:
             segments.append(self.segment(self.places[list(self.labels)[len(segments)]], 0))
         loop = [tirx.While(self.state[0] >= _int(0), self.dispatch(segments, 0))] if segments else []
         kept = [s for n, at in self.numbers.items() for s in self.put(self.at(at), tirx.const(n.value, n.dtype), n.dtype)]
-        words = [s for w in self.words for s in (tirx.AllocBuffer(w, {"disable_lower_builtin": tirx.const(True, "bool")}), _store(w, _int(0)))]
+        words = [s for w in self.words for s in (tirx.AllocBuffer(w, STACKED), _store(w, _int(0)))]
         whole = [tirx.AllocBuffer(self.arena), *words, *kept, *start, _store(self.state, _int(-1)), body, *loop]
         outputs = [b for b, _ in self.outputs]
         params = [*self.inputs, self.weights, *self.constants.values(), self.exit, *outputs]
