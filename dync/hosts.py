@@ -137,7 +137,9 @@ def in_engine(built: Built, host: str, package: Package) -> Package | Declined:
         for block, one in built.blocks.items():
             if backend not in one.made:
                 why = next((r for r in reversed(one.refused) if r.backend == backend), None)
-                return Declined(f"block {block} runs on {one.chosen}" + (f": {why.reason}" if why else ""), *([why.span] if why else []))
+                if why is None:
+                    return Declined(f"block {block} runs on {one.chosen}, its own code was not made: ask for backend {backend} too")
+                return Declined(f"block {block} runs on {one.chosen}: {why.reason}", why.span)
         made = _whole(built, host, place, package)
     if isinstance(made, Declined):
         return made

@@ -5,12 +5,15 @@ Others join in through the entry-point groups `dync.backends` and `dync.passes`;
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from dync.errors import UsageError
 
@@ -135,7 +138,11 @@ def _pass(name: str, options: str) -> Any:
             fields[key.strip()] = literal_eval(value.strip())
         except (ValueError, SyntaxError):
             fields[key.strip()] = value.strip()
+    made = load(places[name])
+    known = [f.name for f in dataclasses.fields(made)] if dataclasses.is_dataclass(made) else list(fields)
+    if unknown := [f for f in fields if f not in known]:
+        raise UsageError(f"pass {name} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
     try:
-        return load(places[name])(**fields)
-    except TypeError as error:
-        raise UsageError(f"pass {name}: {error}") from None
+        return msgspec.convert(fields, made) if dataclasses.is_dataclass(made) else made(**fields)
+    except (msgspec.ValidationError, TypeError, ValueError) as error:
+        raise UsageError(f"pass {name}: {str(error).replace('`', '')}") from None

@@ -43,6 +43,10 @@ NUMPY = {name: np.dtype(name) for name in ENUM if name != "bfloat16"}
 INT64_MAX = 2**63 - 1
 COUNTS = frozenset({"ArgMax", "ArgMin", "NonZero", "Shape", "Size"})
 """Operators that give no number below zero."""
+COMPOSED = frozenset({"ReduceSum", "ReduceMean", "ReduceL1", "ReduceL2"})
+"""Reductions that are those of their parts, where these are of one size."""
+LONG = 4096
+"""Elements from which on a sum is made of parts."""
 MOVES = frozenset("Cast Expand Flatten Gather GatherElements Identity Reshape Slice Squeeze Transpose Unsqueeze".split())
 """Operators whose result holds nothing but what their first input holds, of integers."""
 
@@ -294,8 +298,33 @@ class Builder:
 
     def reduce(self, op: str, value: Val, dims: Sequence[int], keep: bool = False) -> Val:
         """A reduction over `dims` (empty: all)."""
+        found = self._in_parts(op, value, sorted(dims) or list(range(value.rank)), keep)
+        if found is not None:
+            return found
         axes = self.const(sorted(dims), "int64") if dims and value.rank else None
         return self.op(op, value, axes, keepdims=int(keep))
+
+    def _in_parts(self, op: str, value: Val, dims: list[int], keep: bool) -> Val | None:
+        """A long sum of floats as sums of parts, as eager adds them: one after another, a million of them are off by a thousandth."""
+        if op not in COMPOSED or value.dtype not in ("float32", "float16", "bfloat16"):
+            return None
+        sizes = [value.dims[d] for d in dims]
+        if None in sizes or math.prod(s for s in sizes if s is not None) < LONG:
+            return None
+        shape = [d if d is not None else self.size(value, i) for i, d in enumerate(value.dims)]
+        long = [d for d in dims if value.dims[d] != 1]
+        if len(long) > 1:
+            once = self.reduce(op, value, [long[-1]], True)
+            rest = [1 if i == long[-1] else d for i, d in enumerate(value.dims)]
+        else:
+            (dim,), (size,) = long, [s for s in sizes if s is not None and s != 1]
+            parts = next((n for n in range(math.isqrt(size), 15, -1) if size % n == 0), 1)
+            if parts == 1:
+                return None
+            wide = self.reshape(value, [*shape[:dim], size // parts, parts, *shape[dim + 1 :]])
+            once = self.op(op, wide, self.const([dim + 1], "int64"), keepdims=0)
+            rest = [size // parts if i == dim else d for i, d in enumerate(value.dims)]
+        return self.reduce(op, Val(once.name, value.dtype, tuple(rest)), dims, keep)
 
     def lowest(self, dtype: str) -> Number:
         return -math.inf if "float" in dtype else False if dtype == "bool" else int(np.iinfo(dtype).min)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dync.backends.onnx.builder import Builder, Number, Val
+from dync.backends.onnx.reductions import nan_marks
 from dync.backends.onnx.registry import Unsupported
 
 
@@ -141,7 +142,16 @@ def accumulated(t: Builder, x: Val, rows: Val, updates: Val, reduction: str) -> 
     """x with `updates` reduced into the rows that `rows` names, repeated ones included. ONNX Runtime's ScatterND splits the updates
     over threads and loses some where two name one row; its ScatterElements takes them one after another."""
     column = t.expand(t.reshape(rows, [-1, *[1] * (x.rank - 1)]), t.shape_of(updates))
-    return t.op("ScatterElements", x, column, updates, axis=0, reduction=reduction)
+    return scattered(t, x, column, updates, 0, reduction)
+
+
+def scattered(t: Builder, x: Val, index: Val, updates: Val, axis: int, reduction: str | None) -> Val:
+    """ScatterElements; a NaN makes a maximum or minimum NaN, which ONNX Runtime's kernel does not promise."""
+    result = t.op("ScatterElements", x, index, updates, axis=axis, reduction=reduction)
+    if reduction not in ("max", "min") or not x.floating:
+        return result
+    nans = t.op("ScatterElements", nan_marks(t, x), index, nan_marks(t, updates), axis=axis, reduction="max")
+    return t.where(nans, t.const(math.nan, x.dtype), result)
 
 
 def index_select(t: Builder, x: Val, dim: int, index: Val) -> Val:
@@ -218,7 +228,7 @@ def elements(t: Builder, x: Val, dim: int, index: Val, source: Val, reduction: s
         for d in range(index.rank):
             if source.shape is None or index.shape is None or source.shape[d] is None or source.shape[d] != index.shape[d]:
                 source = t.slice(source, d, 0, t.size(index, d))
-    return t.op("ScatterElements", x, t.natural(index), source, axis=dim % x.rank, reduction=reduction)
+    return scattered(t, x, t.natural(index), source, dim % x.rank, reduction)
 
 
 def scatter(t: Builder, x: Val, dim: int, index: Val, src: Val | Number, reduce: str | None = None) -> Val:

@@ -191,7 +191,7 @@ def _extreme(op: str) -> Callable[[Graph, Any], bool]:
 
 
 def _topk(graph: Graph, node: Any) -> bool:
-    """By counting: an element's place is the number of those before it. IREE sorts its input in place, and not stably."""
+    """By counting: an element's place is the number of those before it, NaN the largest. IREE sorts its input in place, and not stably."""
     x, k = node.input[0], graph.constants.get(node.input[1])
     dims = graph.dims(x)
     axis = _attribute(node, "axis", -1) % len(dims)
@@ -202,8 +202,14 @@ def _topk(graph: Graph, node: Any) -> bool:
     turn = [*(i for i in range(len(dims)) if i != axis), axis]
     row = graph.op("Transpose", x, perm=turn) if axis != last else x
     mine, theirs = graph.op("Unsqueeze", row, graph.const([-1], INT64)), graph.op("Unsqueeze", row, graph.const([-2], INT64))
-    before = graph.op("Greater" if _attribute(node, "largest", 1) else "Less", theirs, mine)
-    tie = graph.op("And", graph.op("Equal", theirs, mine), graph.const(np.tri(size, size, -1, dtype=bool), BOOL))
+    largest = _attribute(node, "largest", 1)
+    before, equal = graph.op("Greater" if largest else "Less", theirs, mine), graph.op("Equal", theirs, mine)
+    if graph.dtype(x) in FLOATS:
+        their, my = (graph.op("IsNaN", v) for v in (theirs, mine))
+        more, less = (their, my) if largest else (my, their)
+        before = graph.op("Or", before, graph.op("And", more, graph.op("Not", less)))
+        equal = graph.op("Or", equal, graph.op("And", their, my))
+    tie = graph.op("And", equal, graph.const(np.tri(size, size, -1, dtype=bool), BOOL))
     counted = graph.op("Cast", graph.op("Or", before, tie), to=INT64)
     place = graph.op("ReduceSum", counted, graph.const([-1], INT64), keepdims=0)
     wanted = graph.const(np.arange(int(k.reshape(-1)[0]))[:, None], INT64)

@@ -50,6 +50,20 @@ def te(scalar: Callable[..., Any], dtype: str | None = None) -> Callable[..., Va
     return lambda t, *values: t.pointwise(scalar, *values, dtype=dtype)
 
 
+def times(t: RelaxBuilder, a: Val, b: Val) -> Val:
+    """Nothing times infinity or NaN is NaN; TVM simplifies what it sees is multiplied by 0 to 0."""
+    if a.floating and 0 in (t.number(a), t.number(b)):
+        first = t.number(a) == 0
+
+        def none(x: Any, y: Any) -> Any:
+            other = y if first else x
+            dtype = dtype_of(other)
+            return tirx.Select(tirx.abs(other) <= tirx.max_value(dtype), tirx.const(0, dtype), tirx.const(math.nan, dtype))
+
+        return t.pointwise(none, a, b)
+    return infix(relax.op.multiply, lambda x, y: x * y)(t, a, b)
+
+
 def div(t: RelaxBuilder, a: Val, b: Val) -> Val:
     if a.floating and t.number(b) == 0:
         return t.pointwise(lambda x, y: x / y, a, b)
@@ -162,7 +176,7 @@ def select_abs(v: Any) -> Any:
 EMIT: dict[str, Callable[..., Any]] = {
     "Add": infix(relax.op.add, lambda a, b: a + b),
     "Sub": infix(relax.op.subtract, lambda a, b: a - b),
-    "Mul": infix(relax.op.multiply, lambda a, b: a * b),
+    "Mul": times,
     "Div": div,
     "Mod": mod,
     "Pow": power,

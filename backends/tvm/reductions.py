@@ -180,13 +180,20 @@ SORTED = ("float32", "float64", "int32", "int64")
 """What tvm.contrib.sort takes; other integers are widened."""
 
 
+FEW = 32
+"""Elements that are ordered by counting for each those that come before it: no call of a library, and what TVM runs in one piece."""
+
+
 def order(t: RelaxBuilder, x: Val, axis: int, largest: bool) -> Val:
-    """The places of the elements in stable order."""
-    if t.gpu:
-        ranks = t.te(lambda v: ranked(v, axis, largest), x)
+    """The places of the elements in stable order, NaN as the largest."""
+    keys = x if x.dtype in SORTED else t.cast(x, "float32" if x.floating else "int64")
+    if keys.floating:
+        keys = t.te(numbered, keys)
+    length = known(t.dims_of(x)[axis])
+    if t.gpu or length is not None and length <= FEW:
+        ranks = t.te(lambda v: ranked(v, axis, largest), keys)
         return t.te(lambda v: placed(v, axis), ranks)
     t.extra = True
-    keys = x if x.dtype in SORTED else t.cast(x, "float32" if x.floating else "int64")
 
     def compute(v: Any) -> Any:
         source = tirx.decl_buffer(v.shape, v.dtype, "keys", data_alignment=8, layout=None)
@@ -199,17 +206,28 @@ def order(t: RelaxBuilder, x: Val, axis: int, largest: bool) -> Val:
     return t.te(compute, keys)
 
 
+def numbered(x: Any) -> Any:
+    """Integers in the order of the floats that they stand for: those of their bits, downwards for negative ones, and the last for NaN."""
+    dtype = str(x.dtype)
+    bits = dtype.replace("float", "int")
+    most = tirx.max_value(bits)
+
+    def number(*at: Any) -> Any:
+        found, none = tirx.reinterpret(bits, x(*at)), tirx.const(0, bits)
+        kept = tirx.Select(x(*at) == tirx.const(0, dtype), none, tirx.Select(found < none, found ^ most, found))  # -0 is 0
+        return tirx.Select(tirx.isnan(x(*at)), most, kept)
+
+    return te.compute(x.shape, number, name="numbered")
+
+
 def ranked(x: Any, axis: int, largest: bool) -> Any:
-    """How many elements come before each one: n² comparisons, none of which waits for another. NaN counts as the largest."""
-    number = tirx.isnan if "float" in str(x.dtype) else (lambda v: tirx.const(False, "bool"))
+    """How many integers come before each one: n² comparisons, none of which waits for another."""
     k = te.reduce_axis((0, x.shape[axis]), "k")
 
     def before(*at: Any) -> Any:
         own, other = x(*at), x(*[k if d == axis else v for d, v in enumerate(at)])
-        first, last = (own, other) if largest else (other, own)
-        ahead = tirx.Or(first < last, tirx.And(tirx.Not(number(first)), number(last)))
-        behind = tirx.Or(last < first, tirx.And(tirx.Not(number(last)), number(first)))
-        return te.sum(tirx.Or(ahead, tirx.And(tirx.Not(behind), k < at[axis])).astype("int64"), axis=k)
+        first = own < other if largest else other < own
+        return te.sum(tirx.Or(first, tirx.And(own == other, k < at[axis])).astype("int64"), axis=k)
 
     return te.compute(x.shape, before, name="rank")
 

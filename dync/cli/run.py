@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
-from dync.cli.console import constant, emit, number, pairs, steps
+from dync.cli.console import constant, emit, near, number, pairs, steps
 from dync.cli.words import Json
-from dync.errors import GuardError, UsageError
+from dync.errors import DyncError, GuardError, UsageError
 from dync.examples import read_arrays
 from dync.ir.classes import record_fields
 from dync.ir.flow import Signature
@@ -24,6 +25,10 @@ from dync.runtime.program import load
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+RAISED = 1
+"""Exit code when the model raises."""
 
 
 class Leaf(msgspec.Struct, frozen=True):
@@ -60,6 +65,8 @@ def run(
     """Run an artifact on arrays from files; the leaves of a nested result are stored under their paths: "y", "exit", "out[0]"."""
     if output is not None and output.suffix != ".npz":
         raise UsageError(f"cannot write {output}: results are stored as .npz")
+    if output is not None and not output.resolve().parent.is_dir():
+        raise UsageError(f"cannot write {output}: there is no folder {output.parent}")
     with steps(2):
         with stage("load", str(artifact)):
             runtime = load(artifact)
@@ -68,7 +75,14 @@ def run(
             _set(runtime, name, text)
         with stage("run", runtime.flow.name) as running:
             args, kwargs = call(signature, values(input, inputs))
-            result, trace = runtime.traced(*args, **kwargs)
+            try:
+                result, trace = runtime.traced(*args, **kwargs)
+            except DyncError:
+                raise
+            except Exception as error:  # the model's own
+                where = next((n for n in getattr(error, "__notes__", ()) if n.startswith("raised by")), "raised by the model")
+                print(near(f"{type(error).__name__}: {error} ({where})"), file=sys.stderr)
+                return RAISED
             running.note = f"{len(trace.path)} blocks"
     leaves = dict(named_leaves(result))
     if output is not None:

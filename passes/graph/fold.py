@@ -12,7 +12,7 @@ A tensor is not folded when it leaves the block or is written: each run must mak
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 import torch
@@ -38,7 +38,7 @@ class Fold(Pass):
     """Folds constants; `limit` is the most elements that a new constant tensor may have, where it does not replace a weight."""
 
     name: ClassVar[str] = "fold"
-    limit: int = 4096
+    limit: Annotated[int, msgspec.Meta(ge=0)] = 4096
 
     def apply(self, program: Program) -> PassResult:
         before, made = program, program
