@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dync.backends.onnx.builder import Builder, Val
+from dync.backends.onnx.builder import Builder, Size, Val
 from dync.backends.onnx.registry import Unsupported
 
 Ints = int | Sequence[int]
@@ -293,12 +293,44 @@ def scales_of(scales: Sequence[Any], kwargs: dict[str, Any], n: int) -> list[flo
 
 def smooth(mode: str, n: int) -> Callable[..., Val]:
     def translate(t: Builder, x: Val, output_size: Any, align_corners: bool, *scales: Any, **kwargs: Any) -> Val:
+        if mode == "linear" and None in (*x.dims[-n:], *t.outs[0].dims[-n:]):
+            return interpolated(t, x, output_size, align_corners, scales_of(scales, kwargs, n))
         scale, size = ratios(t, x, n, [None] * n if align_corners else scales_of(scales, kwargs, n))
         extra: dict[str, Any] = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
         corner = "align_corners" if align_corners else "half_pixel"
         return t.op("Resize", x, None, scale, size, mode=mode, coordinate_transformation_mode=corner, **extra)
 
     return translate
+
+
+def interpolated(t: Builder, x: Val, output_size: Any, corners: bool, factors: Sequence[Any]) -> Val:
+    """Linear interpolation to or from sizes known only at run time: one dim after another, in float32 as torch computes the places."""
+    if any(isinstance(f, Val) for f in factors):
+        raise Unsupported("scale factors known only at run time")
+
+    def number(size: Size) -> Val:
+        return t.cast(t.lift(size, "int64"), "float32")
+
+    one, half = t.const(1, "float32"), t.const(0.5, "float32")
+    for i, factor in enumerate(factors):
+        axis = x.rank - len(factors) + i
+        size = number(t.size(x, axis))
+        out = t.cast(t.op("Floor", t.op("Mul", size, t.const(factor, "float32"))), "int64") if factor else t.lift(output_size[i], "int64")
+        step = t.op("Range", t.const(0, "int64"), t.reshape(out, []), t.const(1, "int64"))
+        step = Val(t.cast(step, "float32").name, "float32", (None,))
+        if corners:
+            ratio = t.op("Div", t.op("Sub", size, one), t.op("Max", t.op("Sub", number(out), one), one))
+            place = t.op("Mul", step, t.where(t.op("Greater", number(out), one), ratio, t.const(0, "float32")))
+        else:
+            ratio = t.const(1 / factor, "float32") if factor else t.op("Div", size, number(out))
+            place = t.op("Max", t.op("Sub", t.op("Mul", t.op("Add", step, half), ratio), half), t.const(0, "float32"))
+        first = t.op("Min", t.op("Floor", place), t.op("Sub", size, one))
+        second = t.op("Min", t.op("Add", first, one), t.op("Sub", size, one))
+        share = t.cast(t.reshape(t.op("Sub", place, first), [-1, *[1] * (x.rank - 1 - axis)]), x.dtype)
+        a, b = (t.op("Gather", x, t.cast(p, "int64"), axis=axis) for p in (first, second))
+        moved = t.op("Add", a, t.op("Mul", t.op("Sub", b, a), share))
+        x = Val(moved.name, x.dtype, tuple(None if d == axis else s for d, s in enumerate(x.dims)))
+    return x
 
 
 def grid_sampler(t: Builder, x: Val, grid: Val, interpolation_mode: int, padding_mode: int, align_corners: bool) -> Val:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dync.backends.onnx.builder import Val
+from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.builder import Prim, RelaxBuilder, known, whole
 from dync.backends.tvm.door import relax, te, tirx
 from dync.backends.tvm.reductions import lowest
@@ -229,7 +230,8 @@ def resize(
     factors = t.array(scales) if scales is not None else None
     for i, out in enumerate(outs):
         size = known(t.dims_of(x)[2 + i])
-        assert size is not None and out is not None
+        if size is None or out is None:
+            raise Unsupported("resampling of a dynamic size")
         scale = float(factors[2 + i]) if factors is not None else out / size
         if size == out and scale == 1:
             continue

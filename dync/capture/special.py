@@ -245,10 +245,14 @@ def _interpolate(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     mode, corners = given.get("mode", "nearest"), given.get("align_corners")
     twin = "_upsample_nearest_exact" if mode == "nearest-exact" else f"upsample_{mode}"
     known = hasattr(aten, f"{twin}{len(space)}d") and len(sizes) == len(space) and not (corners is not None and "nearest" in mode)
-    other = size is not None or given.get("recompute_scale_factor") or given.get("antialias")
-    if other or not known or not any(isinstance(f, SYMBOLIC) for f in scales):
+    if given.get("antialias") or not known:
         return NotImplemented
-    numbers = (None, *(() if "nearest" in mode else (bool(corners),)), [torch.sym_float(f) for f in scales])
+    if not any(isinstance(f, SYMBOLIC) for f in scales) and (
+            "nearest" in mode or not any(isinstance(n, torch.SymInt) for n in (*x.shape, *sizes))):  # torch's twin of nearest is exact
+        return NotImplemented
+    by_size = size is not None or given.get("recompute_scale_factor")
+    given_sizes, factors = (sizes, None) if by_size else (None, [torch.sym_float(f) for f in scales])
+    numbers = (given_sizes, *(() if "nearest" in mode else (bool(corners),)), factors)
     whole = recorder.engine.weights.fake(x)
     layout = torch.contiguous_format if recorder.engine.has_symbols(whole) else suggest_memory_format(whole)
     return recorder.plain(getattr(aten, f"{twin}{len(space)}d").vec, (x, *numbers), {}, lambda: torch.empty(

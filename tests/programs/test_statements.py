@@ -4534,6 +4534,14 @@ except RuntimeError:
     return x + 1
 return x
 
+y = torch.stack([x] * (i % 3 + 2))[None, None]
+a = F.interpolate(y, scale_factor=1.7, mode="bilinear")
+return a, F.interpolate(y, size=(4, y.shape[2] * 2), mode="bicubic"), F.interpolate(y, size=(5, 5), mode="bilinear", align_corners=True)
+
+y = x.repeat(i % 3 + 2)[None, None]
+a = F.interpolate(y, scale_factor=0.5, mode="linear", recompute_scale_factor=True)
+return a, F.interpolate(y, size=7, mode="linear"), F.interpolate(torch.outer(x, x)[None, None], size=(i % 4 + 1, 3), mode="bilinear")
+
 """
 # A code and a body.
 REFUSED = """
