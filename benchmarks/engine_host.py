@@ -1,7 +1,8 @@
-"""Control flow inside the engine: cost of a branch and of a loop iteration on both hosts, and the ratio on whole models."""
+"""Control flow inside the engines: cost of a branch and of a loop iteration on each host, and whole models."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 
 import torch
@@ -9,13 +10,15 @@ from torch import nn
 
 from benchmarks.host_overhead import Steps
 from benchmarks.options import Options
-from benchmarks.peers import Refused, reason
+from benchmarks.peers import reason
 from benchmarks.result import Result
 from benchmarks.subject import same
 from benchmarks.timing import interleave
 
 BRANCHES, TURNS = (8, 64), (10, 1000)
-MODELS = ("fashion-exits", "emoe", "mowst", "liquid")
+HOSTS: Mapping[str, str] = {"python": "onnxruntime", "onnx": "onnxruntime", "tvm": "tvm", "torch-mlir": "torch-mlir"}
+"""Host → the backend of its blocks."""
+MODELS = ("fashion-exits", "shallow-deep-vgg", "pabee", "duo-llm", "emoe", "mowst", "liquid")
 
 
 class Turns(nn.Module):
@@ -28,47 +31,44 @@ class Turns(nn.Module):
 
 
 def run(options: Options) -> Result:
-    rows, notes, ok = [], [], True
-    per: dict[str, list[tuple[int, float, float]]] = {"branch": [], "loop iteration": []}
-    for count in BRANCHES:
-        times, right = _pair(Steps(count).eval(), [(torch.tensor([1.0, -2.0, 0.5, 3.0]),)], options)
-        per["branch"].append((count, *times))
-        rows.append((f"{count} branches in a row", *times, times[0] / times[1], "equal" if right else "WRONG"))
-        ok &= right
-    for count in TURNS:
-        times, right = _pair(Turns().eval(), [(torch.tensor([float(count)]),)], options)
-        per["loop iteration"].append((count, *times))
-        rows.append((f"a loop of {count} turns", *times, times[0] / times[1], "equal" if right else "WRONG"))
-        ok &= right
-    for what, ((few, *low), (many, *high)) in per.items():
-        python, onnx = ((b - a) / (many - few) for a, b in zip(low, high, strict=True))
-        notes.append(f"each further {what}, its two or three operations included: Python host {python:.1f} µs, ONNX host {onnx:.1f} µs")
-    for name in MODELS:
-        from dync.models import ZOO
+    from dync.models import ZOO
 
+    rows, notes, ok = [], [], True
+    per: dict[str, list[tuple[int, dict[str, float]]]] = {"branch": [], "loop iteration": []}
+    steps = (torch.tensor([1.0, -2.0, 0.5, 3.0]),)
+    programs = [("branch", n, f"{n} branches in a row", Steps(n).eval(), steps) for n in BRANCHES]
+    programs += [("loop iteration", n, f"a loop of {n} turns", Turns().eval(), (torch.tensor([float(n)]),)) for n in TURNS]
+    for name in MODELS:
         module, _, function = ZOO[name].partition(":")
         home = import_module(module)
-        try:
-            times, right = _pair(getattr(home, function)().eval(), [home.example_inputs()], options)
-        except Refused as refused:
-            notes.append(f"{name}: {refused}")
-            continue
-        rows.append((name, *times, times[0] / times[1], "equal" if right else "WRONG"))
+        programs.append(("", 0, name, getattr(home, function)().eval(), home.example_inputs()))
+    for kind, count, name, model, inputs in programs:
+        times, right, declined = _times(model, inputs, options)
+        notes += [f"{name} on the {host} host: {why}" for host, why in declined.items()]
+        if kind:
+            per[kind].append((count, times))
+        rows.append((name, *(times.get(h, "") for h in HOSTS), "equal" if right else "WRONG"))
         ok &= right
-    columns = ("program", "Python host µs", "ONNX host µs", "Python / ONNX", "against eager")
-    return Result("engine-host", "Hosts: control flow in Python and in ONNX Runtime", columns, tuple(rows), tuple(notes), ok)
+    for what, ((few, low), (many, high)) in per.items():
+        each = ", ".join(f"{h} {(high[h] - low[h]) / (many - few):.2g} µs" for h in HOSTS if h in low and h in high)
+        notes.append(f"each further {what}, its two or three operations included: {each}")
+    columns = ("program", *(f"{h} host µs" for h in HOSTS), "against eager")
+    return Result("engine-host", "Hosts: control flow in Python and in engines", columns, tuple(rows), tuple(notes), ok)
 
 
-def _pair(model: nn.Module, inputs: list[tuple], options: Options) -> tuple[tuple[float, float], bool]:
-    """Microseconds of a call on each host, and whether both give eager's result. Raises Refused."""
+def _times(model: nn.Module, inputs: tuple, options: Options) -> tuple[dict[str, float], bool, dict[str, str]]:
+    """Microseconds of a call on each host that takes the model, whether all give eager's result, and why others do not take it."""
     import dync
     from dync.api import compile_with
     from dync.options import CompileOptions
 
-    try:
-        hosts = {h: compile_with(CompileOptions.parse(host=h, threads=options.threads), model, inputs[0]) for h in ("python", "onnx")}
-    except dync.DyncError as error:
-        raise Refused(reason(error)) from error
-    right = all(same(one(*args), model(*args)) for one in hosts.values() for args in inputs)
-    times = interleave(hosts, inputs, options.seconds / 2)
-    return (1e3 * times["python"].median, 1e3 * times["onnx"].median), right
+    hosts, declined = {}, {}
+    for host, backend in HOSTS.items():
+        asked = CompileOptions.parse(backend=backend, host=host, threads=options.threads)
+        try:
+            hosts[host] = compile_with(asked, model, inputs)
+        except dync.DyncError as error:
+            declined[host] = reason(error)
+    right = all(same(one(*inputs), model(*inputs)) for one in hosts.values())
+    times = interleave(hosts, [inputs], options.seconds)
+    return {h: 1e3 * t.median for h, t in times.items()}, right, declined
