@@ -328,7 +328,8 @@ case("interpolate-bilinear", lambda x: (F.interpolate(x, scale_factor=2, mode="b
                                         F.interpolate(x, scale_factor=1.7, mode="bilinear"),
                                         F.interpolate(x, size=(1, 3), mode="bilinear")), "float32[1, 2, 9, 8]")
 case("interpolate-dynamic", lambda x: (F.interpolate(x, size=(5, 11), mode="bilinear", align_corners=True),
-                                       F.interpolate(x, size=(x.shape[2] * 2, 3), mode="bilinear")), {"x": "float32[1, 2, n, 8]"}, n=(1, 16))
+                                       F.interpolate(x, size=(x.shape[2] * 2, 3), mode="bilinear")), {"x": "float32[1, 2, n, 8]"},
+     n=(1, 16))
 case("interpolate-bicubic", lambda x: F.interpolate(x, size=(12, 5), mode="bicubic"), "float32[1, 2, 9, 8]")
 case("interpolate-linear1d", lambda x: F.interpolate(x, scale_factor=2.5, mode="linear"), "float32[1, 2, 9]")
 case("grid-sample", lambda x, g: F.grid_sample(x, g, align_corners=False), {"x": "float32[1, 2, 5, 7]", "g": "float32[1, 3, 4, 2]"})
