@@ -139,7 +139,7 @@ class Growing(Running):
             return self.written_out(key, items, plain, one)
         grown: Any = items
         if (known := self.known_int(grown.length)) is not None:
-            return self.listed(key, plain([grown.at(i) for i in range(known)]))
+            return self.written_out(key, [grown.at(i) for i in range(known)], plain, one)
         return comprehend.collect(self.listed(key, []), items, one)
 
     def generate(self, key: str, items: Any, plain: Any, one: Any) -> Any:

@@ -4542,6 +4542,14 @@ y = x.repeat(i % 3 + 2)[None, None]
 a = F.interpolate(y, scale_factor=0.5, mode="linear", recompute_scale_factor=True)
 return a, F.interpolate(y, size=7, mode="linear"), F.interpolate(torch.outer(x, x)[None, None], size=(i % 4 + 1, 3), mode="bilinear")
 
+v = [x.tolist()[k % 3] * k for k in range(8)]
+w = sorted(v)
+return w[0], len([a for a in v if -1 < a < 1]), w
+
+v = torch.cat([x, x * 2, -x]).tolist()
+w = sorted(v, key=abs, reverse=True)
+return w[:3], [a for a in v if -1 < a < 1], [a for a in w if a > 0 or a < -1]
+
 """
 # A code and a body.
 REFUSED = """
