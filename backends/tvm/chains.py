@@ -181,7 +181,7 @@ class _Reader:
                 raise _Unfit
         elif isinstance(value.op, tvm.ir.GlobalVar):
             kernel = self.module[value.op]
-            if not isinstance(kernel, tirx.PrimFunc) or not fixed(kernel) or _calls_out(kernel):
+            if not isinstance(kernel, tirx.PrimFunc) or not fixed(kernel):
                 raise _Unfit
             self.steps.append(Step(value.op, tuple(self.operand(a) for a in value.args)))
         elif _is(value, "relax.vm.alloc_storage"):
@@ -217,13 +217,6 @@ CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 def _is(value: Any, name: str) -> bool:
     op = getattr(value, "op", None)
     return isinstance(value, relax.Call) and name in (getattr(op, "name", ""), getattr(op, "global_symbol", ""))
-
-
-def _calls_out(kernel: Any) -> bool:
-    """Whether a kernel calls functions of the process: what those raise goes through TVM's own way of calling."""
-    found: list[str] = []
-    tvm_ffi.structural_walk(kernel.body, (tvm.ir.Call, lambda c: found.append(getattr(c.op, "name", ""))))
-    return any("packed" in name for name in found)
 
 
 def _called(functions: Iterable[Any]) -> set[Any]:
@@ -272,7 +265,7 @@ def _packed(chain: Chain, name: str) -> Any:
 
 
 def _main(main: Any, chain: Chain, outer: str) -> Any:
-    """The lowered function with one call, where its last kernel's was, in place of all."""
+    """The lowered function with one call in place of all: behind the memory of its results, before they are looked at or let go of."""
     bindings = [b for block in main.body.blocks for b in block.bindings]
     bound = {b.var: b.value for b in bindings}
     kept = set(chain.made)
@@ -283,16 +276,18 @@ def _main(main: Any, chain: Chain, outer: str) -> Any:
         if one in bound and one not in kept:
             kept.add(one)
             left += [a for a in getattr(bound[one], "args", [bound[one]]) if isinstance(a, relax.Var)]
-    kept |= {bound[v].args[0] for v in chain.made}
     last = [b for b in bindings if isinstance(b.value, relax.Call) and isinstance(b.value.op, tvm.ir.GlobalVar)][-1]
     args = [*main.params, *chain.constants, *chain.made]
     call = tvm.ir.Call(relax.ExternFunc(outer), args, ty_args=[relax.TupleType([])], ret_ty=last.value.ty)
 
-    def stays(value: Any, var: Any) -> bool:
-        if _is(value, "relax.vm.kill_object"):
-            return value.args[0] in kept
-        return var in kept or any(_is(value, n) for n in ("relax.null_value", *CHECKS))
+    stores = {bound[v].args[0] for v in chain.made}
+    first = [b for b in bindings if b.var in stores or b.var in chain.made or any(_is(b.value, n) for n in ("relax.null_value", *CHECKS))]
+    first += [b for b in bindings if _is(b.value, "relax.vm.kill_object") and b.value.args[0] in stores]
 
-    new = [relax.VarBinding(b.var, call) if b is last else b for b in bindings if b is last or stays(b.value, b.var)]
+    def stays(b: Any) -> bool:
+        return b.var in kept or _is(b.value, "relax.vm.kill_object") and b.value.args[0] in kept
+
+    rest = [b for b in bindings if stays(b) and not any(b is f for f in first)]
+    new = [*first, relax.VarBinding(last.var, call), *rest]
     body = relax.SeqExpr([relax.BindingBlock(new)], main.body.body)
     return relax.Function(main.params, body, main.ret_ty, main.is_pure, main.attrs)

@@ -283,6 +283,23 @@ def test_the_flow_is_one_function_where_all_sizes_are_known():
     assert not whole(given, kernels_of(given), Target(), 1).native
 
 
+class Token(nn.Module):
+    """A number that is another shape of a kernel's result, and asked about."""
+
+    def forward(self, x):
+        token = (x * 2).argmax(dim=1).item()
+        if token == 1:
+            return x + 1, token
+        return x - 1, token
+
+
+def test_a_result_of_another_shape_is_looked_at_behind_the_kernels():
+    run = compiled(Token(), (torch.tensor([[0.0, 1.0, 0.0]]),))
+    for x in torch.eye(3)[:, None]:
+        wanted = Token()(x)
+        assert not difference(wanted, run(x)) and not difference(wanted, run.traced(x)[0])
+
+
 class Kept(nn.Module):
     """Rows that data choose, whose number is asked for, and is a size of what the next block is given."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tvm.target import Target
@@ -14,7 +14,7 @@ class Machine:
     """bits: of a vector register. registers: how many. threads: that a kernel may use; 1 makes code without any parallel loop.
 
     feed: bytes a cycle that weights come in from the caches beyond the first. asks: whether to ask for weights ahead gains more than it
-    takes from a step. Both as measured, on a Xeon with AVX-512 and on a Zen 3 (docs/decisions/0010).
+    takes from a step. Both as measured, on a Xeon and an EPYC with AVX-512 and on a Zen 3 (docs/decisions/0010).
     """
 
     bits: int = 128
@@ -36,7 +36,8 @@ def of(target: Target, threads: int) -> Machine:
 
     features = set(llvm_get_cpu_features(target))
     if "avx512f" in features and "avx512vl" in features:
-        return Machine(512, 32, threads, asks=True)
+        attributes: Any = target.attrs
+        return Machine(512, 32, threads, feed=32 if str(attributes.get("mcpu", "")).startswith("znver") else 16, asks=True)
     if "avx2" in features:
         return Machine(256, 16, threads, feed=32)
     if "neon" in features:
