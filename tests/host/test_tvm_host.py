@@ -287,10 +287,11 @@ class Token(nn.Module):
     """A number that is another shape of a kernel's result, and asked about."""
 
     def forward(self, x):
-        token = (x * 2).argmax(dim=1).item()
+        found = (x * 2).argmax(dim=1)
+        tokens, token = torch.cat([found, found * 2]), found.item()
         if token == 1:
-            return x + 1, token
-        return x - 1, token
+            return tokens + 1, token
+        return tokens, token
 
 
 def test_a_result_of_another_shape_is_looked_at_behind_the_kernels():
