@@ -259,6 +259,36 @@ def _interpolate(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
         (*x.shape[:2], *sizes), dtype=x.dtype, device=x.device, memory_format=layout))
 
 
+def _cov(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    """As torch's kernel computes it without weights: with them it looks at their sum, and its graph asks for that."""
+    given = {"correction": 1, **dict(zip(("input",), args)), **kwargs}
+    x, correction, call = given["input"] if "input" in given else given["self"], given["correction"], recorder.call
+    if given.keys() - {"input", "correction"} or x.dim() > 2 or not isinstance(correction, int) or x.dtype == torch.bool:
+        return NotImplemented
+    x = call(torch.Tensor.view, (x, 1, -1), {}) if x.dim() < 2 else x
+    n = x.shape[1]
+    mean = call(torch.div, (call(torch.sum, (x, 1), {}), n), {})
+    left = n - correction
+    if left <= 0:  # torch warns
+        return NotImplemented
+    x = call(torch.sub, (x, call(torch.unsqueeze, (mean, 1), {})), {})
+    product = call(torch.mm, (x, call(torch.conj, (call(torch.t, (x,), {}),), {})), {})
+    return call(torch.squeeze, (call(torch.div, (product, left), {}),), {})
+
+
+def _corrcoef(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
+    call = recorder.call
+    c = call(torch.cov, (args[0] if args else kwargs["input"],), {})
+    if c.is_complex():
+        return NotImplemented
+    if not c.dim():
+        return call(torch.div, (c, c), {})
+    spread = call(torch.sqrt, (call(torch.diag, (c,), {}),), {})
+    for shape in ((-1, 1), (1, -1)):
+        c = call(torch.div, (c, call(torch.Tensor.view, (spread, *shape), {})), {})
+    return call(torch.clip, (c, -1, 1), {})
+
+
 def _spaced(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """`linspace` and `logspace` in a number of steps known only at run time."""
     name = function_name(func)
@@ -398,7 +428,7 @@ SPECIAL = {"__bool__": _bool, "is_nonzero": _bool, "item": _item, "__int__": _nu
            "__len__": _len,
            "__getitem__": _indexed, "__setitem__": _indexed, "get:data": _data, "tensor": _tensor, "as_tensor": _as_tensor,
            "unbind": _unbind, "split": _split, "chunk": _split, "max_pool1d": _max_pool1d, "fn": _max_pool1d, "diff": _diff,
-           "interpolate": _interpolate, "linspace": _spaced, "logspace": _spaced,
+           "interpolate": _interpolate, "cov": _cov, "corrcoef": _corrcoef, "linspace": _spaced, "logspace": _spaced,
            "fill_diagonal_": _fill_diagonal, "one_hot": _one_hot, "new": _new,
            "__deepcopy__": _deepcopy, "new_tensor": _new_tensor,
            **dict.fromkeys(("stack", "vstack", "hstack", "cat", "concat", "concatenate"), _stack), **RECURRENT}

@@ -4550,6 +4550,13 @@ v = torch.cat([x, x * 2, -x]).tolist()
 w = sorted(v, key=abs, reverse=True)
 return w[:3], [a for a in v if -1 < a < 1], [a for a in w if a > 0 or a < -1]
 
+y = torch.stack([x * k for k in range(i % 3 + 2)]) + torch.arange(3) ** 2
+return y.cov(), torch.cov(y, correction=0), y.corrcoef(), x.cov(), torch.corrcoef(x)
+
+y = torch.outer(x, x)[:, x > 0] + torch.rand(1)
+if y.shape[1] > 1: return y.cov()
+return y.sum()
+
 """
 # A code and a body.
 REFUSED = """
