@@ -12,7 +12,7 @@ from dync.backends.base import Kernel
 from dync.host.base import Declined
 from dync.host.onnx.plan import reads
 from dync.ir.flow import FlowBlock, Switch, leaves
-from dync.ir.types import Ref, ScalarType, Value
+from dync.ir.types import Ref, ScalarType, Span, Value
 
 if TYPE_CHECKING:
     from dync.backends.onnx.translate import Translation
@@ -52,8 +52,21 @@ def unfit_memory(program: Program) -> Declined | None:
     """Writes that an engine cannot do."""
     if program.written_weights:
         name = program.written_weights[0]
-        return Declined(f"calls write the weight {name}, and the engine keeps nothing from call to call", program.blocks[0].flow.span)
+        return Declined(f"calls write the weight {name}, and the engine keeps nothing from call to call", _where_written(program, name))
     return _written_and_shared(program)
+
+
+def _where_written(program: Program, name: str) -> Span:
+    """The line of the model that first writes a weight."""
+    from dync.ir.effects import roots, written
+
+    for block in program.blocks:
+        own = roots(block.graph)
+        for node in block.graph.nodes:
+            behind = {r for n in written(node) for r in own[n] | {n}}
+            if any(r.op == "get_attr" and r.target == name for r in behind):
+                return node.meta.get("span", block.flow.span)
+    return program.blocks[0].flow.span
 
 
 def _written_and_shared(program: Program) -> Declined | None:

@@ -76,6 +76,8 @@ def describe(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any], dynamic_
         parameters = []
     names = tuple(p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
     spec = CallSpec(TupleTree(()), DictTree((), ()), names)
+    if params is not None and not isinstance(params, Mapping):
+        raise UsageError(f"params must be a dict of name: (default, low, high); got {params!r}")
     declared = dict(params or {})
     given = set(names[: len(args)]) | set(kwargs)
     spec.defaults = tuple((p.name, lit(p.default)) for p in parameters if type(p.default) in (bool, int, float, str, type(None)))
