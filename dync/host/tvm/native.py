@@ -154,6 +154,7 @@ class _Writer:
         self.task, self.code = task, task.routine.code
         self.places = {one.name: i for i, one in enumerate(self.code) if isinstance(one, Label)}
         self.references = Counter(one.label for one in self.code if isinstance(one, (Unless, Goto)))
+        self.references.update(one.name for one in self.code[:1] if isinstance(one, Label))
         self.starts = [sum(task.groups[:i]) for i in range(len(task.groups))]
         runs = [task.blocks[one.block] for one in self.code if isinstance(one, Run) and one.block in task.blocks]
         constants = dict.fromkeys(c for block in runs for c in block.constants)
