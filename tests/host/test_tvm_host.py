@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import shutil
 import subprocess
@@ -281,6 +282,23 @@ def test_the_flow_is_one_function_where_all_sizes_are_known():
     known, given = dync.capture(Best(), (x,)), dync.capture(Best(), (x,), dynamic_shapes={"x": {0: torch.export.Dim("n", min=1, max=9)}})
     assert whole(known, kernels_of(known), Target(), 1).native
     assert not whole(given, kernels_of(given), Target(), 1).native
+
+
+class Signs(nn.Module):
+    """Numbers that are equal, and not the same."""
+
+    def forward(self, x):
+        s = 0.0
+        if x.sum() > 0:
+            s = -0.0
+        return s, x * s
+
+
+def test_negative_zero_is_not_zero():
+    run = compiled(Signs(), (torch.ones(3),))
+    for x in (torch.ones(3), -torch.ones(3)):
+        (number, found), (wanted, signs) = run(x), Signs()(x)
+        assert math.copysign(1, number) == math.copysign(1, wanted) and torch.equal(found.signbit(), signs.signbit())
 
 
 class Token(nn.Module):

@@ -160,8 +160,8 @@ class _Writer:
         constants = dict.fromkeys(c for block in runs for c in block.constants)
         self.memory: Memory = planned(task.routine, {n: b.memory for n, b in task.blocks.items()}, task.helpers)
         size = self.memory.size + max((block.arena for block in runs), default=0)
-        self.numbers = {n: size + i * ALIGNMENT for i, n in enumerate(dict.fromkeys(_numbers(self.code)))}
-        """Where constants that are Python numbers stand in the arena."""
+        self.numbers = {n: size + i * ALIGNMENT for i, n in enumerate(dict.fromkeys(map(_key, _numbers(self.code))))}
+        """Where constants that are Python numbers stand in the arena, by how they are written: -0.0 equals 0.0."""
         size = max(size + len(self.numbers) * ALIGNMENT, STACK + 1)
         buffer = tirx.decl_buffer
         self.arena = buffer([size], "uint8", name="arena")
@@ -184,7 +184,8 @@ class _Writer:
         while len(segments) < len(self.labels):  # more of them come while these are written
             segments.append(self.segment(self.places[list(self.labels)[len(segments)]], 0))
         loop = [tirx.While(self.state[0] >= _int(0), self.dispatch(segments, 0))] if segments else []
-        kept = [s for n, at in self.numbers.items() for s in self.put(self.at(at), tirx.const(n.value, n.dtype), n.dtype)]
+        numbers = {_key(n): n for n in _numbers(self.code)}
+        kept = [s for k, n in numbers.items() for s in self.put(self.at(self.numbers[k]), tirx.const(n.value, n.dtype), n.dtype)]
         words = [s for w in self.words for s in (tirx.AllocBuffer(w, STACKED), _store(w, _int(0)))]
         whole = [tirx.AllocBuffer(self.arena), *words, *kept, *start, _store(self.state, _int(-1)), body, *loop]
         outputs = [b for b, _ in self.outputs]
@@ -330,7 +331,7 @@ class _Writer:
             case Weight(group, index):
                 return self.weights[_int(self.starts[group] + index)]
             case Number():
-                return self.at(self.numbers[operand])
+                return self.at(self.numbers[_key(operand)])
             case _:
                 raise AssertionError(f"no tensor: {operand}")
 
@@ -362,6 +363,10 @@ def _store(word: Any, value: Any) -> Any:
 
 def _number(address: Any) -> Any:
     return tirx.reinterpret("int64", address)
+
+
+def _key(number: Number) -> tuple[str, str]:
+    return repr(number.value), number.dtype
 
 
 def _numbers(code: Sequence[Instruction]) -> Iterator[Number]:
