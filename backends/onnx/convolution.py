@@ -293,8 +293,12 @@ def scales_of(scales: Sequence[Any], kwargs: dict[str, Any], n: int) -> list[flo
 
 def smooth(mode: str, n: int) -> Callable[..., Val]:
     def translate(t: Builder, x: Val, output_size: Any, align_corners: bool, *scales: Any, **kwargs: Any) -> Val:
-        if mode == "linear" and None in (*x.dims[-n:], *t.outs[0].dims[-n:]):
-            return interpolated(t, x, output_size, align_corners, scales_of(scales, kwargs, n))
+        if None in (*x.dims[-n:], *t.outs[0].dims[-n:]):
+            factors = scales_of(scales, kwargs, n)
+            if mode == "linear":
+                return interpolated(t, x, output_size, align_corners, factors)
+            if any(f is not None and f != int(f) for f in factors):  # Resize counts in float32
+                raise Unsupported("resampling of a dynamic size by a fraction")
         scale, size = ratios(t, x, n, [None] * n if align_corners else scales_of(scales, kwargs, n))
         extra: dict[str, Any] = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
         corner = "align_corners" if align_corners else "half_pixel"
@@ -315,7 +319,11 @@ def interpolated(t: Builder, x: Val, output_size: Any, corners: bool, factors: S
     for i, factor in enumerate(factors):
         axis = x.rank - len(factors) + i
         size = number(t.size(x, axis))
-        out = t.cast(t.op("Floor", t.op("Mul", size, t.const(factor, "float32"))), "int64") if factor else t.lift(output_size[i], "int64")
+        if factor:  # torch counts in double
+            length = t.cast(t.lift(t.size(x, axis), "int64"), "float64")
+            out = t.cast(t.op("Floor", t.op("Mul", length, t.const(factor, "float64"))), "int64")
+        else:
+            out = t.lift(output_size[i], "int64")
         step = t.op("Range", t.const(0, "int64"), t.reshape(out, []), t.const(1, "int64"))
         step = Val(t.cast(step, "float32").name, "float32", (None,))
         if corners:
@@ -323,6 +331,7 @@ def interpolated(t: Builder, x: Val, output_size: Any, corners: bool, factors: S
             place = t.op("Mul", step, t.where(t.op("Greater", number(out), one), ratio, t.const(0, "float32")))
         else:
             ratio = t.const(1 / factor, "float32") if factor else t.op("Div", size, number(out))
+            ratio = t.where(t.op("Equal", number(out), size), one, ratio)  # as many places as there were are those that there were
             place = t.op("Max", t.op("Sub", t.op("Mul", t.op("Add", step, half), ratio), half), t.const(0, "float32"))
         first = t.op("Min", t.op("Floor", place), t.op("Sub", size, one))
         second = t.op("Min", t.op("Add", first, one), t.op("Sub", size, one))

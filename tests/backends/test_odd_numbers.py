@@ -80,3 +80,19 @@ def test_long_sums_are_as_near_as_eagers(backend, shape):
     run = compiled(Sums(), (x,), backend)
     for exact, found in zip(Sums()(x.double()), run(x), strict=True):
         assert torch.allclose(exact, found.double(), rtol=5e-5), (exact, found)
+
+
+class Resampled(nn.Module):
+    def forward(self, x):
+        return F.interpolate(x, scale_factor=0.29, mode="linear"), F.interpolate(x, scale_factor=1.1, mode="linear")
+
+
+@pytest.mark.parametrize("backend", ("onnxruntime", "tvm"))
+def test_resampled_sizes_are_counted_in_double(backend):
+    sizes = {"x": {2: torch.export.Dim("n", min=4, max=400)}}
+    run = dync.compile(Resampled(), (torch.randn(1, 2, 40),), backend=backend, host="python", budget=0, dynamic_shapes=sizes)
+    assert {b.backend for b in run.report.blocks} == {backend}
+    for n in (4, 5, 9, 10, 40, 90, 100, 200):  # 1.1 times 5 is 5: nothing moves; 0.29 times 100 is 28 in double
+        x = torch.randn(1, 2, n)
+        for wanted, found in zip(Resampled()(x), run(x), strict=True):
+            assert wanted.shape == found.shape and torch.allclose(wanted, found, atol=1e-5)
