@@ -90,8 +90,6 @@ class _Relax(Translator):
             env[self.node] = self.input(f"i{len(inputs)}", value)
             self.learn(env[self.node], self.node.meta.get("val"))
             inputs.append(env[self.node])
-        for node in kernel.graph.find_nodes(op="placeholder"):
-            self.recognise(env[node], node.meta.get("val"))
         for self.node in live(kernel.graph):
             env[self.node] = self.weight(str(self.node.target)) if self.node.op == "get_attr" else self.call(self.node, env)
         self.node = kernel.graph.output_node()
@@ -172,12 +170,6 @@ class _Relax(Translator):
         for prim, size in zip(self.t.dims_of(value), sizes, strict=False):
             if not isinstance(size, int):
                 self.symbols.setdefault(str(size.node.expr), prim)
-
-    def recognise(self, value: Val, meta: Any) -> None:
-        """An integer that is given and that is a size of a tensor that is given is that size, not another one read at run time."""
-        name = str(meta.node.expr) if value.scalar and value.dtype == "int64" and hasattr(meta, "node") else None
-        if name in self.symbols:
-            self.t.prims[value.name] = self.symbols[name]
 
     def tensor(self, function: Callable[..., Any], node: Node, args: Any, kwargs: dict[str, Any]) -> Any:
         result, meta = super().tensor(function, node, args, kwargs), node.meta["val"]

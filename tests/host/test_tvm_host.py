@@ -319,26 +319,6 @@ def test_a_result_of_another_shape_is_looked_at_behind_the_kernels():
         assert not difference(wanted, run(x)) and not difference(wanted, run.traced(x)[0])
 
 
-class Kept(nn.Module):
-    """Rows that data choose, whose number is asked for, and is a size of what the next block is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.mix = nn.MultiheadAttention(4, 2, batch_first=True)
-
-    def forward(self, x, keep):
-        z = x[keep]
-        if z.size(0) > 2:
-            z = z + self.mix(z[None], z[None], z[None])[0][0]
-        return z
-
-
-def test_a_size_that_is_also_given_as_a_number_is_one_size():
-    run = compiled(Kept().eval(), (torch.randn(6, 4), torch.arange(6) < 5))
-    for count in range(7):
-        assert not mismatch(run, run.program, (torch.randn(6, 4), torch.arange(6) < count), {})
-
-
 class Owned(nn.Module):
     def __init__(self):
         super().__init__()
