@@ -116,13 +116,13 @@ class _Blocks:
 def _native(program: WholeProgram, blocks: _Blocks) -> Native | None:
     """The flow as one compiled function, where all of its sizes are known."""
     from dync.host.tvm.code import MAIN, Run
-    from dync.host.tvm.native import Code, Task, Tensor, written
+    from dync.host.tvm.native import Code, Task, tensor_of, written
 
     routine = next(r for r in program.routines if r.name == MAIN)
     helpers = {h.name: h for h in program.helpers}
     parts = {r.block: blocks.parts[r.block] for r in routine.code if isinstance(r, Run) and r.block not in helpers}
     chains = {n: p.chain for n, p in parts.items() if p.chain is not None}
-    tensors = {r: t for r, v in program.registers.items() if (t := Tensor.of(v)) is not None}
+    tensors = {r: t for r, v in program.registers.items() if (t := tensor_of(v)) is not None}
     if len(chains) < len(parts) or len(tensors) < len(program.registers):
         return None
     inputs = tuple(tensors[i] for i in range(len(program.convention.inputs)))

@@ -293,13 +293,13 @@ def scales_of(scales: Sequence[Any], kwargs: dict[str, Any], n: int) -> list[flo
 
 def smooth(mode: str, n: int) -> Callable[..., Val]:
     def translate(t: Builder, x: Val, output_size: Any, align_corners: bool, *scales: Any, **kwargs: Any) -> Val:
+        factors = scales_of(scales, kwargs, n)
         if None in (*x.dims[-n:], *t.outs[0].dims[-n:]):
-            factors = scales_of(scales, kwargs, n)
             if mode == "linear":
                 return interpolated(t, x, output_size, align_corners, factors)
             if any(f is not None and f != int(f) for f in factors):  # Resize counts in float32
                 raise Unsupported("resampling of a dynamic size by a fraction")
-        scale, size = ratios(t, x, n, [None] * n if align_corners else scales_of(scales, kwargs, n))
+        scale, size = ratios(t, x, n, [None] * n if align_corners else factors)
         extra: dict[str, Any] = {"cubic_coeff_a": -0.75} if mode == "cubic" else {}
         corner = "align_corners" if align_corners else "half_pixel"
         return t.op("Resize", x, None, scale, size, mode=mode, coordinate_transformation_mode=corner, **extra)

@@ -12,20 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from dync.backends.tvm.door import relax, tirx, tvm, tvm_ffi
-from dync.backends.tvm.pipeline import RAW, fixed, function, pointer
+from dync.backends.tvm.pipeline import ALIGNMENT, RAW, fixed, function, pointer
 from dync.backends.tvm.schedule.loops import sequence
 
-ALIGNMENT = 64
+CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
+"""What looks at a function's parameters: their types and ranks, their sizes."""
 STACK = 1024
 """Bytes up to which TVM puts a buffer on the stack, aligned to 8."""
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """Some memory of a block: its `place` among what the raw function takes, or from byte `offset` of its arena on."""
+    """A tensor of known sizes. In a block: its `place` among what the raw function takes, or else the `offset` in bytes in its arena."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -34,10 +36,7 @@ class Tensor:
 
     @property
     def bytes(self) -> int:
-        size = (tvm.DataType(self.dtype).bits + 7) // 8
-        for d in self.shape:
-            size *= d
-        return size
+        return prod(self.shape) * ((tvm.DataType(self.dtype).bits + 7) // 8)
 
 
 @dataclass(frozen=True)
@@ -209,9 +208,6 @@ class _Reader:
         if found is None:
             raise _Unfit
         return found
-
-
-CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 
 
 def _is(value: Any, name: str) -> bool:

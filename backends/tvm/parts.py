@@ -8,12 +8,10 @@ from typing import Any
 
 from dync.backends.tvm.build import PACKER, joined, lowered
 from dync.backends.tvm.builder import converted
-from dync.backends.tvm.chains import Chain
+from dync.backends.tvm.chains import CHECKS, Chain
 from dync.backends.tvm.door import relax, te, tirx, tvm
 from dync.backends.tvm.memory import borrowed
 from dync.backends.tvm.pipeline import RAW
-
-CHECKS = ("vm.builtin.check_tensor_info", "vm.builtin.match_shape")
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ from dync.backends.tvm.door import tirx, tvm
 RAW = "dync_raw"
 """The attribute of a function that takes pointers, with its name: it takes tensors until the pipeline has run, or was written with them."""
 _FIXED = "dync_fixed"
+ALIGNMENT = 64
+"""Bytes that code takes the memory of tensors to be aligned to."""
 
 
 def pipeline(strict: bool = False) -> str:
@@ -109,7 +111,7 @@ def raw(code: Any) -> Any:
     none = [tirx.Bind(v, tirx.const(0, str(v.ty.dtype))) for v in offsets]
     body = tirx.SeqStmt([*none, *(tirx.DeclBuffer(b, data=p) for b, p in zip(code.params, pointers, strict=True)), code.body])
     for one in pointers:
-        body = tirx.AttrStmt(one, "storage_alignment", tirx.const(64, "int32"), body)
+        body = tirx.AttrStmt(one, "storage_alignment", tirx.const(ALIGNMENT, "int32"), body)
     made = function(code.attrs[RAW], pointers, body).with_attr("target", code.attrs["target"].host)
     return made.with_attr("tirx.noalias", True) if "tirx.noalias" in code.attrs else made
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -71,11 +72,7 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
             watch(event)
 
 
-_there: list[bool] = []
-
-
+@cache
 def _hooked() -> None:
     """A hook stays as long as the process: it is added once."""
-    if not _there:
-        _there.append(True)
-        sys.addaudithook(_hook)
+    sys.addaudithook(_hook)

@@ -262,7 +262,7 @@ def _interpolate(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
 def _cov(recorder: Any, func: Any, args: Any, kwargs: Any) -> Any:
     """As torch's kernel computes it without weights: with them it looks at their sum, and its graph asks for that."""
     given = {"correction": 1, **dict(zip(("input",), args)), **kwargs}
-    x, correction, call = given["input"] if "input" in given else given["self"], given["correction"], recorder.call
+    x, correction, call = given["input"], given["correction"], recorder.call
     if given.keys() - {"input", "correction"} or x.dim() > 2 or not isinstance(correction, int) or x.dtype == torch.bool:
         return NotImplemented
     x = call(torch.Tensor.view, (x, 1, -1), {}) if x.dim() < 2 else x

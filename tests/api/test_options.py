@@ -1,7 +1,9 @@
 """Options, the registry and the words of the command line."""
 
 import pytest
+import torch
 
+import dync
 from dync import registry
 from dync.cli.console import constant, pairs, run_params
 from dync.errors import UsageError
@@ -102,3 +104,16 @@ def test_pairs_and_constants():
     with pytest.raises(UsageError, match="given twice"):
         pairs(["a=1", "a=2"], "--init")
     assert [constant(t) for t in ("1", "0.5", "true", "False", "(1, 2)", "word", "None")] == [1, 0.5, True, False, (1, 2), "word", None]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("fold{limit=x}", "Expected int"), ("fold{limit=1.5}", "Expected int"), ("fold{limit=-1}", ">= 0"), ("fold{foo=1}", "it has limit"),
+])  # fmt: skip
+def test_options_of_passes_are_checked(text, said):
+    with pytest.raises(UsageError, match=f"pass fold.*{said}"):
+        registry.pipeline(text)
+
+
+def test_params_that_are_no_dict():
+    with pytest.raises(UsageError, match="params must be a dict"):
+        dync.capture(torch.nn.ReLU(), (torch.ones(2),), params=("x",))

@@ -6,7 +6,10 @@ import types
 
 import numpy as np
 import pytest
+import torch
 
+import dync
+from dync.cli import invoke
 from dync.cli.run import call, named_leaves, values, write_npz
 from dync.errors import GuardError, UsageError
 from dync.ir.classes import record_class
@@ -79,3 +82,24 @@ def test_values_from_files_and_text(tmp_path, monkeypatch):
     assert found["x"].tolist() == [0, 1] and found["n"] == 3 and found["flag"] is True and {"m", "k"} < set(found)
     with pytest.raises(UsageError, match="holds 2 arrays"):
         values(["x=@b.npz"], None)
+
+
+class Picky(torch.nn.Module):
+    def forward(self, x):
+        if x.sum() < 0:
+            raise ValueError("too little of it")
+        return x * 2
+
+
+def test_what_the_model_raises_is_the_models(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    dync.compile(Picky(), (torch.ones(2),), backend="eager", host="python").save("m.dync")
+    np.save("x.npy", -np.ones(2, np.float32))
+    assert invoke(["run", "m.dync", "--input", "x=@x.npy"]) == 1
+    said = capsys.readouterr().err
+    assert "ValueError: too little of it (raised by the model at" in said and "bug in dync" not in said
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_run(capsys):
+    assert invoke(["run", "nowhere.dync", "-o", "/nowhere/y.npz"]) == 2
+    assert "there is no folder /nowhere" in capsys.readouterr().err

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
+from pathlib import Path
 
 import onnx
 import pytest
@@ -150,3 +152,20 @@ def test_eight_threads_call_one_program():
     want = [made(x) for x in inputs]
     with ThreadPoolExecutor(8) as pool:
         assert all(map(equal, pool.map(made, inputs), want))
+
+
+class Counts(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        y = x * 2
+        self.calls += 1
+        return y + self.calls
+
+
+def test_a_decline_names_the_line_that_writes_a_weight():
+    line = inspect.getsourcelines(Counts.forward)[1] + 2
+    with pytest.raises(HostError, match=rf"the weight calls.*{Path(__file__).name}:{line}:"):
+        dync.compile(Counts(), (torch.ones(2),), host="onnx")

@@ -255,6 +255,8 @@ def local(shape: Sequence[int], dtype: str, name: str = "acc") -> Var:
     return tirx.decl_buffer(list(shape), dtype, name=name, scope="local")
 
 
+STACKED = {"disable_lower_builtin": tirx.const(True, "bool")}
+"""What keeps a buffer on the stack."""
 STACK = 1 << 14
 """Bytes that a buffer inside a loop may take on the stack. TVM would allocate from 1024 on, and LLVM keep no tile in registers."""
 
@@ -263,7 +265,7 @@ def allocated(buffer: Var, *parts: Stmt | None) -> Stmt:
     """The statements with a buffer that lives as long as they run."""
     size = product(list(buffer.shape))
     small = isinstance(size, int) and size * tvm.DataType(str(buffer.dtype)).bits // 8 <= STACK
-    made = tirx.AllocBuffer(buffer, {"disable_lower_builtin": tirx.const(True, "bool")}) if small else tirx.AllocBuffer(buffer)
+    made = tirx.AllocBuffer(buffer, STACKED) if small else tirx.AllocBuffer(buffer)
     return tirx.SeqStmt([made, *(p for p in parts if p is not None)])
 
 

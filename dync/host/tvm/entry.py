@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from dync.backends.tvm.build import lowering
+from dync.backends.tvm.chains import Tensor
 from dync.backends.tvm.door import relax, tirx, tvm
 from dync.backends.tvm.parts import Part, unchecked
-from dync.host.tvm.native import Native, Tensor
+from dync.host.tvm.native import Native
 
 
 def entry(name: str, native: Native, aim: Any) -> Part:

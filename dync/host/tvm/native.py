@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from math import prod
 from typing import Any
 
 from dync.backends.tvm.builder import converted
-from dync.backends.tvm.chains import STACK, Chain, address, called
+from dync.backends.tvm.chains import STACK, Chain, Tensor, address, called
 from dync.backends.tvm.door import tirx, tvm
 from dync.backends.tvm.pipeline import pointer
-from dync.backends.tvm.schedule.loops import sequence
+from dync.backends.tvm.schedule.loops import STACKED, local, sequence
 from dync.host.onnx.graph import Type
 from dync.host.tvm.code import (
     COPY,
@@ -44,27 +43,15 @@ from dync.host.tvm.code import (
 from dync.host.tvm.memory import ALIGNMENT, Block, Memory, planned
 from dync.ir.types import ScalarType, TensorType, ValueType
 
-STACKED = {"disable_lower_builtin": tirx.const(True, "bool")}
-"""What keeps a buffer on the stack."""
 NESTED = 24
 """How deep what follows an `if` may stand in it."""
 
 
-@dataclass(frozen=True)
-class Tensor:
-    shape: tuple[int, ...]
-    dtype: str
-
-    @property
-    def bytes(self) -> int:
-        return prod(self.shape) * ((tvm.DataType(self.dtype).bits + 7) // 8)
-
-    @classmethod
-    def of(cls, type: ValueType) -> Tensor | None:
-        """What holds a value of the program; None where its sizes are not known."""
-        if isinstance(type, TensorType) and all(isinstance(d, int) for d in type.shape):
-            return cls(tuple(int(d) for d in type.shape), type.dtype)
-        return cls((), {"int": "int64", "float": "float64", "bool": "bool"}[type.kind]) if isinstance(type, ScalarType) else None
+def tensor_of(type: ValueType) -> Tensor | None:
+    """What holds a value of the program; None where its sizes are not known."""
+    if isinstance(type, TensorType) and all(isinstance(d, int) for d in type.shape):
+        return Tensor(tuple(int(d) for d in type.shape), type.dtype)
+    return Tensor((), {"int": "int64", "float": "float64", "bool": "bool"}[type.kind]) if isinstance(type, ScalarType) else None
 
 
 @dataclass(frozen=True)
@@ -311,7 +298,7 @@ class _Writer:
 
     def word(self, name: str) -> Any:
         """A number on the stack."""
-        made = tirx.decl_buffer([1], "int64", name=name, scope="local")
+        made = local([1], "int64", name)
         self.words.append(made)
         return made
 
