@@ -211,8 +211,10 @@ class _Trees:
             items = tuple(self.of(v, f"{where}[{i}]") for i, v in enumerate(x))
             return RecordTree("deque", class_name(type(x)), fields, (Leaf(lit(x.maxlen)), *items))
         if type(x) in (set, frozenset):
-            keys = tuple(key_tree(k, f"an element of {where or 'the set'}") for k in x)
-            return DictTree(keys, tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
+            keys = [key_tree(k, f"an element of {where or 'the set'}") for k in x]
+            if not all(isinstance(k, (bool, int, float)) for k in x):
+                keys.sort(key=repr)  # hashes of texts and of torch's objects are another process's: their order means nothing
+            return DictTree(tuple(keys), tuple(Leaf(lit(None)) for _ in x), type(x).__name__)
         if type(x) in (dict, collections.OrderedDict, collections.defaultdict, collections.Counter):
             keys = tuple(key_tree(k, f"a key of {where or 'the dict'}") for k in x)
             return DictTree(keys, tuple(self.of(v, f"{where}[{k!r}]") for k, v in x.items()), kind_of(x))

@@ -136,6 +136,29 @@ def test_state_inside_containers_is_compared_part_by_part():
         assert any(name in d.where for d in differences(right, lost, Tolerances(0, 0)).differences)
 
 
+def test_a_set_of_texts_is_one_state_however_it_was_filled():
+    texts = [str(n) for n in range(1000)]
+    one, other = next((a, b) for a in texts for b in texts if tuple({a, b}) != tuple({b, a}))
+
+    class Fills(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.seen = set()
+
+        def forward(self, x):
+            self.seen.add(one if x.sum() > 0 else other)
+            return x * len(self.seen)
+
+    model = Fills()
+    compiled = dync.compile(model, (torch.ones(3),), backend="eager", host="python")
+    assert len(compiled.program.forms) == 4, "nothing, each of the two, both"
+    eager, side, ones = EagerSide(model), CompiledSide(compiled), torch.ones(3)
+    for fresh, x in ((True, ones), (False, -ones), (False, ones), (True, -ones), (False, ones), (False, -ones)):
+        assert differences(eager.run(Call((x,)), fresh), side.run(Call((x,)), fresh), Tolerances(0, 0)).same
+    report = dync.verify(model, compiled, budget=20)
+    assert report.ok, str(report)
+
+
 class First:
     def __init__(self, kept):
         self.kept = kept
