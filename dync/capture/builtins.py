@@ -22,6 +22,7 @@ from dync.capture.dict_rows import DictRow
 from dync.capture.forms import LEAF
 from dync.capture.heap import MISSING
 from dync.capture.image import SYMBOLIC, class_name, pool_of
+from dync.capture.list_rows import ListRow
 from dync.capture.lists import CLASSES, KINDS, Grown, Walked
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import is_user
@@ -259,7 +260,7 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
     if is_array(x):
         return isinstance(x, kinds) or issubclass(class_of(x), kinds)
-    return isinstance(x, kinds) or isinstance(x, DictRow) and issubclass(dict, kinds)
+    return isinstance(x, kinds) or isinstance(x, DictRow) and issubclass(dict, kinds) or isinstance(x, ListRow) and issubclass(list, kinds)
 
 
 def _type(engine: Any, *args: Any) -> Any:

@@ -50,7 +50,7 @@ class Engine(Expressions):
         self.given = set()
         self.next_handle = RemovableHandle.next_id
         self.pooled, self.attribute_names, self.kept_lists, self.same_pool = {}, {}, set(), {}
-        self.dict_births, self.young_births = set(), set()
+        self.dict_births, self.young_births, self.list_births, self.list_pools = set(), set(), set(), {}
         self.pools, self.segments, self.row_classes = {}, {}, {}
         self.recorder = Recorder(self)
 

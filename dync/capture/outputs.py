@@ -190,6 +190,8 @@ class _Trees:
     def object(kind: type, names: tuple[str, ...], items: tuple[Tree, ...]) -> Tree:
         if kind is dict:
             return DictTree(tuple(map(lit, names)), items)
+        if kind is list:
+            return ListTree(items)
         return RecordTree("dataclass" if dataclasses.is_dataclass(kind) else "object", class_name(kind), names, items)
 
     def container(self, x: Any, where: str) -> Tree:

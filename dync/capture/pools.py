@@ -25,6 +25,7 @@ from dync.capture.dict_rows import Young, dict_pool, dict_row_class, has_names
 from dync.capture.forms import LEAF, Column, Form, NotUniform, cells_of, common, form_of, leaf_count, may_lack, put_together, taken_apart
 from dync.capture.growing import Growing
 from dync.capture.image import pool_of, row_of
+from dync.capture.list_rows import agree, can_be_row, kinds_in, list_pool, list_row_class
 from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.places import can_mark
 from dync.capture.scalars import scalar_of
@@ -73,6 +74,10 @@ class Pooling(Growing):
     """Places of birth of dicts that are rows; and pools, for all dicts with their keys."""
     young_births: set[str]
     """Those of dicts that get keys before they are rows."""
+    list_births: set[str]
+    """Places of birth of lists of several kinds of things that are rows."""
+    list_pools: dict[tuple[str, ...], str]
+    """What stands in their places → their pool."""
 
     # ---- learning --------------------------------------------------------------------------------------------------
 
@@ -152,13 +157,44 @@ class Pooling(Growing):
     def learn_list(self, x: Any) -> None:
         """A list of Python's that is to stand in a pool is one of unknown length from its birth."""
         key = self.born[id(x)][0] if id(x) in self.born else ""
-        if not key or key in self.ungrown:
-            raise NotUniform(self.ungrown.get(key, f"it holds a {type(x).__name__} that is not made in forward"))
-        if not x:
+        reason = self.ungrown.get(key, "") if key else f"it holds a {type(x).__name__} that is not made in forward"
+        if not reason and not x:
             self.grown[key] = Form(kind_of(x), LEAF, ())
-        elif not self.learn(key, kind_of(x), tuple(x)):
-            raise NotUniform(self.ungrown[key])
+        elif reason or not self.learn(key, kind_of(x), tuple(x)):
+            self.learn_list_row(key, x, reason or self.ungrown[key])
         self.start_again()
+
+    def learn_list_row(self, key: str, x: Any, reason: str) -> None:
+        """Lists born where this one was are rows from their birth; where that is not known, all that agree. reason: why it is no Grown."""
+        kinds = kinds_in(x)
+        pool = self.pool_of_lists(kinds)
+        born = key or pool
+        if type(x) is not list or not can_be_row(kinds, not key) or pool in self.ungrown or born in self.list_births:
+            raise NotUniform(self.ungrown.get(pool, reason))
+        self.list_births.add(born)
+        self.mark_comparing()
+
+    def listed(self, key: str, value: Any) -> Any:
+        made = super().listed(key, value)
+        if not self.list_births or type(made) is not list:
+            return made
+        kinds = kinds_in(made)
+        born = can_be_row(kinds, key not in self.list_births) and not self.list_births.isdisjoint((key, self.pool_of_lists(kinds)))
+        return self.list_row(made) if born else made
+
+    def pool_of_lists(self, kinds: tuple[str, ...]) -> str:
+        """The pool of lists of several kinds of things: that of the first ones met that agree."""
+        return next((pool for own, pool in self.list_pools.items() if agree(own, kinds)), "") \
+            or self.list_pools.setdefault(kinds, list_pool(kinds))
+
+    def list_row(self, held: list[Any]) -> Any:
+        """A list of several kinds of things as a row."""
+        pool, names = self.pool_of_lists(kinds_in(held)), tuple(map(str, range(len(held))))
+        if pool in self.ungrown:
+            return held
+        self.pooled[pool], self.attribute_names[pool] = list, names
+        row = self.new_row(pool, lambda: list_row_class(self, pool, names), dict(zip(names, held, strict=True)))
+        return self.row_at(pool, row)
 
     def learn_dict(self, x: dict[str, Any]) -> None:
         """Dicts made where this one was are rows from their birth; where that is not known, as in another call, all with these keys."""

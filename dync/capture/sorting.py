@@ -43,7 +43,8 @@ def check_apart(engine: Any, by: list[Any]) -> None:
 
 def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False) -> Grown:
     """`sorted(items, key=key, reverse=reverse)`, where `key` is given what `walked` has. apart: see `arranged`."""
-    given = items if key is None else keys_of(items.engine, walked, key)
+    of_lists = key is None and all(items.engine.pooled.get(c.pool) is list for c in items.form.columns)
+    given = items if key is None and not of_lists else keys_of(items.engine, walked, tuple if of_lists else key)
     by = list(given.columns)
     for n, column in enumerate(given.form.columns):
         if column.ragged is not None or column.pool or by[n].dim() != 1 or column.choices and not all(map(is_text, column.choices)):

@@ -13,7 +13,7 @@ import numpy
 
 from dync.errors import GuardError
 from dync.ir.classes import record_class
-from dync.ir.flow import DictTree, Leaf, RecordTree, RowsTree, Tree
+from dync.ir.flow import DictTree, Leaf, ListTree, RecordTree, RowsTree, Tree
 from dync.ir.trees import SEQUENCES, build, describe, key_value, match, row_cells
 from dync.ir.types import Ref, TensorType, ValueType
 
@@ -36,7 +36,7 @@ def built_pools(pools: Pools, lookup: Callable[[str], Any]) -> dict[str, list[An
         """Of each object its attributes, of each list its items."""
         for row in zip(*row_cells(tree, held)):
             if tree.kind == OBJECTS:
-                yield (build(part, lambda n, row=row: row[int(n)]) for part in cast("RecordTree | DictTree", tree.element).items)
+                yield (build(part, lambda n, row=row: row[int(n)]) for part in cast("RecordTree | DictTree | ListTree", tree.element).items)
             else:
                 yield (build(tree.element, lambda n, item=item: item[int(n)]) for item in zip(*row))
 
@@ -44,6 +44,8 @@ def built_pools(pools: Pools, lookup: Callable[[str], Any]) -> dict[str, list[An
         for x, row in zip(held(name), rows(tree) if tree.kind != "tuple" else ()):
             if isinstance(tree.element, DictTree) and tree.kind == OBJECTS:
                 x.update(zip(map(key_value, tree.element.keys), row, strict=True))
+            elif isinstance(tree.element, ListTree) and tree.kind == OBJECTS:
+                x.extend(row)
             elif tree.kind == OBJECTS:
                 for field, value in zip(cast("RecordTree", tree.element).fields, row, strict=True):
                     object.__setattr__(x, field, value)
@@ -57,6 +59,8 @@ def _empty(tree: RowsTree) -> Any:
         return SEQUENCES[tree.kind]()
     if isinstance(tree.element, DictTree):
         return {}
+    if isinstance(tree.element, ListTree):
+        return []
     record = cast("RecordTree", tree.element)
     cls: Any = record_class(record.kind, record.cls, record.fields)
     return cls.__new__(cls)
