@@ -148,6 +148,8 @@ def range_(t: RelaxBuilder, start: Val, limit: Val, delta: Val) -> Val:
         raise Unsupported("a range with a run-time step")
     gap = (b - a + whole(by - 1)) if by > 0 else (a - b + whole(-by - 1))
     many = t.analyzer.simplify(tirx.max(tirx.floordiv(gap, whole(abs(by))), whole(0)))
+    if known(a) == 0 and by == 1 and isinstance(b, tirx.Var):
+        many = b
     return t.te(lambda n, first: te.compute((n,), lambda i: first + i * by, name="range"), many, a)
 
 

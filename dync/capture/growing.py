@@ -28,7 +28,7 @@ MAX_FORKS = 4
 """So many decisions may lie in one comprehension: one with more is walked by a loop, after whose turns paths join."""
 MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
-MAX_PLACES, FEW_PLACES = 60, 4
+MAX_PLACES, FEW_PLACES = 60, 2
 """So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
 MAX_SORTED = 4
 """So many items of Python's list are sorted by comparing them on paths of their own."""
@@ -50,8 +50,9 @@ def recording(engine: Any, cls: Any) -> Any:
     return init
 
 
-def is_number(x: Any) -> bool:
-    return type(x) in (bool, int, float) or isinstance(x, SYMBOLIC)
+def is_held(x: Any) -> bool:
+    """What stands in one place and costs nothing there: a tensor, a module."""
+    return isinstance(x, (torch.Tensor, torch.nn.Module)) or callable(x)
 
 
 class Growing(Running):
@@ -331,11 +332,11 @@ class Growing(Running):
         self.start_again()
 
     def place_in(self, container: Any, index: Any) -> int:
-        """Which place of a Python sequence a number is on this path. A list of numbers that is asked time and again becomes rows."""
+        """Which place of a Python sequence a number is on this path. A list of no tensors that is asked time and again becomes rows."""
         before = len(self.records)
         found = self.choose(index, len(container))
         key = self.born[id(container)][0] if id(container) in self.born else None
-        if len(self.records) > before and key is not None and key not in self.grown and all(map(is_number, container)):
+        if len(self.records) > before and key is not None and key not in self.grown and not any(map(is_held, container)):
             self.splits[key, "places"] += len(container)
             if self.splits[key, "places"] > MAX_PLACES and len(container) > FEW_PLACES and self.learn(key, "list", tuple(container)):
                 self.start_again()

@@ -357,3 +357,37 @@ class CaptionBeams(nn.Module):
             return [], None
         i = ended_scores.index(max(ended_scores))
         return ended[i], torch.FloatTensor(ended_maps[i])
+
+
+class BeamsOfLists(nn.Module):
+    """Beam search over candidates that are lists `[tokens, score, hidden state]`, as it is often written by hand; it ends when all have."""
+
+    START, EOS = 1, 0
+
+    def __init__(self, words=5, beams=2):
+        super().__init__()
+        self.beams, self.words = beams, words
+        self.embed, self.cell, self.out = nn.Embedding(words, 4), nn.GRUCell(4, 4), nn.Linear(4, words)
+        self.out.bias.data[self.EOS] += 0.4
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 1, 4),)
+
+    def forward(self, h):
+        beams = [[[self.START], 0.0, h]]
+        for _ in range(4):
+            candidates = []
+            for tokens, score, hidden in beams:
+                if tokens[-1] == self.EOS:
+                    candidates.append([tokens, score, hidden])
+                    continue
+                hidden = self.cell(self.embed(torch.tensor([tokens[-1]])), hidden)
+                best, words = self.out(hidden * 3).log_softmax(-1)[0].topk(self.beams)
+                for s, w in zip(best.tolist(), words.tolist()):
+                    candidates.append([tokens + [w], score + s, hidden])
+            beams = sorted(candidates, key=lambda c: c[1], reverse=True)[:self.beams]
+            if all(c[0][-1] == self.EOS for c in beams):
+                break
+        beams[0][1] -= beams[-1][1]
+        return beams[0][0], beams[0][1], [c[0][1:] for c in beams]

@@ -4557,6 +4557,186 @@ y = torch.outer(x, x)[:, x > 0] + torch.rand(1)
 if y.shape[1] > 1: return y.cov()
 return y.sum()
 
+beams = [[[0], 0.0]]
+for k in range(j):
+    cand = []
+    for seq, score in beams:
+        for n in range(2): cand.append([seq + [n], score + x[n].item()])
+    beams = sorted(cand, key=lambda c: c[1])[:2]
+return beams, [len(b[0]) for b in beams], beams[0][1]
+
+rows = []
+for k in range(j): rows.append([k, x * k, "even" if k % 2 == 0 else "odd"])
+if rows: rows[-1][0] = -1
+return rows, [r[2] for r in rows], [len(r) for r in rows], [r[-3] for r in rows]
+
+rows = []
+k = 0
+while k < j:
+    rows.append([k, x * k])
+    if f > 0 and len(rows) > 1:
+        rows[-1][0] = k + 5
+        rows[-2][0] += 1
+    k += 1
+return rows, sum(r[0] for r in rows)
+
+rows = []
+for k in range(j): rows.append([k, x * k])
+for r in rows:
+    a, h = r
+    if a % 2: r[1] = h + 1
+first = rows[0] if rows else [7, x]
+first[0] = 9
+return rows, first is (rows[0] if rows else None), first[1]
+
+rows, kept = [], []
+for k in range(j):
+    r = [k, x + k]
+    rows.append(r)
+    kept.append(r)
+    r[0] += 10
+return rows, [a[0] for a in kept], [a is c for a, c in zip(rows, kept)]
+
+rows = []
+for k in range(j): rows.append([None if k % 2 else x * k, k])
+return rows, [r[0] is None for r in rows], [type(r) is list for r in rows], [isinstance(r, (list, tuple)) for r in rows]
+
+rows = []
+for k in range(j): rows.append([k, x * k])
+out = [r[:1] + [5] for r in rows]
+copies = [r.copy() for r in rows] + [list(r) for r in rows] + [r[:] for r in rows]
+for r in copies: r[0] = -2
+return rows, out, copies
+
+rows = []
+for k in range(j): rows.append([k, "a" if b else "b"])
+return [r == [0, "a"] for r in rows], [r != [0, "b", 1] for r in rows], [0 in r for r in rows]
+
+rows = []
+for k in range(j): rows.append([f * k, [k, k + 1]])
+rows.sort(key=lambda r: -r[0])
+for r in rows: r[1].append(7)
+return rows, max(rows, key=lambda r: r[0])[1] if rows else None
+
+self.log.append([len(self.log), x.mean().item(), x])
+if b and len(self.log) > 1: self.log[-2][0] = -1
+return sum(e[1] for e in self.log), [e[0] for e in self.log], self.log[0][2] + 1
+
+rows = []
+for k in range(j): rows.append([k, x * k])
+try: return rows[0][i], len(rows)
+except IndexError as error: return str(error), len(rows)
+
+rows = []
+for k in range(j): rows.append([k, x * k])
+(n, t), *rest = rows if len(rows) > 1 else [[1, x], [2, x]]
+return n, t, rest, [v for r in rows for v in r[:1]], [r + [2] for r in rows], [len(r * 2) for r in rows]
+
+rows = []
+for k in range(j): rows.append([k, x * k])
+return {r[0]: r for r in rows}, [(r, r[0]) for r in rows], torch.tensor([[r[0], 1] for r in rows]), [copy.deepcopy(r) for r in rows], copy.copy(rows)
+
+rows = []
+for k in range(j): rows.append([k, x * k])
+total = 0
+for n, (a, c) in enumerate(rows): total = total + a * n
+while rows:
+    a, c = rows.pop()
+    x = x + c
+    if a == i: break
+return x, total, rows
+
+rows = []
+for k in range(j):
+    node = [k, x[0].item() * k, []]
+    if rows: rows[-1][2].append(k)
+    rows.append(node)
+return rows, sum(len(r[2]) for r in rows)
+
+rows = []
+for k in range(j): rows.append([[k, k + 1], "s"])
+rows = [r for r in rows if r[0][0] != i] + [[[9], "t"]]
+rows[0], rows[-1] = rows[-1], rows[0]
+rows.insert(1, [[], "u"])
+rows.reverse()
+return rows, [len(r[0]) for r in rows]
+
+rows = []
+for k in range(j): rows.append([x * 1, k, None])
+for r in rows:
+    if r[1] > 1: r[2] = r[1] * 2
+return rows, [r[2] or 0 for r in rows]
+
+heap = []
+for k in range(j): heapq.heappush(heap, [x[k % 3].item(), k, x * 1])
+return heap[0][1] if heap else None, len(heap)
+
+rows = []
+for k in range(j): rows.append([k, f * k])
+rows.sort()
+return rows, min(rows) if rows else None
+
+rows = []
+for k in range(j): rows.append([x[k % 3].item(), "a" if b else "b", k])
+return sorted(rows, reverse=True)[:2], max(rows) if rows else None, [r < [0, "c", 1] for r in rows]
+
+heap = [[f, 0]]
+for k in range(j): heapq.heappush(heap, [x[k % 3].item(), k])
+out = []
+while heap:
+    score, n = heapq.heappop(heap)
+    out.append(n)
+return out
+
+self.rows = []
+for k in range(j): self.rows.append([k, x * k, "t"])
+return len(self.rows)
+
+if self.n > 2: self.log = []
+self.log.append([self.n, x[0].item() * 1.5, "high" if b else "low"])
+self.n += 1
+if len(self.log) > 2: self.log.pop(0)
+return [r[2] for r in self.log], sum(r[1] for r in self.log)
+
+stack = [[x, 0, "root"]]
+out = []
+while stack:
+    h, depth, name = stack.pop()
+    out.append(h.sum().item())
+    if depth < 3 and h.sum() > depth:
+        stack.append([h * 0.5, depth + 1, "left"])
+        stack.append([h - 1, depth + 1, "right"])
+return out
+
+pairs = [[v, n] for n, v in enumerate(x.tolist()[:j])]
+for p in pairs:
+    if p[0] > f: p[1] = -p[1]; p[0] *= 2
+best = max(pairs, key=lambda p: p[0], default=None)
+return pairs, best
+
+groups = {}
+for k in range(j):
+    key = k % 3
+    if key not in groups: groups[key] = [0, x * 0]
+    groups[key][0] += 1
+    groups[key][1] = groups[key][1] + x * k
+return groups, [g[0] for g in groups.values()]
+
+queue = deque([[0, x]])
+seen = 0
+while queue and seen < j:
+    d, h = queue.popleft()
+    seen += 1
+    if h.sum() > 0: queue.append([d + 1, h - 1])
+    else: queue.appendleft([d + 1, h + 2])
+return seen, [q[0] for q in queue]
+
+v = x.tolist() + [f, f * 2]
+L = [([i, i + 1], v[i], x * v[i]) for i in range(len(v))]
+order = torch.tensor([t[1] for t in L], dtype=torch.float64).argsort(stable=True).tolist()
+P = [L[i] for i in order]
+return P[:3]
+
 """
 # A code and a body.
 REFUSED = """
