@@ -13,7 +13,7 @@ import torch
 from dync.capture import comprehend
 from dync.capture.arrays import number_of
 from dync.capture.forms import LEAF, MAX_CHOICES, NUMBERS, Column, Constant, Form, NotUniform, common, differ_in_constants, form_of
-from dync.capture.image import SYMBOLIC, Image, class_name
+from dync.capture.image import Image, class_name
 from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.loops import skeleton

@@ -16,8 +16,8 @@ from torch import nn
 from dync.capture.image import pool_of, row_of
 from dync.capture.lists import KINDS, Grown
 from dync.capture.places import as_seen
-from dync.capture.values import SYMBOLIC
 from dync.capture.tape import of_model
+from dync.capture.values import SYMBOLIC
 
 MOST = 8
 """Places of a list that may be a row."""
@@ -158,4 +158,5 @@ class ListRow(collections.abc.MutableSequence[Any]):
 
 def list_row_class(engine: Any, pool: str, names: tuple[str, ...]) -> type:
     """The class of the lists that are rows of a pool."""
-    return type("list", (ListRow,), {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names})
+    body = {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names}
+    return type("list", (ListRow,), body)

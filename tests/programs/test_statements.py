@@ -4634,7 +4634,8 @@ return n, t, rest, [v for r in rows for v in r[:1]], [r + [2] for r in rows], [l
 
 rows = []
 for k in range(j): rows.append([k, x * k])
-return {r[0]: r for r in rows}, [(r, r[0]) for r in rows], torch.tensor([[r[0], 1] for r in rows]), [copy.deepcopy(r) for r in rows], copy.copy(rows)
+copies = [copy.deepcopy(r) for r in rows], copy.copy(rows)
+return {r[0]: r for r in rows}, [(r, r[0]) for r in rows], torch.tensor([[r[0], 1] for r in rows]), copies
 
 rows = []
 for k in range(j): rows.append([k, x * k])
