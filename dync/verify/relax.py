@@ -206,6 +206,7 @@ def _call(node: Node, known: Mapping[Node, Any], watch: Watch) -> Any:
         return known[args[0]]
     if node.target is operator.getitem and isinstance(known[args[0]], list):
         return known[args[0]][args[1]]
+    _refuse_crash(node, known)
     varies = is_random(node) or any(_varies(known[n]) for n in node.all_input_nodes)
     value = _function(node)(*map_arg(node.args, lambda n: _plain(known[n])), **map_arg(node.kwargs, lambda n: _plain(known[n])))
     if isinstance(value, (list, tuple)):
@@ -215,6 +216,12 @@ def _call(node: Node, known: Mapping[Node, Any], watch: Watch) -> Any:
         return Soft(found.rows, varies=varies)
     picks, places = _picks(node, known, watch), _moved_places(node, known)
     return Soft(value, _tensor_shadow(node, known, value), picks, _ranks(node, known), varies, places)
+
+
+def _refuse_crash(node: Node, known: Mapping[Node, Any]) -> None:
+    """Raises RuntimeError where torch would end the process: eager asks for what is empty before it comes to these kernels."""
+    if _op_name(node).startswith("_scaled_dot_product_") and any(known[n].value.numel() == 0 for n in node.all_input_nodes[:3]):
+        raise RuntimeError(f"{_op_name(node)} of nothing")
 
 
 def _lookup(node: Node, known: Mapping[Node, Any], value: Any) -> Lookup | None:
@@ -384,7 +391,7 @@ def _picks(node: Node, known: Mapping[Node, Any], watch: Watch) -> Picks | None:
     soft = known.get(first) if isinstance(first, Node) else None
     if not isinstance(soft, Soft):
         return None
-    if name in ("argmax", "argmin") or name in ("max", "min") and len(node.args) > 1:
+    if isinstance(soft.value, torch.Tensor) and (name in ("argmax", "argmin") or name in ("max", "min") and len(node.args) > 1):
         dim, keep = (*node.args[1:], *(None, False)[len(node.args) - 1 :])[:2]
         score = soft.soft if name in ("argmax", "max") else -soft.soft
         keeps = bool(node.kwargs.get("keepdim", keep))

@@ -184,3 +184,31 @@ def test_a_lost_change_of_class_is_seen_where_all_parts_are_equal() -> None:
     eager = EagerSide(Turns()).run(Call((torch.ones(1),)))
     found = _states(eager, replace(eager, state={"counts.calls": 1}), Tolerances()).differences
     assert [str(d) for d in found] == [f"state {n}: written by eager, unchanged here" for n in ("items", "node")]
+
+
+class SmallerOfTwo(nn.Module):
+    """A comparison of what `min` picks among numbers."""
+
+    def forward(self, x):
+        e = x.pow(2).mean().sqrt().item()
+        return x if min(e, 2.0 - e) * x.exp().sum().item() == 3.25 else -x
+
+
+class AttendsToSome(nn.Module):
+    """Attention among rows that a mask picks: on a path where none is picked torch's kernel for CPUs would end the process."""
+
+    def forward(self, x):
+        mask = x[:, 0] > 0
+        q = x[mask][None, None]
+        if mask.any():
+            y = nn.functional.scaled_dot_product_attention(q, q, q)
+            return y * 0 if y.sum() > 1e6 else y
+        return x
+
+
+@pytest.mark.parametrize("model", [SmallerOfTwo(), AttendsToSome()], ids=lambda m: type(m).__name__)
+def test_paths_that_no_call_may_take_are_looked_for_without_harm(model):
+    torch.manual_seed(0)
+    x = torch.randn(4, 4)
+    report = dync.verify(model, dync.compile(model, (x,), backend="eager", host="python"), budget=20)
+    assert report.ok and report.uncovered, str(report)
