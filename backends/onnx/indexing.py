@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dync.backends.onnx.builder import Builder, Number, Val
+from dync.backends.onnx.builder import Builder, Number, Size, Val
 from dync.backends.onnx.reductions import nan_marks
 from dync.backends.onnx.registry import Unsupported
 
@@ -294,10 +294,10 @@ def unique_dim(
     return values, inverse, counts
 
 
-def bincount(t: Builder, x: Val, weights: Val | None = None, minlength: int = 0) -> Val:
+def bincount(t: Builder, x: Val, weights: Val | None = None, minlength: Size = 0) -> Val:
     ids = t.cast(x, "int64")
-    top = t.op("ReduceMax", t.concat([ids, t.const([minlength - 1], "int64")], 0), keepdims=0)
-    zeros = t.full([t.op("Add", top, t.const(1, "int64"))], 0, t.dtype)
+    needed = t.op("Add", ids, t.const(1, "int64"))
+    zeros = t.full([t.op("ReduceMax", t.concat([needed, t.reshape(t.lift(minlength, "int64"), [1])], 0), keepdims=0)], 0, t.dtype)
     ones = t.cast(weights, t.dtype) if weights is not None else t.full(t.shape_of(ids), 1, t.dtype)
     return t.op("ScatterElements", zeros, t.natural(ids), ones, axis=0, reduction="add")
 
