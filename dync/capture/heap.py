@@ -338,6 +338,9 @@ class StaticHeap:
                 for k, v in old:
                     if k[0] in ("a", "c"):
                         put(x, k, v)
+                names = [k[1] for k, _ in old if k[0] == "a"]
+                if type(own) is dict and list(own) != names and own.keys() == set(names):
+                    refill(own, {name: own[name] for name in names})
 
 
 def _same_atom(a: Any, b: Any) -> bool:

@@ -145,6 +145,27 @@ def test_i12_a_tied_weight_is_one_weight():
     assert len(capture(model, (torch.ones(2, 3),)).weights) == 3
 
 
+class TakesOutAndPutsBack(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.items, self.calls = [], 0
+
+    def forward(self, x):
+        if x.sum() > 0:
+            del self.items
+            self.items = [x * 2]
+        else:
+            self.calls += 1
+        return len(self.items)
+
+
+def test_the_model_is_left_as_it_was_and_its_attributes_in_their_order():
+    model = TakesOutAndPutsBack()
+    before = dict(vars(model))
+    dync.capture(model, (torch.ones(2),))
+    assert list(vars(model).items()) == list(before.items())
+
+
 class Idle(Expressions):
     """An engine for code in which nothing forks: what marked code asks is answered as Python would."""
 
