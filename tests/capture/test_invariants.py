@@ -162,7 +162,7 @@ class TakesOutAndPutsBack(nn.Module):
 def test_the_model_is_left_as_it_was_and_its_attributes_in_their_order():
     model = TakesOutAndPutsBack()
     before = dict(vars(model))
-    dync.capture(model, (torch.ones(2),))
+    capture(model, (torch.ones(2),))
     assert list(vars(model).items()) == list(before.items())
 
 
