@@ -224,6 +224,9 @@ class Growing(Running):
         part = self.collected(items)
         if isinstance(part, Grown) and id(x) in self.born:
             self.become(self.born[id(x)][0], part, kind_of(x))
+        if isinstance(part, Grown) and id(x) in self.heap.index and (holder := self.heap.holder(x)) is not None:
+            self.needed.add(self.heap.birth(holder))  # of a list that the model holds
+            self.become(self.heap.birth(holder), part, kind_of(x))
         return part
 
     def become(self, key: str, part: Grown, kind: str = "list") -> NoReturn:

@@ -4738,6 +4738,33 @@ order = torch.tensor([t[1] for t in L], dtype=torch.float64).argsort(stable=True
 P = [L[i] for i in order]
 return P[:3]
 
+e = []
+for k in range(j): e.append(k)
+self.log.extend(e)
+if len(self.log) > 4:
+    r = list(self.log)
+    self.log = []
+    return r
+return len(self.log)
+
+e = []
+for k in range(j): e.append(x * k)
+self.log.extend(e)
+return sum(t.sum() for t in self.log), len(e)
+
+e = []
+for k in range(j): e.append(k)
+if b: self.log.extend(e)
+else: self.log.clear()
+return self.log[-1] if self.log else None
+
+e = []
+for k in range(j): e.append(k)
+self.log.extend(e)
+self.log.extend(t for t in e if t > 0)
+del self.log[:-3]
+return e
+
 """
 # A code and a body.
 REFUSED = """
