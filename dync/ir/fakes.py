@@ -23,7 +23,7 @@ _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
 def computed(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], like: Any) -> Any:
-    """The val of a call: exact where all sizes are static; else the shape of `like` in the dtype that the call gives."""
+    """The val of a call: exact where all sizes are static; else the shape of `like`, with as many results, in the dtypes that the call gives."""
     args, kwargs = map_arg((args, dict(kwargs)), lambda n: n.meta["val"])  # type: ignore[misc]
     given = tree_leaves((args, kwargs))
     modes = {v.fake_mode for v in (*given, like) if isinstance(v, FakeTensor)}
@@ -33,7 +33,9 @@ def computed(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[
     if target is torch.ops.aten.sym_size.int:
         return args[0].shape[args[1]]
     dtypes = _dtypes(target, args, kwargs)
-    return tree_map(_retyped, like, dtypes) if isinstance(like, (tuple, list)) else _retyped(like, dtypes)
+    if isinstance(like, (tuple, list)):
+        return type(like)(_retyped(one, dtype) for one, dtype in zip(like, dtypes or [None] * len(like)))
+    return _retyped(like, dtypes)
 
 
 def _is_dynamic(value: Any) -> bool:

@@ -71,6 +71,7 @@ def new_values(
         names = [a.name for a in variant._schema.arguments]
         made = emit(variant, *(given[n] for n in names), like=node)
         count = _STATISTICS[node.target][1]  # type: ignore[index]
+        made.meta["val"] = (*made.meta["val"][:count], *(o.meta["val"] for o in old))
         return made, [_item(emit, made, count + i, o) for i, o in enumerate(old)]
     if torch.Tag.out in node.target.tags:  # type: ignore[union-attr]
         return _written_out(emit, node, variant, given, old)

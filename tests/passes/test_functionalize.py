@@ -147,12 +147,13 @@ def test_two_reads_of_one_weight_are_one_memory():
     check(graph, [], weights)
 
 
-def test_batch_norm_in_training():
+@pytest.mark.parametrize("rows", ["4", "N"])
+def test_batch_norm_in_training(rows):
     def f(x, mean, var, count):
         count.add_(1)
         return (torch.nn.functional.batch_norm(x, mean, var, None, None, True, 0.1, 1e-5),)
 
-    made = case(f, None, {"mean": torch.zeros(3), "var": torch.ones(3), "count": torch.tensor(0)}, x="float32[4, 3]")
+    made = case(f, None, {"mean": torch.zeros(3), "var": torch.ones(3), "count": torch.tensor(0)}, x=f"float32[{rows}, 3]")
     assert {n for n, _ in made.copies} == {"mean", "var", "count"}
 
 
