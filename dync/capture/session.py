@@ -41,7 +41,7 @@ from dync.capture.recorder import DispatchMode
 from dync.capture.scalars import BoolNode, Expr, FloatNode, scalar_of
 from dync.capture.state import Forms
 from dync.capture.tape import RaiseExit, Rec, ReturnExit, Val, Weight, of_model
-from dync.capture.text import SymText, formatted, join, mark_for
+from dync.capture.text import SymText, formatted, join, mark_for, said_by_torch
 from dync.capture.transforms import open_transforms
 from dync.capture.weights import Weights
 from dync.capture.world import open_world
@@ -351,7 +351,7 @@ class Session:
             return
         fields = {k: v for k, v in vars(error).items() if not k.startswith("dync_of_")}
         try:
-            carried = (*error.args, *fields.values())
+            carried = (*(said_by_torch(engine, a) if type(a) is str and not is_user(last) else a for a in error.args), *fields.values())
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "", self.is_result, last=True)
                          for a in carried)
         except Unrepresentable as e:

@@ -23,7 +23,7 @@ _SYMBOLIC = (torch.SymInt, torch.SymFloat, torch.SymBool)
 
 
 def computed(target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], like: Any) -> Any:
-    """The val of a call: exact where all sizes are static; else the shape of `like`, with as many results, in the dtypes that the call gives."""
+    """The val of a call: exact where all sizes are static; else the results of `like` in the dtypes that the call gives."""
     args, kwargs = map_arg((args, dict(kwargs)), lambda n: n.meta["val"])  # type: ignore[misc]
     given = tree_leaves((args, kwargs))
     modes = {v.fake_mode for v in (*given, like) if isinstance(v, FakeTensor)}
