@@ -257,6 +257,7 @@ class Growing(Running):
                 self.splits[key] += 1
             if now or self.splits[key] > self.most_splits(kind) or self.splits[key, "constants"] > MAX_CONSTANTS:
                 self.needed |= {key} if now else set()
+                self.born = {**a.born, **b.born, **self.born}  # what is in them may be another run's
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:
             self.start_again()

@@ -55,6 +55,8 @@ class Image:
     """Tensors by identity."""
     texts: dict[int, str] = field(default_factory=dict)
     """Places in the signature of texts that can be written back, and where these stand."""
+    born: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    """Where the lists of its run were made, by identity."""
 
 
 @dataclass
@@ -280,7 +282,7 @@ def atom_key(x: Any) -> Any:
 def take(roots: Roots, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], born: dict[int, tuple[str, Any]] | None = None) -> Image:
     """The picture of `roots`; `born` tells of lists, by identity, where they were made."""
     walk, _ = _pass(roots, heap, tensor, None, born)
-    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays, frozenset(walk.tensors), walk.texts)
+    return Image(tuple(walk.signature), walk.leaves, walk.lists, walk.strays, frozenset(walk.tensors), walk.texts, born or {})
 
 
 def substitute(

@@ -4772,6 +4772,24 @@ t = x[x > 0]
 if t.numel() == 0: return None
 return F.batch_norm(t[:, None], None, None, training=True)
 
+if self.cache is None: self.cache = {}
+self.cache[i] = [x * 1, [x + 1, i]]
+return len(self.cache), [v[1][1] for v in self.cache.values()]
+
+out, prev = [], [0.0, 0.0]
+for cur in torch.stack([x, x + 1, x * f]).tolist():
+    if cur[0] > f: out.append([prev[0], cur[1]])
+    if prev[0] > 0: out.append(cur[:2])
+    prev = cur
+return out, prev
+
+rows = torch.stack([x, x + 1, x * f]).tolist()
+for c in (f, 0.5):
+    kept, rows = rows, []
+    for cur in kept:
+        if cur[0] > c: rows.append([cur[0] / 2, cur[1]])
+return rows
+
 """
 # A code and a body.
 REFUSED = """
@@ -4851,11 +4869,6 @@ for k in range(j): d[(x * k).sum().long().item()] = [k]
 e = copy.deepcopy(d)
 for k in e: e[k].append(7)
 return d, e
-
-DY315
-if self.cache is None: self.cache = {}
-self.cache[i] = [x, [x, i]]
-return len(self.cache)
 
 DY401
 if b: self.log.append(self.log[-1] if self.log and i > 1 else x[:i])
