@@ -351,7 +351,8 @@ class Session:
             return
         fields = {k: v for k, v in vars(error).items() if not k.startswith("dync_of_")}
         try:
-            carried = (*(said_by_torch(engine, a) if type(a) is str and not is_user(last) else a for a in error.args), *fields.values())
+            of_torch = last is not None and not is_user(last)
+            carried = (*(said_by_torch(engine, a) if of_torch and type(a) is str else a for a in error.args), *fields.values())
             args = tuple(tree_of(a, self.leaf, "message" if isinstance(a, SymText) else "", self.is_result, last=True)
                          for a in carried)
         except Unrepresentable as e:

@@ -11,7 +11,6 @@ import re
 import sys
 from typing import Any
 
-import sympy
 import torch
 
 from dync.capture.arrays import is_array
@@ -25,8 +24,7 @@ WIDTHS = ("zfill", "ljust", "rjust", "center")
 PLAIN = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool, torch.float64)
 """Dtypes whose scalars NumPy writes as Python writes its numbers."""
 BRACKETS: dict[type, tuple[str, str]] = {tuple: ("(", ")"), list: ("[", "]"), dict: ("{", "}"), torch.Size: ("torch.Size([", "])")}
-SYMBOL = re.compile(r"u\d+")
-SIZES_SAID = re.compile(r"(?<![\w.])((?:\d+\*)?u\d+(?: [+-] \d+)?)(?![\w.])")
+SIZE_SAID = re.compile(r"(?<![\w.])(?:(?P<times>\d+)\*)?(?P<symbol>u\d+)(?P<more> [+-] \d+)?(?![\w.])")
 """A symbol of torch's, or a multiple of one, or a sum with a number."""
 CONVERSIONS = {-1: "", ord("s"): "str", ord("r"): "repr"}
 
@@ -303,14 +301,14 @@ def mark_for(engine: Any, text: Any) -> str:
 def said_by_torch(engine: Any, text: str) -> Any:
     """What torch's own Python code says of sizes: it writes the names of symbols, which stand for what these are at run time."""
     symbols = {str(s): s for s in engine.shape_env.var_to_range}
-    pieces: list[Any] = []
-    for n, part in enumerate(SIZES_SAID.split(text)):
-        name = SYMBOL.search(part) if n % 2 else None
-        if name and name[0] in symbols:
-            size = engine.shape_env.create_symintnode(sympy.sympify(part, locals=symbols), hint=None)
-            part = formatted(engine, size, -1, "")
-        pieces.append(part)
-    return join(engine, pieces)
+    pieces, end = list[Any](), 0
+    for said in SIZE_SAID.finditer(text):
+        if said["symbol"] in symbols:
+            size = int(said["times"] or 1) * symbols[said["symbol"]] + int((said["more"] or "0").replace(" ", ""))
+            number = formatted(engine, engine.shape_env.create_symintnode(size, hint=None), -1, "")
+            pieces += [text[end:said.start()], number]
+            end = said.end()
+    return join(engine, [*pieces, text[end:]])
 
 
 def of_exception(engine: Any, error: BaseException, conversion: int, spec: Any) -> Any:
