@@ -268,10 +268,12 @@ class Grown:
         part = self._like(self._stretch(*self._bounds(index)))
         if step < 0:
             part.reverse()
-        if step not in (1, -1) and any(c.ragged is not None for c in self.form.columns):
-            return self.refuse(f"a slice with step {step} of items of several sizes")
-        thinned = [self._do(torch.ops.aten.slice.Tensor, c, 0, 0, None, abs(step)) for c in part.columns] if step not in (1, -1) else None
-        return part if thinned is None else self._like(thinned)
+        if step in (1, -1):
+            return part
+        if any(c.ragged is not None for c in self.form.columns):
+            every = self._do(torch.arange, part.length)
+            return self._like(part.taken_at(self._do(torch.ops.aten.slice.Tensor, every, 0, 0, None, abs(step))))
+        return self._like([self._do(torch.ops.aten.slice.Tensor, c, 0, 0, None, abs(step)) for c in part.columns])
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(index, slice):
@@ -331,10 +333,15 @@ class Grown:
         """A copy: its items are values. Lists and objects in it may be held elsewhere too."""
         return self.refuse("a deep copy") if any(c.pool for c in self.form.columns) else self.copy()
 
+    def taken_at(self, numbers: Any) -> list[Any]:
+        """The columns of the rows with these numbers."""
+        return [t for _, own in self.engine.rows_at(self._pairs(), numbers) for t in own]
+
     def reverse(self) -> None:
         if any(c.ragged is not None for c in self.form.columns):
-            self.refuse("`reverse`")
-        self.replace([self._do(torch.flip, c, [0]) for c in self.columns])
+            self.replace(self.taken_at(self._do(torch.flip, self._do(torch.arange, self.length), [0])))
+        else:
+            self.replace([self._do(torch.flip, c, [0]) for c in self.columns])
 
     def sort(self, *, key: Any = None, reverse: Any = False) -> None:
         self.replace(self.engine.sort(self, key, reverse).columns)

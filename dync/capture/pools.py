@@ -397,7 +397,11 @@ class Pooling(Growing):
 
     def gathered(self, pool: str, numbers: Any) -> Iterator[tuple[Column, list[Any]]]:
         """The columns of a pool, of the rows with these numbers."""
-        for column, tensors in self.pools[pool]._pairs():
+        return self.rows_at(self.pools[pool]._pairs(), numbers)
+
+    def rows_at(self, pairs: Iterator[tuple[Column, list[Any]]], numbers: Any) -> Iterator[tuple[Column, list[Any]]]:
+        """Columns with their tensors, of the rows with these numbers."""
+        for column, tensors in pairs:
             if column.ragged is None:
                 yield column, [self.do(torch.index_select, tensors[0], 0, numbers)]
                 continue

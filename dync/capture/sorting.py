@@ -25,11 +25,11 @@ def arranged(items: Grown, by: list[Any], reverse: bool, apart: bool = False) ->
     assert order is not None
     if apart:
         check_apart(engine, [engine.do(torch.index_select, c, 0, order) for c in by])
-    return items._like([engine.do(torch.index_select, c, 0, order) for c in items.columns])
+    return items._like(items.taken_at(order))
 
 
 def check_apart(engine: Any, by: list[Any]) -> None:
-    """The order of a set's elements whose keys are equal is that of Python's hash table."""
+    """Which of two comes first whose keys are equal, Python's hash table says, or what stands behind the keys."""
     n = by[0].shape[0]
     if n < 2:
         return
@@ -38,7 +38,7 @@ def check_apart(engine: Any, by: list[Any]) -> None:
         same = engine.do(torch.eq, engine.do(torch.narrow, c, 0, 0, n - 1), engine.do(torch.narrow, c, 0, 1, n - 1))
         equal = same if equal is None else engine.do(torch.logical_and, equal, same)
     if engine.do(torch.Tensor.item, engine.do(torch.any, equal)):
-        engine.trap("elements of a set are sorted by keys that are equal")
+        engine.trap("elements of a set, or tuples that hold more than numbers and texts, are sorted by keys that are equal")
 
 
 def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False) -> Grown:
@@ -48,13 +48,14 @@ def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False
     by = list(given.columns)
     for n, column in enumerate(given.form.columns):
         if column.ragged is not None or column.pool or by[n].dim() != 1 or column.choices and not all(map(is_text, column.choices)):
-            return items.refuse("sorting by what is no number and no text")
+            if n == 0 or key is not None and apart:
+                return items.refuse("sorting by what is no number and no text")
+            by, apart = by[:n], True
+            break
         if column.choices:
             by[n] = ranks(items.engine, column, by[n])
     if may_lack(given.form.structure):
         return items.refuse("sorting by what may be None")
-    if any(c.ragged is not None for c in items.form.columns):
-        return items.refuse("sorting items of several sizes")
     return arranged(items, by, reverse, apart) if by else items.copy()
 
 
