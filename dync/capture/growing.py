@@ -360,8 +360,7 @@ class Growing(Running):
         """A list takes a tensor: whatever writes to its memory afterwards, as in the next turn of a loop, would change the item too."""
         with torch._C.DisableTorchFunction():
             memory = self.memory.of(self.weights.fake(t))
-        headers = [r for r in self.rec.chain() if r.header and r.depth >= memory.owner.depth]
-        if any(w.sees(r) for r in headers for w in memory.writes):
+        if any(memory.written_again(r) for r in self.rec.chain() if r.header and r.depth > memory.owner.depth):
             self.written_item()
         memory.held = True
 

@@ -27,8 +27,8 @@ class Shared:
         """The outermost record that made one of them."""
         self.outside = outside
         """Whether one of them is an input's, a weight's, or the state's: more than the program's variables may show it."""
-        self.writes: set[Rec] = set()
-        """The records that write one of them in place."""
+        self.writes: set[tuple[Rec, int]] = set()
+        """The records that write one of them in place, and the depth of the class's owner then."""
         self.held = False
         """Whether a list of unknown length took its value."""
         self.folded: Span | None = None
@@ -39,6 +39,10 @@ class Shared:
     @property
     def written(self) -> bool:
         return bool(self.writes)
+
+    def written_again(self, header: Rec) -> bool:
+        """Whether a turn of the loop writes what was there before the turn, so that the next turn may write what this one made."""
+        return any(depth < header.depth and rec.sees(header) for rec, depth in self.writes)
 
 
 class Memory:
@@ -69,7 +73,7 @@ class Memory:
 
     def write(self, fake: Any, rec: Rec) -> None:
         it = self.of(fake)
-        it.writes.add(rec)
+        it.writes.add((rec, it.owner.depth))
         if it.held:
             self.written_item()
         if it.folded is not None:
@@ -86,9 +90,9 @@ class Memory:
             return
         if len(self.members[x]) < len(self.members[y]):
             x, y = y, x
-        if header is not None and any(rec.sees(header) for rec in x.writes | y.writes):
-            if x.held or y.held:
-                self.written_item()
+        if header is not None and (x.held or y.held) and (x.written_again(header) or y.written_again(header)):
+            self.written_item()
+        if header is not None and any(rec.sees(header) for rec, _ in x.writes | y.writes):
             folded = x.folded or y.folded or x.read or y.read
             if folded is not None:
                 self.start_over(folded)

@@ -4790,6 +4790,78 @@ for c in (f, 0.5):
         if cur[0] > c: rows.append([cur[0] / 2, cur[1]])
 return rows
 
+y, out = torch.zeros(3), []
+for k in range(j):
+    z = y * 2
+    z += x
+    out.append(z)
+    y = z
+return out, y
+
+cell = nn.GRUCell(3, 3)
+for w in cell.parameters(): torch.nn.init.constant_(w, 0.1)
+h, out = torch.zeros(1, 3), []
+for k in range(j):
+    h = cell(x[None], h)
+    out.append((k, h))
+return out, h
+
+y, out = torch.zeros(3), []
+k = 0
+while k < j:
+    z = y.clone()
+    z[k % 3] = k
+    if x[k % 3] > 0: out.append(z)
+    y = z
+    k += 1
+return out, y
+
+lstm = nn.LSTMCell(3, 3)
+for w in lstm.parameters(): torch.nn.init.constant_(w, 0.1)
+h, c, out = torch.zeros(1, 3), torch.zeros(1, 3), []
+while len(out) < abs(i) + 1 and h.sum() < 2:
+    h, c = lstm(x[None] if b else h, (h, c))
+    out.append(h[0])
+return torch.stack(out), c
+
+b_ = defaultdict(list)
+for n, v in enumerate(x.tolist()): b_[int(v)].append(n)
+return [(k, len(r)) for k, r in sorted(b_.items())]
+
+rows = []
+for k in range(j): rows.append((f * (k % 3) + k, x[:k % 3 + 1]))
+rows = [r for r in rows if r[0] != 1]
+rows.sort(key=lambda r: -r[0])
+return rows, sorted(rows, key=lambda r: r[1].shape[0])
+
+rows = []
+for k in range(j): rows.append((k * f + k, x * k))
+return sorted(rows)[:2]
+
+rows = []
+for k in range(j): rows.append(((k * 7) % 5, [k, k + 1]))
+return sorted(rows, reverse=True), rows[::2], rows[::-1]
+
+seqs = [(torch.zeros(1), 0.0)]
+for row in torch.stack([x, x * f]):
+    nxt = [(torch.cat([s, row[n:n + 1]]), c + row[n].item()) for s, c in seqs for n in range(3)]
+    nxt.sort(key=lambda t: t[1], reverse=True)
+    seqs = []
+    for t in nxt[:2]:
+        if t[1] > -2: seqs.append(t)
+return seqs, len(seqs)
+
+rows = []
+for k in range(j): rows.append(x[:k % 3 + 1] + k)
+rows.reverse()
+return rows[::2], rows[1::2], rows[::-1]
+
+rows = []
+for k in range(j): rows.append((k, x[:k % 3 + 1] + k))
+rows.reverse()
+if b: rows = rows[3:0:-2]
+return rows[::2], [t.shape[0] for _, t in reversed(rows)], list(reversed(rows))
+
 """
 # A code and a body.
 REFUSED = """
@@ -5100,6 +5172,39 @@ return torch.from_numpy(a)
 
 DY403
 return slice(i, j), x
+
+DY314
+y, out = torch.zeros(3), []
+for k in range(abs(i)):
+    y += x
+    y = y * 2
+    out.append(y)
+return out
+
+DY314
+a, c, out = torch.zeros(3), torch.zeros(3), []
+for k in range(abs(i)):
+    a.add_(x)
+    out.append(c)
+    a, c = c, a
+return out
+
+DY314
+y, z, out = torch.zeros(3), torch.ones(3), []
+for k in range(abs(i)):
+    y, z = z, y * 2 + x
+    out.append(z)
+    y += 1
+return out, y
+
+DY314
+out = []
+for k in range(abs(i)):
+    z = x * k
+    for m in range(abs(i)):
+        z.add_(m)
+        out.append(z)
+return out
 
 """
 GROUPS = 12
