@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture.dicts import KeyedDict, sequence_of
-from dync.capture.forms import LEAF, Column, Constant, Form, NotUniform, common, form_of
+from dync.capture.forms import LEAF, NUMBERS, Column, Constant, Form, NotUniform, common, form_of, leaf_count, may_lack
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import Grown
@@ -46,6 +46,15 @@ def holds(form: Form, other: Form) -> bool:
         return common(form, other) == form
     except NotUniform:
         return False
+
+
+def numbers_lead(items: Grown, pairs: bool) -> bool:
+    """Whether all that would be keys in a dict or set of these items are numbers known only at run time."""
+    structure = items.form.structure
+    if pairs:
+        structure = structure[1][0] if isinstance(structure, tuple) and len(structure[1]) == 2 else None
+    keys = items.form.columns[:leaf_count(structure)]
+    return bool(keys) and not may_lack(structure) and all(c.kind in NUMBERS and not c.choices for c in keys)
 
 
 class Keying(Presence):
@@ -139,10 +148,11 @@ class Keying(Presence):
         """Whether items that go into a set or dict have keys known only at run time."""
         if isinstance(items, SymRange):
             self.is_running((items.start, items.stop))
-        if is_grown(items):
-            self.rather_known(items, "a set or dict is made of it")
-            return True
         pairs = not hasattr(items, "keys") and kind not in (*SETS, "Counter")
+        if is_grown(items):
+            if not (isinstance(items, Grown) and numbers_lead(items, pairs)):
+                self.rather_known(items, "a set or dict is made of it")
+            return True
         return any(self.is_running(i[0] if pairs and isinstance(i, (tuple, list)) and i else i) for i in items)
 
     def keyed_at(self, place: str, kind: str, default: Any = None) -> Any:

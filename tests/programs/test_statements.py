@@ -4862,6 +4862,22 @@ rows.reverse()
 if b: rows = rows[3:0:-2]
 return rows[::2], [t.shape[0] for _, t in reversed(rows)], list(reversed(rows))
 
+o = []
+for r in torch.stack([x, x * f, x - 1, x + f]):
+    if r.sum() > 0: o.append((int(r.argmax()), r.mean().item()))
+o.sort(key=lambda t: (t[0], -t[1]))
+return dict(o)
+
+o = []
+for r in torch.stack([x, x * f, x - 1]):
+    if r.sum() > 0: o.append(int(r.argmax()))
+return set(o), len(set(o)), sorted(set(o)), Counter(o).most_common(1), {k: 1 for k in o}
+
+o = []
+for r in torch.stack([x, x * f, x - 1]):
+    if r.sum() > 0: o.append(("a" if r[0] > 0 else "b", r))
+return dict(o), {k for k, _ in o}
+
 """
 # A code and a body.
 REFUSED = """
