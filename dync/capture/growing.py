@@ -349,8 +349,9 @@ class Growing(Running):
     def many_to_compare(self, items: list[Any], keys: list[Any]) -> None:
         """A list of Python's is sorted or grouped by numbers known only at run time: as rows, where so many make paths multiply."""
         place = self.born[id(items)][0] if id(items) in self.born else None
-        if len(items) > MAX_SORTED and place is not None and place not in self.grown:
-            parts = [part for key in keys for part in (key if isinstance(key, tuple) else (key,))]
+        parts = [part for key in keys for part in (key if isinstance(key, tuple) else (key,))]
+        many = len(items) > MAX_SORTED or len(items) > 2 and len(parts) > len(items)  # of tuples Python asks twice
+        if many and place is not None and place not in self.grown:
             if any(isinstance(p, torch.Tensor) or is_running(p) for p in parts) and self.learn(place, "list", tuple(items)):
                 self.start_again()
 
