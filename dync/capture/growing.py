@@ -127,6 +127,8 @@ class Growing(Running):
 
     def collected(self, items: Any) -> Any:
         """The list of the items, as Python's `list` makes it."""
+        if is_grown(items):
+            self.mark_function(comprehend.collect)
         return comprehend.collect(self.listed(f"the list made at {self.span()}", []), items, lambda item: (item,))
 
     def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
