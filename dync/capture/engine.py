@@ -66,7 +66,7 @@ class Engine(Expressions):
         self.weights.start(self.fake_mode)
         self.vals, self.changed, self.stale, self.assigned, self.assigned_weights = {}, {}, {}, {}, set()
         self.integers = {}
-        self.splits = collections.Counter()
+        self.splits, self.indexed = collections.Counter(), {}
         self.lengths = {}
         self.constant_joins, self.wordings = {}, {}
         self.made_by = {}

@@ -69,6 +69,8 @@ class Growing(Running):
     splits: collections.Counter[Any]
     loose: set[Any]
     """Joins of tensors of several sizes."""
+    indexed: dict[str, Any]
+    """Place of birth → Python's own list that was indexed by a number known only at run time."""
     lengths: dict[Any, str]
     """Symbol of a length that the code asked for → the list's place of birth."""
     held: set[int]
@@ -344,8 +346,11 @@ class Growing(Running):
         key = self.born[id(container)][0] if id(container) in self.born else None
         if len(self.records) > before and key is not None and key not in self.grown and not any(map(is_held, container)):
             self.splits[key, "places"] += len(container)
-            if self.splits[key, "places"] > MAX_PLACES and len(container) > FEW_PLACES and self.learn(key, "list", tuple(container)):
-                self.start_again()
+            self.indexed[key] = container
+            if self.splits[key, "places"] > MAX_PLACES and len(container) > FEW_PLACES:
+                asked = [k for k, c in self.indexed.items() if len(c) > FEW_PLACES and self.splits[k, "places"] > MAX_PLACES // 4]
+                if any([self.learn(k, "list", tuple(self.indexed[k])) for k in asked if k not in self.grown]):  # each would start it over
+                    self.start_again()
         return found
 
     def many_to_compare(self, items: list[Any], keys: list[Any]) -> None:
