@@ -127,6 +127,13 @@ class Growing(Running):
         self.needed.add(key)
         return Grown(self, key, form, [self.do(torch.Tensor.to, x, NUMBERS[kind])])
 
+    def mark_function(self, function: Any) -> None:
+        """Marks a function that is to turn over rows, before it asks how many there are."""
+        code = function.__code__
+        if not self.is_marked(code) and code not in self.tried:
+            self.rewrite({code})
+            self.start_again()
+
     def collected(self, items: Any) -> Any:
         """The list of the items, as Python's `list` makes it."""
         if is_grown(items):

@@ -307,13 +307,6 @@ class Keying(Presence):
             self.rewrite(fresh)
             self.start_again()
 
-    def mark_function(self, function: Any) -> None:
-        """Marks a function that is to turn over rows, before it asks how many there are."""
-        code = function.__code__
-        if not self.is_marked(code) and code not in self.tried:
-            self.rewrite({code})
-            self.start_again()
-
     def plain_operand(self, plain: Any, other: Keyed) -> Any:
         """A Python set or dict that stands in an operator beside a Keyed."""
         if id(plain) in self.born and self.born[id(plain)][0] not in self.ungrown:
