@@ -19,6 +19,7 @@ from dync.verify.evolve import evolve
 from dync.verify.flips import NOISE, NUDGE_ULP
 from dync.verify.harness import Harness
 from dync.verify.inputs import Sampler
+from dync.verify.limit import TimeLimit, TookTooLong
 from dync.verify.lookups import exchange, table_rows
 from dync.verify.paths import Path, back_edges, describe, loop_counts, outcomes, paths, prefix, steps
 from dync.verify.point import Point
@@ -78,6 +79,7 @@ class Driver:
 
     def __post_init__(self) -> None:
         self.flow: Flow = self.harness.flow
+        self.limit = TimeLimit()
         self.program: Program | None = self.harness.program
         self.books = self.harness.books
         self.known, self.complete = paths(self.flow, BOUND)
@@ -288,8 +290,11 @@ class Driver:
             self.harness.check(found.call)
 
     def _looked(self, call: Call) -> Trace | None:
-        """The trace of a call on the guiding side; it is compared where it reaches something new."""
-        trace = self.runner.run(call).trace
+        """The trace of a call on the guiding side, None where it does not end; it is compared where it reaches something new."""
+        try:
+            trace = self.limit.within(lambda: self.runner.run(call)).trace
+        except TookTooLong:
+            return None
         if trace is not None and self.left() > 0 and not self.books.outcomes.keys() >= {s for s in steps(self.flow, trace) if s[1]}:
             self.harness.check(call)
         return trace

@@ -14,6 +14,7 @@ from dync.verify.blame import first_wrong_block
 from dync.verify.calls import Call, CompiledSide, EagerSide, Effect, ProgramSide, Side, differences
 from dync.verify.compare import NO_ERROR, Comparison, Error, Tolerances, worse
 from dync.verify.flips import NOISE, Parting, own_noise, parting
+from dync.verify.limit import TimeLimit, TookTooLong
 from dync.verify.paths import Path, back_edges, label, loop_counts, shorten, steps, ways
 from dync.verify.report import Flip, Mismatch
 
@@ -64,7 +65,7 @@ class Harness:
             oracle,
             tolerances,
         )
-        self.books = Books()
+        self.books, self.limit = Books(), TimeLimit()
         self.backs = back_edges(flow)
         self.exits = {b.name: b.exit for b in flow.blocks}
         self.own_errors = frozenset(b.exit.cls.rpartition(":")[2].rpartition(".")[2] for b in flow.blocks if isinstance(b.exit, Raise))
@@ -72,7 +73,13 @@ class Harness:
     def check(self, call: Call, fresh: bool = True) -> bool:
         """Runs and compares one call; whether all sides may go on from the states that this left: nothing differed or was refused."""
         books, number = self.books, self.books.runs
-        expected = self.eager.run(call, fresh)
+        try:
+            run = lambda: self.eager.run(call, fresh)  # noqa: E731
+            expected = run() if call.origin.startswith("given") else self.limit.within(run)
+        except TookTooLong:
+            books.rejected += 1
+            books.rejections["it does not end"] += 1
+            return False
         foreign = expected.error is not None and type(expected.error).__name__ not in self.own_errors
         if foreign and not call.origin.startswith("given"):
             books.rejected += 1

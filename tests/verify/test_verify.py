@@ -212,3 +212,31 @@ def test_paths_that_no_call_may_take_are_looked_for_without_harm(model):
     x = torch.randn(4, 4)
     report = dync.verify(model, dync.compile(model, (x,), backend="eager", host="python"), budget=20)
     assert report.ok and report.uncovered, str(report)
+
+
+class HalvesUntilSmall(nn.Module):
+    """A loop that never ends on NaN and infinity, which verification tries."""
+
+    def forward(self, x):
+        while not x.norm() < 1:
+            x = x * 0.5
+        return x * 2 if x[0] > 0.75 else x
+
+
+def test_calls_that_never_end_are_left_out():
+    model = HalvesUntilSmall()
+    compiled = dync.compile(model, (torch.ones(3),), backend="eager", host="python")
+    report = dync.verify(model, compiled, budget=10)
+    assert report.ok, str(report)
+    with torch.no_grad():
+        assert torch.equal(compiled(torch.ones(3)), model(torch.ones(3))), "nothing is raised late"
+
+
+def test_a_call_that_takes_too_long_is_ended(monkeypatch):
+    from dync.verify import limit
+
+    monkeypatch.setattr(limit, "FIRST", 0.3)
+    within = limit.TimeLimit().within
+    with pytest.raises(limit.TookTooLong):
+        within(lambda: [n for n in iter(int, 1)])
+    assert within(lambda: 5) == 5
