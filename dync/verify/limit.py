@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 T = TypeVar("T")
-FIRST, LEAST, TIMES = 20.0, 2.0, 50
+FIRST, LEAST, TIMES = 20.0, 1.0, 50
 """Seconds for a call before any has ended; at least so many for each later one, or so many times what the slowest took."""
 BEAT = 0.2
 """Seconds between two looks at the time."""

@@ -220,10 +220,11 @@ class HalvesUntilSmall(nn.Module):
     def forward(self, x):
         while not x.norm() < 1:
             x = x * 0.5
-        return x * 2 if x[0] > 0.75 else x
+        return x * 2 if x.exp().sum() > 40 else x
 
 
-def test_calls_that_never_end_are_left_out():
+def test_calls_that_never_end_are_left_out(monkeypatch):
+    monkeypatch.setattr("dync.verify.limit.LEAST", 0.2)
     model = HalvesUntilSmall()
     compiled = dync.compile(model, (torch.ones(3),), backend="eager", host="python")
     report = dync.verify(model, compiled, budget=10)
