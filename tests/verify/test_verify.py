@@ -224,7 +224,9 @@ class HalvesUntilSmall(nn.Module):
 
 
 def test_calls_that_never_end_are_left_out(monkeypatch):
-    monkeypatch.setattr("dync.verify.limit.LEAST", 0.2)
+    from dync.verify import limit
+
+    monkeypatch.setattr(limit, "LEAST", 0.2)
     model = HalvesUntilSmall()
     compiled = dync.compile(model, (torch.ones(3),), backend="eager", host="python")
     report = dync.verify(model, compiled, budget=10)
