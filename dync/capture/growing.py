@@ -30,6 +30,7 @@ MAX_SPLITS = 4
 """So many paths may stay apart for the length of one list: then it is of unknown length."""
 MAX_PLACES, FEW_PLACES = 60, 2
 """So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
+NOT_MADE = "that is not made in forward"
 MAX_SORTED = 4
 """So many items of Python's list are sorted by comparing them on paths of their own."""
 MAX_CONSTANTS = 24
@@ -69,6 +70,8 @@ class Growing(Running):
     splits: collections.Counter[Any]
     loose: set[Any]
     """Joins of tensors of several sizes."""
+    keen = False
+    """Whether lists are known by where they were made in other runs too: where paths multiply, more become rows."""
     indexed: dict[str, Any]
     """Place of birth → Python's own list that was indexed by a number known only at run time."""
     lengths: dict[Any, str]
@@ -136,8 +139,6 @@ class Growing(Running):
 
     def collected(self, items: Any) -> Any:
         """The list of the items, as Python's `list` makes it."""
-        if is_grown(items):
-            self.mark_function(comprehend.collect)
         return comprehend.collect(self.listed(f"the list made at {self.span()}", []), items, lambda item: (item,))
 
     def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
@@ -268,7 +269,8 @@ class Growing(Running):
                 self.splits[key] += 1
             if now or self.splits[key] > self.most_splits(kind) or self.splits[key, "constants"] > MAX_CONSTANTS:
                 self.needed |= {key} if now else set()
-                self.born = {**a.born, **b.born, **self.born}  # what is in them may be another run's
+                if self.keen:
+                    self.born = {**a.born, **b.born, **self.born}
                 fresh = self.learn(key, kind, (*x, *y)) or fresh
         if fresh:
             self.start_again()
@@ -341,6 +343,15 @@ class Growing(Running):
         """A list is asked for what one of unknown length cannot do: where no loop needs it to be one, paths are kept apart instead."""
         if key not in self.needed:
             self.give_up(key, reason)
+
+    def learn_more(self) -> None:
+        """Starts over once, if lists stayed Python's for what they hold of other runs."""
+        unknown = [key for key, reason in self.ungrown.items() if reason.endswith(NOT_MADE)]
+        if unknown and not self.keen:
+            self.keen = True
+            for key in unknown:
+                del self.grown[key], self.ungrown[key]
+            self.start_again()
 
     def give_up(self, key: str, reason: str) -> NoReturn:
         self.grown[key], self.ungrown[key] = None, reason

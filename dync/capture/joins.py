@@ -246,6 +246,7 @@ class Joins(Keying):
     def count_apart(self, more: int) -> None:
         self.paths_apart += more
         if self.paths_apart > MAX_APART:
+            self.learn_more()
             self.refuse("DY301", f"more than {MAX_APART} paths",
                         "paths whose Python state differs in structure cannot join and multiply: " + self.split_reason(),
                         "make the branches leave variables of the same types and shapes")

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from dync.capture import comprehend
 from dync.capture.dicts import KeyedDict, sequence_of
 from dync.capture.forms import LEAF, NUMBERS, Column, Constant, Form, NotUniform, common, form_of, leaf_count, may_lack
 from dync.capture.heap import MISSING
@@ -48,13 +49,13 @@ def holds(form: Form, other: Form) -> bool:
         return False
 
 
-def numbers_lead(items: Grown, pairs: bool) -> bool:
-    """Whether all that would be keys in a dict or set of these items are numbers known only at run time."""
-    structure = items.form.structure
-    if pairs:
-        structure = structure[1][0] if isinstance(structure, tuple) and len(structure[1]) == 2 else None
-    keys = items.form.columns[:leaf_count(structure)]
-    return bool(keys) and not may_lack(structure) and all(c.kind in NUMBERS and not c.choices for c in keys)
+def numbers_lead(pairs: Grown) -> bool:
+    """Whether all that would be keys in a dict of these pairs are numbers known only at run time."""
+    structure = pairs.form.structure
+    if not isinstance(structure, tuple) or len(structure[1]) != 2:
+        return False
+    keys = pairs.form.columns[:leaf_count(structure[1][0])]
+    return bool(keys) and not may_lack(structure[1][0]) and all(c.kind in NUMBERS and not c.choices for c in keys)
 
 
 class Keying(Presence):
@@ -150,7 +151,7 @@ class Keying(Presence):
             self.is_running((items.start, items.stop))
         pairs = not hasattr(items, "keys") and kind not in (*SETS, "Counter")
         if is_grown(items):
-            if not (isinstance(items, Grown) and numbers_lead(items, pairs)):
+            if not (pairs and isinstance(items, Grown) and numbers_lead(items)):
                 self.rather_known(items, "a set or dict is made of it")
             return True
         return any(self.is_running(i[0] if pairs and isinstance(i, (tuple, list)) and i else i) for i in items)
@@ -411,6 +412,8 @@ class Keying(Presence):
 
     def sort(self, items: Any, key: Any, reverse: Any) -> Any:
         """`sorted` of what has a length known only at run time."""
+        if isinstance(items, SymRange):
+            self.mark_function(comprehend.collect)
         rows = sequence_of(items) if isinstance(items, Keyed) else self.walked(items)
         if not isinstance(rows, Grown):
             return sorted(rows, key=key, reverse=reverse)

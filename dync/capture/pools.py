@@ -23,7 +23,7 @@ from torch import nn
 
 from dync.capture.dict_rows import Young, dict_pool, dict_row_class, has_names
 from dync.capture.forms import LEAF, Column, Form, NotUniform, cells_of, common, form_of, leaf_count, may_lack, put_together, taken_apart
-from dync.capture.growing import Growing
+from dync.capture.growing import NOT_MADE, Growing
 from dync.capture.image import pool_of, row_of
 from dync.capture.list_rows import agree, can_be_row, kinds_in, list_pool, list_row_class
 from dync.capture.lists import KINDS, Grown, kind_of
@@ -157,7 +157,7 @@ class Pooling(Growing):
     def learn_list(self, x: Any) -> None:
         """A list of Python's that is to stand in a pool is one of unknown length from its birth."""
         key = self.born[id(x)][0] if id(x) in self.born else ""
-        reason = self.ungrown.get(key, "") if key else f"it holds a {type(x).__name__} that is not made in forward"
+        reason = self.ungrown.get(key, "") if key else f"it holds a {type(x).__name__} {NOT_MADE}"
         if not reason and not x:
             self.grown[key] = Form(kind_of(x), LEAF, ())
         elif reason or not self.learn(key, kind_of(x), tuple(x)):

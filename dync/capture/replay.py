@@ -75,10 +75,14 @@ class Replay(Stack):
         rec = Rec(len(self.records), above)
         self.records.append(rec)
         if len(self.records) > MAX_BLOCKS:
+            self.learn_more()
             self.refuse("DY301", f"more than {MAX_BLOCKS} blocks",
                         "paths whose Python state differs in structure cannot join and multiply: " + self.split_reason(),
                         "make the branches leave variables of the same types and shapes")
         return rec
+
+    def learn_more(self) -> None:
+        """Called where paths multiply."""
 
     def split_reason(self) -> str:
         return getattr(self, "last_split", "the loop may have no bound")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dync.capture.comprehend import hash_order
@@ -19,6 +19,7 @@ def do(function: Any, *args: Any, **kwargs: Any) -> Any:
     return function(*args, **kwargs)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine is
 @given(st.lists(INTEGERS, unique=True, max_size=400))
 def test_the_order_is_that_of_a_set(numbers: list[int]):
     hashed = hashes(do, torch.tensor(numbers, dtype=torch.int64))
