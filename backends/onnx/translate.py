@@ -33,9 +33,8 @@ FACTS = frozenset({"aten.sym_constrain_range.default", "aten.sym_constrain_range
 ASIDE = frozenset({"device", "layout", "pin_memory", "memory_format", "non_blocking", "dtype", "copy", "generator"})
 """Arguments that the declared type of the result already tells."""
 LOW = frozenset({"float16", "bfloat16"})
-FIXED = frozenset({"bool", "int", "float", "Number", "Ints", "Dims", "Sequence[int]", "int | Sequence[int]"} | {f"{n} | None" for n in (
-    "bool", "int", "float", "Number", "Ints", "int | Sequence[int]")})  # fmt: skip
-"""Types of a translation's arguments that are numbers when the code is made."""
+FIXED = frozenset({"bool", "int", "float", "Number", "Ints", "Dims", "Sequence[int]", "int | Sequence[int]"})
+"""Types of a translation's arguments that are numbers, or None, when the code is made."""
 KIND = {"int": "int64", "float": "float64", "bool": "bool"}
 
 
@@ -194,7 +193,7 @@ class Translator:
         except TypeError:
             raise Unsupported("no translation with these arguments") from None
         for name, parameter in signature(function).parameters.items():
-            if parameter.annotation in FIXED and flat(given.get(name)):
+            if str(parameter.annotation).removesuffix(" | None") in FIXED and flat(given.get(name)):
                 raise Unsupported(f"its `{name}` is known only at run time")
         result = function(t, *args, **kwargs)
         if not isinstance(node.meta["val"], (tuple, list)):

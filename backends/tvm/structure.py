@@ -149,7 +149,7 @@ def range_(t: RelaxBuilder, start: Val, limit: Val, delta: Val) -> Val:
     gap = (b - a + whole(by - 1)) if by > 0 else (a - b + whole(-by - 1))
     many = t.analyzer.simplify(tirx.max(tirx.floordiv(gap, whole(abs(by))), whole(0)))
     if known(a) == 0 and by == 1 and isinstance(b, tirx.Var):
-        many = b
+        many = b  # a size: where such a maximum is matched with another tensor's, TVM's CanonicalizeBindings never ends
     return t.te(lambda n, first: te.compute((n,), lambda i: first + i * by, name="range"), many, a)
 
 

@@ -18,11 +18,10 @@ from torch.utils._pytree import tree_leaves
 
 from dync.capture import comprehend, keyed, stdlib
 from dync.capture.arrays import array_of, arrays_for, class_of, is_array, number_of, tensors_of
-from dync.capture.dict_rows import DictRow
+from dync.capture.container_rows import ContainerRow
 from dync.capture.forms import LEAF
 from dync.capture.heap import MISSING
 from dync.capture.image import SYMBOLIC, class_name, pool_of
-from dync.capture.list_rows import ListRow
 from dync.capture.lists import CLASSES, KINDS, Grown, Walked
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import is_user
@@ -260,7 +259,7 @@ def _isinstance(engine: Any, x: Any, kinds: Any) -> bool:
         return isinstance(x, kinds) or isinstance(stand_in, kinds)
     if is_array(x):
         return isinstance(x, kinds) or issubclass(class_of(x), kinds)
-    return isinstance(x, kinds) or isinstance(x, DictRow) and issubclass(dict, kinds) or isinstance(x, ListRow) and issubclass(list, kinds)
+    return isinstance(x, kinds) or isinstance(x, ContainerRow) and issubclass(x.dync_kind, kinds)
 
 
 def _type(engine: Any, *args: Any) -> Any:
@@ -275,8 +274,8 @@ def _type(engine: Any, *args: Any) -> Any:
         return CLASSES[args[0].kind]
     if len(args) == 1 and isinstance(args[0], (SymRange, Parts)):
         return range if isinstance(args[0], SymRange) else tuple
-    if len(args) == 1 and isinstance(args[0], DictRow):
-        return dict
+    if len(args) == 1 and isinstance(args[0], ContainerRow):
+        return args[0].dync_kind
     if len(args) == 1 and pool_of(args[0]):
         return engine.pooled[pool_of(args[0])]
     return kinds.get(type(args[0]), type(args[0])) if len(args) == 1 else type(*args)
@@ -285,7 +284,7 @@ def _type(engine: Any, *args: Any) -> Any:
 def _id(engine: Any, x: Any) -> int:
     """The address of what is there before each call."""
     static = isinstance(x, types.FunctionType) or isinstance(x, torch.Tensor) and not isinstance(x, FakeTensor)
-    own = pool_of(x) or isinstance(x, (*HOLDERS, SymText, Grown, Walked, keyed.Keyed, DictRow)) \
+    own = pool_of(x) or isinstance(x, (*HOLDERS, SymText, Grown, Walked, keyed.Keyed, ContainerRow)) \
         or not static and isinstance(getattr(x, "__dict__", None), dict)
     if own and engine.heap.index.get(id(x), engine.heap.own) >= engine.heap.own:
         engine.refuse("DY209", "`id` of what this call is given or makes", "its result would be fixed at capture",

@@ -10,8 +10,8 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
+from dync.capture.container_rows import ContainerRow
 from dync.capture.image import pool_of, row_of
-from dync.capture.places import as_seen
 from dync.capture.tape import of_model
 
 
@@ -25,21 +25,11 @@ def has_names(x: Any) -> TypeGuard[dict[str, Any]]:
     return type(x) is dict and len(x) > 0 and all(type(k) is str for k in x)
 
 
-class DictRow(collections.abc.MutableMapping[str, Any]):
-    """A dict that is a row; its class, which `dict_row_class` makes for each pool, says which keys it has."""
+class DictRow(ContainerRow, collections.abc.MutableMapping[str, Any]):
+    """A dict that is a row: its keys are the names of its pool."""
 
     __slots__ = ("dync_row",)
-    __class__ = as_seen(lambda self: dict)  # type: ignore[assignment]
-    dync_engine: Any
-    dync_pool: str
-    dync_names: tuple[str, ...]
-
-    def dync_at(self, row: Any) -> Any:
-        """The dict in another row of its pool."""
-        return self.dync_engine.row_at(self.dync_pool, row)
-
-    def dync_give_up(self, reason: str) -> None:
-        self.dync_engine.give_up(self.dync_pool, reason)
+    dync_kind = dict
 
     def dync_held(self) -> dict[str, Any]:
         """What it holds now."""
@@ -110,11 +100,6 @@ class DictRow(collections.abc.MutableMapping[str, Any]):
 
     __hash__ = None  # type: ignore[assignment]
 
-    def _refuse(self, *_: Any) -> Any:
-        self.dync_give_up("the text of a dict")
-
-    __reduce_ex__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
-
 
 class Young(DictRow):
     """A dict that gets keys after it is made, and before a list of unknown length takes it: until then `dync_row` is a dict of Python's."""
@@ -173,9 +158,3 @@ class Young(DictRow):
             return function(*args)
         except KeyError as error:
             raise of_model(error) from None
-
-
-def dict_row_class(engine: Any, pool: str, names: tuple[str, ...]) -> type:
-    """The class of the dicts that are rows of a pool."""
-    body = {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names}
-    return type("dict", (DictRow,), body)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from dync.capture.container_rows import ContainerRow
 from dync.capture.image import pool_of, row_of
 from dync.capture.lists import KINDS, Grown
-from dync.capture.places import as_seen
 from dync.capture.tape import of_model
 from dync.capture.values import SYMBOLIC
 
@@ -52,21 +52,11 @@ def list_pool(kinds: tuple[str, ...]) -> str:
     return f"lists of {', '.join(kinds)}"
 
 
-class ListRow(collections.abc.MutableSequence[Any]):
-    """A list that is a row; its class, which `list_row_class` makes for each pool, says how many places it has."""
+class ListRow(ContainerRow, collections.abc.MutableSequence[Any]):
+    """A list that is a row: the names of its pool count its places."""
 
     __slots__ = ("dync_row",)
-    __class__ = as_seen(lambda self: list)  # type: ignore[assignment]
-    dync_engine: Any
-    dync_pool: str
-    dync_names: tuple[str, ...]
-
-    def dync_at(self, row: Any) -> Any:
-        """The list in another row of its pool."""
-        return self.dync_engine.row_at(self.dync_pool, row)
-
-    def dync_give_up(self, reason: str) -> None:
-        self.dync_engine.give_up(self.dync_pool, reason)
+    dync_kind = list
 
     def dync_held(self) -> dict[str, Any]:
         """What it holds now."""
@@ -149,14 +139,3 @@ class ListRow(collections.abc.MutableSequence[Any]):
         return self._compared(other, operator.ge)
 
     __hash__ = None  # type: ignore[assignment]
-
-    def _refuse(self, *_: Any) -> Any:
-        self.dync_give_up("the text of a list")
-
-    __reduce_ex__ = __repr__ = __str__ = __format__ = _refuse  # type: ignore[assignment]
-
-
-def list_row_class(engine: Any, pool: str, names: tuple[str, ...]) -> type:
-    """The class of the lists that are rows of a pool."""
-    body = {"__module__": __name__, "__slots__": (), "dync_engine": engine, "dync_pool": pool, "dync_names": names}
-    return type("list", (ListRow,), body)

@@ -21,11 +21,12 @@ from typing import Any, NoReturn
 import torch
 from torch import nn
 
-from dync.capture.dict_rows import Young, dict_pool, dict_row_class, has_names
+from dync.capture.container_rows import ContainerRow, container_row_class
+from dync.capture.dict_rows import DictRow, Young, dict_pool, has_names
 from dync.capture.forms import LEAF, Column, Form, NotUniform, cells_of, common, form_of, leaf_count, may_lack, put_together, taken_apart
 from dync.capture.growing import NOT_MADE, Growing
 from dync.capture.image import pool_of, row_of
-from dync.capture.list_rows import agree, can_be_row, kinds_in, list_pool, list_row_class
+from dync.capture.list_rows import ListRow, agree, can_be_row, kinds_in, list_pool
 from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.places import can_mark
 from dync.capture.scalars import scalar_of
@@ -189,12 +190,9 @@ class Pooling(Growing):
 
     def list_row(self, held: list[Any]) -> Any:
         """A list of several kinds of things as a row."""
-        pool, names = self.pool_of_lists(kinds_in(held)), tuple(map(str, range(len(held))))
-        if pool in self.ungrown:
-            return held
-        self.pooled[pool], self.attribute_names[pool] = list, names
-        row = self.new_row(pool, lambda: list_row_class(self, pool, names), dict(zip(names, held, strict=True)))
-        return self.row_at(pool, row)
+        pool = self.pool_of_lists(kinds_in(held))
+        numbered = {str(n): x for n, x in enumerate(held)}
+        return held if pool in self.ungrown else self.row_at(pool, self.container_row(pool, ListRow, numbered))
 
     def learn_dict(self, x: dict[str, Any]) -> None:
         """Dicts made where this one was are rows from their birth; where that is not known, as in another call, all with these keys."""
@@ -211,8 +209,7 @@ class Pooling(Growing):
         pool = dict_pool(tuple(held))
         if pool in self.ungrown or not has_names(held):
             raise NotUniform(self.ungrown.get(pool, "it holds a dict without keys, or with others than texts"))
-        self.pooled[pool], self.attribute_names[pool] = dict, tuple(held)
-        row = self.new_row(pool, lambda: dict_row_class(self, pool, tuple(held)), held)
+        row = self.container_row(pool, DictRow, held)
         x.grow_up(self.row_classes[pool], row)
 
     def as_dict_row(self, place: str, x: Any) -> Any:
@@ -223,13 +220,14 @@ class Pooling(Growing):
 
     def dict_row(self, held: dict[str, Any]) -> Any:
         """A dict as a row."""
+        pool = dict_pool(tuple(held))
+        return held if pool in self.ungrown else self.row_at(pool, self.container_row(pool, DictRow, held))
+
+    def container_row(self, pool: str, base: type[ContainerRow], held: dict[str, Any]) -> Any:
+        """Puts what a dict or list holds into its pool; the row's number."""
         names = tuple(held)
-        pool = dict_pool(names)
-        if pool in self.ungrown:
-            return held
-        self.pooled[pool], self.attribute_names[pool] = dict, names
-        row = self.new_row(pool, lambda: dict_row_class(self, pool, names), held)
-        return self.row_at(pool, row)
+        self.pooled[pool], self.attribute_names[pool] = base.dync_kind, names
+        return self.new_row(pool, lambda: container_row_class(base, self, pool, names), held)
 
     def learn_class(self, x: Any) -> None:
         cls, pool = type(x), pool_name(type(x))

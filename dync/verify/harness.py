@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 from dync.ir.flow import Branch, Flow, Raise, Switch
@@ -73,15 +74,15 @@ class Harness:
     def check(self, call: Call, fresh: bool = True) -> bool:
         """Runs and compares one call; whether all sides may go on from the states that this left: nothing differed or was refused."""
         books, number = self.books, self.books.runs
+        given = call.origin.startswith("given")
         try:
-            run = lambda: self.eager.run(call, fresh)  # noqa: E731
-            expected = run() if call.origin.startswith("given") else self.limit.within(run)
+            expected = self.eager.run(call, fresh) if given else self.limit.within(partial(self.eager.run, call, fresh))
         except TookTooLong:
             books.rejected += 1
             books.rejections["it does not end"] += 1
             return False
         foreign = expected.error is not None and type(expected.error).__name__ not in self.own_errors
-        if foreign and not call.origin.startswith("given"):
+        if foreign and not given:
             books.rejected += 1
             books.rejections[
                 f"{type(expected.error).__name__}: {str(expected.error).splitlines()[0] if str(expected.error) else ''}"[:120]
