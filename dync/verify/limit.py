@@ -38,16 +38,24 @@ class TimeLimit:
                 self._beats = True
                 threading.Thread(target=self._beat, daemon=True).start()
         try:
-            found = call()
-        finally:
-            with self._lock:
-                self._waits = None
-            _raise_in(threading.get_ident(), None)  # what was to be raised and came too late
+            try:
+                found = call()
+            finally:
+                self._over()
+        except TookTooLong:
+            self._over()  # it came before the other was over
+            raise
         self.slowest = max(self.slowest or 0.0, time.monotonic() - begun)
         return found
 
+    def _over(self) -> None:
+        """Nothing is raised any more: what was to be and came too late is taken back."""
+        with self._lock:
+            self._waits = None
+        _raise_in(threading.get_ident(), None)
+
     def _beat(self) -> None:
-        """Ends when no call waits for long."""
+        """Raises at each beat until the call is over: Python drops what is raised in a finaliser. Ends when no call waits for long."""
         idle = 0
         while idle < 10:
             time.sleep(BEAT)
@@ -58,7 +66,6 @@ class TimeLimit:
                     continue
                 idle, (thread, until) = 0, self._waits
                 if time.monotonic() > until:
-                    self._waits = None
                     _raise_in(thread, TookTooLong)
 
 

@@ -1,5 +1,6 @@
 """verify on hand-built Programs: it passes what is the same, and says what was not run."""
 
+import contextlib
 import json
 import sys
 from collections import deque
@@ -243,3 +244,23 @@ def test_a_call_that_takes_too_long_is_ended(monkeypatch):
     with pytest.raises(limit.TookTooLong):
         within(lambda: [n for n in iter(int, 1)])
     assert within(lambda: 5) == 5
+
+
+def test_a_call_that_drops_the_exception_is_ended_at_the_next_beat(monkeypatch):
+    from dync.verify import limit
+
+    def spin():
+        for _ in iter(int, 1):
+            pass
+
+    def drops_it_once():
+        with contextlib.suppress(limit.TookTooLong):  # as Python does in a finaliser
+            spin()
+        spin()
+
+    monkeypatch.setattr(limit, "FIRST", 0.3)
+    for _ in range(3):
+        with pytest.raises(limit.TookTooLong):
+            limit.TimeLimit().within(drops_it_once)
+    spun = sum(n for n in range(3_000_000))
+    assert spun, "and nothing is raised after it"
