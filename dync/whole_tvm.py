@@ -11,6 +11,8 @@ from dync.backends.base import Kernel, Target
 from dync.errors import BackendError, UsageError
 from dync.host.base import Declined
 from dync.ir.flow import FlowBlock
+from dync.ir.raising import told
+from dync.ir.types import UNKNOWN
 from dync.whole import LARGEST, block_kernel, unfit_memory, values_of
 
 if TYPE_CHECKING:
@@ -110,7 +112,8 @@ class _Blocks:
         self.sizes[number] = code.weights
         outputs = tuple(v.name for v in whole.results)
         inputs = tuple(v.name for v in whole.inputs)
-        return Function(code.name, inputs, outputs, number, code.weights, written, module.checked, frozenset(code.shared))
+        return Function(code.name, inputs, outputs, number, code.weights, written, module.checked,
+                        tuple(told(e, UNKNOWN) for e in module.errors), frozenset(code.shared))
 
 
 def _native(program: WholeProgram, blocks: _Blocks) -> Native | None:

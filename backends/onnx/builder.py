@@ -10,6 +10,8 @@ from typing import Any, Union
 import numpy as np
 
 from dync.backends.onnx.registry import CONTRIB, ENUM, IR_VERSION, OPSET, Unsupported, plan
+from dync.ir.raising import told
+from dync.ir.types import UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Builder:
 
     outs: dtype and shape of what the current ATen node must give. low: the low-precision dtype that the node works in, whose
     values are computed as float32. places: mask → its true places. kept: the initialisers of the finished model. uniform: value → the
-    dim along which a NaN fills the whole row, as softmax makes it.
+    dim along which a NaN fills the whole row, as softmax makes it. stops: values behind which no number raises.
     """
 
     def __init__(self) -> None:
@@ -70,6 +72,7 @@ class Builder:
         self.kept: list[Any] = []
         self.uniform: dict[str, int] = {}
         self.places: dict[str, Val] = {}
+        self.stops: set[str] = set()
         self._flipped: dict[str, Val] = {}
         self._makers: dict[str, Any] = {}
         self._constants: dict[tuple[Any, ...], Val] = {}
@@ -105,16 +108,19 @@ class Builder:
         self._append(op, [a.name if a else "" for a in args], [r.name for r in results], domain, attributes)
         return tuple(r if back is None or dtype else self.cast(r, back) for r, (_, back) in zip(results, made.outputs, strict=True))
 
-    def _append(self, op: str, inputs: list[str], outputs: list[str], domain: str, attributes: dict[str, Any]) -> None:
+    def _append(
+        self, op: str, inputs: list[str], outputs: list[str], domain: str, attributes: dict[str, Any], said: str = ""
+    ) -> None:
         from onnx import helper
 
-        name = f"n{len(self.nodes)}"
+        number = f"n{len(self.nodes)}"
+        name = f"{number}{said}"
         while inputs and not inputs[-1]:
             inputs.pop()
         self.nodes.append(
             helper.make_node(op, inputs, outputs, name=name, domain=domain, **{k: v for k, v in attributes.items() if v is not None})
         )
-        self.origin[name] = self.current
+        self.origin[number] = self.origin[name] = self.current
         self._makers.update(dict.fromkeys(outputs, self.nodes[-1]))
 
     def cast(self, value: Val, dtype: str) -> Val:
@@ -332,6 +338,19 @@ class Builder:
     def highest(self, dtype: str) -> Number:
         return math.inf if "float" in dtype else True if dtype == "bool" else int(np.iinfo(dtype).max)
 
+    # -- errors ----------------------------------------------------------------------------------------------------------
+
+    def raising(self, value: Val, wrong: Val, error: Exception) -> Val:
+        """`value`, a number; where `wrong` holds, the run ends there, and who runs it raises `error`, whatever else is computed.
+
+        A Gather at a place that is not there stops ONNX Runtime, which names the node: its name says the error.
+        """
+        result = replace(value, name=self.fresh())
+        inputs = [self.reshape(value, [1]).name, self.cast(wrong, "int64").name]
+        self._append("Gather", inputs, [result.name], "", {"axis": 0}, told(error, self.current.meta.get("span", UNKNOWN)))
+        self.stops.add(result.name)
+        return result
+
     # -- the whole -------------------------------------------------------------------------------------------------------
 
     def input(self, name: str, dtype: str, shape: Sequence[int | str | None]) -> Val:
@@ -371,6 +390,8 @@ class Builder:
             if needed.intersection(node.output):
                 needed.update(node.input)
                 kept.append(node)
+        if self.stops - {rename.get(n, n) for n in needed} - rename.keys():
+            raise Unsupported("an operation on numbers that nothing reads may raise")
         self.kept = [i for i in self.initializers if i.name in needed]
         graph = helper.make_graph(kept[::-1], "kernel", self.inputs, infos, self.kept)
         imports = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB, 1)]

@@ -115,8 +115,11 @@ def int_floordiv(t: Builder, a: Val, b: Val) -> Val:
 def float_floordiv(t: Builder, a: Val, b: Val) -> Val:
     """Python's and ATen's float //: from the remainder, so that it is exact where a / b rounds up."""
     zero, one = t.const(0, a.dtype), t.const(1, a.dtype)
-    rest = float_mod(t, a, b)
+    rest = t.op("Mod", a, b, fmod=1)
     quotient = t.op("Div", t.op("Sub", a, rest), b)
+    other = t.op("Xor", t.op("Less", rest, zero), t.op("Less", b, zero))
+    wrong = t.op("And", t.not_(t.op("Equal", rest, zero)), other)
+    quotient = t.where(wrong, t.op("Sub", quotient, one), quotient)
     down = t.op("Floor", quotient)
     down = t.where(t.op("Greater", t.op("Sub", quotient, down), t.const(0.5, a.dtype)), t.op("Add", down, one), down)
     return t.where(t.op("Equal", b, zero), t.op("Div", a, b), down)

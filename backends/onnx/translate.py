@@ -12,7 +12,8 @@ from dync.backends.base import Declined, Kernel
 from dync.backends.onnx import convolution, elementwise, indexing, linear, normalisation, reductions, scalars, shapes
 from dync.backends.onnx.builder import Builder, Val
 from dync.backends.onnx.registry import ENUM, Unsupported
-from dync.ir.scalars import SCALAR_OPS
+from dync.ir.raising import LATE
+from dync.ir.scalars import NEVER_RAISE, SCALAR_OPS
 from dync.ir.types import UNKNOWN, ScalarType, TensorType, Value
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class Translator:
             results = resolve(node.args[0], env)
             outputs = [self.output(r, v) for r, v in zip(results, kernel.results, strict=True)]
             model = t.model(outputs)
+            if targets and t.stops:
+                raise Unsupported(LATE)
         except Unsupported as reason:
             return Declined(f"{label(node)}: {reason}", node.meta.get("span", UNKNOWN))
         used = {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}
@@ -222,14 +225,19 @@ class Translator:
 
 
 def live(graph: Graph) -> list[Node]:
-    """The nodes that the results need, and those with an effect, in order."""
+    """The nodes that the results need, and those with an effect or that may raise, in order."""
     needed = set(graph.output_node().all_input_nodes)
     kept = []
     for node in reversed(graph.nodes):
-        if node.op not in ("placeholder", "output") and (node in needed or effect(node)):
+        if node.op not in ("placeholder", "output") and (node in needed or effect(node) or may_raise(node)):
             needed.update(node.all_input_nodes)
             kept.append(node)
     return kept[::-1]
+
+
+def may_raise(node: Node) -> bool:
+    """Whether a node is an operation on run-time numbers that Python may refuse."""
+    return scalar_name(node.target) not in (None, *NEVER_RAISE) and bool(node.all_input_nodes)
 
 
 def effect(node: Node) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from dync.backends.base import Declined
 from dync.backends.torch_mlir.bounds import Bounds
 from dync.backends.torch_mlir.convolution import rows
+from dync.ir.raising import MARK
 from dync.ir.types import UNKNOWN
 
 if TYPE_CHECKING:
@@ -91,6 +92,9 @@ def legal(found: Translation) -> Translation | Declined:
     bounds = Bounds(graph)
     for node in model.graph.node:
         graph.made = []
+        if MARK in node.name:
+            origin = found.origin[node.name]
+            return Declined(f"{origin.name}: it may raise, which only eager and ONNX Runtime do", origin.meta.get("span", UNKNOWN))
         try:
             _sizes(graph, node)
             bounds.met(node)

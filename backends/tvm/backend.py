@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from dync.backends.base import Available, BlockCode, Declined, Kernel, Target, unfit
 from dync.backends.kernels import empty_size
 from dync.errors import BackendError
+from dync.ir.raising import told
+from dync.ir.types import UNKNOWN
 
 if TYPE_CHECKING:
     from dync.backends.tvm.translate import Translation
@@ -96,7 +98,7 @@ def _settings(kernel: Kernel, found: Translation) -> dict[str, Any]:
     if found.extra:
         settings["extra"] = True
     if found.checked:
-        settings["checked"] = True
+        settings["checked"] = [told(e, UNKNOWN) for e in found.errors]
     if found.copies:
         places = {v.name: i for i, v in enumerate(kernel.inputs)} | {n: len(kernel.inputs) + i for i, n in enumerate(parameters)}
         settings["copies"] = [[i, places[name]] for i, name in found.copies]

@@ -29,7 +29,7 @@ class RelaxBuilder(Builder):
 
     exprs: value → its Relax expression. prims: int64 values known as size expressions: one for a 0-d value, a list for a vector.
     anchor: a parameter; what takes it is not folded to a constant in the library. extra: a function of TVM's second runtime library
-    is called. outside: counts of indices that are out of range.
+    is called. outside: what makes a call fail: counts of indices that are out of range, or -1 - the number of an error in `errors`.
     """
 
     def __init__(self, gpu: bool = False) -> None:
@@ -44,6 +44,7 @@ class RelaxBuilder(Builder):
         self.extra = False
         self.anchor: Val | None = None
         self.outside: list[Val] = []
+        self.errors: list[Exception] = []
         self._data = 0
 
     # -- values ----------------------------------------------------------------------------------------------------------
@@ -157,6 +158,12 @@ class RelaxBuilder(Builder):
         prims = self.vector(value) if value is not None and value.name in self.prims else None
         known_all = [known(p) for p in prims] if prims is not None else [None]
         return None if None in known_all else known_all  # type: ignore[return-value]
+
+    def raising(self, value: Val, wrong: Val, error: Exception) -> Val:
+        """`value`, or 1 where `wrong` holds: what is computed with it is thrown away then."""
+        self.errors.append(error)
+        self.outside.append(self.where(wrong, self.const(-len(self.errors), "int64"), self.const(0, "int64")))
+        return replace(self.where(wrong, self.const(1, value.dtype), value), scalar=value.scalar)
 
     def size_value(self, prim: Prim) -> Val:
         name = self.fresh()

@@ -14,6 +14,7 @@ from dync.backends.onnx.registry import Unsupported
 from dync.backends.onnx.translate import KIND, OPS, Translator, check_boundary, check_type, label, live, resolve, without_writes
 from dync.backends.tvm.builder import Prim, RelaxBuilder, known, same, whole
 from dync.backends.tvm.door import relax, tirx, tvm
+from dync.ir.raising import LATE
 from dync.ir.types import UNKNOWN, ScalarType, TensorType, Value
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Translation(NamedTuple):
 
     weights: names of the weights in the order of the parameters. feeds: names of weights that calls write. copies: (output, input
     or weight that it is copied into after a run). extra: whether it calls into TVM's extra runtime library. checked: whether the last
-    output is the number of indices that were out of range, where eager raises.
+    output says whether eager raises: how many indices are out of range, or -1 - the number of an error in `errors`.
     """
 
     module: Any
@@ -34,6 +35,7 @@ class Translation(NamedTuple):
     copies: tuple[tuple[int, str], ...]
     extra: bool
     checked: bool
+    errors: tuple[Exception, ...]
 
 
 def translate(kernel: Kernel, gpu: bool = False) -> Translation | Declined:
@@ -71,6 +73,8 @@ class _Relax(Translator):
                     inputs, outputs = self.walk()
                     for name in {n for n, _ in copies} - {v.name for v in self.kernel.inputs}:
                         self.weight(name)
+                    if copies and t.errors:
+                        raise Unsupported(LATE)
                     outputs += self.outside()
                     made = t.bb.emit_output(relax.Tuple([t.expr(v) for v in outputs]))
                 feeds = [n for n in self.params if n in self.kernel.written]
@@ -80,7 +84,8 @@ class _Relax(Translator):
             return Declined(f"{label(self.node)}: {reason}", self.node.meta.get("span", UNKNOWN))
         module = t.bb.finalize()
         module["main"] = module["main"].with_attr("num_input", len(inputs) + len(feeds))
-        return Translation(module, tuple(weights), tuple(feeds), tuple((i, n) for n, i in copies), t.extra, bool(t.outside))
+        back = tuple((i, n) for n, i in copies)
+        return Translation(module, tuple(weights), tuple(feeds), back, t.extra, bool(t.outside), tuple(t.errors))
 
     def walk(self) -> tuple[list[Val], list[Val]]:
         """Translates all nodes; the inputs and the results. `node` is the one that an Unsupported is about."""
@@ -97,12 +102,13 @@ class _Relax(Translator):
         return inputs, [self.result(r, v) for r, v in zip(results, kernel.results, strict=True)]
 
     def outside(self) -> list[Val]:
-        """The number of indices out of range, if any could be."""
-        counts = self.t.outside
-        total = counts[:1]
+        """The first thing that makes a call fail, if any could."""
+        t = self.t
+        counts = t.outside[::-1]
+        first = counts[:1]
         for one in counts[1:]:
-            total = [self.t.op("Add", total[0], one)]
-        return total
+            first = [t.where(t.op("Equal", one, t.const(0, "int64")), first[0], one)]
+        return first
 
     # -- the boundary ----------------------------------------------------------------------------------------------------
 

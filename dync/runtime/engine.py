@@ -20,7 +20,7 @@ from dync.ir.flow import Leaf, ListTree, Tree, TupleTree, leaves
 from dync.ir.trace import DecisionRecord, Trace
 from dync.ir.trees import build
 from dync.ir.types import Lit, Ref, ScalarType
-from dync.runtime.loaders.onnxruntime import session
+from dync.runtime.loaders.onnxruntime import failed, session
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
 
@@ -83,7 +83,7 @@ class _Model:
         try:
             found = self._run(self._names, feed, None)
         except Exception as error:  # ONNX Runtime's exception classes share no root
-            raise BackendError(f"ONNX Runtime failed in the program: {str(error).splitlines()[0]}") from error
+            raise failed("in the program", True, error) from error
         for output, i in self._written:
             np.copyto(given[i], found[output])
         return found

@@ -19,7 +19,7 @@ from dync.host.onnx.convention import KEY
 from dync.host.tvm.code import DECIDE, ENTER, FAILED, MAIN, SAYS, TRACED
 from dync.ir.trace import Trace, margin
 from dync.runtime.engine import Give, ending, outputs_read, read_convention, trace
-from dync.runtime.loaders.tvm import OUTSIDE, aligned, caller, opened, packed, runtime, tensor
+from dync.runtime.loaders.tvm import aligned, caller, failed, opened, packed, runtime, tensor
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
 
@@ -71,8 +71,8 @@ class TvmEngine:
             raise BackendError(f"TVM failed in the program: {str(error).splitlines()[-1]}") from error
         first = self._item(made, 0)
         exit = first if isinstance(first, int) else int(np.from_dlpack(first)[0])
-        if exit == FAILED:
-            raise BackendError(OUTSIDE)
+        if exit <= FAILED:
+            raise failed(exit - FAILED, self.convention.errors)
         found: list[Any] = [None] * self._count
         for i in self._wanted[exit]:
             found[i] = np.from_dlpack(self._item(made, i))

@@ -70,6 +70,8 @@ class Convention(msgspec.Struct, frozen=True):
     decisions: tuple[Asked, ...]
     written: tuple[tuple[str, str], ...] = ()
     """(output, input) pairs: what a call writes in place into an input."""
+    errors: tuple[str, ...] = ()
+    """Exit -2 - i is error i of dync.ir.raising."""
     version: int = VERSION
 
 

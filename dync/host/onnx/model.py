@@ -31,6 +31,7 @@ from dync.ir.flow import (
     exit_operands,
     leaves,
 )
+from dync.ir.raising import LATE, MARK
 from dync.ir.scalars import EFFECTS, TEXTS
 from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
 
@@ -59,6 +60,10 @@ def export(flow: Flow, translate: Translate, trace: bool = False, by_value: bool
     if isinstance(found, Declined):
         return found
     models, written, made_plan = found
+    if written:
+        late = next((n for n, m in models.items() if any(MARK in node.name for node in m.model.graph.node)), None)
+        if late is not None:
+            return Declined(LATE, flow.block(late).span)
     if made_plan.tangled:
         name = made_plan.tangled[0]
         return Declined(f"a cycle is entered sideways at {name}, which If and Loop cannot say", flow.block(name).span)

@@ -17,7 +17,7 @@ MAIN, TRACED, SAYS = "main", "traced", "dync"
 ENTER, DECIDE = "dync.enter", "dync.decide"
 """What `traced` calls, of the process around it: (number of the block), (value, left, right) of a decision, or (value)."""
 FAILED = -1
-"""The exit where a block's code found an index out of range."""
+"""The exit where a block's code found an index out of range. Those below are errors of numbers."""
 COPY, ITEM, TUPLE, TEST, NULL = (
     f"vm.builtin.{n}" for n in ("copy", "tuple_getitem", "make_tuple", "read_if_cond", "null_value")
 )  # fmt: skip

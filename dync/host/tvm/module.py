@@ -14,6 +14,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from dync.host.base import Declined
 from dync.host.onnx.convention import EXIT, Convention, Port, encode
 from dync.host.onnx.graph import Type
@@ -47,6 +49,7 @@ from dync.host.tvm.code import (
     Weight,
 )
 from dync.ir.flow import Branch, Decision, Edge, Flow, FlowBlock, Jump, Raise, Return, Switch, edges
+from dync.ir.raising import LATE
 from dync.ir.types import Lit, Ref, TensorType, ValueType
 from dync.ir.types import Operand as Source
 
@@ -56,8 +59,9 @@ class Function:
     """A block's compiled code.
 
     inputs: the values it takes, then all tensors of the group of weights, `count` many. outputs: the values it gives as a tuple.
-    written: value that is written in place → index of the output that it then is. checked: behind the outputs stands the number of
-    indices out of range. shared: indices of outputs whose memory may be an argument's, a constant's or another output's.
+    written: value that is written in place → index of the output that it then is. checked: behind the outputs stands 0, the number of
+    indices out of range, or -1 - the number of an error in `errors`. shared: indices of outputs whose memory may be an argument's, a
+    constant's or another output's.
     """
 
     name: str
@@ -67,6 +71,7 @@ class Function:
     count: int
     written: Mapping[str, int]
     checked: bool
+    errors: tuple[str, ...]
     shared: frozenset[int]
 
 
@@ -92,6 +97,9 @@ def export(flow: Flow, translate: Translate, traced: bool = True, given: bool = 
     if isinstance(found, Declined):
         return found
     functions, written, made_plan = found
+    late = next((n for n, f in functions.items() if written and f.errors), None)
+    if late is not None:
+        return Declined(LATE, flow.block(late).span)
     return _Program(flow, made_plan, functions, written).program(traced, given)
 
 
@@ -111,15 +119,17 @@ class _Program(Export):
         """The first register that holds no value."""
         self.number = {b.name: i for i, b in enumerate(flow.blocks)}
         self.helpers: dict[str, Helper] = {}
+        self.errors: dict[str, int] = {}
         self.places = self._places()
 
     def program(self, traced: bool, given: bool) -> WholeProgram:
         names = self._input_names()
         ports = [Port(p, *t) for p, t in ((EXIT, Type("int64", 0)), *self.ports())]
-        said = self._convention(names, ports)
+        code = _Writer(self, False).code()
+        said = msgspec.structs.replace(self._convention(names, ports), errors=tuple(self.errors))
         params = (*(p.name for p in said.inputs), *(["weights"] if given else []))
         routines = [
-            Routine(MAIN, params, _Writer(self, False).code(), self.weights if given else None),
+            Routine(MAIN, params, code, self.weights if given else None),
             Routine(SAYS, (), (Call(COPY, (Text(encode(said)),), 0), Give(0))),
         ]
         if traced:
@@ -225,14 +235,25 @@ class _Writer:
         taken = {n: i for i, n in enumerate(function.outputs) if n in registers and n in wanted} | dict(function.written)
         takes = [(i, registers[n]) for n, i in taken.items()]
         if function.checked:
-            takes.append((len(function.outputs), self.condition))
+            takes.append((len(function.outputs), self.spare))
         self.out.append(Run(function.name, (*(registers[n] for n in function.inputs), *weights), tuple(takes)))
         if function.checked:
-            self.call(TEST, self.condition, to=self.condition)
+            self.call(TEST, self.spare, to=self.condition)
             right = self.label("right")
             self.out.append(Unless(self.condition, right))
-            self.call(TUPLE, Int(FAILED), to=self.results)
-            self.out += [Give(self.results), Label(right)]
+            for i, error in enumerate(function.errors):
+                self.help(self.p.helper("equal", "int64"), self.spare, Number(-1 - i, "int64"), to=self.condition)
+                self.call(TEST, self.condition, to=self.condition)
+                other = self.label("other")
+                self.out.append(Unless(self.condition, other))
+                self.fail(FAILED - 1 - self.p.errors.setdefault(error, len(self.p.errors)))
+                self.out.append(Label(other))
+            self.fail(FAILED)
+            self.out.append(Label(right))
+
+    def fail(self, exit: int) -> None:
+        self.call(TUPLE, Int(exit), to=self.results)
+        self.out.append(Give(self.results))
 
     def label(self, what: str) -> str:
         self.labels += 1

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from dync.errors import BackendError
+from dync.ir.raising import read
 from dync.ir.types import ScalarType
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
@@ -99,8 +101,9 @@ def _caller(
 
     `kept` holds the memory of the weights alive.
     """
+    fail = partial(failed, "on a block", "trace" in entry.settings)
     space: dict[str, Any] = {
-        "run": session._sess.run, "outputs": outputs, "array": np.array, "copyto": np.copyto, "failed": _failed,
+        "run": session._sess.run, "outputs": outputs, "array": np.array, "copyto": np.copyto, "failed": fail,
         **{f"n{i}": name for i, name in enumerate(names)}, **{f"w{i}": name for i, name in enumerate(feeds)},
         **{f"v{i}": value for i, value in enumerate(feeds.values())},
     }  # fmt: skip
@@ -122,5 +125,9 @@ def _caller(
     return made
 
 
-def _failed(error: Exception) -> BackendError:
-    return BackendError(f"ONNX Runtime failed on a block: {str(error).splitlines()[0]}")
+def failed(where: str, placed: bool, error: Exception) -> Exception:
+    """What to raise where ONNX Runtime fails: the error that a number raises in the model, or BackendError.
+
+    placed: no code is shared by several lines of the model, so the error may say its line.
+    """
+    return read(str(error), placed) or BackendError(f"ONNX Runtime failed {where}: {str(error).splitlines()[0]}")

@@ -1,9 +1,9 @@
 """Kernels as shared libraries made by TVM, run by its virtual machine on numpy arrays, without copies and without its compiler.
 
 members: kernel.so. settings: "weights", w0, w1, … → weight, the parameters of "main" after the inputs, those that calls write first;
-"copies", (index of an output, index of a parameter) pairs: what the block writes in place; "checked": the last output counts indices
-that are out of range; "extra": it calls into TVM's second runtime library; "packs": "main_transform_params" makes of the tuple of
-weights, but those that calls write, what "main" takes in their place.
+"copies", (index of an output, index of a parameter) pairs: what the block writes in place; "checked": the last output is 0, or counts
+indices that are out of range, or is -1 - the number of an error in this list; "extra": it calls into TVM's second runtime library;
+"packs": "main_transform_params" makes of the tuple of weights, but those that calls write, what "main" takes in their place.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dync.errors import BackendError
+from dync.ir.raising import read
 from dync.ir.types import ScalarType, ValueType
 from dync.runtime.package import KernelEntry
 from dync.runtime.store import Weights
@@ -111,7 +112,12 @@ def load(entry: KernelEntry, members: Mapping[str, Any], weights: Weights, setti
     bound = packed(machines, [group], weights)[0]
     copies = [(i, place) for i, place in settings.get("copies", ())]
     shared = list(settings.get("shared", ()))
-    return _caller(machines, feeds, bound, copies, shared, bool(settings.get("checked")), entry, threads)
+    return _caller(machines, feeds, bound, copies, shared, settings.get("checked"), entry, threads)
+
+
+def failed(found: int, errors: Sequence[str]) -> Exception:
+    """What to raise where a block's last output is `found`."""
+    return (read(errors[-1 - found], False) if found < 0 else None) or BackendError(OUTSIDE)
 
 
 def opened(code: Any, extra: bool, device: str = "cpu") -> Machines:
@@ -228,8 +234,8 @@ def _cores() -> list[str]:
 
 
 def _caller(
-    machines: Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], shared: list[int], checked: bool,
-    entry: KernelEntry, threads: int,
+    machines: Machines, feeds: list[Array], bound: list[Any], copies: list[tuple[int, int]], shared: list[int],
+    checked: Sequence[str] | None, entry: KernelEntry, threads: int,
 ) -> Callable[..., Any]:
     to_numpy, item = np.from_dlpack, runtime().get_global_func("ffi.ArrayGetItem")
     run = caller(machines, "main", [*entry.inputs, *([None] * len(feeds))], bound, threads)
@@ -243,8 +249,8 @@ def _caller(
             made = run(given)
         except Exception as error:  # tvm_ffi's exception classes share no root
             raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
-        if checked and to_numpy(item(made, len(made) - 1)).item():
-            raise BackendError(OUTSIDE)
+        if checked is not None and (found := to_numpy(item(made, len(made) - 1)).item()):
+            raise failed(found, checked)
         results: list[Any] = [to_numpy(item(made, i)) for i in outputs]
         for i in shared:
             if i < len(results):

@@ -18,7 +18,7 @@ import numpy as np
 from dync.errors import BackendError, DeviceError
 from dync.ir.types import ScalarType
 from dync.runtime.device import ABSENT, DeviceTensor, present, put, there
-from dync.runtime.loaders.tvm import ALIGNMENT, DTYPES, OUTSIDE, PACKER, installed, runtime
+from dync.runtime.loaders.tvm import ALIGNMENT, DTYPES, PACKER, failed, installed, runtime
 from dync.runtime.package import KernelEntry
 from dync.runtime.tensors import to_numpy, to_torch
 from dync.runtime.weights import Array
@@ -43,7 +43,7 @@ def kernel(
     kinds = {i: DTYPES[t.kind] for i, t in enumerate(entry.inputs) if isinstance(t, ScalarType)}
     numbers = {i for i, t in enumerate(entry.results) if isinstance(t, ScalarType)}
     copies = [(i, place) for i, place in settings.get("copies", ())]
-    checked = bool(settings.get("checked"))
+    checked = settings.get("checked")
     item = runtime().get_global_func("ffi.ArrayGetItem")
     count = len(entry.results)
 
@@ -52,14 +52,14 @@ def kernel(
         arguments = [memory.upload(np.array(v, kinds[i])) if i in kinds else there(v, memory) for i, v in enumerate(given)]
         try:
             made = machines.function("main")(*arguments, *bound)
-            if checked and memory.download(item(made, len(made) - 1)).item():
-                raise BackendError(OUTSIDE)
+            if checked is not None and (found := memory.download(item(made, len(made) - 1)).item()):
+                raise failed(found, checked)
             for i, place in copies:
                 put(given[place], memory, item(made, i))
             results = [item(made, i) for i in range(count)]
             return [memory.download(r).item() if i in numbers else DeviceTensor(None, memory, r, np.dtype(str(r.dtype)))
                     for i, r in enumerate(results)]  # fmt: skip
-        except BackendError:
+        except (BackendError, ArithmeticError, ValueError):
             raise
         except Exception as error:  # tvm_ffi's exception classes share no root
             raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
