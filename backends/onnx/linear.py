@@ -216,9 +216,13 @@ def recurrent(
     order: Sequence[int],
     reverse: bool = False,
     both: Sequence[Val | None] = (),
+    lengths: Val | None = None,
     **attributes: Any,
 ) -> tuple[Val, ...]:
-    """One ONNX LSTM, GRU or RNN layer on x [time, batch, features]; `weights` is w_ih, w_hh, b_ih, b_hh, `both` the other direction's."""
+    """One ONNX LSTM, GRU or RNN layer on x [time, batch, features]; `weights` is w_ih, w_hh, b_ih, b_hh, `both` the other direction's.
+
+    lengths: of the sequences [batch], where they are not all as long as x.
+    """
     directions = [weights, both] if both else [weights]
     hidden = states[0].dims[-1]
     assert hidden is not None
@@ -233,8 +237,9 @@ def recurrent(
 
     bias = t.concat([stacked(2), stacked(3)], 1) if weights[2] is not None else None
     direction = "bidirectional" if both else "reverse" if reverse else "forward"
+    lens = t.cast(lengths, "int32") if lengths is not None else None
     results = t.ops(
-        op, x, stacked(0), stacked(1), bias, None, *states, count=1 + len(states), hidden_size=hidden, direction=direction, **attributes
+        op, x, stacked(0), stacked(1), bias, lens, *states, count=1 + len(states), hidden_size=hidden, direction=direction, **attributes
     )
     y = t.transpose(Val(results[0].name, x.dtype, (None,) * 4), [0, 2, 1, 3])
     return t.op("Reshape", y, t.ints([0, 0, len(directions) * hidden])), *results[1:]
@@ -258,6 +263,7 @@ def layers(
     train: bool,
     bidirectional: bool,
     batch_first: bool,
+    lengths: Val | None = None,
 ) -> tuple[Val, ...]:
     """aten.lstm.input and its like: a stack of layers."""
     if train and dropout:
@@ -278,7 +284,7 @@ def layers(
             [*params[(layer * ways + w) * step : (layer * ways + w + 1) * step], *([] if has_biases else [None, None])] for w in range(ways)
         ]
         start = [Val(t.slice(s, 0, layer * ways, (layer + 1) * ways).name, s.dtype, (ways, *s.dims[1:])) for s in states]
-        y, *last = recurrent(t, op, y, sets[0], start, order, both=sets[1] if bidirectional else (), **extra)
+        y, *last = recurrent(t, op, y, sets[0], start, order, both=sets[1] if bidirectional else (), lengths=lengths, **extra)
         for end, value in zip(ends, last, strict=True):
             end.append(value)
     y = Val(y.name, y.dtype, (None, None, None))

@@ -50,10 +50,10 @@ def unary(op: str) -> Callable[..., Val]:
 
 
 def stopped(t: Builder, value: Val, wrong: Val, operation: Callable[..., Any], *sample: Any) -> Val:
-    """`value`; where `wrong` holds, the error that Python raises for `operation` on `sample`."""
+    """`value`; where `wrong` holds, the error that `operation` raises for `sample`."""
     try:
         operation(*sample)
-    except (ArithmeticError, ValueError) as error:
+    except (ArithmeticError, ValueError, RuntimeError) as error:
         return t.raising(value, wrong, error)
     raise AssertionError(f"{operation} raises nothing on {sample}")
 

@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dync.backends.base import Declined, Kernel
-from dync.backends.onnx import convolution, elementwise, indexing, linear, normalisation, reductions, scalars, shapes
+from dync.backends.onnx import convolution, elementwise, indexing, linear, normalisation, packed, reductions, scalars, shapes
 from dync.backends.onnx.builder import Builder, Val
 from dync.backends.onnx.registry import ENUM, Unsupported
 from dync.ir.raising import LATE
@@ -28,6 +28,7 @@ OPS: Mapping[str, Callable[..., Any]] = {
     **linear.OPS,
     **convolution.OPS,
     **normalisation.OPS,
+    **packed.OPS,
 }
 FACTS = frozenset({"aten.sym_constrain_range.default", "aten.sym_constrain_range_for_size.default", "aten._assert_tensor_metadata.default"})
 """Operators that only tell the tracer something."""

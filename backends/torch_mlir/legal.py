@@ -344,6 +344,8 @@ def _nonzero(graph: Graph, node: Any) -> bool:
 
 
 def _one_way(graph: Graph, node: Any) -> bool:
+    if len(node.input) > 4 and node.input[4]:
+        raise Refused("a recurrent network on sequences of several lengths")
     if _attribute(node, "direction", b"forward") != b"forward":
         raise Refused("a recurrent network in two directions")
     return False

@@ -13,7 +13,7 @@ LONGEST = 256
 """Time steps that are unrolled at most."""
 
 
-def lstm(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: None, h: Val, c: Val, **attributes: Any) -> tuple[Val, ...]:
+def lstm(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: Val | None, h: Val, c: Val, **attributes: Any) -> tuple[Val, ...]:
     """ONNX's LSTM: gates input, output, forget, cell."""
 
     def step(gates: Val, rest: Val, state: Sequence[Val]) -> list[Val]:
@@ -21,10 +21,10 @@ def lstm(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: None, h: 
         cell = t.op("Add", t.op("Mul", t.op("Sigmoid", f), state[1]), t.op("Mul", t.op("Sigmoid", i), t.op("Tanh", g)))
         return [t.op("Mul", t.op("Sigmoid", o), t.op("Tanh", cell)), cell]
 
-    return unrolled(t, x, w, r, b, [h, c], step, **attributes)
+    return unrolled(t, x, w, r, b, lens, [h, c], step, **attributes)
 
 
-def gru(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: None, h: Val, **attributes: Any) -> tuple[Val, ...]:
+def gru(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: Val | None, h: Val, **attributes: Any) -> tuple[Val, ...]:
     """ONNX's GRU with linear_before_reset: gates update, reset, hidden."""
     assert attributes.pop("linear_before_reset") == 1
 
@@ -35,19 +35,21 @@ def gru(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: None, h: V
         new = t.op("Tanh", t.op("Add", an, t.op("Mul", reset, bn)))
         return [t.op("Add", new, t.op("Mul", z, t.op("Sub", state[0], new)))]
 
-    return unrolled(t, x, w, r, b, [h], step, **attributes)
+    return unrolled(t, x, w, r, b, lens, [h], step, **attributes)
 
 
-def rnn(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: None, h: Val, **attributes: Any) -> tuple[Val, ...]:
+def rnn(t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: Val | None, h: Val, **attributes: Any) -> tuple[Val, ...]:
     function = attributes.pop("activations", ["Tanh"])[0]
-    return unrolled(t, x, w, r, b, [h], lambda gates, rest, state: [t.op(function, t.op("Add", gates, rest))], **attributes)
+    return unrolled(t, x, w, r, b, lens, [h], lambda gates, rest, state: [t.op(function, t.op("Add", gates, rest))], **attributes)
 
 
 def unrolled(
-    t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, states: Sequence[Val], step: Callable[..., list[Val]], hidden_size: int,
-    direction: str,
+    t: RelaxBuilder, x: Val, w: Val, r: Val, b: Val | None, lens: Val | None, states: Sequence[Val], step: Callable[..., list[Val]],
+    hidden_size: int, direction: str,
 ) -> tuple[Val, ...]:  # fmt: skip
     """Y [time, directions, batch, hidden], then the last states [directions, batch, hidden]."""
+    if lens is not None:
+        raise Unsupported("a recurrent layer on sequences of several lengths")
     length = known(t.dims_of(x)[0])
     if length is None or length > LONGEST:
         raise Unsupported("a recurrent layer over a dynamic or very long sequence")

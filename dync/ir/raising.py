@@ -15,7 +15,7 @@ COMPLEX = BackendError("the power of a negative number is complex, which compile
 LARGE = BackendError("a number is beyond the 64 bits that compiled code has for it")
 """Where eager goes on, and compiled code stops."""
 _SAID = re.compile(MARK + r"(?P<cls>\w+)\((?P<args>.*?)\) at (?P<file>[^\n]*?):(?P<line>\d+)(?:'|$)")
-_CLASSES: dict[str, type[Exception]] = {c.__name__: c for c in (ZeroDivisionError, ValueError, OverflowError, BackendError)}
+_CLASSES: dict[str, type[Exception]] = {c.__name__: c for c in (ZeroDivisionError, ValueError, OverflowError, RuntimeError, BackendError)}
 
 
 def limit(error: Exception) -> bool:
