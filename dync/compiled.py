@@ -43,6 +43,9 @@ class Compiled(Runtime):
         assert self.absent is not None
         raise self.absent
 
+    def _again(self) -> Compiled:
+        return Compiled(self.package, self.program)
+
     def with_facts(self, **facts: Any) -> Compiled:
         """The same with other `meta` or `coverage` in its package."""
         return Compiled(replace(self.package, **facts), self.program)

@@ -47,6 +47,7 @@ class Engine(Expressions):
         self.grown, self.ungrown, self.needed, self.loose, self.loose_texts = {}, {}, set(), set(), set()
         self.apart, self.plain_calls, self.origins, self.disordered, self.ordered = set(), set(), {}, set(), set()
         self.unfoldable, self.forking, self.watched = set(), set(), set()
+        self.split, self.comprehensions = set(), {}
         self.given = set()
         self.next_handle = RemovableHandle.next_id
         self.pooled, self.attribute_names, self.kept_lists, self.same_pool = {}, {}, set(), {}

@@ -18,7 +18,7 @@ from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
-from dync.capture.places import can_mark
+from dync.capture.places import all_codes, can_mark
 from dync.capture.recorder import FunctionMode
 from dync.capture.running import Running
 from dync.capture.tape import of_model
@@ -141,8 +141,12 @@ class Growing(Running):
         """The list of the items, as Python's `list` makes it."""
         return comprehend.collect(self.listed(f"the list made at {self.span()}", []), items, lambda item: (item,))
 
-    def comprehend(self, key: str, items: Any, plain: Any, one: Any) -> Any:
-        """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item."""
+    def comprehend(self, key: str, items: Any, plain: Any, one: Any, *split: Any) -> Any:
+        """A comprehension over `items`: `plain` is Python's own, `one` gives what it gives for one item.
+
+        split: the same where what follows the first `for` is a comprehension of its own, which gives a list.
+        """
+        plain, one = self.whole(key, plain, one, *split)
         items = taken(items)
         if isinstance(items, torch.Tensor) and is_walk(self, items):
             return comprehend.collect(self.listed(key, []), items, one)
@@ -155,8 +159,28 @@ class Growing(Running):
             return self.written_out(key, [grown.at(i) for i in range(known)], plain, one)
         return comprehend.collect(self.listed(key, []), items, one)
 
-    def generate(self, key: str, items: Any, plain: Any, one: Any) -> Any:
+    def whole(self, key: str, plain: Any, one: Any, *split: Any) -> tuple[Any, Any]:
+        """How a comprehension is computed: as Python does, or split where a list inside is found to be of unknown length."""
+        if not split:
+            return plain, one
+        if key not in self.split:
+            self.comprehensions |= dict.fromkeys((*all_codes(plain.__code__), *all_codes(one.__code__)), key)
+            return plain, one
+        parts, part = split
+
+        def flat(items: Any) -> Any:
+            made = parts(items)
+            if any(is_grown(m) for m in made):
+                return comprehend.collect(self.listed(f"{key}:flat", []), made, lambda m: m)
+            return [m for one in made for m in one]
+
+        return flat, lambda item: next(iter(part(item)), ())
+
+    def generate(self, key: str, items: Any, plain: Any, one: Any, *split: Any) -> Any:
         """A generator expression, as `comprehend` has it: over a run-time number of items, it gives them all when it is first asked."""
+        plain, one = self.whole(key, plain, one, *split)
+        if key in self.split:
+            return Once(self, [], (type(self).comprehend, key, items, plain, one))
         forks = isinstance(items, types.GeneratorType) and self.is_marked(items.gi_code) or key in self.forking and key not in self.ungrown
         if forks or is_walk(self, items):
             return Once(self, [], (type(self).comprehend, key, items, plain, one))

@@ -467,6 +467,7 @@ class Grown:
 
     def refuse(self, what: str) -> NoReturn:
         self.engine.mark_stack()  # marked code may know what to do here
+        self.engine.split_comprehension()
         self.engine.without(self.key, f"{what} is asked of it")
         self.engine.refuse("DY313", f"{what} on a {self.kind} whose length is known only at run time",
                                   "it holds its items as the rows of tensors", "use append, extend, pop, indices, slices of step 1, for "

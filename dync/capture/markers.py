@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import ast
 import collections
+import copy
 import functools
 import inspect
 import types
@@ -57,6 +58,10 @@ BUILTINS = frozenset({"int", "float", "bool", "isinstance", "range", "round", "l
                       "map", "sorted", "deque", "enumerate", "zip", "reversed", "any", "all", "type", "repr", "format",
                       "iter", "chr", "id"})
 """Functions that refuse symbolic numbers or answer by their type, and have twins."""
+
+
+LEAVES = (ast.Return, ast.Raise, ast.Break, ast.Continue)
+"""Behind these nothing of a body runs."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +183,7 @@ class _Inserter(ast.NodeTransformer):
         near = [self.liveness.after.get(id(body[-1]), frozenset()) if body else frozenset()]
         for s in reversed(body):
             mine = self.liveness.before.get(id(s), frozenset()) | {w.target.id for w in ast.walk(s) if isinstance(w, ast.NamedExpr)}
-            near.append(mine if _can_fork(s) else mine | near[-1])
+            near.append(mine if _can_fork(s) or isinstance(s, LEAVES) else mine | near[-1])
         return near[::-1]
 
     @staticmethod
@@ -421,7 +426,11 @@ class _Inserter(ast.NodeTransformer):
         return node
 
     def visit_ListComp(self, node: ast.ListComp | ast.GeneratorExp) -> ast.expr:
-        """`[e for x in xs if c]` → comprehend(place, xs, lambda them: [e for x in them if c], lambda it: [e for x in (it,) if c])."""
+        """`[e for x in xs if c]` → comprehend(place, xs, lambda them: [e for x in them if c], lambda it: [e for x in (it,) if c]).
+
+        With a second `for`, two more, in which what follows the first is a comprehension of its own: [[...] for x in them if c].
+        """
+        split = [self.split(node)] if len(node.generators) > 1 else []
         first = node.generators[0]
         first.iter = self.visit(first.iter)
         self.inner += 1
@@ -431,17 +440,29 @@ class _Inserter(ast.NodeTransformer):
         if first.is_async or any(isinstance(n, (ast.NamedExpr, ast.Await, ast.Yield, ast.YieldFrom)) for n in ast.walk(node)):
             return node
 
-        def over(kind: Any, walked: ast.expr) -> ast.Lambda:
-            inner = ast.comprehension(first.target, walked, first.ifs, 0)
-            body = kind(node.elt, [inner, *node.generators[1:]])
+        def over(kind: Any, of: Any, walked: ast.expr) -> ast.Lambda:
+            first, *rest = of.generators
+            body = kind(of.elt, [ast.comprehension(first.target, walked, first.ifs, 0), *rest])
             return ast.Lambda(ast.arguments([], [ast.arg(WALKED)], None, [], [], None, []), ast.copy_location(body, node))
 
         item = ast.Name(WALKED, ast.Load())
-        ways = [over(type(node), item), over(ast.ListComp, ast.Tuple([item], ast.Load()))]
+        alone = ast.Tuple([item], ast.Load())
+        ways = [w for kind, of in ((type(node), node), *((ast.ListComp, s) for s in split)) for w in
+                (over(kind, of, item), over(ast.ListComp, of, alone))]
         name = "generate" if isinstance(node, ast.GeneratorExp) else "comprehend"
         return self.put_expr(node, _call(name, self.place(node), first.iter, *ways))
 
     visit_GeneratorExp = visit_ListComp
+
+    def split(self, node: ast.ListComp | ast.GeneratorExp) -> ast.ListComp:
+        """`[e for x in xs if c for y in ys]` → [[e for y in ys] for x in xs if c], what is inside visited."""
+        split = copy.deepcopy(node)
+        first, *rest = split.generators
+        self.inner += 1
+        elt = self.visit(ast.copy_location(ast.ListComp(split.elt, rest), rest[0].target))
+        first.ifs = [self.visit(c) for c in first.ifs]
+        self.inner -= 1
+        return ast.ListComp(elt, [first])
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:
         self.generic_visit(node)

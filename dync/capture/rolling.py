@@ -34,7 +34,7 @@ from dync.capture.loops import (
 )
 from dync.capture.markers import Site
 from dync.capture.once import Once, Steps
-from dync.capture.places import Activation, line_span
+from dync.capture.places import Activation
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
 from dync.capture.views import View, Walk
@@ -160,7 +160,7 @@ class Rolling(Joins):
             self.refuse("DY310", f"this loop goes on for more than {most} turns", plan.reason if plan else why,
                         "write the loop where its values are used" if yields else
                         "keep the loop's variables of one type and shape, tensors or numbers",
-                        line_span(act.frame.f_code.co_filename, site.line))
+                        self.loop_span(act.frame, site.line))
         if plan is not None and rolled and turn > plan.peel:
             if turn == plan.peel + 1:
                 act.headers[loop] = []
@@ -236,7 +236,7 @@ class Rolling(Joins):
                     self.unroll(self.loop_key(self.markers.sites[loop]), extra["dync turn"].rows)
                     self.refuse("DY312", "this loop cannot be compiled as a loop", reason,
                                 "keep the loop's variables of one type and shape, tensors or numbers",
-                                line_span(act.frame.f_code.co_filename, site.line))
+                                self.loop_span(act.frame, site.line))
         self.start_again()
 
     def unroll(self, key: Any, rows: Any) -> None:

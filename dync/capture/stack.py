@@ -20,6 +20,7 @@ from dync.capture.places import (
     is_caught,
     is_library,
     is_user,
+    line_span,
     span_of,
 )
 from dync.capture.reach import within_reach
@@ -55,6 +56,10 @@ class Stack:
     tried: set[types.CodeType]
     by_name: set[types.CodeType]
     """Codes of which one function is marked, found by its name."""
+    split: set[str]
+    """Comprehensions whose inner loops are comprehensions of their own, by their places."""
+    comprehensions: dict[Any, str]
+    """Code of comprehensions that may be split → their places."""
     modules_seen = 0
     """How many modules Python had when the functions that ask for a class were looked for."""
     root_frame: Any = None
@@ -94,6 +99,10 @@ class Stack:
         frame = self.user_frame()
         return span_of(frame) if frame is not None else UNKNOWN
 
+    def loop_span(self, frame: Any, line: int) -> Span:
+        """Where a loop of `frame` stands: for one that capture writes out, where the user asks for it."""
+        return line_span(frame.f_code.co_filename, line) if is_user(frame.f_code) else self.span()
+
     def source_text(self) -> tuple[str, Span]:
         frame = self.user_frame()
         if frame is None:
@@ -112,6 +121,7 @@ class Stack:
     def problem(self, code: str, found: str, why: str, remedy: str, span: Span | None = None) -> None:
         """Notes a problem; the run goes on with a stand-in, and what fails later in it is not the model's."""
         self.mark_stack()  # marked code may know what to do here
+        self.split_comprehension()
         self.doubtful = True
         self.problems[Diagnostic(code, span or self.span(), found, why, remedy)] = None
         if len(self.problems) >= MAX_PROBLEMS or code in ("DY301", "DY310"):
@@ -141,6 +151,14 @@ class Stack:
             self.problem("DY207", "a number known only at run time is turned into text", "the text would hold a symbol's name",
                          "format it outside the model, or return the number")
         return "?"
+
+    def split_comprehension(self) -> None:
+        """Where a comprehension walks a list of unknown length behind its first `for`, or does something else that it cannot."""
+        for frame in frames(sys._getframe(1), self.root_frame):
+            key = self.comprehensions.get(frame.f_code)
+            if key is not None and key not in self.split:
+                self.split.add(key)
+                self.start_again()
 
     def mark_stack(self) -> None:
         """Rewrites the functions on the stack at a fork that are not marked yet, and starts over."""

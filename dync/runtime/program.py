@@ -23,7 +23,7 @@ from dync.ir.outside import log, warn
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
 from dync.ir.types import UNKNOWN, Span, TensorType, ValueType
-from dync.runtime import artifact, loaders
+from dync.runtime import artifact, copies, loaders
 from dync.runtime.binding import Binder
 from dync.runtime.device import binder_on_device, on_host
 from dync.runtime.package import KernelEntry, Package
@@ -164,6 +164,19 @@ class Runtime:
     def save(self, path: str | PathLike[str]) -> None:
         """Writes the artifact, with the first state and default parameters. Raises ArtifactError on failure; an old file then stays."""
         artifact.write(self.package, path)
+
+    def __copy__(self) -> Runtime:
+        return self.__deepcopy__({})
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Runtime:
+        return copies.restored(self._again(), *copies.kept(self, memo))
+
+    def _again(self) -> Runtime:
+        return Runtime(self.package)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as an artifact, which is loaded as a Runtime. Raises ArtifactError where there can be none."""
+        return copies.unpacked, (copies.Packed(self.package), *copies.kept(self))
 
     def _trace(self) -> tuple[HostModule, Callable[..., Any]]:
         module = generate(self._walked.flow, True, self.package.kernels, self._walked.quiet)
