@@ -44,6 +44,10 @@ def onnx_models(program: Program, kernels: Mapping[str, Kernel]) -> tuple[WholeM
     plain = export(program.flow, translated)
     if isinstance(plain, Declined):
         return plain
+    for block in program.flow.blocks:
+        made = models.get(block.name)
+        if made is not None and not isinstance(made, Declined) and made.stops:
+            models[block.name] = _translated(block, kernels.get(block.name), values, True)
     traced = export(program.flow, translated, trace=True)
     return traced if isinstance(traced, Declined) else (plain, traced)
 
@@ -99,22 +103,25 @@ def values_of(program: Program) -> list[Value]:
     return found
 
 
-def _translated(block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]) -> BlockModel | Declined | None:
-    """A block, its host operations behind its kernel, as an ONNX model."""
+def _translated(
+    block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value], tells: bool = False
+) -> BlockModel | Declined | None:
+    """A block, its host operations behind its kernel, as an ONNX model. tells: see dync.backends.onnx.translate."""
     import onnx
 
     from dync.host.onnx.walk import BlockModel
 
-    found = block_translation(block, kernel, values)
+    found = block_translation(block, kernel, values, tells)
     if found is None or isinstance(found, Declined):
         return found
     whole, made, written = found
     model = onnx.load_model_from_string(made.model)
-    return BlockModel(model, tuple(v.name for v in whole.inputs), tuple(v.name for v in whole.results), made.weights, written)
+    inputs, results = (tuple(v.name for v in values) for values in (whole.inputs, whole.results))
+    return BlockModel(model, inputs, results, made.weights, written, made.errors)
 
 
 def block_translation(
-    block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value]
+    block: FlowBlock, kernel: Kernel | None, values: Mapping[str, Value], tells: bool = False
 ) -> tuple[Kernel, Translation, dict[str, int]] | Declined | None:
     """A block with its host operations as one kernel, its translation, and what it writes: value → index of the output that it then is."""
     from dync.backends.onnx.translate import translate
@@ -123,7 +130,7 @@ def block_translation(
     if found is None or isinstance(found, Declined):
         return found
     whole, written = found
-    made = translate(whole)
+    made = translate(whole, tells)
     if isinstance(made, Refused):
         return Declined(made.reason, made.span)
     if made.feeds:

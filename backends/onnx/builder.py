@@ -11,7 +11,7 @@ import numpy as np
 
 from dync.backends.onnx.registry import CONTRIB, ENUM, IR_VERSION, OPSET, Unsupported, plan
 from dync.ir.raising import told
-from dync.ir.types import UNKNOWN
+from dync.ir.types import UNKNOWN, Span
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,14 @@ class Builder:
 
     outs: dtype and shape of what the current ATen node must give. low: the low-precision dtype that the node works in, whose
     values are computed as float32. places: mask → its true places. kept: the initialisers of the finished model. uniform: value → the
-    dim along which a NaN fills the whole row, as softmax makes it. stops: values behind which no number raises.
+    dim along which a NaN fills the whole row, as softmax makes it. stops: values behind which no number raises. tells: the code goes on
+    where a number raises, and `failed` says which of `errors` it was.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tells: bool = False) -> None:
+        self.tells = tells
+        self.errors: list[tuple[Exception, Span]] = []
+        self.flags: list[Val] = []
         self.nodes: list[Any] = []
         self.initializers: list[Any] = []
         self.inputs: list[Any] = []
@@ -345,11 +349,22 @@ class Builder:
 
         A Gather at a place that is not there stops ONNX Runtime, which names the node: its name says the error.
         """
+        if self.tells:
+            self.flags.append(self.where(wrong, self.const(len(self.errors), "int64"), self.const(-1, "int64")))
+            self.errors.append((error, self.current.meta.get("span", UNKNOWN)))
+            return replace(self.where(wrong, self.const(1, value.dtype), value), shape=value.shape, scalar=value.scalar)
         result = replace(value, name=self.fresh())
         inputs = [self.reshape(value, [1]).name, self.cast(wrong, "int64").name]
         self._append("Gather", inputs, [result.name], "", {"axis": 0}, told(error, self.current.meta.get("span", UNKNOWN)))
         self.stops.add(result.name)
         return result
+
+    def failed(self) -> Val | None:
+        """The number of the first error, or -1; None where there can be none."""
+        first: Val | None = None
+        for flag in reversed(self.flags):
+            first = flag if first is None else self.where(self.op("Less", flag, self.const(0, "int64")), first, flag)
+        return first
 
     # -- the whole -------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dync.backends.onnx.builder import Builder, Val
 from dync.backends.onnx.registry import ENUM, Unsupported
 from dync.ir.raising import LATE
 from dync.ir.scalars import NEVER_RAISE, SCALAR_OPS
-from dync.ir.types import UNKNOWN, ScalarType, TensorType, Value
+from dync.ir.types import UNKNOWN, ScalarType, Span, TensorType, Value
 
 if TYPE_CHECKING:
     from torch.fx import Graph, Node
@@ -44,7 +44,7 @@ class Translation(NamedTuple):
     """model: ONNX bytes, free of weights, with so many outputs. weights: initialiser → name of the weight that fills it.
 
     feeds: input → weight that calls write. copies: (output, input that it is copied into after a run). origin: ONNX node name →
-    fx node.
+    fx node. errors: one more output is the number of the one that a number raises, or -1.
     """
 
     model: bytes
@@ -53,14 +53,15 @@ class Translation(NamedTuple):
     feeds: dict[str, str]
     copies: tuple[tuple[int, str], ...]
     origin: dict[str, Any]
+    errors: tuple[tuple[Exception, Span], ...] = ()
 
 
-def translate(kernel: Kernel) -> Translation | Declined:
+def translate(kernel: Kernel, tells: bool = False) -> Translation | Declined:
     """The ONNX model of a kernel with inputs i0, i1, … and outputs o0, o1, …, or the first operator that has no ONNX form.
 
-    A kernel that writes gives what it writes as further outputs.
+    A kernel that writes gives what it writes as further outputs. tells: what a number raises is an output, and does not stop the code.
     """
-    return Translator(without_writes(kernel), Builder()).run(kernel.functional.copies if kernel.functional else ())
+    return Translator(without_writes(kernel), Builder(tells)).run(kernel.functional.copies if kernel.functional else ())
 
 
 def without_writes(kernel: Kernel) -> Kernel:
@@ -101,13 +102,14 @@ class Translator:
             targets = [(i, places[n] if n in places else self.weight(n).name) for n, i in copies]
             results = resolve(node.args[0], env)
             outputs = [self.output(r, v) for r, v in zip(results, kernel.results, strict=True)]
-            model = t.model(outputs)
+            last = t.failed()
+            model = t.model(outputs if last is None else [*outputs, (last, [])])
             if targets and t.stops:
                 raise Unsupported(LATE)
         except Unsupported as reason:
             return Declined(f"{label(node)}: {reason}", node.meta.get("span", UNKNOWN))
         used = {i.name: self.weights[i.name] for i in t.kept if i.name in self.weights}
-        return Translation(model, len(outputs), used, self.feeds, tuple(targets), t.origin)
+        return Translation(model, len(outputs), used, self.feeds, tuple(targets), t.origin, tuple(t.errors))
 
     def input(self, name: str, value: Value) -> Val:
         match value.type:

@@ -15,6 +15,7 @@ import numpy as np
 from dync.backends.onnx.builder import INT64_MAX, Builder, Size, Val
 from dync.backends.onnx.registry import Unsupported
 from dync.backends.tvm.door import relax, structural_equal, te, tirx, tvm
+from dync.ir.types import UNKNOWN
 
 Prim = Any
 """An int64 expression over the function's size symbols."""
@@ -44,7 +45,6 @@ class RelaxBuilder(Builder):
         self.extra = False
         self.anchor: Val | None = None
         self.outside: list[Val] = []
-        self.errors: list[Exception] = []
         self._data = 0
 
     # -- values ----------------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class RelaxBuilder(Builder):
 
     def raising(self, value: Val, wrong: Val, error: Exception) -> Val:
         """`value`, or 1 where `wrong` holds: what is computed with it is thrown away then."""
-        self.errors.append(error)
+        self.errors.append((error, self.current.meta.get("span", UNKNOWN)))
         self.outside.append(self.where(wrong, self.const(-len(self.errors), "int64"), self.const(0, "int64")))
         return replace(self.where(wrong, self.const(1, value.dtype), value), scalar=value.scalar)
 

@@ -85,7 +85,7 @@ class _Relax(Translator):
         module = t.bb.finalize()
         module["main"] = module["main"].with_attr("num_input", len(inputs) + len(feeds))
         back = tuple((i, n) for n, i in copies)
-        return Translation(module, tuple(weights), tuple(feeds), back, t.extra, bool(t.outside), tuple(t.errors))
+        return Translation(module, tuple(weights), tuple(feeds), back, t.extra, bool(t.outside), tuple(e for e, _ in t.errors))
 
     def walk(self) -> tuple[list[Val], list[Val]]:
         """Translates all nodes; the inputs and the results. `node` is the one that an Unsupported is about."""

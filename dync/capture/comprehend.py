@@ -60,6 +60,20 @@ def extreme_by(items: Any, name: str, key: Any) -> Any:
     return best
 
 
+def ranks(result: Any, items: Any, before: Any, strict: bool) -> Any:
+    """How many items come before each: those that are before it, and of its equals, unless strict, those that stand before it."""
+    i = 0
+    for item in items:
+        n, j = 0, 0
+        for other in items:
+            if before(other, item) or not strict and j < i and not before(item, other):
+                n = n + 1
+            j = j + 1
+        result.append(n)
+        i = i + 1
+    return result
+
+
 def holds(items: Any, for_any: bool) -> bool:
     """`any`, or `all`."""
     for item in items:

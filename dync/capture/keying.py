@@ -410,8 +410,8 @@ class Keying(Presence):
             return key.literal()
         return self.keyed_by_number(x)
 
-    def sort(self, items: Any, key: Any, reverse: Any) -> Any:
-        """`sorted` of what has a length known only at run time."""
+    def sort(self, items: Any, key: Any, reverse: Any, strict: bool = False) -> Any:
+        """`sorted` of what has a length known only at run time. strict: see dync.capture.sorting.sort."""
         if isinstance(items, SymRange):
             self.mark_function(comprehend.collect)
         rows = sequence_of(items) if isinstance(items, Keyed) else self.walked(items)
@@ -419,7 +419,7 @@ class Keying(Presence):
             return sorted(rows, key=key, reverse=reverse)
         if isinstance(items, KeyedSet):
             return sort(rows, rows, key, bool(reverse), key is not None)
-        return sort(rows, items.walk() if isinstance(items, (Keyed, View)) else rows, key, bool(reverse))
+        return sort(rows, items.walk() if isinstance(items, (Keyed, View)) else rows, key, bool(reverse), strict=strict)
 
 
 def makes(code: types.CodeType) -> bool:

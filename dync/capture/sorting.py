@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
@@ -41,8 +42,17 @@ def check_apart(engine: Any, by: list[Any]) -> None:
         engine.trap("elements of a set, or tuples that hold more than numbers and texts, are sorted by keys that are equal")
 
 
-def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False) -> Grown:
-    """`sorted(items, key=key, reverse=reverse)`, where `key` is given what `walked` has. apart: see `arranged`."""
+def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False, strict: bool = False) -> Grown:
+    """`sorted(items, key=key, reverse=reverse)`, where `key` is given what `walked` has. apart: see `arranged`.
+
+    strict: of objects, no two may be equal by the `<` of their class.
+    """
+    cls = items.engine.pooled.get(items.form.columns[0].pool) if key is None and len(items.form.columns) == 1 else None
+    if cls is not None and cls is not list:
+        fields = compared_fields(cls)
+        if fields is None:
+            return by_rank(items, cls, reverse, strict)
+        key = lambda item: tuple(getattr(item, name) for name in fields)  # noqa: E731
     of_lists = key is None and all(items.engine.pooled.get(c.pool) is list for c in items.form.columns)
     given = items if key is None and not of_lists else keys_of(items.engine, walked, tuple if of_lists else key)
     by = list(given.columns)
@@ -57,6 +67,28 @@ def sort(items: Grown, walked: Any, key: Any, reverse: bool, apart: bool = False
     if may_lack(given.form.structure):
         return items.refuse("sorting by what may be None")
     return arranged(items, by, reverse, apart) if by else items.copy()
+
+
+def compared_fields(cls: type) -> list[str] | None:
+    """The fields by which dataclass(order=True) compares; None for classes that compare in another way."""
+    parameters = cls.__dict__.get("__dataclass_params__")
+    return [f.name for f in dataclasses.fields(cls) if f.compare] if parameters is not None and parameters.order else None  # type: ignore[arg-type]
+
+
+def by_rank(items: Grown, cls: type, reverse: bool, strict: bool) -> Grown:
+    """Sorted by the `<` of the items' own class: each is compared with each."""
+    methods: Any = cls
+    if methods.__lt__ is object.__lt__ and methods.__gt__ is object.__gt__:
+        return items.refuse("sorting by what is no number and no text")
+    engine = items.engine
+    before = (lambda a, b: b < a) if reverse else (lambda a, b: a < b)
+    engine.mark_function(comprehend.ranks)
+    found = comprehend.ranks(engine.listed(f"the ranks of the sort at {engine.span()}", []), items, before, strict)
+    ranks = (found if isinstance(found, Grown) else engine.rows_of(f"the sort at {engine.span()}", found)).columns[0]
+    ordered = engine.do(torch.sort, ranks)[0]
+    if not engine.do(torch.Tensor.item, engine.do(torch.all, engine.do(torch.eq, ordered, engine.do(torch.arange, ordered.shape[0])))):
+        engine.trap("objects are sorted whose `<` is no order, or heapq picks from objects that are equal by it")
+    return arranged(items, [ranks], False)
 
 
 def is_text(constant: Constant) -> bool:

@@ -174,7 +174,10 @@ def _foremost(name: str) -> Callable[..., Any]:
 
     def pick(engine: Any, n: Any, items: Any, key: Any = None) -> Any:
         items = taken(items)
-        return engine.builtin(sorted)(items, key=key, reverse=reverse)[: max(n, 0)] if is_grown(items) else pythons(n, items, key)
+        if not is_grown(items):
+            return pythons(n, items, key)
+        strict = n != 1  # the heap gives equal objects in an order of its own
+        return engine.sort(items, key and engine.builtin(key), reverse, strict)[: max(n, 0)]
 
     return pick
 

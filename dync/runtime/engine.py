@@ -105,7 +105,7 @@ def trace(said: Convention, taken: Sequence[int], values: Sequence[int], margins
 def way(blocks: Sequence[str], asked: Mapping[str, Asked], taken: Sequence[int], values: Sequence[int], margins: Sequence[float]) -> Trace:
     """The same from the names of blocks and their decisions."""
     path = tuple(blocks[i] for i in taken)
-    met = [asked[b] for b in path if b in asked]
+    met = [asked[b] for b in path if b in asked][: len(values)]  # an error may end a block before its decision
     records: list[DecisionRecord] = []
     for one, value, margin in zip(met, values, margins, strict=True):
         told = one.decision

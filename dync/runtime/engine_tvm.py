@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -60,9 +61,12 @@ class TvmEngine:
         """What gives the result or raises, and the way to it."""
         given = [*values, *params]
         _way.clear()
-        exit, found = self._call(self._traced, given)
-        told = trace(self.convention, _way.blocks, _way.values, _way.margins)
-        return lambda: self._endings[exit](found, given, give), told
+        try:
+            exit, found = self._call(self._traced, given)
+            result = lambda: self._endings[exit](found, given, give)  # noqa: E731
+        except Exception as error:
+            result = partial(raised, error)
+        return result, trace(self.convention, _way.blocks, _way.values, _way.margins)
 
     def _call(self, function: Callable[[Sequence[Any]], Any], given: Sequence[Any]) -> tuple[int, list[Any]]:
         try:
@@ -79,6 +83,10 @@ class TvmEngine:
         for output, i in self._written:
             np.copyto(given[i], found[output])
         return exit, found
+
+
+def raised(error: Exception) -> NoReturn:
+    raise error
 
 
 def _addresses(ffi: Any, groups: Sequence[Sequence[Any]]) -> Any:

@@ -102,6 +102,42 @@ def test_what_was_written_stays_written(backend, host):
         assert torch.equal(given, own)
 
 
+class Turns(nn.Module):
+    """Blocks that raise before a join, in a loop, and on one side of a decision."""
+
+    def forward(self, x):
+        a, b = x.tolist()
+        c = math.sqrt(a) if b > 1 else a
+        turns = 0
+        while c < 3 and turns < 4:
+            c, turns = c + 1 / (4 - turns), turns + 1
+            if c > 2.5:
+                c = c / (b - 2)
+        return torch.ones(2) * c, turns
+
+
+@pytest.mark.parametrize("backend,host", [h for h in HOSTS if h[1] != "python"])
+def test_traces_of_calls_that_raise(backend, host):
+    """They hold the way to the block in which it happens, as in the Python host."""
+    pytest.importorskip({"tvm": "tvm"}.get(backend, backend))
+    model, example = Turns(), (torch.tensor([1.0, 0.5], dtype=torch.float64),)
+    plain = dync.compile(model, example, backend="eager", host="python")
+    run = dync.compile(model, example, backend=backend, host=host, budget=0)
+    found = set()
+    for pair in ((1.0, 0.5), (-1.0, 2.0), (2.0, 2.0), (1.0, 2.0), (0.0, 0.5)):
+        x = torch.tensor(pair, dtype=torch.float64)
+        ways = []
+        for one in (plain, run):
+            try:
+                result, trace = one.traced(x)
+                ways.append((result[0].tolist(), result[1], trace.path, [d.value for d in trace.decisions]))
+            except (ValueError, ZeroDivisionError) as error:
+                ways.append((type(error), error.args, error.trace.path, [d.value for d in error.trace.decisions]))
+        assert ways[0] == ways[1]
+        found.add(ways[0][0] if isinstance(ways[0][0], type) else None)
+    assert found == {None, ValueError, ZeroDivisionError}
+
+
 def test_text_is_read_back():
     for error in (ZeroDivisionError("division by zero"), OverflowError(34, "it's \"too\" large"), BackendError("beyond")):
         said = told(error, Span("dir (x)/it's.py", 7))

@@ -4878,6 +4878,51 @@ for r in torch.stack([x, x * f, x - 1]):
     if r.sum() > 0: o.append(("a" if r[0] > 0 else "b", r))
 return dict(o), {k for k, _ in o}
 
+a, b = x[x > 0].tolist(), x[x < 1].tolist()
+return [u - v for u in a for v in b], sum(u * v for u in a for v in b if u > v), any(u == v for u in a for v in b)
+
+rows = x[x > 0]
+return [(i, j) for i in range(2) for j, v in enumerate(rows) if v > 0.5], [float(u + v) for u in rows for v in rows]
+
+a = x[x > 0].tolist()
+return {(i, j): u for i, u in enumerate(a) for j in range(i)}, {int(u) for u in a for k in range(2)}
+
+m = x[x > 0]
+cost = (m[:, None] - m[None]).abs()
+flat = [(c, i, j) for i, row in enumerate(cost.tolist()) for j, c in enumerate(row) if c < 1.5]
+return len(flat), sorted(flat)
+
+a = [[i] * 2 for i in range(3)]
+return [v for row in a for v in row], [(p, q) for p in a for q in p if q > 0], next((p for p in a for q in p if q > x[0]), None)
+
+a, b = x[x > 0].tolist(), x[x < 1].tolist()
+return " ".join(f"{u:.1f}{v:.1f}" for u in a for v in b), max((u * v for u in a for v in b), default=-1)
+
+a = x[x > 0].tolist()
+out = []
+for w in a:
+    out.extend(u + v for u in a if u > w for v in a if v > w)
+return out, [k for u in a if u > 0.5 for v in a if v > u for k in (u, v)]
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+if x.sum() > 0: s = x * 2
+else: s = x * 3
+k = max([0, 1], key=lambda a: s[a].item())
+if x.sum() > 1: k = 1 - k
+else: s = x * 4
+return bent(x * k)
+
+if x.sum() > 0:
+    s = x * 2
+    k = max([0, 1], key=lambda a: s[a].item())
+else:
+    s = x * 3
+    k = max([0, 1], key=lambda a: s[a].item())
+return " ".join("AB"[k] if v > 0 else "C" for v in x[x > -1]), k
+
 """
 # A code and a body.
 REFUSED = """

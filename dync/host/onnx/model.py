@@ -31,9 +31,9 @@ from dync.ir.flow import (
     exit_operands,
     leaves,
 )
-from dync.ir.raising import LATE, MARK
+from dync.ir.raising import LATE
 from dync.ir.scalars import EFFECTS, TEXTS
-from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value
+from dync.ir.types import UNKNOWN, Lit, ObjectType, Ref, ScalarType, TensorType, Value, lit
 
 PYTHON_ONLY = EFFECTS | dict.fromkeys(("format", "str", "repr"), "makes text of numbers") | dict.fromkeys(TEXTS, "reads a text")
 WAY = "<exit>"
@@ -61,7 +61,7 @@ def export(flow: Flow, translate: Translate, trace: bool = False, by_value: bool
         return found
     models, written, made_plan = found
     if written:
-        late = next((n for n, m in models.items() if any(MARK in node.name for node in m.model.graph.node)), None)
+        late = next((n for n, m in models.items() if m.stops), None)
         if late is not None:
             return Declined(LATE, flow.block(late).span)
     if made_plan.tangled:
@@ -172,6 +172,12 @@ class Export:
 
     def _add_exit(self, block: FlowBlock) -> None:
         """Numbers the exit of a block and gives its values their outputs."""
+        errors = self.models[block.name].errors if block.name in self.models else ()
+        if errors:
+            self.leaving["error", block.name] = (len(self.exits), {})
+        for error, span in errors:
+            trees = tuple(Leaf(lit(a)) for a in error.args)
+            self.exits.append(ExitRecord("raise", block.name, trees, f"{type(error).__module__}:{type(error).__qualname__}", span=span))
         exit = block.exit
         match exit:
             case Return():
@@ -199,6 +205,10 @@ class Export:
         self.exits.append(ExitRecord(kind, block.name, tuple(_renamed(t, named) for t in trees), cls, "", span,
                                      tuple(named[r] for r in taken if r in self.scalars), fields))
 
+    def failing(self, scope: Scope, block: FlowBlock, error: str) -> Mapping[str, str]:
+        first, _ = self.leaving["error", block.name]
+        return {WAY: scope.op("Add", error, scope.whole.const(first, "int64"))}
+
     def ends(self, scope: Scope, block: FlowBlock) -> Mapping[str, str]:
         return self._leave(scope, "return" if isinstance(block.exit, Return) else "raise", block)
 
@@ -223,7 +233,7 @@ class Export:
         whole.reserved = {EXIT, *names.values(), *self.outputs}
         types = {**self.types, **self.outputs, **{f"{n}_after": self.types[n] for n in self.written}, WAY: Type("int64", 0)}
         numbers = {b.name: i for i, b in enumerate(self.flow.blocks)}
-        walk = Walk(self.plan, self.blocks, self.models, types, self.ends, self.missing, self.variables, numbers, self.trace)
+        walk = Walk(self.plan, self.blocks, self.models, types, self.ends, self.missing, self.failing, self.variables, numbers, self.trace)
         brought = dict(walk.program(scope))
         brought.setdefault(WAY, whole.const(0, "int64"))
         ports = [WAY, *self.outputs, *(f"{n}_after" for n in self.written), *(TRACE if self.trace else ())]

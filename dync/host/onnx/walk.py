@@ -20,7 +20,8 @@ from dync.host.onnx.convention import MARGINS, PATH, VALUES
 from dync.host.onnx.graph import NESTING, Scope, TooDeep, Type
 from dync.host.onnx.plan import Plan
 from dync.ir.flow import Branch, Decision, Edge, FlowBlock, Jump, Raise, Return, Switch
-from dync.ir.types import Operand, Ref, ScalarType, TensorType, ValueType
+from dync.ir.raising import MARK
+from dync.ir.types import Operand, Ref, ScalarType, Span, TensorType, ValueType
 
 END = ""
 """The way that leads out of the program."""
@@ -36,7 +37,7 @@ class BlockModel:
 
     inputs: the values that it reads, in the order of the model's inputs. outputs: the values that its outputs define, in order.
     weights: initialiser without bytes → weight of the program. written: value that is written in place → index of the output that it
-    then is.
+    then is. errors: what numbers raise in it; the last output is the number of one, or -1.
     """
 
     model: Any
@@ -44,6 +45,12 @@ class BlockModel:
     outputs: tuple[str, ...]
     weights: Mapping[str, str]
     written: Mapping[str, int]
+    errors: Sequence[tuple[Exception, Span]] = ()
+
+    @property
+    def stops(self) -> bool:
+        """Whether it stops the run where a number raises."""
+        return any(MARK in node.name for node in self.model.graph.node)
 
 
 @dataclass(frozen=True)
@@ -71,8 +78,9 @@ def type_of(type: ValueType) -> Type:
 class Walk:
     """One pass over the plan. Its entry, `program`, raises TooDeep where graphs nest too deep.
 
-    models: the blocks that compute. types: of all values and outputs. ends, missing: what the exit of a block, or a switch without the
-    case asked for, brings out of the program. variables: values that blocks write in place. numbers: of blocks.
+    models: the blocks that compute. types: of all values and outputs. ends, missing, failing: what the exit of a block, a switch without
+    the case asked for, or an error of that number brings out of the program. variables: values that blocks write in place. numbers: of
+    blocks.
     """
 
     plan: Plan
@@ -81,6 +89,7 @@ class Walk:
     types: Mapping[str, Type]
     ends: Callable[[Scope, FlowBlock], Mapping[str, str]]
     missing: Callable[[Scope, FlowBlock], Mapping[str, str]]
+    failing: Callable[[Scope, FlowBlock, str], Mapping[str, str]]
     variables: frozenset[str]
     numbers: Mapping[str, int]
     trace: bool = False
@@ -147,6 +156,25 @@ class Walk:
             scope.env.update({value: outputs[i] for value, i in made.written.items()})
         if self.trace:
             self.append(scope, PATH, scope.whole.const([self.numbers[block.name]], "int64"))
+        if block.name in self.models and self.models[block.name].errors:
+            return self.checked(scope, block, outputs[-1], open)
+        return self.leave(scope, block, open)
+
+    def checked(self, scope: Scope, block: FlowBlock, error: str, open: tuple[str, ...]) -> Ways:
+        """The way on from a block in which a number may raise, unless it did."""
+        if scope.depth >= DEEP:
+            raise TooDeep(block.name, open[-1] if open else self.plan.order[0])
+
+        def onward(inner: Scope) -> Ways:
+            ways = self.leave(inner, block, open)
+            if len(ways.brings) == 1 and self.goes_inline(only := next(iter(ways.brings)), open):
+                return self.sequence(inner, only, ways.brings[only], open)
+            return ways
+
+        fine = scope.op("Less", error, scope.whole.const(0, "int64"))
+        return self.fork(scope, fine, onward, lambda inner: self.end(inner, self.failing(inner, block, error)), open)
+
+    def leave(self, scope: Scope, block: FlowBlock, open: tuple[str, ...]) -> Ways:
         exit = block.exit
         match exit:
             case Jump():
