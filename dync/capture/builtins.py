@@ -23,7 +23,7 @@ from dync.capture.forms import LEAF
 from dync.capture.heap import MISSING
 from dync.capture.image import SYMBOLIC, class_name, pool_of
 from dync.capture.lists import CLASSES, KINDS, Grown, Walked
-from dync.capture.once import Once, is_walk, taken
+from dync.capture.once import Once, is_walk, iterated, taken
 from dync.capture.places import is_user
 from dync.capture.reach import HOLDERS
 from dync.capture.scalars import Expr, FloatNode, scalar_of
@@ -436,7 +436,7 @@ def _join(engine: Any, function: Any, items: Any) -> Any:
 
 
 def _map(engine: Any, function: Any, *items: Any) -> Any:
-    function = twin(engine, function)
+    function, items = twin(engine, function), tuple(map(iterated, items))
     if not any(is_walk(engine, i) for i in items):
         return map(function, *items)
     walk = taken(items[0]) if len(items) == 1 else Paired(tuple(map(taken, items)))

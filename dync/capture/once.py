@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import types
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
 from dync.capture.lists import Grown
+from dync.capture.places import is_user
 from dync.capture.walks import Paired, is_grown, item_at, length_of, walked_array
 
 
@@ -89,8 +92,17 @@ class Steps:
         return next(self.once)
 
 
+def iterated(items: Any) -> Any:
+    """What an object's own `__iter__` gives, where that is no generator function, as Python asks for it; anything else as it is."""
+    method = getattr(type(items), "__iter__", None)
+    if not isinstance(method, types.FunctionType) or method.__code__.co_flags & inspect.CO_GENERATOR or not is_user(method.__code__):
+        return items
+    return method(items)
+
+
 def taken(items: Any, drained: bool = True) -> Any:
     """What an iterator over a run-time number of items is a walk of; anything else as it is."""
+    items = iterated(items)
     return items.taken(drained) if isinstance(items, Once) else walked_array(items)
 
 

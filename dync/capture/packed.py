@@ -91,3 +91,12 @@ def open_padding(recorder: Any, patch: Any) -> None:
         return recorder.engine.do(padded, *args) if isinstance(args[0], FakeTensor) else original(*args)
 
     patch(torch._VF, "_pad_packed_sequence", pad)
+    expected: Any = torch.nn.RNNBase.get_expected_hidden_size
+
+    def hidden_size(self: Any, input: Any, batch_sizes: Any) -> Any:
+        """Without `int(batch_sizes[0])`, which may be known only at run time."""
+        if not isinstance(batch_sizes, FakeTensor):
+            return expected(self, input, batch_sizes)
+        return self.num_layers * (2 if self.bidirectional else 1), batch_sizes[0].item(), self.proj_size or self.hidden_size
+
+    patch(torch.nn.RNNBase, "get_expected_hidden_size", hidden_size)

@@ -33,7 +33,7 @@ from dync.capture.loops import (
     open_header,
 )
 from dync.capture.markers import Site
-from dync.capture.once import Once, Steps
+from dync.capture.once import Once, Steps, iterated
 from dync.capture.places import Activation
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
@@ -65,6 +65,7 @@ class Rolling(Joins):
         act.symbolic.discard(site_uid)
         act.fixed.discard(site_uid)
         act.walked.pop(site_uid, None)
+        iterable = iterated(iterable)
         if hidden(iterable):
             act.walked[site_uid] = iterable
         iterable = walked_array(iterable)

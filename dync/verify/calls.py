@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Protocol
 
 import torch
@@ -143,8 +144,12 @@ def first_state(outside: Outside) -> dict[str, Any]:
 
 
 def _set_attribute(model: nn.Module, path: str, value: Any) -> None:
-    owner, _, name = path.rpartition(".")
-    setattr(model.get_submodule(owner), name, value)
+    *owners, name = path.split(".")
+    owner: Any = reduce(getattr, owners, model)
+    if isinstance(owner, nn.Module):
+        setattr(owner, name, value)
+    else:
+        object.__setattr__(owner, name, value)  # a frozen dataclass may hold it
 
 
 _PLAIN = (bool, int, float, str, type(None), torch.Tensor)

@@ -100,6 +100,22 @@ class PackedRows(Packed):
         return pad_packed_sequence(out)[0].sum(), h
 
 
+class PackedGruRows(Packed):
+    """As many sequences as data decide."""
+
+    PATHS = 2
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(5, 3, batch_first=True)
+
+    def forward(self, x, lengths):
+        long = (lengths > 4).nonzero().squeeze(1)
+        if len(long) == 0:
+            return x.mean()
+        return self.rnn(pack_padded_sequence(x[long], lengths[long], batch_first=True, enforce_sorted=False))[1]
+
+
 class PackedUnsorted(Packed):
     """torch itself refuses lengths that are not sorted."""
 

@@ -4923,6 +4923,17 @@ else:
     k = max([0, 1], key=lambda a: s[a].item())
 return " ".join("AB"[k] if v > 0 else "C" for v in x[x > -1]), k
 
+class Ring:
+    def __init__(self): self.data, self.n = torch.zeros(3), 0
+    def push(self, v): self.data[self.n % 3], self.n = v, min(self.n + 1, 3)
+    def __len__(self): return self.n
+    def __iter__(self): return (self.data[i] for i in range(len(self)))
+ring = Ring()
+for v in x:
+    if v > 0: ring.push(v)
+out = [v * 2 for v in ring]
+return len(out), sum(ring), list(ring), max(map(float, ring), default=0.0)
+
 """
 # A code and a body.
 REFUSED = """

@@ -4,7 +4,7 @@ import contextlib
 import json
 import sys
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -88,6 +88,27 @@ def test_model_and_runtime_are_left_as_they_were():
     compiled.params["threshold"] = 0.25
     verify(model, compiled, budget=20)
     assert model.threshold == 0.0 and compiled.params == {"threshold": 0.25}
+
+
+@dataclass(frozen=True)
+class Limits:
+    low: float = 0.0
+
+
+class Limited(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.limits = Limits()
+
+    def forward(self, x):
+        return x * 2 if x.sum().item() > self.limits.low else x
+
+
+def test_parameters_that_an_object_of_the_model_holds():
+    model = Limited()
+    compiled = dync.compile(model, (torch.ones(3),), params={"limits.low": (0.5, -1, 1)}, backend="eager", host="python")
+    report = verify(model, compiled, budget=20)
+    assert report.ok and report.covered and model.limits == Limits()
 
 
 def test_inputs_that_do_not_fit_are_refused():
