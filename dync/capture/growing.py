@@ -31,6 +31,9 @@ MAX_SPLITS = 4
 MAX_PLACES, FEW_PLACES = 60, 2
 """So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
 NOT_MADE = "that is not made in forward"
+MANY_LENGTHS = 200
+"""So often may paths stay apart for a list that is Python's own because a set or dict is made of it."""
+OF_SETS = "a set or dict is made of it"
 MAX_SORTED = 4
 """So many items of Python's list are sorted by comparing them on paths of their own."""
 MAX_CONSTANTS = 24
@@ -283,6 +286,12 @@ class Growing(Running):
         fresh = False
         for where in a.lists.keys() & b.lists.keys():
             (key, kind, x), (other, _, y) = a.lists[where], b.lists[where]
+            if key == other and self.ungrown.get(key) == OF_SETS:
+                self.splits[key, "sets"] += 1
+                if self.splits[key, "sets"] > MANY_LENGTHS:
+                    del self.grown[key], self.ungrown[key]
+                    self.needed.add(key)
+                    fresh = self.learn(key, kind, (*x, *y)) or fresh
             if key != other or key in self.grown:
                 continue
             if self.is_same_size(kind, x, y):

@@ -12,6 +12,7 @@ import torch
 from dync.capture import comprehend
 from dync.capture.dicts import KeyedDict, sequence_of
 from dync.capture.forms import LEAF, NUMBERS, Column, Constant, Form, NotUniform, common, form_of, leaf_count, may_lack
+from dync.capture.growing import OF_SETS
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
 from dync.capture.lists import Grown
@@ -152,7 +153,7 @@ class Keying(Presence):
         pairs = not hasattr(items, "keys") and kind not in (*SETS, "Counter")
         if is_grown(items):
             if not (pairs and isinstance(items, Grown) and numbers_lead(items)):
-                self.rather_known(items, "a set or dict is made of it")
+                self.rather_known(items, OF_SETS)
             return True
         return any(self.is_running(i[0] if pairs and isinstance(i, (tuple, list)) and i else i) for i in items)
 
