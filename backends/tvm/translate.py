@@ -95,6 +95,7 @@ class _Relax(Translator):
             env[self.node] = self.input(f"i{len(inputs)}", value)
             self.learn(env[self.node], self.node.meta.get("val"))
             inputs.append(env[self.node])
+        self.sizes_given(env)
         for self.node in live(kernel.graph):
             env[self.node] = self.weight(str(self.node.target)) if self.node.op == "get_attr" else self.call(self.node, env)
         self.node = kernel.graph.output_node()
@@ -176,6 +177,14 @@ class _Relax(Translator):
         for prim, size in zip(self.t.dims_of(value), sizes, strict=False):
             if not isinstance(size, int):
                 self.symbols.setdefault(str(size.node.expr), prim)
+
+    def sizes_given(self, env: Mapping[Node, Val]) -> None:
+        """Inputs that are the size of another one are that: two names for one size make TVM's passes lose buffers."""
+        for node, value in env.items():
+            given: Any = node.meta.get("val")
+            prim = self.symbols.get(str(given.node.expr)) if value.scalar and hasattr(given, "node") else None
+            if prim is not None:
+                self.t.prims[value.name] = prim
 
     def tensor(self, function: Callable[..., Any], node: Node, args: Any, kwargs: dict[str, Any]) -> Any:
         result, meta = super().tensor(function, node, args, kwargs), node.meta["val"]

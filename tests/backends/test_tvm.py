@@ -15,6 +15,7 @@ import torch
 from support.backend_cases import CASES, w
 from support.kernels import kernel
 
+import dync
 from dync.backends.base import Declined, Target
 from dync.backends.check import check, open_code
 from dync.errors import BackendError
@@ -256,3 +257,24 @@ def test_a_pool_has_as_many_workers_as_threads_are_asked_for():
     assert seen == {3: (workers, 3), 2: (workers, 2)}
     for y in made_by.values():
         torch.testing.assert_close(y, x @ made.weights["a"], atol=1e-3, rtol=1e-4)
+
+
+class MasksKept(torch.nn.Module):
+    """Attention among the rows that a mask keeps, each of which sees those before it: their number comes as a tensor's size and alone."""
+
+    def forward(self, x):
+        kept = x[x[:, 0] > 0]
+        if len(kept) == 0:
+            return x
+        i = torch.arange(len(kept))
+        scores = (kept @ kept.T).masked_fill(i[:, None] < i[None], -1e9)
+        return scores.softmax(-1) @ kept
+
+
+def test_a_size_that_comes_as_a_number_too_is_one_size():
+    generator = torch.Generator().manual_seed(4)
+    run = dync.compile(MasksKept(), (torch.randn(7, 8, generator=generator),), backend="tvm", host="python", budget=0)
+    assert {b.backend for b in run.report.blocks} == {"tvm"}, run.report
+    for shift in (0, 1, -1, -9, 9):
+        x = torch.randn(7, 8, generator=generator) + shift
+        assert torch.allclose(run(x), MasksKept()(x), atol=1e-4)
