@@ -172,5 +172,7 @@ def is_users(code: types.CodeType) -> bool:
 
 
 def is_users_module(module: types.ModuleType) -> bool:
+    if type(module).__module__.startswith("torch."):  # torch.ops and what is in it
+        return False
     file = getattr(module, "__file__", None)
     return module.__name__ == "__main__" or isinstance(file, str) and is_users_own(file)

@@ -23,6 +23,7 @@ import torch
 from torch import nn
 import torch.nn.functional as F
 
+ATEN = torch.ops.aten
 Pair = namedtuple("Pair", "a b")
 
 
@@ -4933,6 +4934,9 @@ for v in x:
     if v > 0: ring.push(v)
 out = [v * 2 for v in ring]
 return len(out), sum(ring), list(ring), max(map(float, ring), default=0.0)
+
+y = ATEN.relu.default(x)
+return y * 2 if y.sum() > 1 else ATEN.neg(y)
 
 """
 # A code and a body.
