@@ -12,7 +12,7 @@ from dync.api import compile_with
 from dync.cli.console import constant, emit, pairs, run_params, steps
 from dync.cli.words import Archive, Backend, Init, Inputs, Json, Level, Params, Seed, Target, Weights
 from dync.compiled import BARE, Compiled
-from dync.errors import UsageError
+from dync.errors import UsageError, VerifyError
 from dync.examples import examples
 from dync.options import AUTO, BUDGET, TIMEOUT, CompileOptions
 from dync.origin import Origin
@@ -90,6 +90,12 @@ def _host(host: str, output: Path) -> str:
     return engine
 
 
+INSTEAD = (
+    "  instead: allow larger differences (--atol, --rtol) where rounding explains it, or write it as it is (--verify off) and compare on "
+    "inputs of your own (dync verify --data)"
+)
+
+
 def _verified(compiled: Compiled, model: Any, example: Any, level: str, options: CompileOptions) -> Compiled:
     """`compiled` with its coverage. Raises VerifyError, and so nothing is written, when it differs from the model."""
     from dync.verify import verify
@@ -99,5 +105,8 @@ def _verified(compiled: Compiled, model: Any, example: Any, level: str, options:
         seconds = QUICK_SECONDS if level == "quick" else None
         report = verify(model, compiled, [example], budget=budget, seed=options.seed, atol=options.atol, rtol=options.rtol, seconds=seconds)
         verifying.note = f"{report.runs} calls, {len(report.paths)} paths, {len(report.uncovered)} uncovered, {len(report.flips)} flips"
-        report.raise_for_status()
+        try:
+            report.raise_for_status()
+        except VerifyError as error:
+            raise VerifyError(f"{error}\n{INSTEAD}") from None
     return compiled.with_facts(coverage=msgspec.json.decode(report.to_json()))

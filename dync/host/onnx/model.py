@@ -16,6 +16,7 @@ from dync.host.onnx.graph import ENUM, IR_VERSION, NESTING, Scope, TooDeep, Type
 from dync.host.onnx.plan import Plan, moved_out, plan
 from dync.host.onnx.walk import TRACE, BlockModel, Walk, type_of
 from dync.ir.flow import (
+    FORM,
     DictTree,
     Flow,
     FlowBlock,
@@ -110,7 +111,8 @@ def translated(
 def unfit(flow: Flow) -> Declined | None:
     """State, effects and types that an engine cannot carry."""
     if flow.slots:
-        return Declined(f"keeps {flow.slots[0].name} from call to call, and the engine has no state", flow.blocks[0].span)
+        first = next((s.name for s in flow.slots if s.name != FORM), FORM)
+        return Declined(f"keeps {first} from call to call, and the engine has no state", flow.blocks[0].span)
     signature = flow.signature
     for value in (*(i.value for i in signature.inputs), *(p.value for p in signature.params)):
         if refused := unfit_value(value):
