@@ -77,8 +77,7 @@ def compared_fields(cls: type) -> list[str] | None:
 
 def by_rank(items: Grown, cls: type, reverse: bool, strict: bool) -> Grown:
     """Sorted by the `<` of the items' own class: each is compared with each."""
-    methods: Any = cls
-    if methods.__lt__ is object.__lt__ and methods.__gt__ is object.__gt__:
+    if not any(name in vars(c) for c in cls.__mro__[:-1] for name in ("__lt__", "__gt__")):
         return items.refuse("sorting by what is no number and no text")
     engine = items.engine
     before = (lambda a, b: b < a) if reverse else (lambda a, b: a < b)

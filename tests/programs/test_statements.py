@@ -4181,11 +4181,6 @@ def gen(vs):
             yield v
 return x * 2, list(gen([i, f, 1]))
 
-a = [""]
-while len(a[0]) < i:
-    a[0] += "b"
-return x * len(a[0])
-
 a = ["", "q"]
 for k in range(i):
     a[0] += "b"
@@ -4937,6 +4932,34 @@ return len(out), sum(ring), list(ring), max(map(float, ring), default=0.0)
 
 y = ATEN.relu.default(x)
 return y * 2 if y.sum() > 1 else ATEN.neg(y)
+
+rows = x[x > -1]
+t = [(a, b) for a in rows for b in rows if a < b]
+return torch.stack([a * b for a, b in t]).sum() if t else x, len(t)
+
+pairs = {(a, b) for a in range(i) for b in range(j)}
+return len(pairs), (1, 1) in pairs, sorted(pairs)
+
+xs = [v for v in x.tolist() if v > 0]
+most = max((a * b for a in xs for b in xs), default=0)
+return next(((a, b) for a in xs for b in xs if a > b), None), all(a <= b for a in xs for b in xs), most
+
+class Bag:
+    def __init__(self, items): self.items = items
+    def __iter__(self): return iter(self.items)
+bag = Bag([v for v in x.tolist() if v > 0])
+return sorted(bag), sum(bag), [v for v in bag], dict(enumerate(bag)), list(zip(bag, bag)), list(map(abs, bag)), tuple(bag), 0.5 in bag
+
+class Chain:
+    def __init__(self, head, rest=None): self.head, self.rest = head, rest
+    def __iter__(self):
+        yield self.head
+        if self.rest is not None: yield from self.rest
+c = Chain(x, Chain(x * 2, Chain(x.sum())))
+return [v for v in c], [p for v in c for p in v.flatten()]
+
+out = [k * v for k in range(3) if k != i for v in x.tolist() if v > 0 for _ in range(2)]
+return out, len(out)
 
 """
 # A code and a body.

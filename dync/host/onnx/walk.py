@@ -149,15 +149,17 @@ class Walk:
     # blocks and exits
 
     def block(self, scope: Scope, block: FlowBlock, open: tuple[str, ...]) -> Ways:
+        error = None
         if block.name in self.models:
             made = self.models[block.name]
             outputs = scope.inline(made.model, [self.value(scope, n) for n in made.inputs], made.weights, block.name)
             scope.env.update(zip(made.outputs, outputs, strict=False))
             scope.env.update({value: outputs[i] for value, i in made.written.items()})
+            error = outputs[-1] if made.errors else None
         if self.trace:
             self.append(scope, PATH, scope.whole.const([self.numbers[block.name]], "int64"))
-        if block.name in self.models and self.models[block.name].errors:
-            return self.checked(scope, block, outputs[-1], open)
+        if error is not None:
+            return self.checked(scope, block, error, open)
         return self.leave(scope, block, open)
 
     def checked(self, scope: Scope, block: FlowBlock, error: str, open: tuple[str, ...]) -> Ways:

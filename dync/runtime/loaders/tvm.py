@@ -249,7 +249,7 @@ def _caller(
             made = run(given)
         except Exception as error:  # tvm_ffi's exception classes share no root
             raise BackendError(f"TVM failed on a block: {str(error).splitlines()[-1]}") from error
-        if checked is not None and (found := to_numpy(item(made, len(made) - 1)).item()):
+        if checked is not None and (found := int(to_numpy(item(made, len(made) - 1)))):
             raise failed(found, checked)
         results: list[Any] = [to_numpy(item(made, i)) for i in outputs]
         for i in shared:
