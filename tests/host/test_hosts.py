@@ -38,7 +38,7 @@ ENGINES = {"onnx": "onnxruntime", "mixed": "onnxruntime", "torch-mlir": "torch-m
 """Columns of the table: hosts, each with the backend of its blocks."""
 EIGHTH = 8
 """Of the programs, one in so many runs on the hosts whose compilers take seconds."""
-THIRD = 3
+PART = 4
 """Of the programs, one in so many runs in the test suite; all of them with --update-golden, which makes the table."""
 QUICK = ("fashion-exits", "mowst", "liquid", "emoe", "jei-dnn", "duo-llm", "rbqe", "blockdrop")
 """The models of the zoo that are captured and compiled in a few seconds."""
@@ -195,7 +195,7 @@ def update(request):
 
 def pytest_generate_tests(metafunc):
     if "cls" in metafunc.fixturenames:
-        every = 1 if metafunc.config.getoption("--update-golden") else THIRD
+        every = 1 if metafunc.config.getoption("--update-golden") else PART
         chosen = [c for c in PROGRAMS if crc32(c.__name__.encode()) % every == 0]
         metafunc.parametrize("cls", chosen, ids=[f"{c.__module__.rpartition('.')[2]}-{c.__name__}" for c in chosen])
 
