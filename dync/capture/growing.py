@@ -21,6 +21,7 @@ from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import all_codes, can_mark
 from dync.capture.recorder import FunctionMode
 from dync.capture.running import Running
+from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import of_model
 from dync.capture.walks import is_grown
 
@@ -440,6 +441,12 @@ class Growing(Running):
         if key is not None:
             self.without(key, "its length is asked for as a plain number")
         super().split_constants(scalar)
+
+    def from_start(self, index: Any, n: Any) -> Any:
+        """An index into `n` items, which is within bounds, counted from the start."""
+        found = self.integer(Expr("select", (scalar_of(index < 0), scalar_of(index + n), scalar_of(index)), "int"))
+        self.shape_env.bound(found.node.expr, 0, n - 1 if isinstance(n, int) else None)
+        return found
 
     def at_least(self, number: Any, low: int) -> Any:
         """A number that is known to be no less than `low`."""

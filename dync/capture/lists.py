@@ -226,7 +226,10 @@ class Grown:
     def _inside(self, index: Any, message: str) -> Any:
         """`index` counted from the start; an IndexError of the model's where it is out of bounds."""
         index, n = self._number(index), self.length
-        if index < 0:
+        if isinstance(index, torch.SymInt) and self.engine.truth(index < 0) is None:  # one decision for both ends
+            if (index >= -n) & (index < n):
+                return self.engine.from_start(index, n)
+        elif index < 0:
             index = index + n
             if index >= 0:
                 return index
