@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import types
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -23,6 +24,8 @@ ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torc
 ATOMIC_MODULES = ("typing", "torch._ops", "logging", "re", "abc", "weakref")
 OTHERS = ("builtins", "functools", "torch", "numpy", "operator", "types")
 """Whose callable objects keep nothing from call to call."""
+KINDS = (list, tuple, dict, set, frozenset, collections.deque, types.CellType, types.FunctionType, types.MethodType, type, BaseException)
+"""Of which `entries` gives all parts."""
 MISSING = object()
 Place = tuple[int, Any]
 """The number of an object of the static heap, and which of its entries."""
@@ -50,12 +53,17 @@ def entries(x: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(x, types.FunctionType):
         yield from ((("f", i), c) for i, c in enumerate(x.__closure__ or ()))
         yield from ((("d", i), c) for i, c in enumerate(x.__defaults__ or ()) if not is_atom(c))
+        yield from ((("a", k), v) for k, v in own_attributes(x).items())
     elif isinstance(x, types.MethodType):
         yield ("m",), x.__self__
         yield ("g",), x.__func__
     elif isinstance(x, type):
         yield from ((("a", k), v) for k, v in vars(x).items() if is_class_data(k, v))
         return
+    elif isinstance(x, BaseException):
+        yield ("a", "args"), x.args
+    elif isinstance(x, functools.partial):
+        yield from ((("p", n), v) for n, v in enumerate((x.func, x.args, x.keywords)))
     if not isinstance(x, (list, tuple, set, frozenset, types.CellType, types.FunctionType, types.MethodType)) or hasattr(x, "__dict__"):
         own = getattr(x, "__dict__", None)
         if type(own) is dict and not isinstance(x, types.FunctionType):
@@ -65,6 +73,16 @@ def entries(x: Any) -> Iterator[tuple[Any, Any]]:
                 value = getattr(x, slot, MISSING)
                 if value is not MISSING:
                     yield ("a", slot), value
+
+
+def own_attributes(function: types.FunctionType) -> dict[str, Any]:
+    """What the user's code has hung on a function."""
+    return {k: v for k, v in vars(function).items() if not k.startswith(("__", "dync", "_torchdynamo"))}
+
+
+def holds(x: Any) -> bool:
+    """Whether all that there is to an object, but its class, is in its entries."""
+    return isinstance(x, KINDS) or hasattr(x, "__dict__") or any(map(_slots, type(x).__mro__))
 
 
 def is_class_data(name: str, x: Any) -> bool:
@@ -117,6 +135,10 @@ def put(x: Any, key: Any, value: Any) -> None:
             x.update(value)
         case ("*",) if isinstance(x, dict):
             refill(x, value)
+        case ("p", n):
+            parts = [x.func, x.args, x.keywords, vars(x)]
+            parts[n] = value
+            x.__setstate__(tuple(parts))
         case ("a", name) if isinstance(x, type):
             setattr(x, name, value)
         case ("a", name):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import re
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import Any, cast
 import sympy
 import torch
 
-from dync.capture.heap import MISSING, WHOLE, StaticHeap, contents, entries, is_atom, place_name, put
+from dync.capture.heap import MISSING, WHOLE, StaticHeap, contents, entries, holds, is_atom, own_attributes, place_name, put
 from dync.capture.scalars import scalar_of
 from dync.capture.text import SymText
 
@@ -142,7 +143,8 @@ class _Walk:
             ends = [self.visit(v, fixed, f"{where}.{name}") for name, v in (("start", x.start), ("stop", x.stop), ("step", x.step))]
             return slice(*ends) if self.new is not None else x
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
-        if is_atom(x) or turn or type(x).__module__ in OWN or (isinstance(x, types.FunctionType) and not x.__closure__):
+        if is_atom(x) or turn or type(x).__module__ in OWN or (
+                isinstance(x, types.FunctionType) and not x.__closure__ and not own_attributes(x)):
             if isinstance(x, types.FunctionType) and "<locals>" in x.__qualname__:  # each run makes its own
                 self.signature.append(("F", x.__code__))
                 for v in (*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()):
@@ -196,10 +198,14 @@ class _Walk:
             self.lists.setdefault(where, (self.born[id(x)][0], kind, tuple(x.items() if isinstance(x, dict) else x)))
 
     def places(self, x: Any, fixed: bool, where: str) -> Any:
+        if not holds(x):
+            return self.opaque(x, where)
         places = list(entries(x))
         self.signature.append((type(x), *(atom_key(k) for k, _ in places)))
         if isinstance(x, types.FunctionType):
-            self.signature.append(x.__code__.co_qualname)
+            self.signature.append(x.__code__)
+            for v in (*(x.__defaults__ or ()), *(x.__kwdefaults__ or {}).values()):
+                self.visit(v, True, where)
         if isinstance(x, (collections.deque, collections.defaultdict)):
             made: Any = x.maxlen if isinstance(x, collections.deque) else x.default_factory
             self.signature.append(made.__code__ if isinstance(made, types.FunctionType) else made)
@@ -211,6 +217,18 @@ class _Walk:
             new = self.visit(v, closed and not isinstance(v, types.CellType), place)
             if new is not v and self.new is not None:
                 put(x, key, new)
+        return x
+
+    def opaque(self, x: Any, where: str) -> Any:
+        """An object of C code: it is what it says to who copies it, or shows."""
+        self.signature.append(("opaque", type(x)))
+        try:
+            reduced = x.__reduce_ex__(2)
+        except TypeError:
+            self.signature.append(re.sub(r" at 0x\w+", "", repr(x)))
+            return x
+        for v in (reduced,) if isinstance(reduced, str) else (*reduced[1:3], *(list(v) for v in reduced[3:] if v is not None)):
+            self.visit(v, True, where)
         return x
 
     def iterator(self, x: Any, where: str) -> Any:

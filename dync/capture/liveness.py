@@ -63,6 +63,9 @@ class Liveness:
     _breaks: list[Names] = field(default_factory=list)
     _continues: list[Names] = field(default_factory=list)
     _handlers: list[Names] = field(default_factory=list)
+    """What may be read wherever a block is left: by handlers, `finally`, the exits of `with`."""
+    _caught: list[str] = field(default_factory=list)
+    """Names of the exceptions that a bare `raise` raises again."""
 
     def block(self, body: list[ast.stmt], live: Names) -> Names:
         for stmt in reversed(body):
@@ -78,7 +81,7 @@ class Liveness:
             case ast.Return():
                 return loads(s.value)
             case ast.Raise():
-                return loads(s)
+                return loads(s) | (NONE if s.exc else frozenset(self._caught[-1:]))
             case ast.Break():
                 return self._breaks[-1] if self._breaks else live
             case ast.Continue():
@@ -90,17 +93,24 @@ class Liveness:
             case ast.For() | ast.AsyncFor():
                 return loads(s.iter) | self._loop(s, loads(s.target), stores(s.target), live)
             case ast.With() | ast.AsyncWith():
-                inner = self.block(s.body, live.union(*(stores(i.optional_vars) | loads(i.context_expr) for i in s.items)))
+                held = NONE.union(*(stores(i.optional_vars) | loads(i.context_expr) for i in s.items))
+                self._handlers.append(held | (self._handlers[-1] if self._handlers else NONE))  # its exit runs after a return too
+                inner = self.block(s.body, live | held)
+                self._handlers.pop()
                 for item in reversed(s.items):
                     inner = (inner - stores(item.optional_vars)) | loads(item.context_expr) | loads(item.optional_vars)
                 return inner
             case ast.Try() | ast.TryStar():
                 final = self.block(s.finalbody, live)
+                around = self._handlers[-1] if self._handlers else NONE
+                self._handlers.append(around | final if s.finalbody else around)  # a return runs it too
                 handled = final
                 for h in s.handlers:
+                    self._caught.append(h.name or "")
                     handled = handled | (self.block(h.body, final) - ({h.name} if h.name else set())) | loads(h.type)
+                    self._caught.pop()
                 after_body = self.block(s.orelse, final)
-                self._handlers.append(handled | (self._handlers[-1] if self._handlers else NONE))
+                self._handlers[-1] = handled | around
                 inner = self.block(s.body, after_body | handled)
                 self._handlers.pop()
                 return inner | handled

@@ -4961,6 +4961,502 @@ return [v for v in c], [p for v in c for p in v.flatten()]
 out = [k * v for k in range(3) if k != i for v in x.tolist() if v > 0 for _ in range(2)]
 return out, len(out)
 
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+if x.sum() > 0: s = x * 2
+else: s = x * 3
+try:
+    return bent(x)
+finally:
+    self.cache = s
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    elif v.min() < -1: raise ValueError("low")
+    return v * 2
+if x.sum() > 0: s = x * 2
+else: s = x * 3
+for k in range(2):
+    try:
+        return bent(x * (k + 1))
+    except ValueError:
+        x = x + s
+
+out = []
+for k in range(3):
+    s = x * k
+    for v in x:
+        if v > k:
+            out.append((lambda: s * v)())
+            break
+    else:
+        continue
+    if len(out) > 1: break
+return out
+
+if x.sum() > 0: s = x * 2
+else: s = x * 3
+f2 = lambda v: v + s if v.sum() > 1 else v - s
+with torch.no_grad():
+    return f2(x)
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+if x.sum() > 0: s = x * 2
+else: s = x * 3
+f2 = lambda: s
+try:
+    raise ValueError("no")
+except ValueError:
+    if x.max() > 0.5: s = s + 1
+    return bent(x)
+finally:
+    self.cache = s
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+s = x
+try:
+    y = x * 2
+except ValueError:
+    y = x
+else:
+    if x.max() > 0.5: s = s + 1
+    else: s = s - 1
+    return bent(y)
+finally:
+    self.cache = s
+
+s = x
+for k in range(2):
+    try:
+        raise ValueError("no")
+    except ValueError:
+        if x.max() > 0.5: s = s + 1
+        else: s = s - 1
+        continue
+    finally:
+        self.cache = s
+return x
+
+class Ctx:
+    def __init__(self, m): self.m, self.v = m, None
+    def __enter__(self): return self
+    def __exit__(self, *a): self.m.cache = self.v
+ctx = Ctx(self)
+with ctx:
+    if x.sum() > 0: ctx.v = x * 2
+    else: ctx.v = x * 3
+    return x + 1
+
+class Ctx:
+    def __init__(self, m): self.m, self.v = m, None
+    def __enter__(self): return self
+    def __exit__(self, *a): self.m.cache = self.v
+with Ctx(self) as c:
+    if x.sum() > 0: c.v = x * 2
+    else: c.v = x * 3
+    return x + 1
+
+class Ctx:
+    def __init__(self, m): self.m, self.v = m, None
+    def __enter__(self): self.m.count = self; return 3
+    def __exit__(self, *a): self.m.cache = self.v
+with Ctx(self):
+    if x.sum() > 0: self.count.v = x * 2
+    else: self.count.v = x * 3
+self.count = 0
+return x
+
+@contextlib.contextmanager
+def kept(m, box):
+    yield box
+    m.cache = box[0]
+box = [x]
+with kept(self, box) as b2:
+    if x.sum() > 0: box[0] = x * 2
+    else: box[0] = x * 3
+    return x + 1
+
+s, out = x, []
+for k in range(3):
+    try:
+        if x[k] > 0: s = s + 1
+        else: s = s - 1
+        if k == 1: break
+    finally:
+        out.append(s)
+return out
+
+class Ctx:
+    def __init__(self, m): self.m, self.v = m, None
+    def __enter__(self): return self
+    def __exit__(self, *a): self.m.cache = self.v
+with Ctx(self) as c:
+    if x.sum() > 0: c.v = 1
+    else: c.v = 2
+    return x + 1
+
+@contextlib.contextmanager
+def timed(log):
+    log.append("begin")
+    try: yield log
+    finally: log.append(len(log))
+log = []
+with timed(log), torch.no_grad():
+    for v in x:
+        if v > 1:
+            log.append("big")
+            break
+        log.append("small")
+    else:
+        return x, log
+return x * 2, log
+
+try:
+    if x.sum() > 0: raise ValueError("no")
+    raise KeyError("k")
+except (ValueError, KeyError) as e:
+    if x.max() > 0.5: e.extra = 1
+    else: e.extra = 2
+    try: raise
+    except Exception as f2: return f2.extra, str(f2)
+
+class Down:
+    def __init__(self, n): self.n, self.step = n, 1
+    def __iter__(self): return self
+    def __next__(self):
+        if self.n <= 0: raise StopIteration
+        self.n -= self.step
+        return self.n
+d, out = Down(6), []
+for v in d:
+    if x.sum() > v: d.step = 2
+    else: d.step = 1
+    out.append(v)
+return out
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+def pick(v):
+    if v.sum() > 0: return 1
+    return 2
+return pick(x), bent(x), (pick(-x), bent(-x))
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+def pick(v):
+    if v.sum() > 0: return [1, v]
+    return [2, v * 2]
+def two(a, b): return a[0], a[1] + b
+return two(pick(x), bent(x)), [pick(x)[0], bent(x)], {"a": pick(x), "b": bent(x)}, f"{pick(x)[0]}-{bent(x).shape}"
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+class Acc:
+    def __init__(self): self.k = 0
+    def add(self, v):
+        if v.sum() > 0: self.k += 1
+        else: self.k += 2
+        return self
+    def with_(self, v):
+        y = bent(v)
+        return self.k, y
+return Acc().add(x).with_(x), Acc().add(-x).add(x).with_(x)
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+class Acc:
+    def __init__(self): self.items = []
+    def put(self, v):
+        self.items.append("p" if v.sum() > 0 else "n")
+        return self
+    def __add__(self, other): return self.items, other
+return Acc().put(x) + bent(x)
+
+def gen(v):
+    k = 1 if v.sum() > 0 else 2
+    yield k
+    if v.max() > 1: k += 10
+    else: k += 20
+    yield k
+out = []
+for a, b in zip(gen(x), gen(-x)):
+    if a > 5: out.append(a)
+    else: out.append(-b)
+return out
+
+g2 = (v * 2 for v in x)
+first = next(g2)
+if first > 0: second = next(g2)
+else: second = first
+return first, second, list(g2)
+
+k = {"n": 1}
+def bump():
+    nonlocal k
+    if x.sum() > 0: k = {"n": 2}
+    else: k = {"n": 3}
+    return k["n"]
+return k["n"] + bump() * 10 + k["n"] * 100
+
+class Stack:
+    def __init__(self): self.v = []
+    def push(self, t):
+        if t.sum() > 0: self.v.append(1)
+        else: self.v.append(2)
+    def __enter__(self): return self
+    def __exit__(self, *a): self.v.append(9)
+with Stack() as s1, Stack() as s2:
+    s1.push(x); s2.push(-x)
+    if x.max() > 1: s1.v.append(5)
+return s1.v, s2.v
+
+def risky(v):
+    if v.sum() > 0: raise ValueError("no")
+    raise KeyError("k")
+try:
+    risky(x)
+except Exception as e:
+    if x.max() > 0.5: e.args = ("big",)
+    else: e.args = ("small",)
+    raise
+
+def bent(v):
+    if v.max() > 1: v = v + 1
+    else: v = v - 1
+    return v * 2
+try:
+    try:
+        y = bent(x)
+        if y.sum() > 0: raise ValueError("a", 1)
+    except ValueError as e:
+        e.add_note("n1" if x.max() > 0.5 else "n2")
+        bent(x)
+        raise
+    finally:
+        self.count += 1
+except ValueError as e:
+    return e.__notes__, e.args
+return y
+
+class Retry:
+    def __init__(self): self.tries = 0
+    def __call__(self, fn, v):
+        while True:
+            try:
+                return fn(v * (self.tries + 1))
+            except ValueError:
+                self.tries += 1
+                if self.tries > 2: raise
+            finally:
+                self.last = self.tries
+def fn(v):
+    if v.sum().abs() < 3: raise ValueError("small")
+    return v
+r = Retry()
+try: return r(fn, x), r.tries, r.last
+except ValueError: return r.tries, r.last
+
+s, log = x, []
+def inner():
+    nonlocal s
+    try:
+        if s.sum() > 0: s = s + 1; return "up"
+        s = s - 1
+        return "down"
+    finally:
+        log.append(float(s.sum()))
+        s = s * 2
+return inner(), s, log
+
+for k in range(3):
+    try:
+        if x[k] > 0.5:
+            t = "big"
+            continue
+        t = "small"
+        if k == 2: break
+    except IndexError:
+        t = "none"
+    else:
+        t = t + "!"
+    finally:
+        self.count += len(t)
+return self.count, t
+
+class Guard:
+    def __init__(self, box): self.box = box
+    def __enter__(self): return self
+    def __exit__(self, kind, error, tb):
+        self.box.append(None if kind is None else kind.__name__)
+        return kind is ValueError
+box = []
+with Guard(box):
+    if x.sum() > 0: box.append(1); raise ValueError("x")
+    else: box.append(2)
+    if x.max() > 0: return box
+return box + ["end"]
+
+try:
+    try:
+        raise KeyError("a" if x.sum() > 0 else "b")
+    except KeyError as e:
+        raise ValueError("v") from e
+except ValueError as v:
+    if x.max() > 0.5: y = x
+    else: y = -x
+    return y, str(v.__cause__), v.__cause__.args, str(v.__context__)
+
+ba = bytearray(b"z")
+if x.sum() > 0: ba.append(65)
+else: ba.append(66)
+y = x * 2
+return y, bytes(ba), len(ba)
+
+def fn(v): return v * fn.k
+if x.sum() > 0: fn.k = 1
+else: fn.k = 2
+return fn(x), fn.k
+
+class Ctx:
+    def __enter__(self):
+        if x.sum() > 0: self.k = 1
+        else: self.k = 2
+    def __exit__(self, *a): out.append(self.k)
+out = []
+with Ctx(): pass
+return out
+
+class Obj:
+    def __init__(self, v):
+        if v.sum() > 0: self.k = 1
+        else: self.k = 2
+    def __enter__(self): pass
+    def __exit__(self, *a): out.append(self.k)
+    def __call__(self): return self.k
+out = []
+with Obj(x): y = x * 2
+return Obj(-x)(), out, [Obj(x), Obj(-x)][0].k
+
+from functools import partial
+def pick(v, k=0): return v * k
+p = partial(pick, k=1)
+if x.sum() > 0: p = partial(pick, k=3)
+else: p.keywords["k"] = 5
+return p(x)
+
+it = iter([1, 2, 3, 4])
+if x.sum() > 0: next(it)
+else: next(it); next(it)
+y = x + 1
+return y, list(it)
+
+import io
+s = io.StringIO()
+s.write("a")
+return s.getvalue()
+
+class Meta(type):
+    count = 0
+    def __call__(cls, *a):
+        if x.sum() > 0: cls.count += 1
+        else: cls.count += 2
+        return super().__call__(*a)
+class Thing(metaclass=Meta):
+    def __init__(self, v): self.v = v
+t = Thing(x)
+y = bool(t.v.max() > 1)
+return Thing.count, y, Thing(x).count
+
+class D:
+    def __set_name__(self, owner, name): self.name = "_" + name
+    def __get__(self, o, c): return getattr(o, self.name, 0)
+    def __set__(self, o, v): setattr(o, self.name, v)
+class H:
+    k = D()
+h = H()
+if x.sum() > 0: h.k = 1
+else: h.k = 2
+return h.k, h._k
+
+a, b = [1], [1]
+c = a
+if x.sum() > 0: a = b
+a.append(2)
+return a, b, c, a is b, a is c
+
+k = int(i) + 2
+if x.sum() > 0: fn = lambda v: v * k
+else: fn = lambda v: v + k
+return fn(x)
+
+from functools import partial
+if x.sum() > 0: p = partial(torch.mul, other=2)
+else: p = partial(torch.add, other=2)
+return p(x)
+
+from functools import partial
+def pick(v, k=0): return v * k
+p = partial(pick, k=1 if x.sum() > 0 else 4)
+q = partial(pick, x.sum().item()) if b else partial(pick, x, 2)
+return p(x), len(q.args)
+
+import operator
+if x.sum() > 0: g2 = operator.itemgetter(1)
+else: g2 = operator.itemgetter(0)
+return g2(x), operator.methodcaller("sum")(x)
+
+import datetime, decimal, fractions
+d = datetime.date(2020, 1, 1) if x.sum() > 0 else datetime.date(2021, 1, 1)
+e = decimal.Decimal("1.5") if x.sum() > 0 else decimal.Decimal("2.5")
+q = fractions.Fraction(1, 2) if x.sum() > 0 else fractions.Fraction(1, 3)
+return x * d.year, float(e), float(q)
+
+r = range(2) if x.sum() > 0 else range(3)
+s = slice(0, 1) if x.sum() > 0 else slice(0, 2)
+z = 1j if x.sum() > 0 else 2j
+y = x + 1
+return len(r), y[s], z.imag, (b"a" if x.sum() > 0 else b"bc")
+
+class P:
+    __slots__ = ("v", "w")
+pt = P()
+pt.v = 1
+if x.sum() > 0: pt.v = 2
+else: pt.w = 3
+return pt.v, hasattr(pt, "w")
+
+def outer(m):
+    def inner(v): return v * m
+    inner.scale = m
+    return inner
+fn = outer(2) if x.sum() > 0 else outer(3)
+return fn(x), fn.scale, fn.__name__
+
+if x.sum() > 0: m = x.mul
+else: m = x.add
+return m(2)
+
+import re
+pat = re.compile("a+") if x.sum() > 0 else re.compile("b+")
+hit = pat.match("aab")
+return hit is not None, pat.pattern
+
 """
 # A code and a body.
 REFUSED = """
