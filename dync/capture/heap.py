@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import copy
 import functools
+import random
 import types
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
@@ -80,9 +81,11 @@ def own_attributes(function: types.FunctionType) -> dict[str, Any]:
     return {k: v for k, v in vars(function).items() if not k.startswith(("__", "dync", "_torchdynamo"))}
 
 
-def holds(x: Any) -> bool:
-    """Whether all that there is to an object, but its class, is in its entries."""
-    return isinstance(x, KINDS) or hasattr(x, "__dict__") or any(map(_slots, type(x).__mro__))
+@functools.cache
+def holds(cls: type) -> bool:
+    """Whether all that there is to an object of a class is in its entries: nothing is C code's own, unless those know of it."""
+    return issubclass(cls, (*KINDS, functools.partial, random.Random)) or not any(
+        isinstance(vars(c).get("__new__"), types.BuiltinFunctionType) for c in cls.__mro__[:-1])
 
 
 def is_class_data(name: str, x: Any) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
-import re
+import gc
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -198,7 +198,11 @@ class _Walk:
             self.lists.setdefault(where, (self.born[id(x)][0], kind, tuple(x.items() if isinstance(x, dict) else x)))
 
     def places(self, x: Any, fixed: bool, where: str) -> Any:
-        if not holds(x):
+        if isinstance(x, VIEWS):
+            self.signature.append(type(x))
+            self.visit(gc.get_referents(x)[0], fixed, where)
+            return x
+        if not holds(type(x)):
             return self.opaque(x, where)
         places = list(entries(x))
         self.signature.append((type(x), *(atom_key(k) for k, _ in places)))
@@ -220,12 +224,11 @@ class _Walk:
         return x
 
     def opaque(self, x: Any, where: str) -> Any:
-        """An object of C code: it is what it says to who copies it, or shows."""
-        self.signature.append(("opaque", type(x)))
+        """An object of C code: it is what it tells who copies it."""
+        self.signature.append(("opaque", type(x), getattr(x, "dtype", None)))  # as of torch.finfo
         try:
             reduced = x.__reduce_ex__(2)
-        except TypeError:
-            self.signature.append(re.sub(r" at 0x\w+", "", repr(x)))
+        except Exception:  # there is no copy of such
             return x
         for v in (reduced,) if isinstance(reduced, str) else (*reduced[1:3], *(list(v) for v in reduced[3:] if v is not None)):
             self.visit(v, True, where)
@@ -244,6 +247,10 @@ class _Walk:
             else:
                 self.visit(v, True, where)
         return x
+
+
+VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
+"""Views of dicts, which they refer to."""
 
 
 def modes() -> tuple[Any, ...]:

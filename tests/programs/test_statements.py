@@ -5457,6 +5457,57 @@ pat = re.compile("a+") if x.sum() > 0 else re.compile("b+")
 hit = pat.match("aab")
 return hit is not None, pat.pattern
 
+d = {"a": x, "b": x * 2}
+ks, vs = d.keys(), d.values()
+if x.sum() > 0: d["c"] = x + 1
+y = x * 2 if x.max() > 1 else x
+return list(ks), [v.sum() for v in vs], y
+
+f3 = torch.finfo(torch.float32) if x.sum() > 0 else torch.finfo(torch.float16)
+y = x * 2 if x.max() > 1 else x
+return f3.max, y
+
+import array
+a = array.array("d", [1.0])
+if x.sum() > 0: a.append(2.0)
+y = x * 2 if x.max() > 1 else x
+return list(a), y
+
+import io
+buf = io.StringIO()
+buf.write("up" if x.sum() > 0 else "dn")
+y = x * 2 if x.max() > 1 else x
+return buf.getvalue(), y
+
+fns = {"mul": lambda v, k=2: v * k, "add": lambda v, k=3: v + k}
+fn = fns["mul"] if x.sum() > 0 else fns["add"]
+fns["last"] = fn
+y = x * 2 if x.max() > 1 else x
+return fns["last"](y), fn is fns["mul"]
+
+def make(kind):
+    scale = 2 if kind == "a" else 3
+    def mul(v): return v * scale
+    def add(v): return v + scale
+    return mul if kind == "a" else add
+fn = make("a") if x.sum() > 0 else make("b")
+y = x * 2 if x.max() > 1 else x
+return fn(y)
+
+steps = []
+if x.sum() > 0: steps.append(lambda v: v * j)
+else: steps.append(lambda v: v - j)
+if x.max() > 1: steps.append(lambda v: v + i)
+for s in steps: x = s(x)
+return x
+
+import types
+ns = types.SimpleNamespace(f=torch.relu)
+if x.sum() > 0: ns.f = torch.sigmoid
+else: ns.f = lambda v: v * f
+y = x * 2 if x.max() > 1 else x
+return ns.f(y)
+
 """
 # A code and a body.
 REFUSED = """
