@@ -178,7 +178,7 @@ class Translator:
             return SCALAR_OPS[name].function(*args)
         function = scalars.SCALARS.get(name)
         if function is None:
-            raise Unsupported(f"{name} of a run-time number can raise, which only eager does")
+            raise Unsupported("it can raise on a run-time number, which only eager does")
         self.t.outs, self.t.low = (Val("", KIND[scalar_kind(node.meta["val"])], ()),), None
         result = function(self.t, *args)
         return Val(result.name, result.dtype, (), scalar=True)
