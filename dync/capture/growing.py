@@ -32,7 +32,7 @@ MAX_SPLITS = 4
 MAX_PLACES, FEW_PLACES = 60, 2
 """So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
 NOT_MADE = "that is not made in forward"
-MANY_LENGTHS = 200
+MANY_LENGTHS = 1000
 """So often may paths stay apart for a list that is Python's own because a set or dict is made of it."""
 OF_SETS = "a set or dict is made of it"
 MAX_SORTED = 4

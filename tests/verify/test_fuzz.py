@@ -134,7 +134,7 @@ def test_a_host_that_declines_does_not_end_the_others(tmp_path):
     found = check(tmp_path / "fuzz_state.py", ["onnxruntime", "eager"], ["onnx", "python"])
     assert found.kind == "same" and list(found.stages) == ["interpret", "onnxruntime/onnx", "onnxruntime/python", "eager/python"]
     assert [stage for stage, why in found.stages.items() if why] == ["onnxruntime/onnx"]
-    assert found.stages["onnxruntime/onnx"].startswith("HostError: the onnx host cannot carry Net: keeps form of the state")
+    assert found.stages["onnxruntime/onnx"].startswith("HostError: the onnx host cannot carry Net: keeps seen from call to call")
     with pytest.raises(UsageError, match="no host of onnx runs blocks of eager"):
         run(1, backends=["eager"], hosts=["onnx"])
 
