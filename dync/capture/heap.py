@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dync.ir.classes import dict_base, refill
+from dync.ir.classes import HEAP_TYPE, dict_base, refill
 
 ATOMS = (str, bytes, int, float, complex, bool, type(None), type(Ellipsis), torch.dtype, torch.device, torch.layout, torch.memory_format,
          torch.Size, range, slice, type, types.BuiltinFunctionType, types.ModuleType, types.CodeType, torch.Generator, property)
@@ -85,7 +85,7 @@ def own_attributes(function: types.FunctionType) -> dict[str, Any]:
 def holds(cls: type) -> bool:
     """Whether all that there is to an object of a class is in its entries: nothing is C code's own, unless those know of it."""
     return issubclass(cls, (*KINDS, functools.partial, random.Random)) or not any(
-        isinstance(vars(c).get("__new__"), types.BuiltinFunctionType) for c in cls.__mro__[:-1])
+        not c.__flags__ & HEAP_TYPE or isinstance(vars(c).get("__new__"), types.BuiltinFunctionType) for c in cls.__mro__[:-1])
 
 
 def is_class_data(name: str, x: Any) -> bool:

@@ -198,10 +198,6 @@ class _Walk:
             self.lists.setdefault(where, (self.born[id(x)][0], kind, tuple(x.items() if isinstance(x, dict) else x)))
 
     def places(self, x: Any, fixed: bool, where: str) -> Any:
-        if isinstance(x, VIEWS):
-            self.signature.append(type(x))
-            self.visit(gc.get_referents(x)[0], fixed, where)
-            return x
         if not holds(type(x)):
             return self.opaque(x, where)
         places = list(entries(x))
@@ -224,11 +220,14 @@ class _Walk:
         return x
 
     def opaque(self, x: Any, where: str) -> Any:
-        """An object of C code: it is what it tells who copies it."""
+        """An object of C code: it is what it tells who copies it, or refers to."""
         self.signature.append(("opaque", type(x), getattr(x, "dtype", None)))  # as of torch.finfo
         try:
             reduced = x.__reduce_ex__(2)
-        except Exception:  # there is no copy of such
+        except Exception:  # there is no copy of such, as of views of dicts: it is what it refers to
+            for v in gc.get_referents(x):
+                if not isinstance(v, (type, types.ModuleType)):
+                    self.visit(v, False, where)
             return x
         for v in (reduced,) if isinstance(reduced, str) else (*reduced[1:3], *(list(v) for v in reduced[3:] if v is not None)):
             self.visit(v, True, where)
@@ -247,10 +246,6 @@ class _Walk:
             else:
                 self.visit(v, True, where)
         return x
-
-
-VIEWS = (type({}.keys()), type({}.values()), type({}.items()))
-"""Views of dicts, which they refer to."""
 
 
 def modes() -> tuple[Any, ...]:

@@ -5508,6 +5508,63 @@ else: ns.f = lambda v: v * f
 y = x * 2 if x.max() > 1 else x
 return ns.f(y)
 
+import operator, functools
+ops = {"gt": operator.gt, "lt": operator.lt}
+op = ops["gt"] if x.sum() > 0 else ops["lt"]
+comp = functools.reduce(lambda a, c: (lambda v: c(a(v))), [torch.relu, torch.neg] if x.max() > 1 else [torch.neg])
+return op(x, 0), comp(x)
+
+class Node2:
+    def __init__(self, fn, nxt=None): self.fn, self.nxt = fn, nxt
+    def run(self, v):
+        v = self.fn(v)
+        return v if self.nxt is None else self.nxt.run(v)
+tail = Node2(lambda v: v * 2)
+head = Node2(lambda v: v + 1, tail) if x.sum() > 0 else Node2(lambda v: v - 1)
+if x.max() > 1: head = Node2(torch.abs, head)
+return head.run(x)
+
+def deco(fn):
+    @functools.wraps(fn)
+    def wrapped(v):
+        wrapped.calls = getattr(wrapped, "calls", 0) + (1 if v.sum() > 0 else 2)
+        return fn(v)
+    return wrapped
+@deco
+def act(v): return v * 2
+y = act(x) + act(-x)
+return y, act.calls
+
+class E(Exception):
+    def __init__(self, code, v): super().__init__(code); self.code, self.v = code, v
+def risky(v):
+    if v.sum() > 0: raise E("pos", v)
+    if v.max() > 0: raise E("mixed", v * 2)
+    return v
+try: out = risky(x)
+except E as e:
+    err = e
+    if e.code == "pos": err.code = "P"
+    out = err.v
+else: err = None
+z = out * 2 if out.sum() > 1 else out
+return z, None if err is None else (err.code, err.args)
+
+q = collections.deque([x], maxlen=2)
+it2 = itertools.cycle([1, 2, 3])
+a = next(it2)
+if x.sum() > 0: a = next(it2); q.append(x * a)
+b2 = next(it2)
+return a, b2, list(q)
+
+from types import MappingProxyType
+d = {"k": 1}
+view = MappingProxyType(d)
+if x.sum() > 0: d["k"] = 2
+else: d["j"] = 3
+y = x + 1 if x.max() > 1 else x
+return dict(view), y
+
 """
 # A code and a body.
 REFUSED = """
