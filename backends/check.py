@@ -71,6 +71,7 @@ def check(
     run = run or open_code(kernel, code)
     worst, discrete, values, coarse = math.nan, [], compared(kernel), made_of_float32(kernel)
     before: tuple[Sequence[Any], Sequence[Any]] = ((), ())
+    stopped: Exception | None = None
     holes = any(str(n.target) in EMPTY for n in kernel.graph.nodes)
     end = perf_counter() + SECONDS
     for inputs in itertools.chain(examples, draws(kernel, seed)):
@@ -78,16 +79,15 @@ def check(
             break
         mine, yours = copies(inputs), copies(inputs)
         expected = seeded(lambda mine=mine: eager(kernel, mine))
-        if expected is None or holes and seeded(lambda inputs=inputs: eager(kernel, copies(inputs), fill=HUGE)) is None:
+        if expected is None or holes and not takes(kernel, inputs, HUGE):
             continue
         try:
             found = seeded(lambda yours=yours: run(yours))
         except Exception as error:  # noqa: BLE001  whatever the engine raises, eager did not
             if limit(error):
+                stopped = error
                 continue
-            raise BackendError(
-                f"{kernel.name}: the compiled code fails where eager does not: {str(error).splitlines()[0] if str(error) else error!r}"
-            ) from error
+            raise _fails(kernel, error) from error
         if touched := _touched(kernel, inputs, yours):
             raise BackendError(f"{kernel.name}: the compiled code writes into its input {touched}, which eager leaves alone")
         if shared := _shared(kernel, (mine, expected, before[0]), (yours, found, before[1])):
@@ -103,7 +103,14 @@ def check(
             worst = difference.error if math.isnan(worst) else max(worst, difference.error)
         if len(discrete) > 1:
             raise BackendError(f"{kernel.name}: {discrete[0].text}")
+    if stopped is not None and math.isnan(worst) and not discrete:  # where it stops, eager may be right; if it never runs it is of no use
+        raise _fails(kernel, stopped) from stopped
     return worst
+
+
+def _fails(kernel: Kernel, error: Exception) -> BackendError:
+    said = str(error).splitlines()
+    return BackendError(f"{kernel.name}: the compiled code fails where eager does not: {said[0] if said else repr(error)}")
 
 
 def _touched(kernel: Kernel, before: Sequence[Any], after: Sequence[Any]) -> str:
@@ -266,6 +273,11 @@ def eager(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> tuple[Any, ..
     return *results, *(weights[n] for n in written_weights(kernel))  # type: ignore[misc]
 
 
+def takes(kernel: Kernel, inputs: Sequence[Any], fill: int = 0) -> bool:
+    """Whether eager runs on the inputs, which stay as they are, as does torch's generator."""
+    return seeded(lambda: eager(kernel, copies(inputs), fill)) is not None
+
+
 def within(dtype: Any, number: int) -> float:
     """The number, or the greatest of the dtype where it is beyond."""
     import torch
@@ -355,11 +367,11 @@ def draws(kernel: Kernel, seed: int = 0) -> Iterator[list[Any]]:
     for sizes in itertools.chain(size_draws(kernel), (s for s in size_draws(kernel, LARGER) if first)):
         for bound in INDEX_BOUNDS:
             inputs = drawn(kernel, tied, sizes, rng, bound)
-            if any(i is None for i in inputs) or eager(kernel, copies(inputs)) is None:
+            if any(i is None for i in inputs) or not takes(kernel, inputs):
                 continue
             yield inputs
             more = [drawn(kernel, tied, sizes, rng, bound, spread) for spread in (1.0, 0.0)] if first else []
-            yield from (m for m in more if eager(kernel, copies(m)) is not None)
+            yield from (m for m in more if takes(kernel, m))
             first = False
             break
 
@@ -369,7 +381,7 @@ def typical(kernel: Kernel, sizes: Mapping[str, int]) -> list[Any] | None:
     rng, own = random.Random(0), {**size_draws(kernel)[0], **sizes}
     for bound in INDEX_BOUNDS:
         inputs = drawn(kernel, size_inputs(kernel), own, rng, bound)
-        if all(i is not None for i in inputs) and eager(kernel, copies(inputs)) is not None:
+        if all(i is not None for i in inputs) and takes(kernel, inputs):
             return inputs
     return None
 

@@ -12,7 +12,6 @@ import msgspec
 from dync.errors import ArtifactError, DeviceError, HostError
 from dync.report import CompileReport
 from dync.runtime.files import replacing
-from dync.runtime.params import Params
 from dync.runtime.program import Runtime
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ class Compiled(Runtime):
         except DeviceError as error:
             self.absent, self._bound = error, self._refuse
             self._engine = self._traced = None
-            self._trace, self.params = self._refuse, Params(package.flow.signature.params)
+            self._trace = self._refuse
 
     def _refuse(self, *arguments: Any) -> NoReturn:
         assert self.absent is not None

@@ -15,6 +15,7 @@ from dync import registry
 from dync.backends.cache import key_of, machine
 from dync.errors import BackendError, DeviceError, HostError
 from dync.host.base import Declined
+from dync.measure import unseen
 from dync.options import AUTO
 from dync.report import microseconds
 
@@ -180,6 +181,7 @@ def _said(package: Package, host: str, reason: str) -> Package:
     return replace(package, report=report, meta={**package.meta, "host": host})
 
 
+@unseen()
 def measure(packages: Mapping[str, Package], args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, float] | None:
     """Seconds of a call of each (the lowest tenth ends there), called in turn on copies of the example; None where it fails.
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
@@ -31,6 +36,32 @@ class Seen:
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
+class _Nowhere(io.TextIOBase):
+    """A stream that forgets what it is given."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextmanager
+def unseen() -> Iterator[None]:
+    """Runs that only measure: nothing that the model prints, logs or warns of is shown, and the random generators are given back."""
+    import numpy as np
+    import torch
+
+    state, words, disabled = random.getstate(), np.random.get_state(), logging.root.manager.disable
+    try:
+        with torch.random.fork_rng(), warnings.catch_warnings(), redirect_stdout(_Nowhere()), redirect_stderr(_Nowhere()):
+            warnings.simplefilter("ignore")
+            logging.disable()
+            yield
+    finally:
+        logging.disable(disabled)
+        np.random.set_state(words)
+        random.setstate(state)
+
+
+@unseen()
 def watch(program: Program, kernels: Mapping[str, Kernel], args: Sequence[Any], kwargs: Mapping[str, Any] | None) -> Seen:
     """Follow the example through the program; nothing is seen where there is none, and no more where the model raises."""
     from dync.backends.check import copies
@@ -68,6 +99,7 @@ def inputs_of(kernel: Kernel, seen: Seen) -> Sequence[Any] | None:
     return check.typical(kernel, seen.sizes)
 
 
+@unseen()
 def time_kernel(kernel: Kernel, codes: Mapping[str, BlockCode], inputs: Sequence[Any], threads: int) -> dict[str, tuple[float, Form]]:
     """Backend → seconds of a call on tensors of its own form, and that form. A backend whose code fails on the inputs is left out."""
     from dync.backends.check import copies, load_code

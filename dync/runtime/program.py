@@ -70,6 +70,8 @@ class Runtime:
         self._types = _types(self._walked.flow)
         self._lines: dict[str, Mapping[int, Span]] = {}
         self._weights = Weights(package.weights, self._form, _written(package))
+        self.params = Params(package.flow.signature.params)
+        self.state = State(package.flow, self._weights)
         self._on_device = target != "cpu" and package.engine is None
         self._binder = Binder(package.flow, self._form, target, self._on_device)
         self._bound = binder_on_device(self._binder) if self._on_device else self._binder
@@ -77,8 +79,6 @@ class Runtime:
         self._engine = self._open_engine()
         self._run = self._bind(generate(self._walked.flow, kernels=package.kernels), self._kernels) if self._engine is None else _never
         self._traced: tuple[HostModule, Callable[..., Any]] | None = None
-        self.params = Params(package.flow.signature.params)
-        self.state = State(package.flow, self._weights)
         self._stateful = bool(package.flow.slots or self._weights.written)
         self._slots = (self.state.slots,) if package.flow.slots else ()
         self._writes = bool(package.flow.signature.written)

@@ -1,5 +1,11 @@
 """Placing and compiling: preference, fallback with its reason, strict, and each distinct kernel once."""
 
+import copy
+import logging
+import random
+import sys
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -13,6 +19,7 @@ from dync.errors import BackendError, DeviceError, UsageError
 from dync.ir.types import Span
 from dync.options import CompileOptions
 from dync.place import place
+from dync.verify.calls import generators
 from dync.workshop import Workshop
 
 
@@ -176,3 +183,28 @@ def test_code_for_a_device_that_is_not_here_can_be_saved_and_says_so_when_called
             call(*X)
     with pytest.raises(DeviceError, match="no CUDA device"):
         dync.load(tmp_path / "m.dync")
+    with pytest.raises(DeviceError, match="no CUDA device"):
+        copy.deepcopy(compiled)(*X)
+
+
+class Noisy(nn.Module):
+    def forward(self, x):
+        if x.sum() > 0:
+            print("positive")
+        else:
+            print("negative", file=sys.stderr)
+            logging.getLogger("model").warning("negative")
+            warnings.warn("negative", stacklevel=1)
+        return x * random.random() + torch.rand(3)
+
+
+@pytest.mark.parametrize("sign", (1.0, -1.0))
+def test_nothing_shows_of_the_runs_that_measure(sign, capfd, caplog, recwarn):
+    x = torch.full((3,), sign)
+    before = generators()
+    compiled = dync.compile(Noisy(), (x,))
+    assert generators() == before
+    assert capfd.readouterr() == ("", "") and not caplog.records and not recwarn.list
+    compiled(x)
+    out, err = capfd.readouterr()
+    assert (out, err) == (("positive\n", "") if sign > 0 else ("", "negative\n")) and len(caplog.records) == len(recwarn.list) == (sign < 0)
