@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -36,13 +36,6 @@ class Seen:
     sizes: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
-class _Nowhere(io.TextIOBase):
-    """A stream that forgets what it is given."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
 @contextmanager
 def unseen() -> Iterator[None]:
     """Runs that only measure: nothing that the model prints, logs or warns of is shown, and the random generators are given back."""
@@ -50,11 +43,13 @@ def unseen() -> Iterator[None]:
     import torch
 
     state, words, disabled = random.getstate(), np.random.get_state(), logging.root.manager.disable
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
     try:
-        with torch.random.fork_rng(), warnings.catch_warnings(), redirect_stdout(_Nowhere()), redirect_stderr(_Nowhere()):
+        with torch.random.fork_rng(devices), warnings.catch_warnings(), open(os.devnull, "w") as nowhere:
             warnings.simplefilter("ignore")
             logging.disable()
-            yield
+            with redirect_stdout(nowhere), redirect_stderr(nowhere):
+                yield
     finally:
         logging.disable(disabled)
         np.random.set_state(words)

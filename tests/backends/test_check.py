@@ -12,6 +12,7 @@ from dync.backends.base import BlockCode, Target
 from dync.backends.check import check, draws, eager, evaluate, size_draws
 from dync.backends.eager import Eager
 from dync.errors import BackendError
+from dync.ir.raising import LARGE
 from dync.ir.types import ScalarType
 
 CODE = BlockCode("none", "none", {})
@@ -47,6 +48,26 @@ def test_a_result_is_as_exact_as_what_it_is_computed_from():
     assert check(number, CODE, run=lambda i: [torch.full((2,), i[0].mean().item() * (1 + 1e-6), dtype=torch.float64)]) > 1e-7
     half = kernel(lambda x: (x.bfloat16() * 2).float() * 3, {"x": "float32[4]"})
     assert "allowed 0.0002" in refused(half, lambda i: [(i[0].bfloat16() * 2).float() * 3 * (1 + 1e-2)])
+
+
+def test_code_that_only_stops_is_refused():
+    """An error of a limit is no difference where eager goes on, as long as there are inputs on which the code runs."""
+    k = kernel(lambda x: x * 2, {"x": "float32[4]"})
+
+    def stops(inputs, always):
+        if always or (inputs[0] > 0).any():
+            raise BackendError(*LARGE.args)
+        return [inputs[0] * 2]
+
+    assert str(LARGE) in refused(k, lambda i: stops(i, True))
+    assert check(k, CODE, run=lambda i: stops(i, False)) == 0
+
+
+def test_the_check_leaves_the_generator_as_it_is():
+    k = kernel(lambda x: x * torch.rand(4), {"x": "float32[4]"})
+    before = torch.get_rng_state()
+    assert check(k, CODE, run=lambda i: [i[0] * torch.rand(4)]) == 0
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_shape_and_dtype_count():
