@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dync.backends.base import Declined
+from dync.backends.onnx.translate import label
 from dync.backends.torch_mlir.bounds import Bounds
 from dync.backends.torch_mlir.convolution import rows
 from dync.ir.raising import MARK
@@ -94,7 +95,7 @@ def legal(found: Translation) -> Translation | Declined:
         graph.made = []
         if MARK in node.name:
             origin = found.origin[node.name]
-            return Declined(f"{origin.name}: it may raise, which only eager and ONNX Runtime do", origin.meta.get("span", UNKNOWN))
+            return Declined(f"{label(origin)}: it may raise, which code of IREE cannot", origin.meta.get("span", UNKNOWN))
         try:
             _sizes(graph, node)
             bounds.met(node)
