@@ -51,40 +51,64 @@ class Eager:
         graph = _own(kernel)
         weights = tuple(dict.fromkeys(str(n.target) for n in graph.nodes if n.op == "get_attr"))
         text = json.dumps(document(graph), separators=(",", ":")).encode()
-        orders = {f"w{i}": order for i, name in enumerate(weights) if (order := _order(kernel.weights[name]))}
         learns = [f"w{i}" for i, name in enumerate(weights) if name in _learning(graph)]
         settings: dict[str, object] = {"weights": {f"w{i}": name for i, name in enumerate(weights)}}
-        settings |= ({"orders": orders} if orders else {}) | ({"learns": learns} if learns else {})
+        settings |= {"learns": learns} if learns else {}
         return BlockCode("eager", hashlib.sha256(text).hexdigest(), {"graph.json": text}, weights, settings, ("torch",))
 
 
 def _own(kernel: Kernel) -> Graph:
-    """The graph as captured, in which writes keep the strides that vectorised kernels round by, unless it asks its inputs for strides."""
+    """The graph as captured, in which writes keep the strides that vectorised kernels round by, unless it asks unknown strides for a view."""
     graph = kernel.captured
     if graph is None:
         return kernel.graph
-    from dync.ir.effects import roots
+    from dync.ir.rewrite import copy_graph
 
-    memory, loose = roots(graph), _reshapable(graph)
-    views = (n for n in graph.nodes if n.op == "call_function" and str(n.target) in VIEWS)
-    return graph if all(n in loose or all(map(_is_dense, memory[n])) for n in views) else kernel.graph
+    loose, sure = _reshapable(graph), _as_captured(graph)
+    views = [n for n in graph.nodes if n.op == "call_function" and str(n.target) in VIEWS and n not in loose]
+    if not sure.issuperset(views):
+        return kernel.graph
+    return _with_rows(copy_graph(graph)) if views else graph
+
+
+def _as_captured(graph: Graph) -> set[Node]:
+    """Tensors whose strides are those of the capture, where inputs that lay row by row do so again."""
+    from dync.ir.effects import roots, written
+
+    memory = roots(graph)
+    changed = {r for n in graph.nodes for w in written(n) for r in memory[w]}
+    found: set[Node] = set()
+    for node in graph.nodes:
+        if node.op == "call_function":
+            sure = str(node.target) in DENSE or found.issuperset(node.all_input_nodes)
+        else:
+            value = node.meta.get("val")
+            sure = not hasattr(value, "is_contiguous") or (node not in changed and (node.op == "get_attr" or value.is_contiguous()))
+        found |= {node} if sure else set()
+    return found
+
+
+def _with_rows(graph: Graph) -> Graph:
+    """The graph, which brings its inputs into the form of rows in memory where the captured ones have it; mostly there is nothing to do."""
+    import torch
+
+    sure = _as_captured(graph)
+    for node in graph.find_nodes(op="placeholder"):
+        if node in sure and hasattr(node.meta.get("val"), "is_contiguous"):
+            users = list(node.users)
+            with graph.inserting_before(graph.find_nodes(op="placeholder")[-1].next):
+                rows = graph.call_function(torch.ops.aten.contiguous.default, (node,))
+            rows.meta = dict(node.meta)
+            for user in users:
+                if user.op != "output":
+                    user.replace_input_with(node, rows)
+    return graph
 
 
 def _learning(graph: Graph) -> set[str]:
     """Weights with a gradient of an RNN: its kernels pick matrix products by that, which round in other ways."""
     nodes = (w for n in graph.nodes if str(n.target) in (*RECURRENT, *PACKED) for w in n.all_input_nodes)
     return {str(w.target) for w in nodes if w.op == "get_attr" and getattr(w.meta.get("val"), "requires_grad", False)}
-
-
-def _is_dense(node: Node) -> bool:
-    """Whether a tensor lies in memory row by row, whatever its operands' strides are."""
-    return node.op == "call_function" and (not node.all_input_nodes or str(node.target) in DENSE)
-
-
-def _order(weight: Any) -> list[int]:
-    """The dimensions of a weight as they lie in memory, outermost first, where another order than its own is without gaps; else none."""
-    order = sorted(range(weight.dim()), key=lambda d: (-weight.stride(d), d))
-    return order if not weight.is_contiguous() and weight.permute(order).is_contiguous() else []
 
 
 def document(graph: Graph) -> dict[str, Any]:

@@ -297,7 +297,7 @@ class Joins(Keying):
                 continue
             column = (leaves[0].kind, *values)
             if column not in merged:
-                merged[column] = self._param(leaves, sizes)
+                merged[column] = self._param(leaves, sizes, [w.path[-1] for w in group])
                 if all(isinstance(leaf.value, (bool, int, float, str)) or leaf.value in self.constant_joins for leaf in leaves):
                     self.constant_joins[join.params[-1]] = (self.join_key(key), leaves[0].where)
                     if leaves[0].kind == "str":
@@ -337,11 +337,12 @@ class Joins(Keying):
             return all(any(s in rec.bindings for rec in start.chain()) for s in value.free_symbols)
         return True
 
-    def _param(self, leaves: tuple[Any, ...], sizes: dict[Any, Any]) -> Any:
+    def _param(self, leaves: tuple[Any, ...], sizes: dict[Any, Any], ends: list[Rec]) -> Any:
+        """A parameter of the join that is at hand; ends: the records at which the paths come in."""
         first = leaves[0]
         if first.kind == "tensor":
             fakes = [self.weights.fake(leaf.raw) for leaf in leaves]
-            shape = [merge_size(self, [f.shape[d] for f in fakes], sizes) for d in range(fakes[0].dim())]
+            shape = [merge_size(self, [f.shape[d] for f in fakes], sizes, ends) for d in range(fakes[0].dim())]
             fake = self.made(shape, fakes[0], dense=len({layout(f) for f in fakes}) > 1)
             val = self.new_tensor(fake, "join", self._where(leaves))
             val.name = first.where
@@ -350,15 +351,20 @@ class Joins(Keying):
         val = self.new_scalar(first.kind, "join")
         val.name, val.span = first.where, self._where(leaves)
         self.rec.params.append(val)
-        low, high = None, None
-        if first.kind == "int":
-            known: list[Any] = [self.shape_env.known(leaf.value) if isinstance(leaf.value, sympy.Basic) else leaf.value for leaf in leaves]
-            if all(isinstance(k, int) for k in known):
-                low, high = min(known), max(known)
         symbolic = self.symbolic(val)
-        if first.kind == "int" and low is not None:
-            self.shape_env.bound(symbolic.node.expr, low, high)
+        if first.kind == "int":
+            self.shape_env.bound(symbolic.node.expr, *self.hull([leaf.value for leaf in leaves], ends))
         return symbolic
+
+    def hull(self, values: list[Any], ends: list[Rec]) -> tuple[int | None, int | None]:
+        """The least and the greatest that an integer may be on paths that join, each by what its path has decided."""
+        saved, lows, highs = self.rec, list[int | None](), list[int | None]()
+        for value, self.rec in zip(values, ends):
+            low, high = self.shape_env.limits(value) if isinstance(value, sympy.Basic) else (value, value)
+            lows.append(low)
+            highs.append(high)
+        self.rec = saved
+        return (None if None in lows else min(lows)), (None if None in highs else max(highs))  # type: ignore[type-var]
 
     def _where(self, leaves: tuple[Any, ...]) -> Span:
         return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)
@@ -421,8 +427,9 @@ def leaf_key(leaf: Any) -> Any:
     return (type(v), repr(v)) if isinstance(v, float) else (type(v), v) if isinstance(v, (bool, int)) else v
 
 
-def merge_size(engine: Joins, sizes: list[Any], known: dict[Any, Any]) -> Any:
-    """The size of a join's parameter from those of its paths; known: what others became, for sizes that are equal on each path."""
+def merge_size(engine: Joins, sizes: list[Any], known: dict[Any, Any], ends: list[Rec]) -> Any:
+    """The size of a join's parameter from those of its paths, which end in `ends`; known: what others became, for sizes that are equal on
+    each path."""
     if all(isinstance(s, int) for s in sizes) and len(set(sizes)) == 1:
         return sizes[0]
     exprs: list[Any] = [scalar_of(s) for s in sizes]
@@ -430,8 +437,8 @@ def merge_size(engine: Joins, sizes: list[Any], known: dict[Any, Any]) -> Any:
             any(sym in rec.bindings for rec in engine.rec.chain()) for sym in exprs[0].free_symbols):
         return sizes[0]
     if tuple(exprs) not in known:
-        low = min(e if isinstance(e, int) else engine.shape_env.least(e) for e in exprs)
-        known[tuple(exprs)] = engine.shape_env.new_symbol(max(low, 0))
+        low, high = engine.hull(exprs, ends)
+        known[tuple(exprs)] = engine.shape_env.new_symbol(max(low or 0, 0), high)
     return known[tuple(exprs)]
 
 

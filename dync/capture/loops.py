@@ -54,6 +54,8 @@ class Plan:
     """Places of `for` loops, and (leaf, dimension), that come back smaller than at first; the others are held to be no less."""
     untied: set[tuple[str, int]] = field(default_factory=set)
     """Dimensions that do not go with the others that are equal when the loop begins: all others that are equal then stay so."""
+    tuples: dict[str, str] = field(default_factory=dict)
+    """Local tuples that the loop makes longer → their places among the lists of unknown length."""
     reason: str = ""
 
 
@@ -65,6 +67,8 @@ class Header:
     image: Image
     positions: list[int]
     """Leaf numbers of the parameters, in order."""
+    tuples: dict[str, tuple[Any, ...]]
+    """Local tuples of Python's own, by name."""
 
 
 class LoopIter:

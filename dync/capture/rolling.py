@@ -9,6 +9,7 @@ from typing import Any
 import sympy
 import torch
 
+from dync.capture.forms import Form
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
 from dync.capture.keyed import Keyed
@@ -146,10 +147,12 @@ class Rolling(Joins):
         yields = self.markers.sites[loop].yields
         in_sight = site.kind == "while" or loop in act.symbolic  # others hide their position
         rolled = plan is not None and plan.rolled and in_sight and not yields
-        if plan is not None and rolled and turn > plan.peel + 1:
-            self.close_turn(plan, act, site, extra, loop)
+        if plan is not None and rolled and turn > plan.peel:
+            new.update(self.tuples_as_rows(plan, site, act, extra))
+            if turn > plan.peel + 1:
+                self.close_turn(plan, act, site, extra, loop, new)
         if act.heads[loop] is not self.rec:
-            new.update(self.join(position, act.heads[loop], site, act, extra) or {})
+            new.update(self.join(position, act.heads[loop], site, act, extra, False, new) or {})
         long = turn > (WHILE_TURNS if site.kind == "while" else FOR_TURNS) or turn > 2 and (
             self.calls_since(act.begun[loop]) > MANY_CALLS or self.heavy_since(act.begun[loop]))
         if plan is None and long and not yields and loop not in act.fixed and act.heads[loop] is not self.rec and self.joins:
@@ -201,9 +204,34 @@ class Rolling(Joins):
     def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
         roots = self.roots(site, act, extra, False)
         roots.own.update({n: v for n, v in new.items() if n in roots.own})
-        act.headers[loop].append(Header(self.rec, take(roots, self.heap, self.value, self.born), self.headers[self.rec]))
+        tuples = {n: v for n, v in roots.own.items() if type(v) is tuple}
+        act.headers[loop].append(Header(self.rec, take(roots, self.heap, self.value, self.born), self.headers[self.rec], tuples))
 
-    def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int) -> None:
+    def tuples_as_rows(self, plan: Plan, site: Site, act: Activation, extra: dict[str, Any]) -> dict[str, Any]:
+        """Local tuples that the loop was found to make longer, where they are still Python's own, as ones of unknown length."""
+        if not plan.tuples:
+            return {}
+        own = self.roots(site, act, extra, False).own
+        forms = {n: (key, self.grown[key]) for n, key in plan.tuples.items()}
+        return {n: self.grow(key, form, own[n]) for n, (key, form) in forms.items() if form is not None and type(own.get(n)) is tuple}
+
+    def learn_tuples(self, plan: Plan, key: Any, before: dict[str, tuple[Any, ...]], now: dict[str, Any]) -> None:
+        """A turn leaves local tuples longer than it found them: starts over if they can be of unknown length."""
+        fresh = False
+        for name, old in before.items():
+            new, place = now.get(name), f"the tuple {name!r} of the loop at {key}"
+            if place in self.grown:
+                continue
+            if isinstance(new, Grown):
+                self.grown[place], longer = Form("tuple", new.form.structure, new.form.columns), True
+            else:
+                longer = type(new) is tuple and len(new) > len(old) and self.learn(place, "tuple", (*old, *new))
+            if longer:
+                plan.tuples[name], fresh = place, True
+        if fresh:
+            self.start_again()
+
+    def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, pending: dict[str, Any]) -> None:
         """Ends the run at the end of a turn that leads back to a header; returns where the loop's next header is to be opened."""
         self.check_alive()
         headers: list[Header] = act.headers[loop]
@@ -213,10 +241,13 @@ class Rolling(Joins):
             raise Diverged("replay diverged at a loop's end")
         with torch._C.DisableTorchFunction():
             self.note_writes()
-            image = take(self.roots(site, act, extra, False), self.heap, self.value, self.born)
+            roots = self.roots(site, act, extra, False, pending)
+            image = take(roots, self.heap, self.value, self.born)
             header = next((h for h in reversed(headers) if misfit(h.image, image) is None), None)
             self.learn_lists((header or headers[-1]).image, image, now=True)
             self.learn_texts((header or headers[-1]).image, image, site, True)
+            if header is None:
+                self.learn_tuples(plan, self.loop_key(self.markers.sites[loop]), headers[-1].tuples, roots.own)
             if header is None and plan.split and len(headers) < MAX_HEADERS:
                 return
             reason = close(self, plan, header or headers[-1], image)

@@ -92,6 +92,17 @@ class PathShapeEnv(ShapeEnv):
         low = bounds(reduced, dict(self.ranges(reduced, learnt)), {}).lower
         return int(low) if isinstance(low, sympy.Integer) else 0
 
+    def limits(self, expr: Any) -> tuple[int | None, int | None]:
+        """The least and the greatest that an integer may be on this path, where there are such."""
+        learnt = self.learnt()
+        reduced = expr.xreplace(learnt.substitution)
+        try:
+            found = bounds(reduced, dict(self.ranges(reduced, learnt)), {})
+        except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
+            return None, None
+        low, high = (int(n) if isinstance(n, sympy.Integer) else None for n in (found.lower, found.upper))
+        return low, high
+
     def always_least(self, expr: Any) -> int | None:
         """A number that an integer is never below on any path; None where there is none."""
         try:

@@ -29,8 +29,8 @@ from dync.ir.types import Ref
 from dync.runtime.container import MANIFEST, Container, safe_name
 from dync.runtime.container import write as write_container
 from dync.runtime.package import KernelEntry, Package
+from dync.runtime.weights import ALIGNMENT, Layout, layout, safetensors
 from dync.runtime.weights import read as read_weights
-from dync.runtime.weights import safetensors
 
 SCHEMA = 1
 FLOW, MAIN, WEIGHTS, SOURCES, COVERAGE = "host/flow.json", "host/main.py", "weights.safetensors", "source_map.json", "verify/coverage.json"
@@ -68,6 +68,7 @@ class Manifest(msgspec.Struct, frozen=True):
     meta: dict[str, Any] = {}
     engine: Kernel | None = None
     regions: tuple[tuple[str, ...], ...] = ()
+    layouts: dict[str, Layout] = {}
     size: int = 0
 
 
@@ -90,7 +91,8 @@ def write(package: Package, path: str | PathLike[str]) -> None:
         manifest = Manifest(
             SCHEMA, package.flow.name, package.flow.signature, tuple(b.name for b in package.flow.blocks),
             {n: _stored(k) for n, k in package.kernels.items()}, facts, package.report, dict(package.meta),
-            package.engine and _stored(package.engine), package.regions)
+            package.engine and _stored(package.engine), package.regions,
+            {**package.layouts, **{n: lies for n, w in package.weights.items() if (lies := layout(w))}})
         write_container(target, [(MANIFEST, [msgspec.json.format(msgspec.json.encode(manifest), indent=1)]), *members.items()])
     except OSError as error:
         raise ArtifactError(f"cannot write {target}: {error.strerror or error}") from error
@@ -150,7 +152,7 @@ def read(path: str | PathLike[str]) -> Package:
         raise ArtifactError(f"{path} is damaged: {error}") from error
     kernels = {n: _entry(k) for n, k in manifest.kernels.items()}
     package = Package(flow, kernels, {n: container[n] for n in container if n not in OWN and n != MANIFEST}, weights, manifest.report,
-                      manifest.meta, sources, coverage, manifest.regions, manifest.engine and _entry(manifest.engine))
+                      manifest.meta, sources, coverage, manifest.regions, manifest.engine and _entry(manifest.engine), manifest.layouts)
     problem = misfit(package)
     if problem:
         raise ArtifactError(f"{path} is damaged: {problem}")
@@ -179,6 +181,11 @@ def misfit(package: Package) -> str:
         for weight in kernel.weights:
             if weight not in package.weights:
                 return f"kernel {name!r} wants weight {weight!r}, which is not there"
+    for name, lies in package.layouts.items():
+        if name not in package.weights:
+            return f"weight {name!r} is said to lie in memory, and is not there"
+        if len(lies) != 1 + len(package.weights[name].shape) or min(lies) < 0 or lies[0] >= ALIGNMENT:
+            return f"weight {name!r} cannot lie in memory as {list(lies)}"
     for slot in package.flow.slots:
         for operand in leaves(slot.initial):
             if isinstance(operand, Ref) and operand.name not in package.weights:

@@ -8,6 +8,7 @@ from typing import Any
 
 from dync.ir.flow import Flow
 from dync.ir.types import ValueType
+from dync.runtime.weights import Layout
 
 
 def _empty() -> dict[str, Any]:
@@ -54,3 +55,5 @@ class Package:
     """Blocks that are one kernel together, that of the first of them (see dync.host.regions)."""
     engine: KernelEntry | None = None
     """The whole flow as one piece of code, for hosts that keep the control flow in an engine; there are no `kernels` then."""
+    layouts: Mapping[str, Layout] = field(default_factory=_empty)
+    """How weights of a file lay in memory, where not row by row. torch tensors lie as they do."""

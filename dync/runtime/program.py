@@ -69,7 +69,7 @@ class Runtime:
         self._walked = collapse(package.flow, package.regions)
         self._types = _types(self._walked.flow)
         self._lines: dict[str, Mapping[int, Span]] = {}
-        self._weights = Weights(package.weights, self._form, _written(package))
+        self._weights = Weights(package.weights, self._form, _written(package), package.layouts)
         self.params = Params(package.flow.signature.params)
         self.state = State(package.flow, self._weights)
         self._on_device = target != "cpu" and package.engine is None

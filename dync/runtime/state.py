@@ -15,7 +15,7 @@ from dync.ir.flow import Flow
 from dync.ir.state import attribute_names, fits, inside, outside
 from dync.ir.trees import build
 from dync.ir.types import ObjectType
-from dync.runtime.store import Weights, copied
+from dync.runtime.store import Weights
 from dync.runtime.tensors import Form, caller_form, is_tensor, to_home
 
 
@@ -52,7 +52,7 @@ class State(MutableMapping[str, Any]):
             self._given = None
 
     def _first(self, weight: str) -> Any:
-        return to_home(copied(self._weights.raw(weight)), self._weights.form)
+        return to_home(self._weights.fresh(weight), self._weights.form)
 
     def _held(self) -> dict[str, Any]:
         return outside(self._flow.forms, self.slots) if self._given is None else self._given

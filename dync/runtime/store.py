@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from dync.runtime.tensors import Form, to_home, to_numpy, to_torch
-from dync.runtime.weights import Array, Raw
+from dync.runtime.tensors import Form, placed, to_home, to_numpy, to_torch
+from dync.runtime.weights import Array, Layout, Raw
 
 
 class Weights:
@@ -17,12 +17,16 @@ class Weights:
     `written` are private copies, so that a call changes neither the model nor the file's first values, to which `reset` goes back.
     """
 
-    def __init__(self, given: Mapping[str, Any], form: Form, written: Iterable[str] = ()) -> None:
+    def __init__(
+        self, given: Mapping[str, Any], form: Form, written: Iterable[str] = (), layouts: Mapping[str, Layout] | None = None
+    ) -> None:
+        """layouts: how weights that are no torch tensors are to lie in memory as such, where not row by row."""
         self.form: Form = form
         self.written = tuple(written)
+        self._layouts = layouts or {}
         self._given = dict(given)
         self._first = {name: self._given[name] for name in self.written}
-        self._given |= {name: copied(tensor) for name, tensor in self._first.items()}
+        self._given |= {name: self.fresh(name) for name in self.written}
         self._made: dict[tuple[str, Form], Any] = {}
 
     def __contains__(self, name: str) -> bool:
@@ -40,13 +44,24 @@ class Weights:
         """As it was given: torch tensor, numpy array or Raw."""
         return self._given[name]
 
+    def fresh(self, name: str) -> Any:
+        """A copy with memory of its own, in the home form; dtypes that numpy lacks stay Raw in numpy's."""
+        tensor = self._given[name]
+        if self.form == "torch" and isinstance(tensor, (np.ndarray, Raw)):
+            return placed(tensor, self._layouts.get(name))
+        if isinstance(tensor, Raw):
+            return Raw(tensor.dtype, tensor.shape, bytearray(tensor.data))
+        return tensor.detach().clone() if hasattr(tensor, "detach") else tensor.copy()
+
     def home(self, name: str) -> Any:
         return self._as(name, self.form)
 
     def _as(self, name: str, form: Form) -> Any:
         key = (name, form)
         if key not in self._made:
-            self._made[key] = to_home(self._given[name], form)
+            tensor = self._given[name]
+            apart = form == "torch" and isinstance(tensor, (np.ndarray, Raw)) and name not in self.written
+            self._made[key] = placed(tensor, self._layouts.get(name)) if apart else to_home(tensor, form)
         return self._made[key]
 
     def put(self, name: str, value: Any) -> None:
@@ -57,13 +72,6 @@ class Weights:
         """First values again in all written weights."""
         for name in self.written:
             self.put(name, self._first[name])
-
-
-def copied(tensor: Any) -> Any:
-    """A copy with memory of its own, a numpy array or torch tensor; Raw keeps its kind."""
-    if isinstance(tensor, Raw):
-        return Raw(tensor.dtype, tensor.shape, bytearray(tensor.data))
-    return tensor.detach().clone() if hasattr(tensor, "detach") else tensor.copy()
 
 
 def overwrite(target: Any, value: Any) -> None:

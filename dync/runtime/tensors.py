@@ -6,6 +6,7 @@ device and arrays that torch cannot view (read-only, negative strides).
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,7 +16,7 @@ from typing import Any, Literal, TypeGuard, cast
 import numpy as np
 
 from dync.errors import ArtifactError, GuardError
-from dync.runtime.weights import WIDTHS, Array, Raw
+from dync.runtime.weights import WIDTHS, Array, Layout, Raw, span
 
 Form = Literal["numpy", "torch"]
 Give = Callable[[Any], Any]
@@ -119,6 +120,20 @@ def to_torch(value: Any) -> Any:
         return torch.from_numpy(array)
     except TypeError as error:
         raise GuardError(f"{describe(value)} given, which torch has no dtype for") from error
+
+
+def placed(value: Array | Raw, lies: Layout | None) -> Any:
+    """A copy as a torch tensor that lies in memory as told, row by row if none."""
+    torch: Any = import_module("torch")
+
+    dtype = value.dtype if isinstance(value, Raw) else value.dtype.name
+    words = f"uint{8 * WIDTHS[dtype]}" if dtype in WIDTHS else dtype
+    source = np.frombuffer(value.data, words).reshape(value.shape) if isinstance(value, Raw) else value.view(words)
+    lies = lies or (0, *(math.prod(source.shape[i + 1:]) for i in range(source.ndim)))
+    memory = torch.empty(span(source.shape, lies), dtype=getattr(torch, dtype))
+    inside = memory.view(getattr(torch, words)).numpy()[lies[0]:]
+    np.lib.stride_tricks.as_strided(inside, source.shape, [s * source.itemsize for s in lies[1:]])[...] = source
+    return memory.as_strided(source.shape, lies[1:], lies[0])
 
 
 def viewable(array: Array) -> bool:

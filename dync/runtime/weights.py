@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,12 @@ import numpy as np
 from dync.errors import ArtifactError
 
 Array = np.ndarray[Any, np.dtype[Any]]
+Layout = tuple[int, ...]
+"""How a tensor lies in memory: elements between an address that is a multiple of ALIGNMENT and its first one, then its strides."""
+ALIGNMENT = 64
+"""Bytes; torch's own allocations begin at multiples of it."""
+SPARSEST = 1 << 20
+"""Elements that a tensor with gaps may span for its layout to be kept."""
 MAX_HEADER = 100_000_000
 CODES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
@@ -61,6 +67,20 @@ def raw(name: str, tensor: Any) -> Raw:
     if dtype not in CODES:
         raise ArtifactError(f"weight {name!r} is {dtype}, which an artifact cannot hold")
     return Raw(dtype, tuple(tensor.shape), array.reshape(-1).view(np.uint8).data)
+
+
+def layout(tensor: Any) -> Layout | None:
+    """How a torch tensor lies in memory where that is not row by row from the start: matrix products round by it. Else none."""
+    if not hasattr(tensor, "storage_offset") or not tensor.numel():
+        return None
+    offset = tensor.storage_offset() % (ALIGNMENT // math.gcd(ALIGNMENT, tensor.element_size()))
+    found = (offset, *tensor.stride())
+    return found if (offset or not tensor.is_contiguous()) and span(tensor.shape, found) <= max(SPARSEST, 2 * tensor.numel()) else None
+
+
+def span(shape: Sequence[int], lies: Layout) -> int:
+    """Elements from the aligned address to behind a tensor's last element."""
+    return lies[0] + 1 + sum((n - 1) * s for n, s in zip(shape, lies[1:], strict=True)) if math.prod(shape) else 0
 
 
 def width(dtype: str) -> int:

@@ -6,7 +6,8 @@ before                                          after
     host p: bool = 3 > 2
     branch p ? b1() : b2()
 
-A tensor is not folded when it leaves the block or is written: each run must make it anew.
+A tensor is not folded when it leaves the block or is written: each run must make it anew. A view of a weight stays one, in the weight's
+memory: matrix products round by how their operands lie.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ class Fold(Pass):
     limit: Annotated[int, msgspec.Meta(ge=0)] = 4096
 
     def apply(self, program: Program) -> PassResult:
-        before, made = program, program
-        while (made := self._round(program)) is not program:
+        before, names = program, dict[str, str]()
+        while (made := self._round(program, names)) is not program:
             program = made
         if program is not before:
             program = DeadCode().apply(program).program
         return PassResult(program, digest(program) != digest(before))
 
-    def _round(self, program: Program) -> Program:
+    def _round(self, program: Program, names: dict[str, str]) -> Program:
         weights = dict(program.weights)
         frozen = frozenset(weights) - frozenset(program.written_weights)
-        blocks = tuple(_Graph(b, weights, frozen, self.limit).folded() for b in program.blocks)
+        blocks = tuple(_Graph(b, weights, frozen, self.limit, names).folded() for b in program.blocks)
         if any(a is not b for a, b in zip(blocks, program.blocks)):
             program = replace(program, blocks=blocks, weights=weights)
         known = _known_values(program)
@@ -62,11 +63,14 @@ class Fold(Pass):
 
 
 class _Graph:
-    """Folds within one block; adds the tensors that it makes to `weights`."""
+    """Folds within one block; adds the tensors that it makes to `weights`, and their names, by the call that makes them, to `names`."""
 
-    def __init__(self, block: Block, weights: dict[str, torch.Tensor], frozen: frozenset[str], limit: int) -> None:
-        self.block, self.weights, self.frozen, self.limit = block, weights, frozen, limit
+    def __init__(
+        self, block: Block, weights: dict[str, torch.Tensor], frozen: frozenset[str], limit: int, names: dict[str, str]
+    ) -> None:
+        self.block, self.weights, self.frozen, self.limit, self.names = block, weights, frozen | set(names.values()), limit, names
         self.graph = copy_graph(block.graph)
+        self.reads = {str(n.target): n for n in self.graph.find_nodes(op="get_attr")}
         memory = roots(self.graph)
         outside = [*self.graph.output_node().all_input_nodes, *(w for n in self.graph.nodes for w in written(n))]
         self.kept = {r for n in outside for r in memory[n]}
@@ -100,17 +104,28 @@ class _Graph:
             return False
         if not self._worth(fake, sources) or fake.device.type == "meta":
             return False
-        name = self._name(node, sources)
-        with torch.no_grad():
-            self.weights[name] = node.target(*self._real(node.args), **self._real(node.kwargs)).clone()
-        with self.graph.inserting_before(node):
-            made = self.graph.create_node("get_attr", name)
-        made.meta = dict(node.meta)
+        call = str((node.target, map_arg((node.args, node.kwargs), lambda n: str(n.target))))
+        name = self.names.setdefault(call, self._name(node, sources))
+        if name not in self.weights:
+            with torch.no_grad():
+                self.weights[name] = node.target(*self._real(node.args), **self._real(node.kwargs))
+        made = self._read(name, node)
         node.replace_all_uses_with(made)
         self.graph.erase_node(node)
-        self.memory[made] = frozenset((made,))
         self.frozen |= {name}
         return True
+
+    def _read(self, name: str, node: Node) -> Node:
+        """What reads a weight, in front of a node that has the weight's value."""
+        if name in self.reads:
+            if node < self.reads[name]:
+                node.prepend(self.reads[name])
+            return self.reads[name]
+        with self.graph.inserting_before(node):
+            made = self.reads[name] = self.graph.create_node("get_attr", name)
+        made.meta = dict(node.meta)
+        self.memory[made] = frozenset((made,))
+        return made
 
     def _worth(self, fake: torch.Tensor, sources: list[Node]) -> bool:
         static = all(isinstance(n, int) for n in fake.shape)

@@ -5,8 +5,7 @@ target:   "aten.add.Tensor", "operator.getitem", or a scalar operation by its ke
 argument: {"ref": name} | {"weight": name} | {"const": null, bool, int, float, str} | {"float": "inf", "-inf", "nan"}
           | {"complex": [re, im]} | {"list": [argument]} | {"tuple": [argument]} | {"slice": [argument x 3]} | {"ellipsis": true}
           | {"dtype": "float32"} | {"device": "cpu"} | {"layout": "strided"} | {"memory_format": "contiguous_format"}
-settings: "weights", a graph's own weight name → the package's, where they differ (identical blocks share one graph). "orders", own
-name → the order in which dimensions lie in memory, where it is not theirs: torch chooses kernels by it, with other last bits.
+settings: "weights", a graph's own weight name → the package's, where they differ (identical blocks share one graph).
 
 The graph becomes one Python function; each intermediate is let go after its last use. Only names from tables are called. It runs
 without gradients, as it was captured: torch chooses kernels by that, too, with other last bits.
@@ -82,7 +81,6 @@ class _Compiler:
         self.graph, self.weights = graph, weights
         self.renamed: Mapping[str, str] = settings.get("weights", {})
         self.learns: Sequence[str] = settings.get("learns", ())
-        self.orders: Mapping[str, list[int]] = settings.get("orders", {})
         self.space: dict[str, Any] = {"__builtins__": {"slice": slice, "__import__": __import__}}  # torch imports in its caller's name
         self.locals: dict[str, str] = {}
         self.bound: dict[tuple[str, str], str] = {}
@@ -176,12 +174,7 @@ class _Compiler:
         found = self.weights.torch(own)
         if name in self.learns and own not in self.weights.written:
             found = found.detach().requires_grad_()
-        order = self.orders.get(name)
-        if order is None or own in self.weights.written:
-            return found
-        if sorted(order) != list(range(found.dim())):
-            raise ArtifactError(f"weight {own!r} of {found.dim()} dimensions cannot lie in the order {order}")
-        return found.permute(order).contiguous().permute([order.index(d) for d in range(len(order))])
+        return found
 
     def torch_constant(self, kind: str, name: str) -> Any:
         found = getattr(self.torch, name, None)
