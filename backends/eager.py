@@ -58,7 +58,7 @@ class Eager:
 
 
 def _own(kernel: Kernel) -> Graph:
-    """The graph as captured, in which writes keep the strides that vectorised kernels round by, unless it asks unknown strides for a view."""
+    """The graph as captured, in which writes keep strides, by which vectorised kernels round, unless a view is asked of unknown ones."""
     graph = kernel.captured
     if graph is None:
         return kernel.graph
@@ -89,19 +89,18 @@ def _as_captured(graph: Graph) -> set[Node]:
 
 
 def _with_rows(graph: Graph) -> Graph:
-    """The graph, which brings its inputs into the form of rows in memory where the captured ones have it; mostly there is nothing to do."""
+    """The graph, with its inputs laid out row by row where the captured ones were; mostly there is nothing to do."""
     import torch
 
-    sure = _as_captured(graph)
-    for node in graph.find_nodes(op="placeholder"):
-        if node in sure and hasattr(node.meta.get("val"), "is_contiguous"):
-            users = list(node.users)
-            with graph.inserting_before(graph.find_nodes(op="placeholder")[-1].next):
+    inputs, sure = list(graph.find_nodes(op="placeholder")), _as_captured(graph)
+    for node in inputs:
+        users = [u for u in node.users if u.op != "output"]
+        if users and node in sure and hasattr(node.meta.get("val"), "is_contiguous"):
+            with graph.inserting_before(inputs[-1].next):
                 rows = graph.call_function(torch.ops.aten.contiguous.default, (node,))
             rows.meta = dict(node.meta)
             for user in users:
-                if user.op != "output":
-                    user.replace_input_with(node, rows)
+                user.replace_input_with(node, rows)
     return graph
 
 

@@ -76,6 +76,7 @@ class Built:
         from dync.ir.flow import leaves
         from dync.ir.types import Ref
         from dync.runtime.package import KernelEntry, Package
+        from dync.runtime.tensors import duplicate
 
         names = {b: (instead or {}).get(b, c.chosen) for b, c in self.blocks.items()}
         codes = {b: c.made[names[b]].code for b, c in self.blocks.items()}
@@ -90,7 +91,7 @@ class Built:
         first = {o.name for slot in self.program.slots for o in leaves(slot.initial) if isinstance(o, Ref)}
         needed = {w for k in kernels.values() for w in (*k.weights, *k.mutates)} | first
         written = written_weights(self.program)
-        weights = {n: w.clone() if n in written else w for n, w in self.program.weights.items() if n in needed}  # the model may run on
+        weights = {n: duplicate(w) if n in written else w for n, w in self.program.weights.items() if n in needed}  # the model may run on
         blocks = tuple(c.report(b, names[b], "" if names[b] == c.chosen else why) for b, c in self.blocks.items())
         report = CompileReport(
             self.program.name, str(self.options.target), HOST, blocks, dict(seconds),

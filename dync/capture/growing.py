@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import operator
 import types
 from typing import Any, NoReturn
 
@@ -210,6 +211,11 @@ class Growing(Running):
                 self.become(key, items)
             made.extend(items)
         return made
+
+    def spread_tuple(self, *parts: Any) -> Any:
+        """`(a, *b)`: each part is what it adds."""
+        found = [self.collected(p) if is_grown(p) and not isinstance(p, Grown) else p for p in map(taken, parts)]
+        return functools.reduce(operator.add, [p.converted("tuple") if isinstance(p, Grown) else (*p,) for p in found])
 
     def place_of(self, index: Any) -> Any:
         """An index into a Python sequence as the integer that it counts as."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import sympy
@@ -12,7 +12,6 @@ import torch
 
 from dync.capture.heap import MISSING, WHOLE, StaticHeap
 from dync.capture.image import SYMBOLIC, Image, Roots, layout, substitute, take
-from dync.capture.keying import Keying
 from dync.capture.loops import skeleton
 from dync.capture.markers import Site
 from dync.capture.places import Activation, frames, has_state
@@ -20,6 +19,7 @@ from dync.capture.replay import Diverged, Suspended
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import Changed, JumpExit, Op, Rec, To, Val
 from dync.capture.text import SymText
+from dync.capture.tuples import Named, Tuples, tuples_in
 from dync.ir.types import UNKNOWN, Span
 
 MAX_APART = 400
@@ -36,6 +36,8 @@ class Waiting:
     image: Image
     changed: tuple[Changed, ...] = ()
     """Tensors that the run had made others in place."""
+    tuples: Named = field(default_factory=dict)
+    """Local tuples of Python's own."""
 
     @property
     def line(self) -> int:
@@ -48,7 +50,7 @@ class Column:
     value: Any
 
 
-class Joins(Keying):
+class Joins(Tuples):
     """The markers of straight code, and what they do."""
 
     heap: StaticHeap
@@ -186,8 +188,9 @@ class Joins(Keying):
         if not others and not mine:
             return None
         self.note_writes()
-        image = take(self.roots(site, act, extra, leaving, pending), self.heap, self.value, self.born)
-        me = Waiting(self.path, image, self.changed_in(image))
+        roots = self.roots(site, act, extra, leaving, pending)
+        image = take(roots, self.heap, self.value, self.born)
+        me = Waiting(self.path, image, self.changed_in(image), tuples_in(roots.own))
         if others:
             self.waiting.setdefault(key, []).append(me)
             self.dead = True
@@ -221,6 +224,7 @@ class Joins(Keying):
                 self.learn_sizes(w.image, other.image, self.join_key(key))
                 self.learn_lists(w.image, other.image)
                 self.learn_texts(w.image, other.image, site)
+                self.part_tuples(site, w.tuples, other.tuples)
             self.last_split = describe_split(rest[0], other, site)
             self.count_apart(len(rest))
             self.regroup(key, rest)

@@ -11,7 +11,7 @@
     give(s, value)      around a returned value             either(s, begin(), v) around `a if t else b`
     getitem(x, i)       around `x[i]` with a computed index: a symbolic index into Python containers becomes a switch
     place(x, i)         around the index of `x[i] = v`; place(x, i, True) of `x[i] += v` and `del x[i]`
-    listed, spread      around what makes lists; `[a, *b]`
+    listed, spread      around what makes lists; `[a, *b]`, and spread_tuple for `(a, *b)`
     stored, display     around what makes sets and dicts: see keying.py
     is_true, is_false   for True and False as patterns of a match
     argument(v, l, c)   around an argument of the call at a line and column
@@ -353,8 +353,12 @@ class _Inserter(ast.NodeTransformer):
             return node
         if not any(isinstance(e, ast.Starred) for e in node.elts):
             return self.born(node)
-        parts = [e.value if isinstance(e, ast.Starred) else ast.Tuple([e], ast.Load()) for e in node.elts]
-        return self.put_expr(node, _call("spread", self.place(node), *parts))
+        return self.put_expr(node, _call("spread", self.place(node), *_parts(node.elts)))
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.expr:
+        self.generic_visit(node)
+        spread = isinstance(node.ctx, ast.Load) and any(isinstance(e, ast.Starred) for e in node.elts)
+        return self.put_expr(node, _call("spread_tuple", *_parts(node.elts))) if spread else node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.expr:
         repeated = isinstance(node.op, ast.Mult) and any(isinstance(x, (ast.List, ast.ListComp)) for x in (node.left, node.right))
@@ -537,6 +541,11 @@ class _Inserter(ast.NodeTransformer):
 def _is_part(node: ast.expr) -> bool:
     """Whether an element of an index is for tensors alone."""
     return isinstance(node, (ast.Slice, ast.Starred)) or isinstance(node, ast.Constant) and node.value in (None, ...)
+
+
+def _parts(items: list[ast.expr]) -> list[ast.expr]:
+    """What each part of a display adds, `*b` and `(a,)`."""
+    return [e.value if isinstance(e, ast.Starred) else ast.Tuple([e], ast.Load()) for e in items]
 
 
 def _spread(node: ast.expr) -> ast.expr:

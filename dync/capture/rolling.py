@@ -9,7 +9,6 @@ from typing import Any
 import sympy
 import torch
 
-from dync.capture.forms import Form
 from dync.capture.image import take
 from dync.capture.joins import Joins, leaf_key
 from dync.capture.keyed import Keyed
@@ -38,6 +37,7 @@ from dync.capture.once import Once, Steps, iterated
 from dync.capture.places import Activation
 from dync.capture.replay import Diverged, Suspended
 from dync.capture.tape import JumpExit, Rec
+from dync.capture.tuples import tuples_in
 from dync.capture.views import View, Walk
 from dync.capture.walks import Paired, SymRange, is_grown, length_of, walked_array
 from dync.ir.types import UNKNOWN
@@ -53,7 +53,6 @@ def hidden(iterable: Any) -> bool:
 class Rolling(Joins):
     """The markers of loops."""
 
-    plans: dict[Any, Plan]
     headers: dict[Rec, list[int]]
     floors: dict[Any, int]
     """Parameters of headers → what they are held to be no less than."""
@@ -104,9 +103,6 @@ class Rolling(Joins):
         act.symbolic.add(site_uid)
         return (OnceIter if once else LoopIter)(Turn(lambda it: self.turn(site, frame, it)), iterable, rows)
 
-    def loop_key(self, site: Site) -> tuple[str, int]:
-        return (self.markers.functions[site.function], site.line)
-
     def turn(self, site: Site, frame: Any, it: LoopIter) -> None:
         """The head of a for loop over a symbolic range: the body's marker writes back."""
         act = self._unwind(frame)
@@ -148,7 +144,7 @@ class Rolling(Joins):
         in_sight = site.kind == "while" or loop in act.symbolic  # others hide their position
         rolled = plan is not None and plan.rolled and in_sight and not yields
         if plan is not None and rolled and turn > plan.peel:
-            new.update(self.tuples_as_rows(plan, site, act, extra))
+            new.update(self.tuples_as_rows(plan, self.roots(site, act, extra, False).own) if plan.tuples else {})
             if turn > plan.peel + 1:
                 self.close_turn(plan, act, site, extra, loop, new)
         if act.heads[loop] is not self.rec:
@@ -204,32 +200,8 @@ class Rolling(Joins):
     def check_header(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, new: dict[str, Any]) -> None:
         roots = self.roots(site, act, extra, False)
         roots.own.update({n: v for n, v in new.items() if n in roots.own})
-        tuples = {n: v for n, v in roots.own.items() if type(v) is tuple}
-        act.headers[loop].append(Header(self.rec, take(roots, self.heap, self.value, self.born), self.headers[self.rec], tuples))
-
-    def tuples_as_rows(self, plan: Plan, site: Site, act: Activation, extra: dict[str, Any]) -> dict[str, Any]:
-        """Local tuples that the loop was found to make longer, where they are still Python's own, as ones of unknown length."""
-        if not plan.tuples:
-            return {}
-        own = self.roots(site, act, extra, False).own
-        forms = {n: (key, self.grown[key]) for n, key in plan.tuples.items()}
-        return {n: self.grow(key, form, own[n]) for n, (key, form) in forms.items() if form is not None and type(own.get(n)) is tuple}
-
-    def learn_tuples(self, plan: Plan, key: Any, before: dict[str, tuple[Any, ...]], now: dict[str, Any]) -> None:
-        """A turn leaves local tuples longer than it found them: starts over if they can be of unknown length."""
-        fresh = False
-        for name, old in before.items():
-            new, place = now.get(name), f"the tuple {name!r} of the loop at {key}"
-            if place in self.grown:
-                continue
-            if isinstance(new, Grown):
-                self.grown[place], longer = Form("tuple", new.form.structure, new.form.columns), True
-            else:
-                longer = type(new) is tuple and len(new) > len(old) and self.learn(place, "tuple", (*old, *new))
-            if longer:
-                plan.tuples[name], fresh = place, True
-        if fresh:
-            self.start_again()
+        image = take(roots, self.heap, self.value, self.born)
+        act.headers[loop].append(Header(self.rec, image, self.headers[self.rec], tuples_in(roots.own)))
 
     def close_turn(self, plan: Plan, act: Activation, site: Site, extra: dict[str, Any], loop: int, pending: dict[str, Any]) -> None:
         """Ends the run at the end of a turn that leads back to a header; returns where the loop's next header is to be opened."""
@@ -247,7 +219,7 @@ class Rolling(Joins):
             self.learn_lists((header or headers[-1]).image, image, now=True)
             self.learn_texts((header or headers[-1]).image, image, site, True)
             if header is None:
-                self.learn_tuples(plan, self.loop_key(self.markers.sites[loop]), headers[-1].tuples, roots.own)
+                self.learn_tuples(self.loop_key(self.markers.sites[loop]), headers[-1].tuples, roots.own)
             if header is None and plan.split and len(headers) < MAX_HEADERS:
                 return
             reason = close(self, plan, header or headers[-1], image)

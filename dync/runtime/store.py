@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dync.runtime.tensors import Form, placed, to_home, to_numpy, to_torch
+from dync.runtime.tensors import Form, duplicate, placed, to_home, to_numpy, to_torch
 from dync.runtime.weights import Array, Layout, Raw
 
 
@@ -51,7 +51,7 @@ class Weights:
             return placed(tensor, self._layouts.get(name))
         if isinstance(tensor, Raw):
             return Raw(tensor.dtype, tensor.shape, bytearray(tensor.data))
-        return tensor.detach().clone() if hasattr(tensor, "detach") else tensor.copy()
+        return duplicate(tensor) if hasattr(tensor, "detach") else tensor.copy()
 
     def home(self, name: str) -> Any:
         return self._as(name, self.form)

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeGuard, cast
 import numpy as np
 
 from dync.errors import ArtifactError, GuardError
-from dync.runtime.weights import WIDTHS, Array, Layout, Raw, span
+from dync.runtime.weights import WIDTHS, Array, Layout, Raw, layout, span
 
 Form = Literal["numpy", "torch"]
 Give = Callable[[Any], Any]
@@ -134,6 +134,15 @@ def placed(value: Array | Raw, lies: Layout | None) -> Any:
     inside = memory.view(getattr(torch, words)).numpy()[lies[0]:]
     np.lib.stride_tricks.as_strided(inside, source.shape, [s * source.itemsize for s in lies[1:]])[...] = source
     return memory.as_strided(source.shape, lies[1:], lies[0])
+
+
+def duplicate(tensor: Any) -> Any:
+    """A copy of a torch tensor, which lies in memory as it does."""
+    lies, plain = layout(tensor), tensor.detach()
+    if lies is None or 0 in lies[1:]:
+        return plain.clone()
+    memory = plain.new_empty(span(plain.shape, lies))
+    return memory.as_strided(plain.shape, lies[1:], lies[0]).copy_(plain)
 
 
 def viewable(array: Array) -> bool:

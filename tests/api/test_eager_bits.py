@@ -1,6 +1,11 @@
-"""Blocks in eager give the model's own bits: also where sizes of 1 make a view of a copy, writes keep strides, and RNNs stay whole."""
+"""Blocks in eager give the model's own bits: also where sizes of 1 make a view of a copy, writes keep strides, and RNNs stay whole.
+
+Kernels round by strides and by the address of what they read, so weights lie in memory as the model's do, in a copy and a file too.
+"""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
@@ -62,3 +67,58 @@ def test_bits(model, dynamic):
             x = torch.randn(b, n, 32)
             for found, wanted in zip(*(torch.utils._pytree.tree_leaves(f(x)) for f in (compiled, model)), strict=True):
                 assert torch.equal(found, wanted), (b, n)
+
+
+class Rows(nn.Module):
+    """Dots of rows and columns of weights: how a dot adds up hangs on the addresses of what it reads."""
+
+    def __init__(self):
+        super().__init__()
+        self.w, self.odd, self.lin = nn.Parameter(torch.randn(7, 6)), nn.Parameter(torch.randn(3)), nn.Linear(6, 6)
+        self.row = nn.Parameter(torch.randn(9))
+        self.register_buffer("steps", torch.ones(5, 6)[1:])
+
+    def forward(self, h):
+        h = self.lin(h)
+        self.steps.add_(1)
+        found = []
+        for r in range(3):
+            dot = h[r] @ self.w[r]
+            found += [dot, h[r] @ (self.w[r + 1] if dot > 0 else self.w[r + 2]), self.w[:, r] @ self.w[:, 5], h[r, :3] @ self.odd]
+            found += [(self.row[r:r + 6] * h[r]).softmax(0), h[r] @ self.steps[r]]
+        return found
+
+
+class Slots(nn.Module):
+    """A cell that writes on parts of its own memory, of which a view is taken in a loop: Locatello et al. 2020."""
+
+    def __init__(self):
+        super().__init__()
+        self.q, self.cell, self.mean = nn.Linear(4, 4), nn.GRUCell(4, 4), nn.Parameter(torch.randn(1, 1, 4))
+
+    def forward(self, x):
+        x = x + self.mean.expand(2, 2, -1).sigmoid()
+        for _ in range(4):
+            before = x
+            x = self.cell(self.q(x).reshape(-1, 4), before.reshape(-1, 4)).reshape(2, -1, 4)
+            if (x - before).norm() < 0.3 * before.norm():
+                break
+        return x
+
+
+@pytest.mark.parametrize("model, shape", [(Rows, (3, 6)), (Slots, (2, 2, 4))])
+def test_bits_by_where_weights_lie(model, shape, tmp_path):
+    torch.manual_seed(0)
+    model = model().eval()
+    with torch.no_grad():
+        compiled = dync.compile(model, (torch.randn(shape),), backend="eager", host="python")
+        compiled.save(tmp_path / "m.dync")
+        again = dync.load(tmp_path / "m.dync")
+        again.save(tmp_path / "n.dync")
+        runs = [compiled, copy.deepcopy(compiled), again, dync.load(tmp_path / "n.dync")]
+        for n in range(30):
+            x = torch.randn(shape) * (1 + n % 5)
+            wanted = torch.utils._pytree.tree_leaves(model(x))
+            for which, run in enumerate(runs):
+                found = torch.utils._pytree.tree_leaves(run(x))
+                assert all(map(torch.equal, found, wanted)), (n, which)

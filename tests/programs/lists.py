@@ -376,3 +376,92 @@ class IndexOfNumber(nn.Module):
         return best, [2, 0, 3].index(int(x[0] * 2), 1)
 
     inputs = staticmethod(lambda seed: (rand(seed, 3) * 2,))
+
+
+class TupleOfTurns(nn.Module):
+    """Tuples that a loop makes longer, one of them of tuples, one only on some turns, and one that may be absent."""
+
+    PATHS = 1
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(3, 3)
+
+    def forward(self, x, keep=True):
+        scores, hidden, signs, n = (() if keep else None), (), (), 0
+        while x.abs().sum() > 1 and n < 40:
+            x = self.lin(x)
+            if keep:
+                scores += (x.sum(-1),)
+            hidden = hidden + ((x, n),)
+            if x[0, 0] > 0:
+                signs = (*signs, float(x[0, 0]))
+            n += 1
+        return scores, hidden, signs, len(hidden), hidden[-1][0] if hidden else x, torch.stack(scores, 1) if scores else None
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 3) * (1 + seed % 4),))
+
+
+class GenerateWithCriteria(nn.Module):
+    """A decoder's loop as model libraries have it: a tuple of scores, criteria that are a list, an end that a tensor tells."""
+
+    class Criteria(list):
+        def __call__(self, tokens, scores):
+            done = torch.zeros(tokens.shape[0], dtype=torch.bool)
+            for criterion in self:
+                done = done | criterion(tokens, scores)
+            return done
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Embedding(8, 6), nn.Linear(6, 8)
+
+    def forward(self, tokens):
+        longest = lambda t, s: torch.full((t.shape[0],), t.shape[-1] >= 12 or len(s) > 20, dtype=torch.bool)  # noqa: E731
+        criteria = self.Criteria([longest, lambda t, s: torch.isin(t[:, -1], torch.tensor([1]))])
+        scores, going, finished = (), torch.ones(tokens.shape[0], dtype=torch.long), False
+        while not finished:
+            scores += (self.head(self.embed(tokens).mean(1)),)
+            token = torch.multinomial(scores[-1].softmax(-1), 1).squeeze(1) * going
+            tokens = torch.cat([tokens, token[:, None]], -1)
+            going = going & ~criteria(tokens, scores)
+            finished = going.max() == 0
+        return {"tokens": tokens, "scores": scores}
+
+    inputs = staticmethod(lambda seed: (whole(seed, 2, 8, 2, 3),))
+
+
+class TupleResetInALoop(nn.Module):
+    """A tuple that each turn begins anew and an inner loop makes longer; the outer one holds numbers of it."""
+
+    def forward(self, x):
+        outs, n = (), int(x[0].abs().sum() * 40) % 60 + 50
+        for i in range(n):
+            inner = ()
+            while x.abs().sum() > 2 and len(inner) < 20:
+                x = x * 0.7
+                inner += (x[0] + i,)
+            outs += (len(inner),)
+            if inner:
+                outs = outs + (int(inner[-1].argmax()),)
+            x = x + 0.3
+        return outs, sum(outs), max(outs), x
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 3) * (1 + seed % 4),))
+
+
+class TupleThatIsSpread(nn.Module):
+    """A tuple that a loop makes longer, given to a function as its arguments: there is one path for each length."""
+
+    def total(self, *parts):
+        return sum(parts)
+
+    def forward(self, x):
+        parts, n = (), 0
+        while n < 6 and x.abs().sum() > 1:
+            x = x * 0.6 + 0.1
+            parts += (x.sum(),)
+            n += 1
+        return self.total(*parts) if parts else x.sum(), parts
+
+    inputs = staticmethod(lambda seed: (rand(seed, 2, 3) * (1 + seed % 4),))

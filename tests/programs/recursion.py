@@ -191,3 +191,28 @@ class ShiftReduce(nn.Module):
         return torch.stack(stack).sum(0), len(stack)
 
     inputs = staticmethod(lambda seed: (rand(seed, 4, 3) * 2,))
+
+
+class ArityByToken(nn.Module):
+    """A program of tokens, each of which says how many arguments it takes: where the next one begins, the calls tell, up to a bound."""
+
+    def __init__(self, most=4):
+        super().__init__()
+        self.most, self.names = most, {0: "leaf", 1: "unary", 2: "binary"}
+        self.unary, self.binary, self.tokens = nn.Linear(4, 4), nn.Bilinear(4, 4, 4), nn.Linear(4, 3 * most)
+
+    def run(self, x, program, at):
+        name = self.names[program[at].item()] if at < self.most else "leaf"
+        at += 1
+        if name == "leaf":
+            return x, at
+        given = []
+        while len(given) < {"unary": 1, "binary": 2}[name]:
+            y, at = self.run(x, program, at)
+            given.append(y)
+        return getattr(self, name)(*given), at
+
+    def forward(self, x):
+        return self.run(x, self.tokens(x).view(self.most, 3).argmax(1), 0)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4) * 3,))
