@@ -215,7 +215,8 @@ class Growing(Running):
     def spread_tuple(self, *parts: Any) -> Any:
         """`(a, *b)`: each part is what it adds."""
         found = [self.collected(p) if is_grown(p) and not isinstance(p, Grown) else p for p in map(taken, parts)]
-        return functools.reduce(operator.add, [p.converted("tuple") if isinstance(p, Grown) else (*p,) for p in found])
+        made: list[Any] = [p.converted("tuple") if isinstance(p, Grown) else (*p,) for p in found]
+        return functools.reduce(operator.add, made)
 
     def place_of(self, index: Any) -> Any:
         """An index into a Python sequence as the integer that it counts as."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dync.runtime.tensors import Form, duplicate, placed, to_home, to_numpy, to_torch
+from dync.runtime.tensors import Form, duplicate, is_stored, placed, to_home, to_numpy, to_torch
 from dync.runtime.weights import Array, Layout, Raw
 
 
@@ -47,7 +47,7 @@ class Weights:
     def fresh(self, name: str) -> Any:
         """A copy with memory of its own, in the home form; dtypes that numpy lacks stay Raw in numpy's."""
         tensor = self._given[name]
-        if self.form == "torch" and isinstance(tensor, (np.ndarray, Raw)):
+        if self.form == "torch" and is_stored(tensor):
             return placed(tensor, self._layouts.get(name))
         if isinstance(tensor, Raw):
             return Raw(tensor.dtype, tensor.shape, bytearray(tensor.data))
@@ -60,7 +60,7 @@ class Weights:
         key = (name, form)
         if key not in self._made:
             tensor = self._given[name]
-            apart = form == "torch" and isinstance(tensor, (np.ndarray, Raw)) and name not in self.written
+            apart = form == "torch" and is_stored(tensor) and name not in self.written
             self._made[key] = placed(tensor, self._layouts.get(name)) if apart else to_home(tensor, form)
         return self._made[key]
 

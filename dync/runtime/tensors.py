@@ -30,6 +30,11 @@ def is_numpy(value: Any) -> TypeGuard[Array]:
     return isinstance(value, np.ndarray)
 
 
+def is_stored(value: Any) -> TypeGuard[Array | Raw]:
+    """Whether `value` is what a file's weights are read as."""
+    return isinstance(value, (np.ndarray, Raw))
+
+
 def is_torch(value: Any) -> bool:
     """Whether `value` is a torch tensor; does not import torch."""
     torch = sys.modules.get("torch")
