@@ -6,13 +6,16 @@ PY := $(VENV)/bin/python
 JOBS ?= 2
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test check golden bench wheel venv typing clean
+.PHONY: demo test test-all check golden bench wheel venv typing clean
 
 demo: venv
 	$(PY) -m dync.models.demo
 
 test: venv
 	$(PY) -m pytest -q -n $(JOBS) --maxschedchunk=4
+
+test-all: venv
+	$(PY) -m pytest -q -n $(JOBS) --maxschedchunk=4 --slow
 
 check: venv typing
 	$(PY) -m ruff check .

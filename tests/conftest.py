@@ -12,6 +12,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--slow"):
+        slow = [i for i in items if i.get_closest_marker("slow")]
+        items[:] = [i for i in items if i not in set(slow)]
+        config.hook.pytest_deselected(items=slow)
 
 
 @pytest.fixture(autouse=True, scope="session")

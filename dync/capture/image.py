@@ -10,6 +10,7 @@ import collections
 import collections.abc
 import gc
 import types
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -142,6 +143,15 @@ class _Walk:
             self.signature.append("slice")
             ends = [self.visit(v, fixed, f"{where}.{name}") for name, v in (("start", x.start), ("stop", x.stop), ("step", x.step))]
             return slice(*ends) if self.new is not None else x
+        if isinstance(x, weakref.ReferenceType):  # as of handles of hooks: each run makes its own
+            self.signature.append(("weak", x() is None))
+            self.visit(x(), True, where)
+            return x
+        bound = isinstance(x, (types.BuiltinMethodType, types.MethodWrapperType))
+        if bound and not isinstance(x.__self__, (types.ModuleType, type, type(None))):  # as `append` of a list
+            self.signature.append(("method", x.__name__))
+            self.visit(x.__self__, False, where)
+            return x
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
         if is_atom(x) or turn or type(x).__module__ in OWN or (
                 isinstance(x, types.FunctionType) and not x.__closure__ and not own_attributes(x)):
@@ -178,7 +188,7 @@ class _Walk:
             self.signature.append(("grown", grown.form))
             for i, column in enumerate(grown.columns):  # the first size counts rows: any may join any
                 sign = ("T", False, column.dtype, str(column.device), (None, *tensor_signature(column)[2][1:]))
-                grown.columns[i] = self.leaf("tensor", self.tensor(column), column, fixed, f"{where}<{i}>", sign)
+                grown.columns[i] = self.leaf("tensor", self.tensor(column), column, False, f"{where}<{i}>", sign)
             return x
         self.note_born(x, where)
         if isinstance(x, types.GeneratorType):

@@ -58,6 +58,9 @@ MAX_RESTARTS = 300
 REFUSALS = ("must be", "combination of arguments", "cannot be interpreted")
 """Words in which C code says that an argument is not of the type that it takes."""
 
+OPERATORS = ("not supported between instances", "unsupported operand type")
+"""Words in which Python says that an operator does not take its operands."""
+
 
 def user_modules(model: Any) -> list[dict[str, Any]]:
     """Globals of the files that define the model's classes and functions, torch's left out."""
@@ -330,6 +333,8 @@ class Session:
                 raise error
             texts = [str(a) for a in error.args if not isinstance(a, SymText)]
             text = texts[0].splitlines()[0][:200] if texts and texts[0] else ""
+            if "'NoneType'" in text and any(t in text for t in OPERATORS):  # as Python says it of numbers
+                text = re.sub("'Sym(Int|Float|Bool)'", lambda found: repr(found[1].lower()), text)
             if isinstance(error, TypeError) and "Sym" in text and any(t in text for t in REFUSALS):
                 engine.refused_numbers(span)
                 engine.refuse("DY208", f"a number known only at run time is given where C code takes a plain one: {text}",

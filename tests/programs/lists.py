@@ -465,3 +465,26 @@ class TupleThatIsSpread(nn.Module):
         return self.total(*parts) if parts else x.sum(), parts
 
     inputs = staticmethod(lambda seed: (rand(seed, 2, 3) * (1 + seed % 4),))
+
+
+class MethodOfAList(nn.Module):
+    """A decoder tells each token to the `append` of a list of the caller's, in a loop that is rolled."""
+
+    def __init__(self):
+        super().__init__()
+        self.lin = nn.Linear(4, 4)
+
+    def generate(self, x, most, callback):
+        for _ in range(most):
+            x = self.lin(x)
+            callback(x.argmax())
+            if x.max() < 0.2:
+                break
+        return x
+
+    def forward(self, x):
+        said = []
+        x = self.generate(x, 60, said.append)
+        return x, said, len(said)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4) * (1 + seed % 4),))
