@@ -157,6 +157,11 @@ class Builder:
         """A number or a value as a value of `dtype`."""
         return self.cast(value, dtype) if isinstance(value, Val) else self.const(value, dtype)
 
+    def counted(self, end: Size) -> Val:
+        """0, 1, ... below `end`, as int64."""
+        made = self.op("Range", self.const(0, "int64"), self.lift(end, "int64"), self.const(1, "int64"))
+        return replace(made, shape=(None,))
+
     def ints(self, values: Sequence[Size]) -> Val:
         """Sizes as a 1-d int64 tensor."""
         if all(isinstance(v, int) for v in values):

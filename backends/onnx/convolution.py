@@ -324,8 +324,7 @@ def interpolated(t: Builder, x: Val, output_size: Any, corners: bool, factors: S
             out = t.cast(t.op("Floor", t.op("Mul", length, t.const(factor, "float64"))), "int64")
         else:
             out = t.lift(output_size[i], "int64")
-        step = t.op("Range", t.const(0, "int64"), t.reshape(out, []), t.const(1, "int64"))
-        step = Val(t.cast(step, "float32").name, "float32", (None,))
+        step = t.cast(t.counted(t.reshape(out, [])), "float32")
         if corners:
             ratio = t.op("Div", t.op("Sub", size, one), t.op("Max", t.op("Sub", number(out), one), one))
             place = t.op("Mul", step, t.where(t.op("Greater", number(out), one), ratio, t.const(0, "float32")))

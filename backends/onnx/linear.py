@@ -148,7 +148,7 @@ def grouped(t: Builder, x: Val, q: Val) -> Val:
 
 
 def causal_mask(t: Builder, q: Val, k: Val) -> Val:
-    rows, columns = (t.op("Range", t.const(0, "int64"), t.lift(t.size(x, -2), "int64"), t.const(1, "int64")) for x in (q, k))
+    rows, columns = (t.counted(t.size(x, -2)) for x in (q, k))
     return t.op("GreaterOrEqual", t.op("Unsqueeze", rows, t.ints([1])), t.op("Unsqueeze", columns, t.ints([0])))
 
 

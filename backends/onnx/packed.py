@@ -14,11 +14,6 @@ from dync.backends.onnx.linear import GRU, LSTM, RNN_RELU, RNN_TANH, layers
 from dync.backends.onnx.scalars import stopped
 
 
-def counted(t: Builder, end: Size) -> Val:
-    """0, 1, ... below `end`."""
-    return t.op("Range", t.const(0, "int64"), t.lift(end, "int64"), t.const(1, "int64"))
-
-
 def before(t: Builder, rows: Val, columns: Val) -> Val:
     """[rows, columns]: whether the number of a row is below that of a column."""
     return t.op("Less", t.unsqueeze(rows, 1), t.unsqueeze(columns, 0))
@@ -42,9 +37,9 @@ def pack(t: Builder, x: Val, lengths: Val, batch_first: bool) -> tuple[Val, Val]
     later = t.op("Less", t.slice(lengths, 0, 0, -1), t.slice(lengths, 0, 1, 2**31))
     unsorted = t.op("Greater", t.reduce("ReduceSum", t.cast(Val(later.name, "bool", (None,)), "int64"), [0]), t.const(0, "int64"))
     longest = refused(t, longest, unsorted, [1, 2])
-    there = before(t, counted(t, t.size(x, 0)), lengths)
+    there = before(t, t.counted(t.size(x, 0)), lengths)
     data = t.op("Gather", flat_rows(t, x), places(t, t.reshape(there, [-1])), axis=0)
-    alive = t.cast(before(t, counted(t, longest), lengths), "int64")
+    alive = t.cast(before(t, t.counted(longest), lengths), "int64")
     return data, t.reduce("ReduceSum", Val(alive.name, "int64", (None, None)), [1])
 
 
@@ -57,7 +52,7 @@ def refused(t: Builder, value: Val, wrong: Val, lengths: list[int]) -> Val:
 
 def padded(t: Builder, data: Val, lengths: Val, steps: Size) -> tuple[Val, Val]:
     """The rows of packed data as [steps, batch, ...], where there is none any row, and [steps, batch]: where there is one."""
-    there = before(t, counted(t, steps), lengths)
+    there = before(t, t.counted(steps), lengths)
     flat = t.cast(t.reshape(there, [-1]), "int64")
     row = t.op("Max", t.op("Sub", t.op("CumSum", flat, t.const(0, "int64")), t.const(1, "int64")), t.const(0, "int64"))
     rows = t.op("Gather", data, row, axis=0)
@@ -68,7 +63,7 @@ def padded(t: Builder, data: Val, lengths: Val, steps: Size) -> tuple[Val, Val]:
 def lengths_of(t: Builder, batch_sizes: Val) -> Val:
     """The length of each sequence, from how many there are at each time."""
     first = t.op("Gather", batch_sizes, t.const(0, "int64"), axis=0)
-    alive = t.cast(t.op("Greater", t.unsqueeze(batch_sizes, 1), t.unsqueeze(counted(t, first), 0)), "int64")
+    alive = t.cast(t.op("Greater", t.unsqueeze(batch_sizes, 1), t.unsqueeze(t.counted(first), 0)), "int64")
     return replace(t.reduce("ReduceSum", Val(alive.name, "int64", (None, None)), [0]), shape=(None,))
 
 

@@ -197,8 +197,7 @@ def repeat_by(t: Builder, repeats: Val, **_: Any) -> Val:
     least = t.natural(t.op("ReduceMin", t.concat([repeats, zero], 0), keepdims=0))  # 0, or no place in a list of one
     ends = t.op("CumSum", repeats, t.const(0, "int64"))
     total = t.op("Add", t.op("ReduceSum", repeats, keepdims=0), t.op("Gather", zero, least, axis=0))
-    places = t.op("Range", t.const(0, "int64"), total, t.const(1, "int64"))
-    before = t.op("GreaterOrEqual", t.unsqueeze(Val(places.name, "int64", (None,)), 1), t.unsqueeze(Val(ends.name, "int64", (None,)), 0))
+    before = t.op("GreaterOrEqual", t.unsqueeze(t.counted(total), 1), t.unsqueeze(Val(ends.name, "int64", (None,)), 0))
     return t.op("ReduceSum", t.cast(before, "int64"), t.const([1], "int64"), keepdims=0)
 
 
@@ -275,8 +274,7 @@ def pad_any(t: Builder, x: Val, pad: Sequence[Size], mode: str = "constant", val
 def slice_scatter(t: Builder, x: Val, src: Val, dim: int = 0, start: Size | None = None, end: Size | None = None, step: int = 1) -> Val:
     """x with x[start:end:step] = src: the places are found by slicing their numbers, then scattered along dim."""
     dim %= x.rank
-    places = t.op("Range", t.const(0, "int64"), t.lift(t.size(x, dim), "int64"), t.const(1, "int64"))
-    places = slice_(t, Val(places.name, "int64", (None,)), 0, start, end, step)
+    places = slice_(t, t.counted(t.size(x, dim)), 0, start, end, step)
     front = [dim, *(d for d in range(x.rank) if d != dim)]
     back = [front.index(d) for d in range(x.rank)]
     index = t.unsqueeze(Val(places.name, "int64", (None,)), 1)
