@@ -48,6 +48,18 @@ def addmm(t: Builder, c: Val, a: Val, b: Val, beta: Number = 1, alpha: Number = 
     return gemm(t, a, b, c, alpha, beta)
 
 
+def trilinear(
+    t: Builder, x: Val, weight: Val, y: Val, expand1: Sequence[int], expand2: Sequence[int], expand3: Sequence[int], sumdim: Sequence[int],
+    unroll_dim: int = 1,
+) -> Val:  # fmt: skip
+    """The sum of x[n, i]·weight[o, i, j]·y[n, j] over i and j, as torch.nn.Bilinear asks for it, in two products."""
+    if (list(expand1), list(expand2), list(expand3), list(sumdim)) != ([1, 3], [0], [1, 2], [2, 3]):
+        raise Unsupported("a product of three tensors other than that of nn.Bilinear")
+    outs, ins, others = t.sizes(weight)
+    by_y = t.op("MatMul", y, t.swap(t.reshape(weight, [t.count(weight, (0, 1)), others]), 0, 1))
+    return t.squeeze(t.op("MatMul", t.reshape(by_y, [t.size(x, 0), outs, ins]), t.unsqueeze(x, 2)), 2)
+
+
 def linear(t: Builder, x: Val, weight: Val, bias: Val | None = None) -> Val:
     """Gemm on rows, so that ONNX Runtime reads the weight as it is stored; more dims are folded into the rows."""
     if x.rank == 1:
@@ -387,7 +399,7 @@ def rnn_cell(op: str) -> Callable[..., Val]:
 
 # fmt: off
 OPS: dict[str, Callable[..., Any]] = {
-    "aten._grouped_mm.default": grouped_mm,
+    "aten._grouped_mm.default": grouped_mm, "aten._trilinear.default": trilinear,
     "aten.mm.default": mm, "aten.bmm.default": matmul, "aten.matmul.default": matmul, "aten.mv.default": matmul, "aten.dot.default": matmul,
     "aten.vdot.default": matmul, "aten.addmm.default": addmm, "aten.linear.default": linear, "aten.addmv.default": addmv,
     "aten.baddbmm.default": addmv, "aten.addbmm.default": addbmm, "aten.outer.default": outer, "aten.ger.default": outer,

@@ -28,7 +28,6 @@ ATEN = {
     "conv-padding-dynamic": "known only at run time",
     "int-div-by-tensor": "integer division by a run-time value",
     "median": "no translation",
-    "bilinear": "no translation",
     "embedding-bag": "no translation",
     "max-pool-ceil-drops": "ceil_mode",
     "complex": "element type complex64",
