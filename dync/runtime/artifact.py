@@ -29,7 +29,7 @@ from dync.ir.types import Ref
 from dync.runtime.container import MANIFEST, Container, safe_name
 from dync.runtime.container import write as write_container
 from dync.runtime.package import KernelEntry, Package
-from dync.runtime.weights import ALIGNMENT, Layout, layout, safetensors
+from dync.runtime.weights import Layout, fits, layout, safetensors
 from dync.runtime.weights import read as read_weights
 
 SCHEMA = 1
@@ -184,7 +184,7 @@ def misfit(package: Package) -> str:
     for name, lies in package.layouts.items():
         if name not in package.weights:
             return f"weight {name!r} is said to lie in memory, and is not there"
-        if len(lies) != 1 + len(package.weights[name].shape) or min(lies) < 0 or lies[0] >= ALIGNMENT:
+        if not fits(package.weights[name].shape, lies):
             return f"weight {name!r} cannot lie in memory as {list(lies)}"
     for slot in package.flow.slots:
         for operand in leaves(slot.initial):

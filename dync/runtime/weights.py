@@ -75,7 +75,13 @@ def layout(tensor: Any) -> Layout | None:
         return None
     offset = tensor.storage_offset() % (ALIGNMENT // math.gcd(ALIGNMENT, tensor.element_size()))
     found = (offset, *tensor.stride())
-    return found if (offset or not tensor.is_contiguous()) and span(tensor.shape, found) <= max(SPARSEST, 2 * tensor.numel()) else None
+    return found if (offset or not tensor.is_contiguous()) and fits(tensor.shape, found) else None
+
+
+def fits(shape: Sequence[int], lies: Layout) -> bool:
+    """Whether a tensor of this shape can lie so, without more room than SPARSEST or twice its own."""
+    able = len(lies) == 1 + len(shape) and min(lies) >= 0 and lies[0] < ALIGNMENT
+    return able and span(shape, lies) <= max(SPARSEST, 2 * math.prod(shape))
 
 
 def span(shape: Sequence[int], lies: Layout) -> int:

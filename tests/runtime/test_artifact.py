@@ -27,6 +27,7 @@ from dync.errors import ArtifactError
 from dync.runtime import artifact
 from dync.runtime.container import safe_name
 from dync.runtime.package import KernelEntry, Package
+from dync.runtime.store import Weights
 from dync.runtime.weights import Raw
 from dync.runtime.weights import read as read_weights
 from dync.runtime.weights import safetensors as pieces
@@ -311,3 +312,22 @@ def test_python_text_in_an_artifact_is_never_run(made, tmp_path) -> None:
     runtime(np.ones((2, 4), np.float32))
     runtime.traced(np.ones((2, 4), np.float32))
     assert io.BytesIO(zipfile.ZipFile(tmp_path / "m.dync").read("host/main.py")).getvalue().count(b"\n    import os") == 0
+
+
+@pytest.mark.parametrize("lies", [(0,), (64, 3, 1), (0, -3, 1), (0, 1 << 40, 1)])
+def test_a_weight_lies_where_it_can(lies, made, tmp_path):
+    name = next(n for n, w in made.weights.items() if len(w.shape) == 2)
+    artifact.write(replace(made, layouts={name: lies}), tmp_path / "m.dync")
+    assert f"weight {name!r} cannot lie in memory as" in refused(tmp_path / "m.dync")
+
+
+def test_weights_lie_as_they_did(made, tmp_path):
+    whole = torch.arange(60.0).reshape(6, 10)
+    given = {"rows": whole[1], "columns": whole[:, 3], "turned": whole.t(), "wide": whole[2].expand(4, 10), "plain": whole[0].clone()}
+    artifact.write(replace(made, weights={**made.weights, **given}), tmp_path / "m.dync")
+    read = artifact.read(tmp_path / "m.dync")
+    weights = Weights(read.weights, "torch", ["rows"], read.layouts)
+    for name, tensor in given.items():
+        found = weights.torch(name)
+        assert torch.equal(found, tensor) and found.stride() == tensor.stride(), name
+        assert found.data_ptr() % 64 == 4 * tensor.storage_offset() % 64, name
