@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -134,12 +134,6 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
     if hasattr(type(item), "dync_row"):
         raise NotUniform(f"it holds a {getattr(item, 'kind', 'list')} whose length is known only at run time")
     raise NotUniform(f"it holds a {type(item).__name__}")
-
-
-def differ_in_choices(a: Form, b: Form) -> bool:
-    """Whether forms are the same but for which constants there are."""
-    plain = [[replace(c, choices=()) for c in form.columns] for form in (a, b)]
-    return a.structure == b.structure and plain[0] == plain[1]
 
 
 def differ_in_constants(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:

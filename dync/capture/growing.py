@@ -13,19 +13,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.arrays import number_of
-from dync.capture.forms import (
-    LEAF,
-    MAX_CHOICES,
-    NUMBERS,
-    Column,
-    Constant,
-    Form,
-    NotUniform,
-    common,
-    differ_in_choices,
-    differ_in_constants,
-    form_of,
-)
+from dync.capture.forms import LEAF, MAX_CHOICES, NUMBERS, Column, Constant, Form, NotUniform, common, differ_in_constants, form_of
 from dync.capture.image import Image, class_name
 from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, Grown, kind_of
@@ -33,7 +21,6 @@ from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import all_codes, can_mark
 from dync.capture.recorder import FunctionMode
-from dync.capture.replay import Suspended
 from dync.capture.running import Running
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import of_model
@@ -102,9 +89,6 @@ class Growing(Running):
     """Texts that were picked from a sequence of texts by a number → all of these."""
     forking: set[str]
     """Comprehensions of many decisions, by their places."""
-
-    wider: dict[str, Form]
-    """Place of birth → form of the items in the next attempt."""
 
     def do(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """A call of torch on the user's behalf."""
@@ -378,8 +362,8 @@ class Growing(Running):
             return False
 
     def widen(self, key: str, form: Form, other: str = "") -> NoReturn:
-        """A list meets items of another form. Where only texts and the like are new, the other paths at hand may add theirs first."""
-        mine = self.wider.get(key, self.grown[key])
+        """A list meets items of another form."""
+        mine = self.grown[key]
         assert mine is not None
         try:
             found = common(mine, form) if mine.columns and form.columns else mine if mine.columns else form
@@ -388,11 +372,8 @@ class Growing(Running):
         found = Form(found.kind, found.structure, tuple(map(self.with_siblings, found.columns)))
         for k in filter(None, (key, other)):
             kept = self.grown[k]
-            self.wider[k] = Form(kept.kind if kept else found.kind, found.structure, found.columns)
-        if not self.tasks or not differ_in_choices(mine, found):
-            self.start_again()
-        self.dead = True
-        raise Suspended
+            self.grown[k] = Form(kept.kind if kept else found.kind, found.structure, found.columns)
+        self.start_again()
 
     def with_siblings(self, column: Column) -> Column:
         """A column of texts with all that come from the same sequences, each of which would start the capture over."""

@@ -150,7 +150,7 @@ class NothingYet(nn.Module):
 
 
 class PathsOfATree(nn.Module):
-    """Walks down a tree whose ways are texts in a list: all that the paths at hand say is known before capture begins anew."""
+    """Walks down a tree whose ways are texts in a list: the texts differ from path to path."""
 
     TREE = ((0, (1, 2)), ((3, 4), 5))
 
