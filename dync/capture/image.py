@@ -150,8 +150,8 @@ class _Walk:
         bound = isinstance(x, (types.BuiltinMethodType, types.MethodWrapperType))
         if bound and not isinstance(x.__self__, (types.ModuleType, type, type(None))):  # as `append` of a list
             self.signature.append(("method", x.__name__))
-            self.visit(x.__self__, False, where)
-            return x
+            owner = self.visit(x.__self__, fixed, where)
+            return x if owner is x.__self__ else getattr(owner, x.__name__)
         turn = type(x).__qualname__ == "Turn" and type(x).__module__ == "dync.capture.loops"
         if is_atom(x) or turn or type(x).__module__ in OWN or (
                 isinstance(x, types.FunctionType) and not x.__closure__ and not own_attributes(x)):

@@ -212,3 +212,20 @@ class RowPick(nn.Module):
     @staticmethod
     def inputs(seed):
         return rand(seed, 4, 3), whole(seed, 0, 4)
+
+
+class MethodOfATensor(nn.Module):
+    """A bound method of one of several tensors, or of a list with one of them, is called behind the join of the paths that bind it."""
+
+    def forward(self, x, y):
+        if x.sum() > y.sum():
+            act, kept = x.add, [x]
+        else:
+            act, kept = y.add, [y]
+        put = kept.append
+        for v in (x, y):
+            act = act(v).mul if v.mean() > 0 else act(-v).mul
+            put(v * 2)
+        return act(3), kept
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3), rand(seed, 3, salt=1)))
