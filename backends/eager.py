@@ -59,16 +59,18 @@ class Eager:
 
 def _own(kernel: Kernel) -> Graph:
     """The graph as captured, in which writes keep strides, by which vectorised kernels round, unless a view is asked of unknown ones."""
-    graph = kernel.captured
-    if graph is None:
+    if kernel.captured is None:
         return kernel.graph
     from dync.ir.rewrite import copy_graph
 
+    graph = copy_graph(kernel.captured)
     loose, sure = _reshapable(graph), _as_captured(graph)
     views = [n for n in graph.nodes if n.op == "call_function" and str(n.target) in VIEWS and n not in loose]
     if not sure.issuperset(views):
         return kernel.graph
-    return _with_rows(copy_graph(graph)) if views else graph
+    if views:
+        _lay_in_rows(graph, sure)
+    return graph
 
 
 def _as_captured(graph: Graph) -> set[Node]:
@@ -88,11 +90,11 @@ def _as_captured(graph: Graph) -> set[Node]:
     return found
 
 
-def _with_rows(graph: Graph) -> Graph:
-    """The graph, with its inputs laid out row by row where the captured ones were; mostly there is nothing to do."""
+def _lay_in_rows(graph: Graph, sure: set[Node]) -> None:
+    """Has the graph lay its inputs out row by row where the captured ones were; mostly there is nothing to do."""
     import torch
 
-    inputs, sure = list(graph.find_nodes(op="placeholder")), _as_captured(graph)
+    inputs = list(graph.find_nodes(op="placeholder"))
     for node in inputs:
         users = [u for u in node.users if u.op != "output"]
         if users and node in sure and hasattr(node.meta.get("val"), "is_contiguous"):
@@ -101,7 +103,6 @@ def _with_rows(graph: Graph) -> Graph:
             rows.meta = dict(node.meta)
             for user in users:
                 user.replace_input_with(node, rows)
-    return graph
 
 
 def _learning(graph: Graph) -> set[str]:

@@ -362,13 +362,12 @@ class Joins(Tuples):
 
     def hull(self, values: list[Any], ends: list[Rec]) -> tuple[int | None, int | None]:
         """The least and the greatest that an integer may be on paths that join, each by what its path has decided."""
-        saved, lows, highs = self.rec, list[int | None](), list[int | None]()
+        saved, found = self.rec, list[tuple[int | None, int | None]]()
         for value, self.rec in zip(values, ends):
-            low, high = self.shape_env.limits(value) if isinstance(value, sympy.Basic) else (value, value)
-            lows.append(low)
-            highs.append(high)
+            found.append(self.shape_env.limits(value) if isinstance(value, sympy.Basic) else (value, value))
         self.rec = saved
-        return (None if None in lows else min(lows)), (None if None in highs else max(highs))  # type: ignore[type-var]
+        lows, highs = ([n for n in side if n is not None] for side in zip(*found))
+        return min(lows) if len(lows) == len(found) else None, max(highs) if len(highs) == len(found) else None
 
     def _where(self, leaves: tuple[Any, ...]) -> Span:
         return next((leaf.value.span for leaf in leaves if isinstance(leaf.value, Val)), UNKNOWN)

@@ -87,29 +87,17 @@ class PathShapeEnv(ShapeEnv):
 
     def least(self, expr: Any) -> int:
         """A number that a size is never below on this path."""
-        learnt = self.learnt()
-        reduced = expr.xreplace(learnt.substitution)
-        low = bounds(reduced, dict(self.ranges(reduced, learnt)), {}).lower
-        return int(low) if isinstance(low, sympy.Integer) else 0
+        return self.limits(expr)[0] or 0
 
     def limits(self, expr: Any) -> tuple[int | None, int | None]:
         """The least and the greatest that an integer may be on this path, where there are such."""
         learnt = self.learnt()
         reduced = expr.xreplace(learnt.substitution)
-        try:
-            found = bounds(reduced, dict(self.ranges(reduced, learnt)), {})
-        except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
-            return None, None
-        low, high = (int(n) if isinstance(n, sympy.Integer) else None for n in (found.lower, found.upper))
-        return low, high
+        return ends(reduced, dict(self.ranges(reduced, learnt)))
 
     def always_least(self, expr: Any) -> int | None:
         """A number that an integer is never below on any path; None where there is none."""
-        try:
-            low = bounds(expr, dict(self.var_to_range), {}).lower
-        except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
-            return None
-        return int(low) if isinstance(low, sympy.Integer) else None
+        return ends(expr, dict(self.var_to_range))[0]
 
     def evaluate_expr(self, orig_expr: Any, hint: Any = None, fx_node: Any = None, size_oblivious: bool = False,
                       fallback_value: bool | None = None, *, forcing_spec: bool = False) -> Any:
@@ -170,6 +158,16 @@ def bounds(expr: Any, ranges: dict[Any, Any], found: dict[Any, Any]) -> Any:
         parts = [bounds(a, ranges, found) for a in expr.args] if not expr.is_Atom else []
         found[expr] = _run_sympy_handler(SymPyValueRangeAnalysis, parts, expr) if parts else bound_sympy(expr, ranges)
     return found[expr]
+
+
+def ends(expr: Any, ranges: dict[Any, Any]) -> tuple[int | None, int | None]:
+    """The least and the greatest that an integer is in these ranges, where there are such."""
+    try:
+        found = bounds(expr, ranges, {})
+    except (ValueError, AttributeError, NotImplementedError, AssertionError, TypeError):
+        return None, None
+    return (int(found.lower) if isinstance(found.lower, sympy.Integer) else None,
+            int(found.upper) if isinstance(found.upper, sympy.Integer) else None)
 
 
 @lru_cache(maxsize=20_000)

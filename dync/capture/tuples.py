@@ -40,12 +40,13 @@ class Tuples(Keying):
 
     def part_tuples(self, site: Site, a: Named, b: Named) -> None:
         """Paths in a loop stay apart: starts over if that is for the lengths of tuples alone, and time and again."""
-        for loop in (self.loop_key(self.markers.sites[n]) for n in site.loops[-1:]):
-            parted = {n: (a[n], b[n]) for n in a.keys() & b.keys() if len(a[n]) != len(b[n])}
-            self.splits.update((loop, n) for n in parted)
-            many = [n for n in sorted(parted) if self.splits[loop, n] > MANY_TUPLES]
-            if any([self._learn_tuple(loop, n, *sorted(parted[n], key=len)) for n in many]):
-                self.start_again()
+        parted = {n: sorted((a[n], b[n]), key=len) for n in sorted(a.keys() & b.keys()) if len(a[n]) != len(b[n])}
+        if not site.loops or not parted:
+            return
+        loop = self.loop_key(self.markers.sites[site.loops[-1]])
+        self.splits.update((loop, n) for n in parted)
+        if any([self._learn_tuple(loop, n, *pair) for n, pair in parted.items() if self.splits[loop, n] > MANY_TUPLES]):
+            self.start_again()
 
     def _learn_tuple(self, loop: Any, name: str, old: tuple[Any, ...], new: Any) -> bool:
         """Whether a tuple that this loop makes longer is found to be of unknown length just now."""

@@ -430,7 +430,7 @@ class HooksInForward(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(10))
 
     def forward(self, x):
-        kept, handles = {}, []
+        kept = {}
 
         def keep(module, given, result):
             kept[module] = result if module not in kept else kept[module] + result

@@ -416,9 +416,11 @@ class GenerateWithCriteria(nn.Module):
         super().__init__()
         self.embed, self.head = nn.Embedding(8, 6), nn.Linear(6, 8)
 
+    def is_long(self, tokens, scores):
+        return torch.full((tokens.shape[0],), tokens.shape[-1] >= 12 or len(scores) > 20, dtype=torch.bool)
+
     def forward(self, tokens):
-        longest = lambda t, s: torch.full((t.shape[0],), t.shape[-1] >= 12 or len(s) > 20, dtype=torch.bool)  # noqa: E731
-        criteria = self.Criteria([longest, lambda t, s: torch.isin(t[:, -1], torch.tensor([1]))])
+        criteria = self.Criteria([self.is_long, lambda t, s: torch.isin(t[:, -1], torch.tensor([1]))])
         scores, going, finished = (), torch.ones(tokens.shape[0], dtype=torch.long), False
         while not finished:
             scores += (self.head(self.embed(tokens).mean(1)),)
