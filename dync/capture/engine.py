@@ -44,6 +44,7 @@ class Engine(Expressions):
         self.problems = {}
         self.written = []
         self.plans = {}
+        self.wider = {}
         self.grown, self.ungrown, self.needed, self.loose, self.loose_texts = {}, {}, set(), set(), set()
         self.apart, self.plain_calls, self.origins, self.disordered, self.ordered = set(), set(), {}, set(), set()
         self.unfoldable, self.forking, self.watched = set(), set(), set()
@@ -60,6 +61,7 @@ class Engine(Expressions):
 
         `start(engine, entry)` makes the inputs and says where to begin; `root()` runs the model and ends its record.
         """
+        self.learn_wider()
         Expr.forget()
         self.shape_env = PathShapeEnv(self)
         self.fake_mode = FakeTensorMode(shape_env=self.shape_env, allow_non_fake_inputs=True)
@@ -85,7 +87,9 @@ class Engine(Expressions):
         self.problems = {}
         self.root_frame = sys._getframe()  # no code of the model's runs before the model is called
         self.tasks = start(self, entry)
-        while self.tasks or self.waiting:
+        while self.tasks or self.waiting or self.wider:
+            if self.wider and not self.tasks:
+                self.start_again()
             if not self.tasks:
                 self.merge_first()
                 continue

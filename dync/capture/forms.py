@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from dync.capture.image import SYMBOLIC, class_name, pool_of, row_of
 from dync.capture.scalars import scalar_of
+from dync.capture.templates import Filled, Template, Texts
+from dync.capture.text import SymText
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
 MAX_CHOICES = 64
@@ -19,6 +21,10 @@ MAX_CHOICES = 64
 
 class NotUniform(Exception):
     """Items that have no form in common; the text says why."""
+
+
+class Joined(NotUniform):
+    """An item is what paths joined: of each path's own, a form may be known."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,7 @@ ABSENT = object()
 
 
 class Constant:
-    """None, a text or a member of an Enum: equal to those of its type alone."""
+    """None, a text or its template, or a member of an Enum: equal to those of its type alone."""
 
     __slots__ = ("value",)
 
@@ -100,7 +106,7 @@ NOTHING = (Constant(None),)
 
 
 class Alike(Exception):
-    """A text or number is compared with a member of an Enum that equals it in Python: which of the two is meant, no column says."""
+    """What is compared may be equal in Python to what no column says: a member of an Enum to its value, a text to one made of numbers."""
 
 
 def is_constant(constant: Constant, x: Any) -> bool:
@@ -126,6 +132,16 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
     """An item's structure and its leaves. Raises NotUniform for what can be no item."""
     if isinstance(item, (torch.Tensor, *SYMBOLIC)) or type(item) in (bool, int, float) or pool_of(item):
         return LEAF, [item]
+    if type(item) is SymText:
+        if item.vague:
+            raise NotUniform("it holds a text with a tensor in it")
+        try:
+            which, ints, floats = Filled.of(item)
+        except ValueError:
+            raise Joined("it holds a text of several paths") from None
+        if not ints and not floats:
+            return Constant(which), []
+        return (Texts(len(ints), len(floats)), (LEAF,) * (1 + len(ints) + len(floats))), [which, *ints, *floats]
     if item is None or isinstance(item, str) or isinstance(item, enum.Enum) and "<locals>" not in type(item).__qualname__:
         return Constant(item), []
     if isinstance(item, tuple):
@@ -134,6 +150,12 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
     if hasattr(type(item), "dync_row"):
         raise NotUniform(f"it holds a {getattr(item, 'kind', 'list')} whose length is known only at run time")
     raise NotUniform(f"it holds a {type(item).__name__}")
+
+
+def differ_in_choices(a: Form, b: Form) -> bool:
+    """Whether forms are the same but for which constants there are."""
+    plain = [[replace(c, choices=()) for c in form.columns] for form in (a, b)]
+    return a.structure == b.structure and plain[0] == plain[1]
 
 
 def differ_in_constants(a: tuple[Any, ...], b: tuple[Any, ...]) -> bool:
@@ -150,6 +172,16 @@ def leaf_count(structure: Any) -> int:
     if isinstance(structure, tuple):
         return sum(map(leaf_count, structure[1]))
     return {LEAF: 1, MAYBE: 2}.get(structure, 0)
+
+
+def holds_texts(structure: Any) -> bool:
+    """Whether it is that of an item which is one of several texts, some of them made of numbers."""
+    return isinstance(structure, tuple) and isinstance(structure[0], Texts)
+
+
+def has_texts(structure: Any) -> bool:
+    """Whether there is such an item in it."""
+    return holds_texts(structure) or isinstance(structure, tuple) and any(map(has_texts, structure[1]))
 
 
 def may_lack(structure: Any) -> bool:
@@ -173,7 +205,7 @@ def cells_of(form: Form, item: Any) -> list[Any]:
                 next(columns)
             yield from (x is not None, ABSENT if x is None else x)
         elif not isinstance(structure, Constant):
-            for s, v in zip(structure[1], x, strict=True):
+            for s, v in zip(structure[1], structure[0].cells(x) if holds_texts(structure) else x, strict=True):
                 yield from leaves(s, v)
 
     return list(leaves(form.structure, item))
@@ -191,6 +223,8 @@ def paired(structure: Any, item: Any, columns: Iterator[tuple[Column, Any]]) -> 
     elif isinstance(structure, Constant):
         if not is_constant(structure, item):
             raise NotUniform("another constant")
+    elif holds_texts(structure):
+        raise Alike
     elif not isinstance(item, tuple) or len(item) != len(structure[1]):
         raise NotUniform("no such tuple")
     else:
@@ -209,12 +243,16 @@ def put_together(structure: Any, leaves: Iterator[Callable[[], Any]]) -> Any:
         return structure.value
     cls, parts = structure
     items = [put_together(p, leaves) for p in parts]
+    if holds_texts(structure):
+        return cls.filled(items[0], items[1:])
     return cls(*items) if hasattr(cls, "_fields") else cls(items)
 
 
 def column_of(engine: Any, leaf: Any) -> Column:
     if pool_of(leaf):
         return Column(f"pointer:{pool_of(leaf)}", torch.int64)
+    if isinstance(leaf, Template):
+        return choice_of(Constant(leaf))
     if not isinstance(leaf, torch.Tensor):
         kind = class_name(leaf)
         return Column(kind, NUMBERS[kind])
@@ -271,9 +309,26 @@ def common(a: Form, b: Form) -> Form:
         shape = tuple(map(one_size, x.shape, y.shape))
         return choice_of(*x.choices, *y.choices) if x.choices else one_ragged(Column(x.kind, x.dtype, x.device, shape))
 
+    def texts(s: Any, rest: Iterator[Column]) -> tuple[Column, list[Column], list[Column]]:
+        """Which texts there are, and the columns of numbers for them."""
+        which, numbers = column(s, rest) if not isinstance(s, tuple) else next(rest), list[Column]()
+        if isinstance(s, tuple):
+            numbers = [next(rest) for _ in s[1][1:]]
+        if not which.choices or not all(isinstance(c.value, (str, Template, type(None))) for c in which.choices):
+            raise NotUniform(f"its items are of several forms, {describe(a)} and {describe(b)}")
+        return which, [c for c in numbers if c.kind == "int"], [c for c in numbers if c.kind == "float"]
+
+    def one_of(s: Any, t: Any) -> Any:
+        (x, *numbers), (y, *others) = texts(s, mine), texts(t, other)
+        ints, floats = (max(n, m, key=len) for n, m in zip(numbers, others))
+        columns.extend((merged(x, y), *ints, *floats))
+        return Texts(len(ints), len(floats)), (LEAF,) * (1 + len(ints) + len(floats))
+
     def both(s: Any, t: Any) -> Any:
         if isinstance(s, Constant) and s == t:
             return s
+        if holds_texts(s) or holds_texts(t):
+            return one_of(s, t)
         if MAYBE in (s, t) and not isinstance(s, tuple) and not isinstance(t, tuple):
             return maybe(value(s, mine), value(t, other))
         if isinstance(s, tuple) and isinstance(t, tuple) and s[0] is t[0] and len(s[1]) == len(t[1]):

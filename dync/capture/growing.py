@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import operator
@@ -13,7 +14,20 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.arrays import number_of
-from dync.capture.forms import LEAF, MAX_CHOICES, NUMBERS, Column, Constant, Form, NotUniform, common, differ_in_constants, form_of
+from dync.capture.forms import (
+    LEAF,
+    MAX_CHOICES,
+    NUMBERS,
+    Column,
+    Constant,
+    Form,
+    Joined,
+    NotUniform,
+    common,
+    differ_in_choices,
+    differ_in_constants,
+    form_of,
+)
 from dync.capture.image import Image, class_name
 from dync.capture.keyed import is_running
 from dync.capture.lists import KINDS, Grown, kind_of
@@ -21,6 +35,7 @@ from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import all_codes, can_mark
 from dync.capture.recorder import FunctionMode
+from dync.capture.replay import Suspended
 from dync.capture.running import Running
 from dync.capture.scalars import Expr, scalar_of
 from dync.capture.tape import of_model
@@ -89,6 +104,9 @@ class Growing(Running):
     """Texts that were picked from a sequence of texts by a number → all of these."""
     forking: set[str]
     """Comprehensions of many decisions, by their places."""
+
+    wider: dict[str, list[Form]]
+    """Place of birth → forms of the items that paths have met, which the next attempt knows."""
 
     def do(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """A call of torch on the user's behalf."""
@@ -358,11 +376,18 @@ class Growing(Running):
             self.grown[key] = self.form(kind, items)
             return True
         except NotUniform as error:
-            self.grown[key], self.ungrown[key] = None, str(error)
-            return False
+            return self.unlearnt(key, kind, error)
+
+    def unlearnt(self, key: str, kind: str, error: NotUniform) -> bool:
+        """Whether it is worth another try: as rows from its birth on, a list is given its items before they join."""
+        if isinstance(error, Joined) and kind in KINDS.values():
+            self.grown[key] = Form(kind, LEAF, ())
+            return True
+        self.grown[key], self.ungrown[key] = None, str(error)
+        return False
 
     def widen(self, key: str, form: Form, other: str = "") -> NoReturn:
-        """A list meets items of another form."""
+        """A list meets items of another form. Where only texts and the like are new, the other paths at hand may add theirs first."""
         mine = self.grown[key]
         assert mine is not None
         try:
@@ -370,10 +395,28 @@ class Growing(Running):
         except NotUniform as error:
             self.give_up(key, str(error))
         found = Form(found.kind, found.structure, tuple(map(self.with_siblings, found.columns)))
+        later = bool(self.tasks) and differ_in_choices(mine, found)
         for k in filter(None, (key, other)):
             kept = self.grown[k]
-            self.grown[k] = Form(kept.kind if kept else found.kind, found.structure, found.columns)
-        self.start_again()
+            wide = Form(kept.kind if kept else found.kind, found.structure, found.columns)
+            if later:
+                self.wider.setdefault(k, []).append(wide)
+            else:
+                self.grown[k] = wide
+        if not later:
+            self.start_again()
+        self.dead = True
+        raise Suspended
+
+    def learn_wider(self) -> None:
+        """What paths had to add to lists, where nothing else was learnt of these since."""
+        for key, forms in self.wider.items():
+            for form in forms:
+                mine = self.grown.get(key)
+                if mine is not None and differ_in_choices(mine, form):
+                    with contextlib.suppress(NotUniform):  # too many: the next attempt says so
+                        self.grown[key] = common(mine, form)
+        self.wider = {}
 
     def with_siblings(self, column: Column) -> Column:
         """A column of texts with all that come from the same sequences, each of which would start the capture over."""

@@ -16,7 +16,7 @@ import torch
 
 from dync.capture import lists
 from dync.capture.dicts import KeyedDict
-from dync.capture.forms import ABSENT, Column, Form, NotUniform, cells_of, common, form_of, one_ragged
+from dync.capture.forms import ABSENT, Column, Form, NotUniform, cells_of, common, form_of, has_texts, one_ragged
 from dync.capture.heap import WHOLE, Place, StaticHeap, contents
 from dync.capture.image import pool_of
 from dync.capture.keyed import KINDS as KEYED
@@ -29,6 +29,8 @@ from dync.ir.types import Span
 
 MAX_LENGTHS, MAX_OF_OBJECTS = 4, 2
 """So many forms of the state may differ in the length of one container, or of one that holds objects: then it has no bound."""
+
+OF_NUMBERS = "it holds texts that are made as the model runs, and outlives the call"
 
 
 def container_kind(x: Any) -> str:
@@ -71,6 +73,8 @@ class Kept:
         try:
             columns = [one_ragged(Column(c.kind, c.dtype, c.device, tuple(map(size, c.shape)), c.choices)) for c in form.columns]
             made = Form(form.kind, form.structure, tuple(columns))
+            if has_texts(made.structure):
+                raise NotUniform(OF_NUMBERS)
             made = check_form(made) if made.kind in KEYED.values() and made.columns else made
         except NotUniform as error:
             return self.engine.give_up(key, str(error))
@@ -190,6 +194,9 @@ class Kept:
     def pools(self, containers: list[Grown], first: bool) -> tuple[tuple[str, RowsTree], ...]:
         """The pools that containers hold rows of, and those that these hold; what no one holds any more is taken out."""
         graph = self.reached([x.form for x in containers])
+        for n in graph:
+            if has_texts(self.engine.grown[n].structure):
+                self.engine.give_up(n, OF_NUMBERS)
         if first:
             self.found_pools = {n: Grown(self.engine, n, (f := self.pool_form(n)), columns_of(f, ())) for n in graph}
         else:

@@ -14,7 +14,21 @@ import torch
 
 from dync.capture import keys
 from dync.capture.arrays import number_of
-from dync.capture.forms import LEAF, Alike, Column, Constant, Form, NotUniform, choice, choice_of, leaf_count, may_lack, paired, taken_apart
+from dync.capture.forms import (
+    LEAF,
+    Alike,
+    Column,
+    Constant,
+    Form,
+    NotUniform,
+    choice,
+    choice_of,
+    has_texts,
+    leaf_count,
+    may_lack,
+    paired,
+    taken_apart,
+)
 from dync.capture.image import SYMBOLIC
 from dync.capture.lists import Grown, Walked
 from dync.capture.places import as_seen
@@ -39,6 +53,8 @@ def check_form(form: Form) -> Form:
     if isinstance(key := key_of(form), Constant):
         structure = LEAF if form.kind in SETS else (form.structure[0], (LEAF, *form.structure[1][1:]))
         form = Form(form.kind, structure, (choice_of(key), *form.columns))
+    if has_texts(key_of(form)):
+        raise NotUniform("its keys are texts made of numbers")
     n = leaf_count(key_of(form))
     strange = ["lists or objects" if c.pool else str(c) for c in form.columns[:n] if c.kind not in ("int", "bool", "choice")]
     if may_lack(key_of(form)):

@@ -29,12 +29,14 @@ from dync.capture.forms import (
     choice,
     common,
     form_of,
+    has_texts,
     paired,
     put_together,
 )
 from dync.capture.image import SYMBOLIC, pool_of, row_of
 from dync.capture.places import as_seen, unpacked
 from dync.capture.tape import of_model
+from dync.capture.templates import kept
 from dync.capture.text import formatted, join
 from dync.ir.flow import MISFIT
 
@@ -126,7 +128,7 @@ class Grown:
         """An item as a stretch of one row. Starts the capture over where it has another form."""
         form, fits = self.form, True
         try:
-            item = self.engine.adopted(f"{self.key}[]", item)
+            item = self.engine.adopted(f"{self.key}[]", kept(self.engine, item, form.columns))
             if not self.form.columns:
                 self.engine.form_list(self, item)
             form = form_of(self.engine, self.form.kind, (item,))
@@ -404,6 +406,8 @@ class Grown:
         """Which items are equal to this one, as bool [n]; None where none can be."""
         if any(c.kind == "tensor" or c.pool and not self.engine.same_row(c.pool) for c in self.form.columns):
             return self.refuse(f"`{what}`")
+        if has_texts(self.form.structure):
+            return self.refuse(f"`{what}` among texts made of numbers")
         try:
             pairs = list(paired(self.form.structure, item, zip(self.form.columns, self.columns)))
             places = [choice(column, leaf) if column.choices and not column.pool else None for column, _, leaf in pairs]

@@ -13,7 +13,7 @@ import torch
 
 from dync.capture.arrays import is_array
 from dync.capture.dict_rows import Young
-from dync.capture.forms import LEAF, MAYBE, Column, Constant
+from dync.capture.forms import LEAF, MAYBE, Column, Constant, holds_texts
 from dync.capture.image import SYMBOLIC, pool_of
 from dync.capture.keyed import Keyed
 from dync.capture.lists import Grown
@@ -21,7 +21,7 @@ from dync.capture.once import Once
 from dync.capture.text import SymText
 from dync.capture.walks import is_grown
 from dync.ir.classes import is_names, plain_fields
-from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
+from dync.ir.flow import DictTree, Key, Leaf, ListTree, OneOfTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
 from dync.ir.opaque import to_opaque
 from dync.ir.rows import OBJECTS
 from dync.ir.trees import kind_of
@@ -136,6 +136,11 @@ class _Trees:
             if structure == MAYBE:
                 (_, here), (column, own) = next(cells), next(cells)
                 return cell(f"maybe:{_column(column)}", column, [*here, *own])
+            if holds_texts(structure):
+                (which, own), *numbers = (next(cells) for _ in structure[1])
+                index = cell("number", Column("int", which.dtype), own)
+                named = [cell(_column(c), c, tensors) for c, tensors in numbers]
+                return OneOfTree((index, *(structure[0].tree(c.value, named) for c in which.choices)))
             if structure != LEAF:
                 return _tuple(structure[0], tuple(element(p, cells) for p in structure[1]))
             column, own = next(cells)

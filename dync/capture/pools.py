@@ -31,6 +31,8 @@ from dync.capture.lists import KINDS, Grown, kind_of
 from dync.capture.places import can_mark
 from dync.capture.scalars import scalar_of
 from dync.capture.tape import of_model
+from dync.capture.templates import kept
+from dync.capture.text import SymText
 from dync.ir.classes import loaded_class
 from dync.ir.flow import MISFIT
 
@@ -89,8 +91,7 @@ class Pooling(Growing):
                 self.adopted(f"{key}[]", item)
             return super().learn(key, kind, items)
         except NotUniform as error:
-            self.grown[key], self.ungrown[key] = None, str(error)
-            return False
+            return self.unlearnt(key, kind, error)
         finally:
             for x in self.lent:
                 x.dync_pool = ""
@@ -109,6 +110,8 @@ class Pooling(Growing):
             self.adopt_young(x)
         elif has_names(x):
             self.learn_dict(x)
+        elif type(x) is SymText:
+            taken_apart(x)
         else:
             try:
                 taken_apart(x)
@@ -129,6 +132,14 @@ class Pooling(Growing):
         assert mine is not None
         self.join_pools(mine, form)
         super().widen(key, form, other)
+
+    def give_up(self, key: str, reason: str) -> NoReturn:
+        """What holds lists of a pool that cannot be is learnt anew, without it."""
+        holders = [k for k, form in self.grown.items() if form is not None and any(c.pool == key for c in form.columns)]
+        for k in holders:
+            if k not in self.pooled:
+                del self.grown[k]
+        super().give_up(key, reason)
 
     def join_pools(self, a: Form, b: Form) -> None:
         """Lists of one place stand in one pool: where two forms differ in their pools of lists, these become one, and it is learnt anew."""
@@ -445,7 +456,8 @@ class Pooling(Growing):
         if pool not in self.row_classes:
             self.row_classes[pool] = made()
         try:
-            values = tuple(self.adopted(f"{pool}.{name}", v) for name, v in held.items())
+            columns = form.columns if (form := self.grown.get(pool)) is not None else ()
+            values = tuple(self.adopted(f"{pool}.{name}", kept(self, v, columns)) for name, v in held.items())
             if self.grown.get(pool) is None:
                 self.grown[pool] = form_of(self, "list", (values,))
                 self.start_again()
@@ -482,7 +494,7 @@ class Pooling(Growing):
         rows, own = self.pools[pool], tuple(c for c, _ in columns)
         mine = Form("list", structure, own)
         try:
-            self.adopted(f"{pool}.{self.attribute_names[pool][n]}", value)
+            value = self.adopted(f"{pool}.{self.attribute_names[pool][n]}", kept(self, value, own))
             found = common(mine, form_of(self, "list", (value,)))
         except NotUniform as error:
             self.give_up(pool, str(error))

@@ -17,7 +17,8 @@ from dync.ir.types import Operand, Ref, TensorType, ValueType
 
 RESERVED = frozenset({
     "int", "float", "bool", "str", "repr", "format", "print", "abs", "round", "min", "max", "math", "inf", "nan", "run", "give", "state",
-    "enter", "decide", "note", "IndexError", "pc", "log", "warn", "len", "chr", "slice", "random", "numpy", "torch", "time", "sys"})
+    "enter", "decide", "note", "IndexError", "pc", "log", "warn", "intern", "interned", "len", "chr", "slice",
+    "random", "numpy", "torch", "time", "sys"})
 
 
 @dataclass

@@ -137,8 +137,21 @@ class OpaqueTree(msgspec.Struct, frozen=True, tag="opaque"):
     text: str
 
 
+class ScalarTree(msgspec.Struct, frozen=True, tag="scalar"):
+    """What an operation of `dync.ir.scalars` makes of the items."""
+
+    op: str
+    items: tuple[Tree, ...]
+
+
+class OneOfTree(msgspec.Struct, frozen=True, tag="one_of"):
+    """One of the items behind the first, which is a number and says which: 0 for the next."""
+
+    items: tuple[Tree, ...]
+
+
 Key = Union[Lit, TupleTree, OpaqueTree]
-Tree = Union[Leaf, ListTree, TupleTree, DictTree, RecordTree, RowsTree, OpaqueTree]
+Tree = Union[Leaf, ListTree, TupleTree, DictTree, RecordTree, RowsTree, OpaqueTree, ScalarTree, OneOfTree]
 
 
 class Write(msgspec.Struct, frozen=True):

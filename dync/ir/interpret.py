@@ -16,6 +16,7 @@ from dync.ir.binding import bind
 from dync.ir.classes import exception
 from dync.ir.flow import Branch, Edge, Jump, Raise, Return, Switch
 from dync.ir.given import containers, give_back
+from dync.ir.interned import forgotten
 from dync.ir.opaque import ABSENT
 from dync.ir.program import Block, Program
 from dync.ir.scalars import SCALAR_OPS
@@ -80,7 +81,7 @@ def run(
     held = containers(program.signature, args, kwargs or {}, params or {})
     slots = held_slots(program, state)
     walk = _Walk(program, weights, _entry(program, args, kwargs or {}, params or {}, slots), watch)
-    with torch.no_grad():
+    with torch.no_grad(), forgotten():
         outcome = walk.run(slots, limit)
     now = outside(program.forms, slots)
     state.update({name: now.get(name, ABSENT) for name in attribute_names(program.slots, program.forms)})

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from dync.ir.interned import intern, interned
 from dync.ir.outside import CLOCKS, DRAWS, SEEDS, log, outside, warn
 
 
@@ -32,6 +33,7 @@ def _call(function: Callable[..., Any], name: str, arity: int = 1) -> ScalarOp:
 
 TEXTS: dict[str, ScalarOp] = {
     "str.eq": _infix(lambda a, b: a == b, "=="), "str.contains": ScalarOp(operator.contains, "{1} in {0}"), "str.len": _call(len, "len"),
+    "str.intern": _call(intern, "intern"), "str.interned": _call(interned, "interned"),
     "str.chr": _call(chr, "chr"), "str.mul": _infix(lambda a, b: a * b, "*"),
     "str.lt": _infix(lambda a, b: a < b, "<"), "str.gt": _infix(lambda a, b: a > b, ">"),
     **{f"str.{n}": _call(getattr(str, n), f"str.{n}") for n in (
@@ -75,7 +77,8 @@ NEVER_RAISE = COMPARISONS | frozenset(
 
 The others (division, math functions, int of nan) may raise."""
 EFFECTS: dict[str, str] = {
-    "print": "prints", "str.len": "measures a text", "sys.stderr.write": "writes", "log": "logs", "warn": "warns", "time.sleep": "waits",
+    "print": "prints", "str.len": "measures a text", "str.intern": "keeps a text", "sys.stderr.write": "writes", "log": "logs",
+    "warn": "warns", "time.sleep": "waits",
     **dict.fromkeys(DRAWS, "draws a random number"), **dict.fromkeys(SEEDS, "seeds a generator"),
     **{n: "asks for the time" for n in CLOCKS if n != "time.sleep"}}
 """Operations that do something, and what: they run where they stand and in their order, also where every operand is a constant."""

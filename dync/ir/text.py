@@ -28,11 +28,13 @@ from dync.ir.flow import (
     Key,
     Leaf,
     ListTree,
+    OneOfTree,
     OpaqueTree,
     Raise,
     RecordTree,
     Return,
     RowsTree,
+    ScalarTree,
     Switch,
     Tree,
     TupleTree,
@@ -207,6 +209,10 @@ def tree_text(tree: Tree) -> str:
         case DictTree():
             items = ", ".join(f"{_key(k)}: {tree_text(t)}" for k, t in zip(tree.keys, tree.items))
             return f"{'' if tree.kind == 'dict' else tree.kind}{{{items}}}"
+        case ScalarTree():
+            return SCALAR_OPS[tree.op].text.format(*map(tree_text, tree.items))
+        case OneOfTree():
+            return f"({', '.join(map(tree_text, tree.items[1:]))})[{tree_text(tree.items[0])}]"
         case RecordTree():
             return f"{tree.cls.rpartition(':')[2]}({', '.join(f'{f}={tree_text(t)}' for f, t in zip(tree.fields, tree.items))})"
 

@@ -12,8 +12,9 @@ import numpy
 
 from dync.errors import GuardError
 from dync.ir.classes import field_names, is_sequence, plain_fields, record_class
-from dync.ir.flow import DictTree, Key, Leaf, ListTree, OpaqueTree, RecordTree, RowsTree, Tree, TupleTree
+from dync.ir.flow import DictTree, Key, Leaf, ListTree, OneOfTree, OpaqueTree, RecordTree, RowsTree, ScalarTree, Tree, TupleTree
 from dync.ir.opaque import from_opaque, to_opaque
+from dync.ir.scalars import SCALAR_OPS
 from dync.ir.types import Lit, Ref
 
 SEQUENCES: dict[str, Callable[..., Any]] = {c.__name__: c for c in (list, tuple, collections.deque, set, frozenset)}
@@ -39,6 +40,10 @@ def build(tree: Tree, lookup: Callable[[str], Any]) -> Any:
             return _rows(tree, lookup)
         case OpaqueTree():
             return from_opaque(tree)
+        case ScalarTree():
+            return SCALAR_OPS[tree.op].function(*(build(t, lookup) for t in tree.items))
+        case OneOfTree():
+            return build(tree.items[1 + build(tree.items[0], lookup)], lookup)
 
 
 def key_value(key: Key) -> Any:

@@ -19,6 +19,7 @@ from dync.host.regions import collapse
 from dync.ir.classes import exception
 from dync.ir.flow import Flow, FlowBlock, Raise, Tree
 from dync.ir.given import containers, give_back
+from dync.ir.interned import forgotten, intern, interned
 from dync.ir.outside import log, warn
 from dync.ir.trace import DecisionRecord, Trace, margin
 from dync.ir.trees import build
@@ -38,7 +39,8 @@ ENGINES = {
 }  # fmt: skip
 """Loader that an engine names → what opens it."""
 BUILTINS = {f.__name__: f for f in (
-    int, float, bool, abs, round, min, max, str, repr, format, len, chr, slice, print, log, warn, IndexError)}
+    int, float, bool, abs, round, min, max, str, repr, format, len, chr, slice, print, log, warn, intern, interned,
+    IndexError)}
 """All that a host module may use of Python's own names."""
 
 
@@ -250,7 +252,8 @@ class Runtime:
         exec(compile(module.source, file, "exec"), space)
         self._lines[file] = module.lines
         linecache.cache[file] = (len(module.source), None, module.source.splitlines(True), file)
-        return space["run"]
+        interns = any(op.op == "str.intern" for block in self.flow.blocks for op in block.host)
+        return forgotten()(space["run"]) if interns else space["run"]
 
 
 def _never(*args: Any) -> Any:

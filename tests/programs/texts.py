@@ -170,3 +170,73 @@ class PathsOfATree(nn.Module):
         return found, [way for way, _, _ in found].count("LL")
 
     inputs = staticmethod(lambda seed: (rand(seed, 3, 3),))
+
+
+class LabelsOfDetections(nn.Module):
+    """A text made of numbers for each row that passes, as detectors write beside their boxes."""
+
+    NAMES = {0: "person", 1: "bus", 2: "tie"}
+
+    def forward(self, x):
+        found, best = [], "nothing"
+        rows = x[x[:, 0] > 0.4]
+        for *box, score, kind in rows:
+            name = self.NAMES[int(kind)]
+            if score > 0.9:
+                best = f"{name}!"
+                found.append((best, torch.stack(box).sum()))
+            else:
+                found.append((f"{name} {score:.2f}, {bool(box[0] > 0.7)}", torch.stack(box).sum()))
+        print(f"{len(found)} found, {found[-1][0] if found else best}")
+        return found, best, "; ".join(f"{n}: {label}" for n, (label, _) in enumerate(found))
+
+    @staticmethod
+    def inputs(seed):
+        return (torch.cat([rand(seed, 9, 4).abs(), torch.arange(9)[:, None] % 3], 1),)
+
+
+class WordsOfCharacters(nn.Module):
+    """Words that grow by a character a turn, in a list: what a decoder of characters does."""
+
+    VOCABULARY = ("_", "|", "a", "b", "c")
+
+    def forward(self, x):
+        word, words, last = "", [], "SPACE"
+        for i in (x * 3).abs().long().clamp(0, 4).flatten().tolist():
+            char = self.VOCABULARY[i]
+            state = "SPACE" if char == "|" else "WORD"
+            if char == "_":
+                continue
+            if state == last:
+                word += char
+            elif state == "SPACE":
+                words.append((word, len(words)))
+            else:
+                word = char
+            last = state
+        return words, word, " ".join(w for w, _ in words)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 9),))
+
+
+class RecordsWithNames(nn.Module):
+    """Objects with a text each, in a list that a loop makes longer."""
+
+    class Record:
+        def __init__(self, name, value):
+            self.name, self.value, self.seen = name, value, 0
+
+    def forward(self, x):
+        records, n = [], 0
+        while n < 12 and x.sum() < 9:
+            x = x + x.abs() + 0.2
+            records.append(self.Record(f"step {n}", x.mean()))
+            if x[0] > 1:
+                records[-1].name = f"{records[-1].name} of {int(x[0])}"
+            n += 1
+        for record in records:
+            if record.name.endswith("1"):
+                record.seen += 1
+        return [(r.name, r.value, r.seen) for r in records], n
+
+    inputs = staticmethod(lambda seed: (rand(seed, 3),))
