@@ -192,7 +192,7 @@ def target_text(target: Any) -> str:
 def _bytes(tensor: torch.Tensor) -> Any:
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    flat = tensor.detach().cpu().reshape(-1).clone(memory_format=torch.contiguous_format)  # of one number, a stride of 0 stays else
     return flat.view(torch.uint8).numpy() if math.prod(tensor.shape) else b""
 
 

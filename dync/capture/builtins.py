@@ -69,12 +69,23 @@ def twin(engine: Any, function: Any) -> Any:
         return lambda value, *ends: _index(engine, function, value, *ends)
     if owner in keyed.KINDS:
         return engine.method(function)
+    if type(function) is types.MethodDescriptorType and function.__objclass__ in UNBOUND:
+        return functools.partial(_unbound, engine, function)
     if isinstance(function, NUMPY):
         arrays = lambda a: array_of(engine, a.numbers()) if isinstance(a, Grown) else a  # noqa: E731
         return lambda *args, **kwargs: function(*arrays_for(function, tuple(map(arrays, args))), **kwargs)
     if getattr(function, "__module__", None) == "math":
         return lambda *args: _math(engine, function, *args)
     return function
+
+
+UNBOUND = (list, collections.deque, str, *keyed.KINDS)
+
+
+def _unbound(engine: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A method that is asked of its class, as in `set.union(*sets)`."""
+    own = args and (type(args[0]) is function.__objclass__ or isinstance(args[0], (Grown, SymText, keyed.Keyed)))
+    return twin(engine, getattr(args[0], function.__name__))(*args[1:], **kwargs) if own else function(*args, **kwargs)
 
 
 def is_number(x: Any) -> bool:

@@ -118,6 +118,9 @@ class Expressions(Rolling):
         if isinstance(container, collections.Counter):
             return 0
         if isinstance(container, collections.defaultdict) and container.default_factory is not None:
+            place = self.born[id(container)][0] if id(container) in self.born else ""
+            if place in self.heap.births and place in self.ungrown:
+                self.trap(f"a defaultdict of the model's gets a key that it has not: it cannot hold rows of tensors, {self.ungrown[place]}")
             self.keyed_by_number(container)
         raise of_model(KeyError(index))
 

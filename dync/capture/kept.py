@@ -92,7 +92,8 @@ class Kept:
         """The columns of what the model was made with."""
         key, items = self.heap.birth(place), tuple(x.items() if isinstance(x, dict) else x)
         try:
-            wanted = common(form, form_of(self.engine, form.kind, items)) if items else form
+            held = form_of(self.engine, form.kind, items) if items else form
+            wanted = common(form, held) if items and form.columns else held
         except NotUniform as error:
             return self.engine.give_up(key, str(error))
         if wanted != form:

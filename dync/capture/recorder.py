@@ -180,8 +180,9 @@ class Recorder:
                           "what it keeps is not part of the program", "write it with torch.func.grad, jvp, jacfwd, hessian or vmap")
         if engine.arrays:
             args, kwargs = given(name, args, kwargs)
-        if name in SIZED and any(map(is_number_tensor, sizes_in(args))):
+        if name in SIZED and any(map(is_number_tensor, sizes_in((*args, *kwargs.values())))):
             args = (*args[:1], *(tree_map(self.size, a) for a in args[1:])) if name in SIZED_METHODS else tree_map(self.size, args)
+            kwargs = {k: v if k in ("input", "self") else tree_map(self.size, v) for k, v in kwargs.items()}
         if name in INFERRING:
             args = tree_map(engine.inferred, args)
         if name in BROADCASTING:
@@ -619,9 +620,11 @@ class Recorder:
         return x
 
 
-SIZED_METHODS = frozenset({"view", "reshape", "expand", "repeat", "new_zeros", "new_ones", "new_empty", "narrow"})
-SIZED = SIZED_METHODS | {"zeros", "ones", "empty", "rand", "randn"}
-"""Functions that take sizes: one-number tensors stand for numbers there."""
+SIZED_METHODS = frozenset({
+    "view", "reshape", "expand", "repeat", "new_zeros", "new_ones", "new_empty", "narrow", "topk", "kthvalue", "roll", "chunk", "split",
+    "tensor_split", "select", "pad", "multinomial", "tril", "triu", "diagonal", "unfold", "one_hot", "interpolate", "flip", "unsqueeze"})
+SIZED = SIZED_METHODS | {"zeros", "ones", "empty", "rand", "randn", "randperm", "eye"}
+"""Functions that take sizes, and others whose numbers are integers: one-number tensors stand for numbers there."""
 INFERRING = frozenset({"view", "reshape", "expand"})
 """Functions that compute a size given as -1."""
 REFORMING = frozenset({"squeeze_", "unsqueeze_", "t_", "transpose_", "swapaxes_", "swapdims_"})

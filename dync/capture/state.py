@@ -132,6 +132,7 @@ class Forms:
         engine = self.engine
         engine.problems |= dict.fromkeys(self.refused.values())
         self.kept.claim()
+        engine.written[:] = self.outermost(engine.written)
         for place, form in self.kept.forms().items():
             self.kept.check(place, form)
         if self.known != (engine.written, self.kept.shapes()):
@@ -179,6 +180,14 @@ class Forms:
                 break
             engine.written[:] = kept
         self.known, self.places, self.first, self.forms = (list(engine.written), self.kept.shapes()), places, first, [first.form()]
+
+    def outermost(self, places: list[Place]) -> list[Place]:
+        """Those that are in no container, or object, of another place."""
+        index, found = self.heap.index, list(places)
+        for place in places:
+            inside = {index.get(id(c), -1) for c in containers(contents(self.heap.objects[place[0]], place[1]))}
+            found = [p for p in found if p == place or p[0] not in inside]
+        return found
 
     def is_loose(self, n: int, key: Any) -> bool:
         """Whether reading the attribute can be seen, and has not been seen yet."""
@@ -343,7 +352,7 @@ class Forms:
                 return Ref(path)
 
             name, form = place_name(self.heap, n, key), self.kept.form((n, key))
-            if own is not None and form is not None and form.columns and container_kind(x) == form.kind:
+            if own is not None and form is not None and (form.columns or x) and container_kind(x) == form.kind:
                 self.check_owner(x, (n, key), seen, own)
                 rows = self.kept.rows((n, key), form, self.kept.first((n, key), form, x))
             else:

@@ -39,9 +39,7 @@ class View(Walked):
         return item
 
     def __contains__(self, item: Any) -> bool:
-        if self.part == "keys":
-            return item in self.of
-        return self.of.refuse(f"`in` on its {self.part}")
+        return item in (self.of if self.part == "keys" else self.sequence())
 
     def __len__(self) -> int:
         return len(self.of)

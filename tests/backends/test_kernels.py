@@ -43,6 +43,12 @@ def test_weights_bytes_count_in_the_content():
     assert content_key(a) == content_key(same) != content_key(other)
 
 
+def test_a_number_that_is_expanded_has_bytes():
+    """Its stride is 0, which is contiguous where there is one number."""
+    a, same, other = (kernel(lambda x, a: x * a, {"x": "float32[2, 4]"}, {"a": torch.tensor(n).expand(1, 1)}) for n in (0.5, 0.5, 0.25))
+    assert content_key(a) == content_key(same) != content_key(other)
+
+
 @pytest.mark.parametrize(
     "other",
     [

@@ -14,8 +14,22 @@ import torch
 from dync.errors import ArtifactError, GuardError
 from dync.ir.binding import bind
 from dync.ir.classes import exception, record_class
-from dync.ir.flow import DictTree, Input, Leaf, ListTree, OpaqueTree, RecordTree, Signature, TupleTree
+from dync.ir.flow import (
+    DictTree,
+    Input,
+    Leaf,
+    ListTree,
+    OneOfTree,
+    OpaqueTree,
+    RecordTree,
+    RowsTree,
+    ScalarTree,
+    Signature,
+    TupleTree,
+)
+from dync.ir.interned import forgotten, intern, interned
 from dync.ir.opaque import Opaque, from_opaque, to_opaque
+from dync.ir.text import tree_text
 from dync.ir.trees import build, match
 from dync.ir.types import Ref, TensorType, Value, lit
 
@@ -71,6 +85,24 @@ def test_build_and_match_are_inverse(tree, value):
     built = build(tree, {"x": "X", "y": "Y"}.__getitem__)
     assert built == value and type(built) is type(value)
     assert match(tree, value).items() <= {"x": "X", "y": "Y"}.items()
+
+
+def test_texts_of_rows():
+    """A text for each row: one of two constants, or one that is made of the row's numbers."""
+    number, score = Leaf(Ref("0")), Leaf(Ref("1"))
+    made = ScalarTree("add", (Leaf(lit("score ")), ScalarTree("format", (score, Leaf(lit(".2f"))))))
+    tree = RowsTree("list", OneOfTree((number, Leaf(lit("none")), made)), ("number", "number"), (ref("which"), ref("scores")))
+    assert tree_text(tree) == "list of ('none', 'score ' + format(1, '.2f'))[0] over rows of (which, scores)"
+    found = build(tree, {"which": torch.tensor([1, 0, 1]), "scores": torch.tensor([0.5, 0.0, 0.25])}.__getitem__)
+    assert found == ["score 0.50", "none", "score 0.25"]
+
+
+def test_interned_texts_go_with_the_call():
+    with forgotten():
+        outer = intern("a")
+        with forgotten():
+            assert intern("a") == outer != (inner := intern("b")) and interned(inner) == "b"
+        assert interned(outer) == "a" and intern("c") == inner
 
 
 def test_defaultdict_keeps_its_factory():

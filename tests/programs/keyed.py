@@ -1,6 +1,6 @@
 """Sets, dicts and Counters whose keys the data decides: memos, seen-sets, counts, walks over a graph."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 import torch
 import torch.nn as nn
@@ -77,3 +77,50 @@ class GraphWalk(nn.Module):
             return -missing.args[0], [k * v for k, v in found.items()], max(found, key=found.get)
 
     inputs = staticmethod(lambda seed: (whole(seed, 0, 5, 5, 2), torch.tensor(seed % 5)))
+
+
+class KnownByItsValue(nn.Module):
+    """Asks the values, and the items, of a dict whose keys are data: who maps to what, as in a map of speakers."""
+
+    def forward(self, x):
+        mapped, missed = {}, 0
+        for i in (x > 0).nonzero().flatten().tolist():
+            to = int(x[i] * 2)
+            if to in mapped.values():
+                missed += 1
+            else:
+                mapped[i] = to
+        return mapped, missed, (0, 1) in mapped.items(), 7 in mapped.keys()
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5),))
+
+
+class NeighboursOfANode(nn.Module):
+    """A defaultdict of sets that is only read, and one of lists that is written, by numbers of the data: GraphSAGE's adjacency."""
+
+    def __init__(self):
+        super().__init__()
+        self.near, self.seen = defaultdict(set), defaultdict(list)
+        for a, b in ((0, 1), (0, 2), (1, 2), (2, 3)):
+            self.near[a].add(b)
+            self.near[b].add(a)
+
+    def forward(self, node):
+        k = int(node)
+        near = self.near[k]
+        self.seen[k].append(len(near))
+        return len(near), sorted(near), sum(self.seen[k])
+
+    inputs = staticmethod(lambda seed: (torch.tensor(seed % 4),))
+
+
+class UnionOfManySets(nn.Module):
+    """`set.union(*sets)` and other methods that are asked of the class."""
+
+    def forward(self, x):
+        sets = [{n, int(v)} for n, v in enumerate(x) if v > 0]
+        if not sets:
+            return None
+        return sorted(set.union(*sets)), dict.get({int(x.argmin()): "least"}, 2)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4),))

@@ -2,7 +2,8 @@
 
 import torch
 import torch.nn as nn
-from programs.data import rand
+import torch.nn.functional as F
+from programs.data import rand, whole
 from torch._higher_order_ops.while_loop import while_loop
 
 torch.cond(torch.tensor(True), torch.sin, torch.cos, (torch.ones(1),))  # its first call in a process patches nn.Module
@@ -78,3 +79,21 @@ class TextAsKey(OneInput):
         return self.layers[name](x), name
 
     PATHS = 3
+
+
+class IntegersAsTensors(nn.Module):
+    """One-number tensors where torch takes integers, as in SimOTA's `topk(cost[g], k=counts[g])`."""
+
+    def forward(self, cost, counts, n):
+        n = int(n)
+        cost, counts = cost[:n], counts[:n]
+        chosen = torch.zeros_like(cost)
+        for g in range(n):
+            _, at = torch.topk(cost[g], k=counts[g], largest=False)
+            chosen[g][at] = 1
+        padded = F.pad(cost, (0, counts.sum())) if n else cost
+        return chosen, padded, torch.roll(cost, counts.sum(), 1), cost.kthvalue(counts.max(), dim=1)[0] if n else None
+
+    @staticmethod
+    def inputs(seed):
+        return rand(seed, 3, 8), whole(seed, 1, 4, 3), torch.tensor(seed % 4)
