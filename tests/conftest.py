@@ -3,6 +3,7 @@
 import gc
 import sys
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 
@@ -12,14 +13,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def pytest_addoption(parser):
     parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
-    parser.addoption("--slow", action="store_true", help="run the tests marked slow too")
+    parser.addoption("--slow", action="store_true", help="run the tests marked slow too, and all of those marked part")
+
+
+def is_later(item) -> bool:
+    """Whether a test runs with --slow only. Which ones of those marked part(n) do not, their names say: the same in each run."""
+    part = item.get_closest_marker("part")
+    return bool(item.get_closest_marker("slow") or part and crc32(item.name.encode()) % part.args[0])
 
 
 def pytest_collection_modifyitems(config, items):
     if not config.getoption("--slow"):
-        slow = [i for i in items if i.get_closest_marker("slow")]
-        items[:] = [i for i in items if i not in set(slow)]
-        config.hook.pytest_deselected(items=slow)
+        later = [is_later(i) for i in items]
+        config.hook.pytest_deselected(items=[i for i, no in zip(items, later) if no])
+        items[:] = [i for i, no in zip(items, later) if not no]
 
 
 @pytest.fixture(autouse=True, scope="session")

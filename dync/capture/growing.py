@@ -395,9 +395,9 @@ class Growing(Running):
         except NotUniform as error:
             self.give_up(key, str(error))
         found = Form(found.kind, found.structure, tuple(map(self.with_siblings, found.columns)))
-        later = bool(self.tasks) and differ_in_choices(mine, found)
-        for k in filter(None, (key, other)):
-            kept = self.grown[k]
+        held = {k: self.grown[k] for k in (key, other) if k}
+        later = bool(self.tasks) and all(kept is not None and differ_in_choices(kept, found) for kept in held.values())
+        for k, kept in held.items():
             wide = Form(kept.kind if kept else found.kind, found.structure, found.columns)
             if later:
                 self.wider.setdefault(k, []).append(wide)

@@ -11,7 +11,7 @@ import torch
 
 from dync.capture import comprehend
 from dync.capture.dicts import KeyedDict, sequence_of
-from dync.capture.forms import LEAF, NUMBERS, Column, Constant, Form, NotUniform, common, form_of, leaf_count, may_lack
+from dync.capture.forms import LEAF, NUMBERS, Column, Constant, Form, NotUniform, common, form_of, has_texts, leaf_count, may_lack
 from dync.capture.growing import OF_SETS
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
@@ -276,7 +276,8 @@ class Keying(Presence):
                 form = form_of(self, kind, tuple(self.adopted(f"{place}[]", i) for i in pairs))
             self.grown[place] = check_form(form)
         except NotUniform as error:
-            self.give_up(place, str(error))
+            texts = isinstance(items, Grown) and has_texts(items.form.structure)  # where the list is Python's, the dict may be
+            self.give_up(items.key if texts else place, str(error))
         self.start_again()
 
     def keyed_by_number(self, x: Any, place: str = "", items: Any = ()) -> NoReturn:

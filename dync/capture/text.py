@@ -105,7 +105,7 @@ class SymText:
         return "text" if is_own(sys._getframe(1).f_code) else self.refuse()  # C++ asks for the text of what passes through it
 
     def __format__(self, spec: str) -> str:
-        return str(self) if spec == "" else self.refuse()
+        return str(self) if spec == "" else format(self.literal(), spec)
 
     def __eq__(self, other: object) -> Any:
         if not isinstance(other, (str, SymText)):
@@ -163,15 +163,15 @@ class SymText:
         return functools.partial(self._method, name)
 
     def _method(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        name += "_of" * (name.endswith("strip") and len(args) == 1)
-        op = TEXTS.get(f"str.{name}")
+        asked = name + "_of" * (name.endswith("strip") and len(args) == 1)
+        op = TEXTS.get(f"str.{asked}")
         kinds = (int, torch.SymInt) if name in WIDTHS else (str, SymText)
         if op is None or kwargs or op.arity != 1 + len(args) or not all(isinstance(a, kinds) for a in args):
-            return self.refuse()
+            return getattr(self.literal(), name)(*args, **kwargs)
         if name.startswith(("is", "starts", "ends")):
-            return self._asked(f"str.{name}", *args)
+            return self._asked(f"str.{asked}", *args)
         operands = (self.exact(), *(a.exact() if isinstance(a, SymText) else scalar_of(a) for a in args))
-        return SymText(self.engine, [Expr(f"str.{name}", operands, "str")], {}, self.vague)
+        return SymText(self.engine, [Expr(f"str.{asked}", operands, "str")], {}, self.vague)
 
     def _asked(self, op: str, *args: Any) -> bool:
         """A question about the text: a decision."""
@@ -180,7 +180,13 @@ class SymText:
         operands = (self.expression(), *(a.expression() if isinstance(a, SymText) else a for a in args))
         return self.engine.decide(Expr(op, operands, "bool"))
 
-    __repr__ = __hash__ = __mod__ = __iter__ = refuse  # type: ignore[assignment]
+    def __iter__(self) -> Any:
+        return iter(self.literal())
+
+    def __mod__(self, values: Any) -> Any:
+        return percent(self.engine, self.literal(), values)
+
+    __repr__ = __hash__ = refuse  # type: ignore[assignment]
 
 
 def join(engine: Any, items: list[Any]) -> Any:

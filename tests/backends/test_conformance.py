@@ -64,7 +64,11 @@ FEW = {"inductor": ("conv-bn-relu", "item-bool")}
 reductions, sorting, numbers), in one form. The numeric check stands behind all the others when a block is compiled."""
 
 
-@pytest.fixture(scope="module", params=registry.BACKENDS, autouse=True)
+PARTS = {"torch-mlir": 4, "tvm": 2}
+"""Backends of whose cases one in so many runs in a run that is not to be slow: of the suite's time theirs took a fifth."""
+
+
+@pytest.fixture(scope="module", params=[pytest.param(b, marks=pytest.mark.part(PARTS.get(b, 1))) for b in registry.BACKENDS], autouse=True)
 def backend(request: pytest.FixtureRequest) -> Backend:
     made = registry.backend(request.param)
     answer = made.available()

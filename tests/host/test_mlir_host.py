@@ -19,6 +19,7 @@ from dync.options import CompileOptions
 
 pytest.importorskip("torch_mlir")
 pytest.importorskip("iree.compiler")
+pytestmark = pytest.mark.part(2)
 
 
 def compiled(model, args, **options):

@@ -157,6 +157,7 @@ def test_semba_writes_only_the_memory_of_the_sign():
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_kangaroo_is_captured():
     """Drafts of several lengths, caches that grow and are cropped, a list of counts: one program, equal to eager."""
     model = kangaroo.build()

@@ -21,6 +21,8 @@ APART = """
 - An operation that raises by itself (an index out of range in an embedding, a matrix that is not positive definite) ends the call with
   eager's class of error, and often not its words. Tensors that the call wrote in place until then stay written; attributes that it would
   have set keep what they held. What the model itself raises, and what it catches, is as in eager, state included.
+- Last bits, where eager itself takes other kernels when gradients are recorded: `nn.LSTM` is as under `torch.no_grad()`, and
+  `nn.TransformerEncoderLayer` as without its fast path (`torch.backends.mha.set_fastpath_enabled(False)`).
 - A tensor of the caller's that goes into a list of unknown length and comes back out of it is a copy.
 """
 REFUSED = """

@@ -110,6 +110,7 @@ def test_a_product_by_many_weights_asks_for_them_ahead(sizes, cpu):
 @pytest.mark.parametrize(("m", "k", "n"), [(7, 1600, 33), (90, 1600, 40), (90, 1601, 16), (70, 2304, 100), (600, 520, 24), (597, 1601, 20)])
 @pytest.mark.parametrize("sizes", [{}, {(0, 0): "n"}])
 @pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.part(3)
 def test_a_long_or_tall_product_is_taken_in_parts_that_a_cache_holds(m, k, n, sizes, threads):
     def graph(bb, x, w, b):
         return relax.op.nn.relu(bb.emit(relax.op.add(bb.emit(relax.op.matmul(x, w)), b)))
