@@ -23,7 +23,7 @@ def is_later(item) -> bool:
 
 
 def pytest_collection_modifyitems(config, items):
-    if not config.getoption("--slow"):
+    if not config.getoption("--slow") and not config.getoption("--update-golden"):
         later = [is_later(i) for i in items]
         config.hook.pytest_deselected(items=[i for i, no in zip(items, later) if no])
         items[:] = [i for i, no in zip(items, later) if not no]
