@@ -276,8 +276,9 @@ class Keying(Presence):
                 form = form_of(self, kind, tuple(self.adopted(f"{place}[]", i) for i in pairs))
             self.grown[place] = check_form(form)
         except NotUniform as error:
-            texts = isinstance(items, Grown) and has_texts(items.form.structure)  # where the list is Python's, the dict may be
-            self.give_up(items.key if texts else place, str(error))
+            if isinstance(items, Grown) and has_texts(items.form.structure):  # where the list is Python's, so may the dict be
+                self.give_up(items.key, str(error))
+            self.give_up(place, str(error))
         self.start_again()
 
     def keyed_by_number(self, x: Any, place: str = "", items: Any = ()) -> NoReturn:
