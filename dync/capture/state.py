@@ -185,8 +185,9 @@ class Forms:
         """Those that are in no container, or object, of another place."""
         index, found = self.heap.index, list(places)
         for place in places:
-            inside = {index.get(id(c), -1) for c in containers(contents(self.heap.objects[place[0]], place[1]))}
-            found = [p for p in found if p == place or p[0] not in inside]
+            if place in found:  # of two that hold one another the first is
+                inside = {index.get(id(c), -1) for c in containers(contents(self.heap.objects[place[0]], place[1]))}
+                found = [p for p in found if p == place or p[0] not in inside]
         return found
 
     def is_loose(self, n: int, key: Any) -> bool:
