@@ -80,11 +80,13 @@ def twin(engine: Any, function: Any) -> Any:
 
 
 UNBOUND = (list, collections.deque, str, *keyed.KINDS)
+"""Classes that have stand-ins: a method that is asked of one of them may be given such."""
 
 
 def _unbound(engine: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
-    """A method that is asked of its class, as in `set.union(*sets)`."""
-    own = args and (type(args[0]) is function.__objclass__ or isinstance(args[0], (Grown, SymText, keyed.Keyed)))
+    """A method that is asked of its class, as in `set.union(*sets)`: of the object's own, but where its class may have another."""
+    cls = function.__objclass__
+    own = args and (type(args[0]) is cls or isinstance(args[0], (Grown, SymText, keyed.Keyed)) and _isinstance(engine, args[0], cls))
     return twin(engine, getattr(args[0], function.__name__))(*args[1:], **kwargs) if own else function(*args, **kwargs)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from dync.capture.image import SYMBOLIC, class_name, pool_of, row_of
 from dync.capture.scalars import scalar_of
-from dync.capture.templates import Filled, Template, Texts
+from dync.capture.templates import AnyText, Filled, Template, Texts
 from dync.capture.text import SymText
 
 NUMBERS = {"int": torch.int64, "float": torch.float64, "bool": torch.bool}
@@ -106,7 +106,7 @@ NOTHING = (Constant(None),)
 
 
 class Alike(Exception):
-    """What is compared may be equal in Python to what no column says: a member of an Enum to its value, a text to one made of numbers."""
+    """What is compared may be equal in Python to what no column says; the text says which, as the end of a phrase."""
 
 
 def is_constant(constant: Constant, x: Any) -> bool:
@@ -115,7 +115,7 @@ def is_constant(constant: Constant, x: Any) -> bool:
         return True
     number = isinstance(constant.value, int) and isinstance(x, SYMBOLIC)
     if number or (isinstance(x, (str, enum.Enum)) or type(x) is int) and constant.value == x:
-        raise Alike
+        raise Alike("of what equals a member of an Enum")
     return False
 
 
@@ -137,7 +137,7 @@ def taken_apart(item: Any) -> tuple[Any, list[Any]]:
             raise NotUniform("it holds a text with a tensor in it")
         try:
             which, ints, floats = Filled.of(item)
-        except ValueError:
+        except AnyText:
             raise Joined("it holds a text of several paths") from None
         if not ints and not floats:
             return Constant(which), []
@@ -224,7 +224,7 @@ def paired(structure: Any, item: Any, columns: Iterator[tuple[Column, Any]]) -> 
         if not is_constant(structure, item):
             raise NotUniform("another constant")
     elif holds_texts(structure):
-        raise Alike
+        raise Alike("among texts made of numbers")
     elif not isinstance(item, tuple) or len(item) != len(structure[1]):
         raise NotUniform("no such tuple")
     else:

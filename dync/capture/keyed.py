@@ -138,8 +138,8 @@ class Keyed(Walked):
             found = [choice(c, v) if c.choices else v if taken_apart(v)[0] == LEAF else None for c, _, v in pairs]
         except NotUniform:
             return None
-        except Alike:
-            return self.refuse("a lookup by what equals a member of an Enum")
+        except Alike as which:
+            return self.refuse(f"a lookup {which}")
         if any(v is None or isinstance(v, float) for v in found):
             return None
         return [self.engine.as_int(v) if isinstance(v, (bool, torch.SymBool)) else v for v in found]

@@ -29,7 +29,6 @@ from dync.capture.forms import (
     choice,
     common,
     form_of,
-    has_texts,
     paired,
     put_together,
 )
@@ -406,15 +405,13 @@ class Grown:
         """Which items are equal to this one, as bool [n]; None where none can be."""
         if any(c.kind == "tensor" or c.pool and not self.engine.same_row(c.pool) for c in self.form.columns):
             return self.refuse(f"`{what}`")
-        if has_texts(self.form.structure):
-            return self.refuse(f"`{what}` among texts made of numbers")
         try:
             pairs = list(paired(self.form.structure, item, zip(self.form.columns, self.columns)))
             places = [choice(column, leaf) if column.choices and not column.pool else None for column, _, leaf in pairs]
         except NotUniform:
             return None
-        except Alike:
-            return self.refuse(f"`{what}` of what equals a member of an Enum")
+        except Alike as which:
+            return self.refuse(f"`{what}` {which}")
         found = None
         for (column, tensor, leaf), place in zip(pairs, places):
             if isinstance(leaf, torch.Tensor):

@@ -116,6 +116,10 @@ def _called(op: str, args: tuple[Any, ...], kind: str) -> Any:
     return SCALAR_OPS[op].function(*args)
 
 
+class AnyText(Exception):
+    """A part of a text is one that paths joined, or a loop made: it may be any."""
+
+
 class Filled(NamedTuple):
     """A text taken apart."""
 
@@ -125,7 +129,7 @@ class Filled(NamedTuple):
 
     @classmethod
     def of(cls, text: SymText) -> Any:
-        """Which template a text is filled into, and with what. Raises ValueError where a part of it is any text: see `kept`."""
+        """Which template a text is filled into, and with what. Raises AnyText: see `kept`."""
         engine = text.engine
         ints, floats = list[Any](), list[Any]()
 
@@ -145,12 +149,10 @@ class Filled(NamedTuple):
                 return number(scalar)
             if isinstance(scalar, Expr):
                 return Call(scalar.op, tuple(map(part, scalar.args)))
-            raise ValueError
+            raise AnyText
 
-        parts = tuple(map(part, text.parts))
-        if all(isinstance(p, Fixed) for p in parts):
-            return cls("".join(p.value for p in parts), [], [])
-        return cls(Template(parts, engine), ints, floats)
+        template = Template(tuple(map(part, text.parts)), engine)
+        return cls(template if ints or floats else template.filled([], []), ints, floats)
 
 
 def kept(engine: Any, item: Any, columns: Iterable[Any]) -> Any:
@@ -163,7 +165,7 @@ def kept(engine: Any, item: Any, columns: Iterable[Any]) -> Any:
     def text(item: SymText) -> Any:
         if item.vague:
             return item
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(AnyText):
             which = Filled.of(item).which
             if which in known or len(known) < MAX_TEMPLATES:
                 return item

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from programs.keyed import NeighboursOfANode
 from torch import nn
 from torch.export import Dim
 
@@ -90,3 +91,11 @@ def test_one_tensor_in_two_places_stays_one() -> None:
     assert torch.equal(run(y, y), torch.full((3,), 4.0)) and torch.equal(y, torch.full((3,), 2.0))
     with pytest.raises(dync.GuardError, match="argument 'y': not the same object as 'x', which at capture it was"):
         run(torch.ones(3), torch.ones(3))
+
+
+def test_a_key_that_a_read_defaultdict_lacks_is_told() -> None:
+    """Eager would put a set there; the dict holds sets, so it has no rows to which one could be added."""
+    run = dync.compile(NeighboursOfANode(), (torch.tensor(1),), backend="eager", host="python")
+    assert run(torch.tensor(1)) == NeighboursOfANode()(torch.tensor(1))
+    with pytest.raises(dync.errors.GuardError, match=r"gets a key that it has not: .* it holds a set"):
+        run(torch.tensor(9))

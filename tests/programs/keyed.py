@@ -121,6 +121,10 @@ class UnionOfManySets(nn.Module):
         sets = [{n, int(v)} for n, v in enumerate(x) if v > 0]
         if not sets:
             return None
-        return sorted(set.union(*sets)), dict.get({int(x.argmin()): "least"}, 2)
+        found = []
+        for v in x.tolist():
+            if v > 0:
+                list.append(found, int(v * 3))
+        return sorted(set.union(*sets)), dict.get({int(x.argmin()): "least"}, 2), found, str.upper(f"{int(x.argmin())} least")
 
     inputs = staticmethod(lambda seed: (rand(seed, 4),))

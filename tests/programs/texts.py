@@ -240,3 +240,20 @@ class RecordsWithNames(nn.Module):
         return [(r.name, r.value, r.seen) for r in records], n
 
     inputs = staticmethod(lambda seed: (rand(seed, 3),))
+
+
+class AskedOfEachWording(nn.Module):
+    """A text that is one of a few, asked for what only a text that is known can do: its parts, its characters, its place in another."""
+
+    TAGS = ("O", "B-PER", "I-PER", "I-LOC")
+
+    def forward(self, x):
+        name = self.TAGS[int(x.argmax())]
+        total = x.sum()
+        if total > 2:
+            name = "B-%d-OR-%d"
+        first, *rest = name.split("-")
+        filled = name % (1, 2) if "%" in name else name
+        return total * len(rest), first, filled, f"{name:>9}|", [c for c in name if c.isalpha()], name.partition("-")
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4),))
