@@ -35,9 +35,20 @@ WALKED = "dync_x"
 OURS = tuple(os.path.join(DYNC, part) + os.sep for part in ("capture", "ir"))
 
 
+NOT_USERS = (TORCH, NUMPY, *OURS, "<frozen", "<string")
+
+
 def is_user(code: types.CodeType) -> bool:
     """Whether code is the model's: not torch's, not NumPy's, not dync's, not Python's own."""
-    return not code.co_filename.startswith((TORCH, NUMPY, *OURS, "<frozen", "<string"))
+    file = code.co_filename
+    found = _users.get(file)
+    if found is None:
+        found = _users[file] = not file.startswith(NOT_USERS)
+    return found
+
+
+_users: dict[str, bool] = {}
+"""What `is_user`, asked a thousand times in a run, found of files."""
 
 
 def as_seen(kind: Callable[[Any], type]) -> property:

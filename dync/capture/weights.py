@@ -13,11 +13,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from dync.capture.heap import StaticHeap, place_name
 from dync.capture.memory import storage_of
 from dync.capture.tape import Weight
-
-
-def identity(t: torch.Tensor) -> tuple[Any, ...]:
-    """Equal for tensors over the same memory in the same form: tied weights."""
-    return (t.untyped_storage()._cdata, t.storage_offset(), tuple(t.shape), t.stride(), t.dtype)
+from dync.ir.effects import identity
 
 
 def extent(t: torch.Tensor) -> tuple[int, int]:

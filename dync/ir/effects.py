@@ -18,6 +18,11 @@ _HIDDEN_VIEWS = frozenset({"aten::_unsafe_view", "aten::unsafe_split", "aten::un
 """Give views of their first argument, though their schemas do not say so."""
 
 
+def identity(t: torch.Tensor) -> tuple[Any, ...]:
+    """Equal for strided tensors over the same memory in the same form: tied weights."""
+    return (t.untyped_storage()._cdata, t.storage_offset(), tuple(t.shape), t.stride(), t.dtype)
+
+
 def written(node: Node) -> tuple[Node, ...]:
     """The argument nodes that `node` writes in place."""
     if node.op != "call_function" or not isinstance(node.target, OpOverload):

@@ -11,7 +11,7 @@ import torch
 from torch._ops import OpOverload
 from torch.fx import Node
 
-from dync.ir.effects import mutated
+from dync.ir.effects import identity, mutated
 from dync.ir.flow import leaves
 from dync.ir.invariants_flow import fits
 from dync.ir.meta import value_type
@@ -91,8 +91,7 @@ def tied_weights_are_stored_once(s: Scope) -> Iterator[str]:
     for name, tensor in s.program.weights.items():
         if tensor.numel() == 0 or tensor.layout != torch.strided:
             continue
-        place = (tensor.untyped_storage()._cdata, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype)
-        if place in first:
+        if (place := identity(tensor)) in first:
             yield f"weights {first[place]!r} and {name!r} are one tensor"
         first.setdefault(place, name)
 

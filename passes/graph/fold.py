@@ -21,7 +21,7 @@ from torch._ops import OpOverload
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from dync.ir.effects import is_pure, roots, written
+from dync.ir.effects import identity, is_pure, roots, written
 from dync.ir.flow import Branch, Jump, Switch
 from dync.ir.program import Block, Program
 from dync.ir.rewrite import copy_graph, drop_results, replace_values
@@ -105,10 +105,15 @@ class _Graph:
         if not self._worth(fake, sources) or fake.device.type == "meta":
             return False
         call = str((node.target, map_arg((node.args, node.kwargs), lambda n: str(n.target))))
-        name = self.names.setdefault(call, self._name(node, sources))
-        if name not in self.weights:
+        name = self.names.get(call)
+        if name is None:
             with torch.no_grad():
-                self.weights[name] = node.target(*self._real(node.args), **self._real(node.kwargs))
+                value = node.target(*self._real(node.args), **self._real(node.kwargs))
+            name = self._stored(value) or self._name(node, sources)
+            if name in self.weights and name not in self.frozen:
+                return False
+            self.names[call] = name
+            self.weights.setdefault(name, value)
         made = self._read(name, node)
         node.replace_all_uses_with(made)
         self.graph.erase_node(node)
@@ -126,6 +131,11 @@ class _Graph:
         made.meta = dict(node.meta)
         self.memory[made] = frozenset((made,))
         return made
+
+    def _stored(self, value: torch.Tensor) -> str | None:
+        """The weight that a tensor is, as where a view of a weight shows all of it."""
+        place = identity(value) if value.layout == torch.strided else None
+        return next((n for n, w in self.weights.items() if w.layout == torch.strided and identity(w) == place), None)
 
     def _worth(self, fake: torch.Tensor, sources: list[Node]) -> bool:
         static = all(isinstance(n, int) for n in fake.shape)

@@ -124,7 +124,7 @@ def check_calls(cls, model, run, name, view) -> None:
         assert close([view(v) for v in run.state[name]], [view(v) for v in getattr(model, name)]), seed
 
 
-@pytest.mark.parametrize("backend", ["eager", "onnxruntime"])
+@pytest.mark.parametrize("backend", [pytest.param("eager", marks=pytest.mark.slow), "onnxruntime"])
 def test_objects_in_lists_that_grow(tracks, backend, tmp_path) -> None:
     model, run = copy.deepcopy(tracks[0]), dync.compile(tracks[1], *call_of(Tracks, 0), backend=backend, host="python")
     run.save(tmp_path / "m.dync")

@@ -64,7 +64,7 @@ FEW = {"inductor": ("conv-bn-relu", "item-bool")}
 reductions, sorting, numbers), in one form. The numeric check stands behind all the others when a block is compiled."""
 
 
-PARTS = {"torch-mlir": 4, "tvm": 2}
+PARTS = {"torch-mlir": 12, "tvm": 6, "inductor": 4}
 """Backends of whose cases one in so many runs in a run that is not to be slow: of the suite's time theirs took a fifth."""
 
 

@@ -42,6 +42,7 @@ def test_a_compiler_that_fails_is_one_line(monkeypatch):
         Inductor().compile(kernel(lambda x: x * 2, {"x": "float32[4]"}), Target())
 
 
+@pytest.mark.slow
 def test_an_answer_about_the_examples_sizes_is_not_taken_for_all():
     def function(x):
         return x[:, :17]

@@ -23,6 +23,7 @@ FLOATS = {
     "round": lambda a, b: round(a),
 }  # fmt: skip
 INTS = {"div": lambda a, b: a / b, "floordiv": lambda a, b: a // b, "mod": lambda a, b: a % b, "pow": lambda a, b: a**0.5}
+pytestmark = pytest.mark.part(2)
 HOSTS = [("onnxruntime", "python"), ("onnxruntime", "onnx"), ("tvm", "python"), ("tvm", "tvm")]
 
 

@@ -94,6 +94,7 @@ def test_every_host(host, capsys):
     assert 1000 < found["code_bytes"] <= sum(k["size"] for k in code)
 
 
+@pytest.mark.part(2)
 @pytest.mark.parametrize("name", ["m.onnx", "m.vmfb", "m.mlir", "m.so"])
 def test_every_file_for_others(name, tmp_path):
     needs({"m.onnx": "onnxruntime", "m.so": "tvm"}.get(name, "torch-mlir"))

@@ -200,7 +200,7 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("cls", chosen, ids=[f"{c.__module__.rpartition('.')[2]}-{c.__name__}" for c in chosen])
 
 
-@pytest.mark.part(2)
+@pytest.mark.part(5)
 def test_program(cls, update):
     model = load(cls)
     try:

@@ -19,7 +19,7 @@ from dync.options import CompileOptions
 
 pytest.importorskip("torch_mlir")
 pytest.importorskip("iree.compiler")
-pytestmark = pytest.mark.part(2)
+pytestmark = pytest.mark.part(4)
 
 
 def compiled(model, args, **options):

@@ -110,6 +110,7 @@ def test_an_artifact_for_another_host_has_no_onnx_file(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_runs_of_equal_numbers_and_sets_in_their_order():
     """Python's own iterators over run-time numbers, in the engine."""
 

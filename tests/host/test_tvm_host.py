@@ -25,6 +25,7 @@ from dync.host.tvm.assemble import bodies
 from dync.options import CompileOptions
 
 pytest.importorskip("tvm")
+pytestmark = pytest.mark.part(2)
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "run_model.cpp"
 
 

@@ -11,7 +11,7 @@ def run_all(model, inputs):
         return [model(*args) for args in inputs]
 
 
-@pytest.mark.parametrize("build", [skipnet.build_feedforward, skipnet.build_recurrent])
+@pytest.mark.parametrize("build", [pytest.param(skipnet.build_feedforward, marks=pytest.mark.slow), skipnet.build_recurrent])
 def test_skipnet_skips_by_the_image(build):
     results = run_all(build(), skipnet.varied_inputs())
     paths = {tuple(decisions) for _, decisions in results}

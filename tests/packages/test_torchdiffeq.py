@@ -31,6 +31,7 @@ class Solve(nn.Module):
         return torchdiffeq.odeint(self.f, y, self.times, rtol=1e-3, atol=1e-4, **self.options)
 
 
+@pytest.mark.slow
 def test_an_adaptive_solver():
     torch.manual_seed(0)
     model = Solve(method="dopri5").eval()

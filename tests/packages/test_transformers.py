@@ -42,6 +42,7 @@ def check(model, **kwargs):
     assert len(paths) > 1
 
 
+@pytest.mark.part(2)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_causal_language_model_with_experts(name):
     torch.manual_seed(0)
@@ -111,6 +112,7 @@ class Generates(torch.nn.Module):
         return self.model.generate(ids, max_new_tokens=6, do_sample=False)
 
 
+@pytest.mark.slow
 def test_generate_is_one_onnx_file_unedited(tmp_path):
     """Captured, interpreted, and written for plain ONNX Runtime: eager's tokens, with its stopping rule."""
     onnxruntime = pytest.importorskip("onnxruntime")
@@ -160,6 +162,7 @@ def test_a_model_that_counts_the_tokens_of_its_images():
         assert str(ours.value) == str(eager.value)
 
 
+@pytest.mark.slow
 def test_global_attention_where_the_data_asks_for_it():
     torch.manual_seed(0)
     ends = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}

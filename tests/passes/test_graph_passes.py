@@ -247,6 +247,26 @@ def test_fold_leaves_failing_scalars_written_weights_and_what_leaves():
     assert not run_pass(Fold(), b.program()).changed
 
 
+WHOLE = {
+    "slice": lambda w: w[:],
+    "view": lambda w: w.view(2, 3),
+    "expand": lambda w: w.expand(2, 3),
+    "narrow": lambda w: w.narrow(0, 0, 2),
+    "and back": lambda w: w.t().t(),
+    "in parts": lambda w: torch.cat(w.split(2)),
+    "reshaped": lambda w: w.reshape(3, 2).reshape(2, 3),
+}
+
+
+@pytest.mark.parametrize("view", WHOLE.values(), ids=WHOLE)
+def test_a_view_that_is_the_weight_folds_to_it(view):
+    """And two views that are one, asked for in two ways, to one weight."""
+    b = Builder("whole", {"x": "float32[2, 3]"}, {"w": torch.arange(6.0).view(2, 3)})
+    b.block("b0", lambda x, w: (view(w) * x + w + w[0] + w.narrow(0, 0, 1).view(3),), ("y",), Return(leaf("y")))
+    made = check(b.program(), Fold(), (torch.ones(2, 3),)).program
+    assert len(made.weights) == 2 and made.weights["w"].data_ptr() == b.program().weights["w"].data_ptr()
+
+
 @pytest.mark.parametrize("whole", [Fold(), CommonSubexpression()], ids=["fold", "common-subexpression"])
 def test_what_is_written_through_a_view_that_its_schema_hides_is_made_anew(whole):
     b = Builder("hidden", {"x": "float32[2]"}, {"w": torch.arange(4.0)})

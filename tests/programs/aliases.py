@@ -313,3 +313,17 @@ class OutArgument(OneInput):
         return y, y[0, 0].item() - total
 
     inputs = staticmethod(OneInput.inputs)
+
+
+class WeightSeenWhole(OneInput):
+    """Views of weights that are the whole weight, or one view in two spellings, where the weights are read too."""
+
+    def __init__(self):
+        super().__init__()
+        self.pos, self.mean = nn.Parameter(torch.randn(1, 6, 4)), nn.Parameter(torch.randn(4))
+
+    def forward(self, x):
+        h = x + self.pos[0, : x.size(0)] + self.mean[None]
+        if h.sum() > 0:
+            return h - self.pos[:, :6].sum(1) + self.mean.view(1, -1)
+        return h * self.pos.view(6, 4)[:3] - self.mean.expand(1, 4) @ self.pos[0].T.T.t()[:, :1]

@@ -144,7 +144,7 @@ def wrong(kind, expression, inputs, folder):
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.part(3)
+@pytest.mark.part(6)
 @pytest.mark.parametrize("group", range(GROUPS))
 @pytest.mark.parametrize("kind", ["numbers", "sizes"])
 def test_expressions(kind, group, tmp_path):

@@ -9,6 +9,8 @@ from programs.harness import check, check_oracle, load, refused
 from programs.refusals import EXPECTED, KNOWN_WRONG
 from torch import nn
 
+SLOW = {"BeamsOfLists", "CaptionBeams", "Detections"}
+"""Programs that take a minute and more."""
 HERE = Path(__file__).parent
 GROUPS = sorted(p.stem for p in HERE.glob("*.py") if not p.stem.startswith("test_") and p.stem not in ("harness", "data", "refusals"))
 
@@ -30,9 +32,11 @@ PROGRAMS = programs()
 
 def parameter(cls):
     marks = [pytest.mark.xfail(reason=KNOWN_WRONG[cls.__name__], strict=True)] if cls.__name__ in KNOWN_WRONG else []
+    marks += [pytest.mark.slow] if cls.__name__ in SLOW else []
     return pytest.param(cls, marks=marks, id=f"{cls.__module__.rpartition('.')[2]}-{cls.__name__}")
 
 
+@pytest.mark.part(3)
 @pytest.mark.parametrize("cls", [parameter(c) for c in PROGRAMS])
 def test_program(cls):
     if cls.__name__ in EXPECTED:

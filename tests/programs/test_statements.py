@@ -5952,8 +5952,9 @@ def parts(folder: Path, group: int) -> list[tuple[str, Path]]:
     return list(zip(chosen, folders))
 
 
+@pytest.mark.timeout(1200)
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("group", [pytest.param(g, marks=pytest.mark.slow if g % 4 else ()) for g in range(GROUPS)])
+@pytest.mark.parametrize("group", [pytest.param(g, marks=pytest.mark.slow if g else ()) for g in range(GROUPS)])
 def test_statements(group, tmp_path):
     found = [wrong(body, folder) for body, folder in parts(tmp_path, group)]
     assert not any(found), "\n".join(f for f in found if f)
