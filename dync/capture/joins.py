@@ -129,8 +129,9 @@ class Joins(Tuples):
         around = frames(act.frame if site.kind == "value" else act.frame.f_back, self.root_frame)
         outer = [self.reachable(f) for f in around if has_state(f.f_code)]
         walked = {f"dync over {uid}": it for a in self.activations for uid, it in a.walked.items() if any(uid == p[0] for p in a.loops)}
+        owners = {f"dync own {n}": a.own for n, a in enumerate(self.activations) if a.own is not None}
         texts = frozenset(where for function, where in self.loose_texts if function == self.markers.functions[site.function])
-        return Roots(own, [*outer, walked], self.written, self.standing, self.pools, texts)
+        return Roots(own, [*outer, walked, owners], self.written, self.standing, self.pools, texts)
 
     def standing(self, generator: types.GeneratorType[Any, Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Where a generator stands, and the locals that it may still read: none while it runs, its frame being on the stack."""

@@ -228,6 +228,8 @@ class Activation:
     """Loops walked by a LoopIter."""
     pending: dict[str, Any] = field(default_factory=dict)
     """Locals that the next marker writes back."""
+    own: Any = None
+    """The object of a method that Python's own code calls, as `__init__`: that code holds it when no name does any more."""
 
     def position(self, site: int, loops: tuple[int, ...]) -> tuple[int, ...]:
         """Where a marker stands in the order of this run; sorts as the run goes."""

@@ -27,6 +27,7 @@ from dync.capture.algebra import check_linear_algebra
 from dync.capture.arrays import array_of, given, stand_in
 from dync.capture.bounds import CHECKED, check_numbers
 from dync.capture.broadcast import BROADCASTING, SQUEEZES, settled, squeeze
+from dync.capture.extremes import ANY, extremes_of
 from dync.capture.image import SYMBOLIC, is_dense
 from dync.capture.lists import Grown
 from dync.capture.memory import Shared, storage_of
@@ -370,6 +371,10 @@ class Recorder:
         val = engine.new_scalar(kind)
         self.append(aten._local_scalar_dense.default, (x,), {}, [val], True, False)
         result = engine.symbolic(val, x.dtype)
+        if kind == "int" and (within := extremes_of(engine, source)) != ANY:
+            engine.shape_env.bound(result.node.expr, within.low, within.high)
+            if within.below is not None:
+                engine.rec.facts.append((sympy.Lt(result.node.expr, within.below), True))
         engine.rec.items[source] = result
         return self.done(result)
 

@@ -35,7 +35,7 @@ class Running(Decisions):
             self.refuse("DY320", f"`{frame.f_code.co_name}` calls itself more than {MAX_RECURSION} deep",
                         "how deep may depend on data, and a program has no call stack", "write it as a loop",
                         line_span(frame.f_code.co_filename, frame.f_code.co_firstlineno))
-        act = Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec})
+        act = Activation(frame, site.function, prefix, self.rec, {site.depth: self.rec}, own=_own(frame))
         self.activations.append(act)
         if frame.f_code.co_flags & inspect.CO_GENERATOR:
             self.generators[id(frame)] = act
@@ -98,3 +98,11 @@ class Running(Decisions):
     def _pending(self, act: Activation) -> dict[str, Any] | None:
         new, act.pending = act.pending, {}
         return new or None
+
+
+def _own(frame: Any) -> Any:
+    """The first argument of a method with a name like `__init__`, when it begins to run."""
+    code = frame.f_code
+    if not code.co_name.startswith("__") or not code.co_name.endswith("__") or not code.co_argcount:
+        return None
+    return frame.f_locals[code.co_varnames[0]]

@@ -66,7 +66,11 @@ class PathShapeEnv(ShapeEnv):
             return int(reduced)
         if reduced != expr and learnt.truths.get(reduced):
             return True
-        return decided(reduced, self.ranges(reduced, learnt))
+        found = decided(reduced, self.ranges(reduced, learnt))
+        if found is None and isinstance(reduced, sympy.And):
+            parts = [self.known(a) for a in reduced.args]
+            return False if False in parts else True if all(parts) else None
+        return implied(reduced, learnt.distances) if found is None and learnt.distances else found
 
     def ranges(self, expr: Any, learnt: Learnt) -> frozenset[tuple[Any, Any]]:
         """The ranges of an expression's symbols on this path."""
@@ -214,6 +218,8 @@ class Learnt(NamedTuple):
     truths: dict[Any, bool]
     substitution: dict[Any, Any]
     ranges: dict[Any, Any]
+    distances: tuple[Any, ...]
+    """Expressions of several symbols that are not negative: what lies between the sides of facts such as u0 < u1."""
     answers: dict[Any, Any]
     """What was found of expressions."""
 
@@ -223,11 +229,13 @@ def learn(facts: Facts, every: dict[Any, Any]) -> Learnt:
     substitution: dict[Any, Any] = {}
     narrowed: dict[Any, Any] = {}
     truths: dict[Any, bool] = {}
+    distances: list[Any] = []
     for fact, truth in facts:
         truths.setdefault(fact, truth)
         if not isinstance(fact, sympy.core.relational.Relational):
             continue
         rel = cast(Any, fact if truth else sympy.Not(fact))
+        distances += (d for d in distances_of(rel) if len(d.free_symbols) > 1)
         left, right = rel.lhs, rel.rhs
         if isinstance(right, sympy.Symbol) and right.is_integer and left.is_number:
             rel, left, right = rel.reversed, right, left
@@ -256,4 +264,38 @@ def learn(facts: Facts, every: dict[Any, Any]) -> Learnt:
                 narrowed[left] = ValueRanges(low, high)
         elif isinstance(rel, sympy.Eq) and isinstance(right, sympy.Symbol):
             substitution[left] = right
-    return Learnt(truths, substitution, narrowed, {})
+    return Learnt(truths, substitution, narrowed, tuple(d.xreplace(substitution) for d in dict.fromkeys(distances)), {})
+
+
+@lru_cache(maxsize=20_000)
+def distances_of(rel: Any) -> tuple[Any, ...]:
+    """What is not negative where a relation of integers holds."""
+    if not all(side.is_integer for side in rel.args):
+        return ()
+    apart = sympy.expand(rel.rhs - rel.lhs)
+    match rel:
+        case sympy.Lt():
+            return (apart - 1,)
+        case sympy.Le():
+            return (apart,)
+        case sympy.Gt():
+            return (-apart - 1,)
+        case sympy.Ge():
+            return (-apart,)
+        case sympy.Eq():
+            return (apart, -apart)
+        case _:
+            return ()
+
+
+@lru_cache(maxsize=20_000)
+def implied(expr: Any, known: tuple[Any, ...]) -> bool | None:
+    """Whether a relation holds, or not, where none of the known expressions is negative: it is one of them and a constant."""
+    if not isinstance(expr, sympy.core.relational.Relational):
+        return None
+
+    def holds(rel: Any) -> bool:
+        wanted = distances_of(rel)
+        return bool(wanted) and all(any((w - d).is_nonnegative for d in known) for w in wanted)
+
+    return True if holds(expr) else False if holds(sympy.Not(expr)) else None

@@ -2,6 +2,7 @@
 """How people write Python around a model: closures, super(), mixins, properties, decorators, arguments of all kinds."""
 
 import functools
+from dataclasses import dataclass
 from typing import Optional
 
 import torch
@@ -539,3 +540,93 @@ class AsksForClasses(nn.Module):
         if x.mean() > 0:
             parts.append(x * 2)
         return sum(scaled(p) for p in parts) + whole
+
+
+class DecidedInInit(nn.Module):
+    """What an object made in forward holds is decided at the end of its `__init__`, of the base's, or of a method that either calls last."""
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 4) + (seed % 3 - 1) / 2,)
+
+    class Box:
+        def __init__(self, x):
+            self.values, self.tag = x, "whole"
+            if x.min() < -0.5:
+                self.values = x.clamp(min=0)
+                self.tag = "clipped"
+
+    class Tall(Box):
+        def __init__(self, x):
+            self.kind = 0
+            super().__init__(x)
+
+    class SetUp:
+        def __init__(self, x):
+            self.x, self.grade = x, 0
+            self.set_up()
+
+        def set_up(self):
+            for value in self.x:
+                if value > 0.5:
+                    break
+                self.grade += 1
+
+    def forward(self, x):
+        box, tall = self.Box(x), self.Tall(-x)
+        return box.values, box.tag, tall.values.sum(), tall.tag, self.SetUp(x).grade, [self.Box(part).tag for part in x.chunk(2)]
+
+
+@dataclass
+class Boxes:
+    values: torch.Tensor
+    tag: str = "whole"
+
+    def __post_init__(self):
+        if self.values.min() < -0.5:
+            self.values, self.tag = self.values.clamp(min=0), "clipped"
+
+
+class DecidedInPostInit(nn.Module):
+    """And a dataclass in its `__post_init__`, in a loop of unknown length."""
+
+    def forward(self, x):
+        kept = [Boxes(row) for row in x[x[:, 0] > 0]]
+        whole = Boxes(x[0])
+        return [b.values for b in kept], sum(b.tag == "clipped" for b in kept), whole.tag
+
+    inputs = staticmethod(lambda seed: (rand(seed, 9, 3),))
+
+
+class Strides:
+    """An iterator that decides how far it goes after what it gives."""
+
+    def __init__(self, x):
+        self.x, self.at = x, 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.at >= 4:
+            raise StopIteration
+        try:
+            return self.x[self.at]
+        finally:
+            self.move()
+
+    def move(self):
+        if self.x[self.at] > 0:
+            self.at += 1
+        else:
+            self.at += 2
+
+
+class DecidedInNext(nn.Module):
+    def forward(self, x):
+        total = x.new_zeros(())
+        for value in Strides(x):
+            total = total * 2 + value
+        return total
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4),))

@@ -448,3 +448,50 @@ class PooledToASize(nn.Module):
         return torch.cat(patches, 1), F.avg_pool2d(x, at + 1), torch.hann_window(at + 2)
 
     inputs = staticmethod(lambda seed: (rand(seed, 1, 2, 8, 8),))
+
+
+class PlacesKeepTheirDimension(nn.Module):
+    """`x[i : i + 1]` of a place that `argmax`, `topk`, `sort` or `nonzero` gave has one row: contrastive search picks its hidden state so."""
+
+    DYNAMIC = {"x": {0: torch.export.Dim("T", min=3, max=16)}}
+
+    def forward(self, x):
+        i = int(x.sum(1).argmax())
+        best = torch.cat([x[i : i + 1], x])
+        order = x[:, 0].sort()[1]
+        rows = [best[k : k + 1] for k in order[:2].tolist()]
+        column = (x[-1] > 0).nonzero()[:, 0]
+        for c in column.tolist():
+            if x[:, c : c + 1].sum() > 1:
+                rows.append(x[:1] * c)
+        return best, rows, x[i + 1 : i + 2].shape[0]
+
+    @staticmethod
+    def inputs(seed):
+        return (rand(seed, 3 + seed % 4, 3),)
+
+
+class PlacesMoved(nn.Module):
+    """Places that are written before they are read, or between two turns, may lie anywhere."""
+
+    def forward(self, x, n):
+        place = x.argmax(0)
+        found = []
+        for _ in range(int(n)):
+            i = place[0].item()
+            found.append(x[i : i + 1].sum())
+            place.add_(2)
+        best = x.flatten().topk(2)[1]
+        second = best[1:]
+        best.mul_(3)
+        k = second.item()
+        inside = torch.where(x[:, 0] > 0, x.max(1)[1] % 2, 7)[1].item()
+        try:
+            row = x[inside]
+        except IndexError:
+            row = x[0]
+        return found, x.flatten()[k : k + 1], row, inside
+
+    @staticmethod
+    def inputs(seed):
+        return rand(seed, 6, 3), torch.tensor(seed % 7)
