@@ -30,7 +30,7 @@ from dync.capture.forms import (
 )
 from dync.capture.image import Image, class_name
 from dync.capture.keyed import is_running
-from dync.capture.lists import KINDS, Grown, kind_of
+from dync.capture.lists import KINDS, RATHER_KNOWN, Grown, kind_of
 from dync.capture.loops import skeleton
 from dync.capture.once import Once, is_walk, taken
 from dync.capture.places import all_codes, can_mark
@@ -48,9 +48,6 @@ MAX_SPLITS = 4
 MAX_PLACES, FEW_PLACES = 60, 2
 """So many ways may the switches over the places of one list of numbers have, and so long may it be whatever they have."""
 NOT_MADE = "that is not made in forward"
-MANY_LENGTHS = 1000
-"""So often may paths stay apart for a list that is Python's own because a set or dict is made of it."""
-OF_SETS = "a set or dict is made of it"
 MAX_SORTED = 4
 """So many items of Python's list are sorted by comparing them on paths of their own."""
 MAX_CONSTANTS = 24
@@ -312,9 +309,9 @@ class Growing(Running):
         fresh = False
         for where in a.lists.keys() & b.lists.keys():
             (key, kind, x), (other, _, y) = a.lists[where], b.lists[where]
-            if key == other and self.ungrown.get(key) == OF_SETS:
-                self.splits[key, "sets"] += 1
-                if self.splits[key, "sets"] > MANY_LENGTHS:
+            if key == other and (most := RATHER_KNOWN.get(self.ungrown.get(key, ""))):
+                self.splits[key, "lengths"] += 1
+                if self.splits[key, "lengths"] > most:
                     del self.grown[key], self.ungrown[key]
                     self.needed.add(key)
                     fresh = self.learn(key, kind, (*x, *y)) or fresh

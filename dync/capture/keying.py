@@ -12,10 +12,9 @@ import torch
 from dync.capture import comprehend
 from dync.capture.dicts import KeyedDict, sequence_of
 from dync.capture.forms import LEAF, NUMBERS, Column, Constant, Form, NotUniform, common, form_of, has_texts, leaf_count, may_lack
-from dync.capture.growing import OF_SETS
 from dync.capture.heap import MISSING
 from dync.capture.keyed import CLASSES, KINDS, SETS, Keyed, check_form, is_rows, is_running
-from dync.capture.lists import Grown
+from dync.capture.lists import OF_SETS, Grown
 from dync.capture.once import taken
 from dync.capture.places import can_mark
 from dync.capture.presence import Presence

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten
 
 from dync.capture.arrays import is_array, tensors_of
 from dync.capture.image import SYMBOLIC
-from dync.capture.lists import Grown
+from dync.capture.lists import OF_PLACES, Grown
 from dync.capture.memory import storage_of
 from dync.capture.recurrent import RECURRENT
 from dync.capture.scalars import scalar_of
@@ -172,7 +172,7 @@ def _index(recorder: Any, p: Any) -> Any:
     if isinstance(p, list) and any(isinstance(v, SYMBOLIC) for v in tree_flatten(p)[0]):
         return recorder.call(torch.tensor, (p,), {})
     if isinstance(p, Grown):
-        recorder.engine.rather_known(p, "a tensor is indexed by it")
+        recorder.engine.rather_known(p, OF_PLACES)
         return p.numbers()
     return _bounds(recorder, p) if isinstance(p, slice) else p
 

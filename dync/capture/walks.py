@@ -58,9 +58,10 @@ class Parts:
 
     def at(self, index: Any) -> Any:
         if self.size is None:
-            return self.tensor.select(self.dim, index)
+            return self.engine.do(torch.select, self.tensor, self.dim, index)
         start = index * self.size
-        return self.tensor.narrow(self.dim, start, torch.sym_min(self.size, self.tensor.shape[self.dim] - start))
+        length = torch.sym_min(self.size, self.tensor.shape[self.dim] - start)
+        return self.engine.do(torch.narrow, self.tensor, self.dim, start, length)
 
     def __getitem__(self, index: Any) -> Any:
         n = self.length
