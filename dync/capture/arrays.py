@@ -90,9 +90,13 @@ def array_of(engine: Any, x: torch.Tensor) -> Any:
 
 def arrays_for(function: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Arguments of a function of NumPy: lists of tensors or of numbers known only at run time as the arrays that NumPy makes of them."""
-    scalars = isinstance(function, np.ufunc)
+    scalars = isinstance(function, np.ufunc) or function in OF_SCALARS
     taken = len(args) if scalars else 1
     return (*(np.array(a) if _holds_run_time(a) or scalars and isinstance(a, RUN_TIME[1:]) else a for a in args[:taken]), *args[taken:])
+
+
+OF_SCALARS = (np.clip, np.nan_to_num, np.round, np.around)
+"""Functions of NumPy's that are no ufuncs, and give one of NumPy's scalars for a number."""
 
 
 def _holds_run_time(x: Any) -> bool:
@@ -129,6 +133,8 @@ def _open(engine: Any, numpy: Any, patch: Patch) -> None:
     def ufunc(self: Any, asked: Any, method: str, *args: Any, **kwargs: Any) -> Any:
         if method == "at" and asked.__name__ in ("add", "subtract") and len(args) == 3 and not kwargs:
             return _added_at(engine, asked.__name__ == "subtract", *args)
+        if asked.__name__ in FLOATING and all(map(_is_whole, args)):
+            args = tuple(numpy.ndarray(a.tensor.double()) if is_array(a) else a for a in args)
         return _done(engine, getattr(numpy, asked.__name__, None) if method == "__call__" else None, asked, args, kwargs)
 
     def array(self: Any, *_: Any, **__: Any) -> Any:
@@ -202,10 +208,21 @@ def _unscalar(x: Any) -> Any:
     return import_module("torch._numpy").ndarray(torch.tensor(x)) if isinstance(x, np.generic) else x
 
 
+FLOATING = frozenset({"divide", "arctan2", "hypot", "logaddexp", "logaddexp2", "copysign"})
+"""Operations of two arguments that give doubles for integers, where torch gives float32 or nothing."""
+
+
+def _is_whole(x: Any) -> bool:
+    """Whether an operand holds integers."""
+    if is_array(x):
+        return not x.tensor.dtype.is_floating_point and not x.tensor.dtype.is_complex
+    return isinstance(x, (int, torch.SymInt)) or isinstance(x, (np.ndarray, np.generic)) and x.dtype.kind in "biu"
+
+
 def _promoted(method: Any, x: Any, other: Any) -> tuple[Any, Any]:
     """Operands as torch's NumPy takes them: with arrays for scalars, and integers that are divided as NumPy's doubles."""
     other = _unscalar(other)
-    whole = isinstance(other, (int, torch.SymInt)) or is_array(other) and not other.tensor.dtype.is_floating_point
+    whole = _is_whole(other)
     divided = "truediv" in method.__name__ and whole and not x.tensor.dtype.is_floating_point
     return (type(x)(x.tensor.double()) if divided else x), other
 

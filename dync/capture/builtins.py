@@ -6,6 +6,7 @@ import builtins
 import collections
 import collections.abc
 import functools
+import math
 import types
 from collections.abc import Callable
 from typing import Any
@@ -75,7 +76,7 @@ def twin(engine: Any, function: Any) -> Any:
         arrays = lambda a: array_of(engine, a.numbers()) if isinstance(a, Grown) else a  # noqa: E731
         return lambda *args, **kwargs: function(*arrays_for(function, tuple(map(arrays, args))), **kwargs)
     if getattr(function, "__module__", None) == "math":
-        return lambda *args: _math(engine, function, *args)
+        return lambda *args, **kwargs: _is_close(engine, *args, **kwargs) if function is math.isclose else _math(engine, function, *args)
     return function
 
 
@@ -347,6 +348,8 @@ def _peek(x: Any) -> tuple[Any, ...]:
 
 
 def _pair(engine: Any, name: str, a: Any, b: Any) -> Any:
+    if any(isinstance(x, (bool, torch.SymBool)) for x in (a, b)):  # which of two equal ones is given, shows
+        return (b if engine.as_int(b) > a else a) if name == "max" else b if engine.as_int(b) < a else a
     if isinstance(a, (float, torch.SymFloat)):
         if not is_number(a) and not is_number(b):
             return getattr(builtins, name)(a, b)
@@ -375,6 +378,19 @@ def _math(engine: Any, function: Any, *args: Any) -> Any:
 
         return torch.SymBool(BoolNode(Expr(f"math.{name}", scalars, "bool"), engine))
     return torch.SymFloat(FloatNode(Expr(f"math.{name}", scalars, "float"), engine))
+
+
+def _is_close(engine: Any, a: Any, b: Any, *, rel_tol: Any = 1e-09, abs_tol: Any = 0.0) -> Any:
+    """`math.isclose`, as CPython computes it."""
+    a, b, rel_tol, abs_tol = map(number_of, (a, b, rel_tol, abs_tol))
+    if not any(map(is_number, (a, b, rel_tol, abs_tol))):
+        return math.isclose(a, b, rel_tol=rel_tol, abs_tol=abs_tol)
+    if rel_tol < 0 or abs_tol < 0:
+        raise of_model(ValueError("tolerances must be non-negative"))
+    a, b, rel_tol, abs_tol = (as_float(engine, x) if is_number(x) else float(x) for x in (a, b, rel_tol, abs_tol))
+    apart = _math(engine, math.fabs, b - a)
+    near = (apart <= _math(engine, math.fabs, rel_tol * b)) | (apart <= _math(engine, math.fabs, rel_tol * a)) | (apart <= abs_tol)
+    return (a == b) | (near & _math(engine, math.isfinite, a) & _math(engine, math.isfinite, b))
 
 
 def _walked(engine: Any, items: Any) -> bool:

@@ -165,14 +165,19 @@ class Expressions(Rolling):
         """`pattern.format(...)`."""
         if all(type(a) in (str, int, float, bool) for a in (*args, *kwargs.values())):
             return pattern.format(*args, **kwargs)
-        pieces: list[Any] = []
         formatter, automatic = string.Formatter(), iter(range(len(args)))
-        for literal, name, spec, conversion in formatter.parse(pattern):
-            pieces.append(literal)
-            if name is not None:
-                value, _ = formatter.get_field(name or str(next(automatic)), args, kwargs)
-                pieces.append(formatted(self, value, ord(conversion) if conversion else -1, spec or ""))
-        return join(self, pieces)
+
+        def filled(pattern: str) -> Any:
+            pieces: list[Any] = []
+            for literal, name, spec, conversion in formatter.parse(pattern):
+                pieces.append(literal)
+                if name is not None:
+                    value, _ = formatter.get_field(name or str(next(automatic)), args, kwargs)
+                    given = filled(spec) if spec and "{" in spec else spec or ""
+                    pieces.append(formatted(self, value, ord(conversion) if conversion else -1, given))
+            return join(self, pieces)
+
+        return filled(pattern)
 
     def print(self, *items: Any, sep: str | None = " ", end: str | None = "\n", file: Any = None, flush: bool = False) -> None:
         """`print` by the model: done at run time, in its place."""

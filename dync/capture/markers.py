@@ -314,6 +314,8 @@ class _Inserter(ast.NodeTransformer):
                 return self.born(node) if name == "copy" else node
             case ast.Attribute(attr="tolist"):
                 return self.born(node)
+            case ast.Attribute(value=held, attr="__len__") if not node.args and not node.keywords:
+                return self.put_expr(node, ast.Call(_call("builtin", ast.Name("len", ast.Load())), [held], []))
             case ast.Name(id="deepcopy") | ast.Attribute(attr="deepcopy"):
                 return self.put_expr(node, _call("stored", self.place(node), self.born(node)))
             case ast.Attribute(attr="deque"):

@@ -466,6 +466,8 @@ class Recorder:
             if not isinstance(args[0], FakeTensor):
                 return self.dispatch(aten.clone.default, (args[0],), {})
             return args[0]
+        if func is aten._to_copy.default and isinstance(args[0], (bool, int, float, *SYMBOLIC)):  # vmap makes tensors of numbers so
+            func, args, kwargs = aten.full.default, ([], args[0]), {k: v for k, v in kwargs.items() if k in ("dtype", "layout", "device")}
         if self.resumes():
             return self.resume()
         self.nested += 1

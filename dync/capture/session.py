@@ -58,6 +58,14 @@ MAX_RESTARTS = 300
 REFUSALS = ("must be", "combination of arguments", "cannot be interpreted")
 """Words in which C code says that an argument is not of the type that it takes."""
 
+PARTS = {
+    "real": lambda engine, x: engine.as_int(x) if isinstance(x, torch.SymBool) else x,
+    "imag": lambda engine, x: 0.0 if isinstance(x, torch.SymFloat) else 0,
+    "numerator": lambda engine, x: engine.as_int(x) if isinstance(x, torch.SymBool) else x,
+    "denominator": lambda engine, x: 1,
+}
+"""What numbers have beside their operations, where their class has it in Python."""
+
 OPERATORS = ("not supported between instances", "unsupported operand type")
 """Words in which Python says that an operator does not take its operands."""
 
@@ -325,6 +333,8 @@ class Session:
         raised = last is not None and ((is_user(last) or is_helper(last) or last.co_filename.startswith(NN)) and _is_raise(*frames[-1])
                                        or "dync_of_model" in error.__dict__ or last is torch._assert.__code__)
         span = _span_at(*user[-1]) if user else UNKNOWN
+        own = [f for f in user if not is_library(f[0].f_code)]
+        engine.check_library(error, _span_at(*own[-1]) if own else span)
         if not raised:
             engine.mark_frames(f for f, _ in frames)
             if engine.doubtful:
@@ -487,7 +497,10 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
         original: Any = cls.__getattribute__
 
         def get(self: Any, name: str) -> Any:
-            return kind if name == "__class__" and is_user(sys._getframe(1).f_code) else original(self, name)
+            if name == "__class__" and is_user(sys._getframe(1).f_code):
+                return kind
+            part = PARTS.get(name)
+            return original(self, name) if part is None or not hasattr(kind, name) else part(engine, self)
 
         return get
 
@@ -548,6 +561,26 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
             return NotImplemented
         return torch.SymBool(BoolNode(Expr("xor", (scalar_of(a), scalar_of(b)), "bool"), engine))
 
+    def logical(op: Any, name: str, original: Any) -> Any:
+        """torch's bools of integers take our bools of floats; with a number a bool is one."""
+        def meet(a: Any, b: Any) -> Any:
+            if isinstance(b, torch.SymBool) and isinstance(b.node, BoolNode) and not isinstance(a.node, BoolNode):
+                return torch.SymBool(BoolNode(Expr(name, (scalar_of(a), scalar_of(b)), "bool"), engine))
+            number = isinstance(b, (int, float, torch.SymInt, torch.SymFloat)) and not isinstance(b, bool)
+            return op(engine.as_int(a), b) if number else original(a, b)
+
+        return meet
+
+    def as_number(op: Any, turned: bool) -> Any:
+        """What Python does with a bool as with the integer that it is."""
+        def computed(a: Any, *rest: Any) -> Any:
+            if any(not isinstance(b, (int, float, *SYMBOLIC)) for b in rest):
+                return NotImplemented
+            given = (engine.as_int(a), *(engine.as_int(b) if isinstance(b, torch.SymBool) else b for b in rest))
+            return op(*reversed(given)) if turned else op(*given)
+
+        return computed
+
     patch(enum.EnumMeta, "__call__", member)
     patch(nn.Module, "__getattr__", getattr_)
     patch(nn.Module, "__delattr__", delattr_)
@@ -560,8 +593,30 @@ def _patch(engine: Engine, missing: Any, undo: contextlib.ExitStack) -> None:
         patch(cls, "__deepcopy__", lambda self, memo: self)
     for cls, kind in zip(SYMBOLIC, (int, float, bool)):
         patch(cls, "__getattribute__", kind_of(cls, kind))
+    def takes_bools(original: Any) -> Any:
+        """A number's operation with a bool, which torch's nodes compare with nothing but bools."""
+        def computed(a: Any, b: Any) -> Any:
+            return original(a, engine.as_int(b) if isinstance(b, (bool, torch.SymBool)) else b)
+
+        return computed
+
+    for cls in (torch.SymInt, torch.SymFloat):
+        for op in (operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne):
+            patch(cls, f"__{op.__name__}__", takes_bools(getattr(cls, f"__{op.__name__}__")))
+        for op in ("add", "sub", "mul"):
+            for name in (f"__{op}__", f"__r{op}__"):
+                patch(cls, name, takes_bools(getattr(cls, name)))
     patch(torch.SymBool, "__xor__", exclusive_or)
-    patch(torch.SymBool, "__rxor__", exclusive_or)
+    for op in (operator.and_, operator.or_, operator.xor, operator.eq, operator.ne):
+        name = f"__{op.__name__.strip('_')}__"
+        patch(torch.SymBool, name, logical(op, op.__name__, getattr(torch.SymBool, name)))
+    for op in (operator.and_, operator.or_, operator.xor):
+        patch(torch.SymBool, f"__r{op.__name__.strip('_')}__", getattr(torch.SymBool, f"__{op.__name__.strip('_')}__"))
+    for op in (operator.neg, operator.pos, operator.abs, operator.invert, operator.lt, operator.le, operator.gt, operator.ge):
+        patch(torch.SymBool, f"__{op.__name__}__", as_number(op, False))
+    for op in (operator.truediv, operator.floordiv, operator.mod, operator.pow):
+        patch(torch.SymBool, f"__{op.__name__}__", as_number(op, False))
+        patch(torch.SymBool, f"__r{op.__name__}__", as_number(op, True))
     rounded: Any = torch.SymInt.__round__
     patch(torch.SymInt, "__round__", lambda self, digits=None: rounded(self) if digits is None or digits >= 0 else engine.integer(
         Expr("round_digits", (scalar_of(self), digits), "int")))

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from dync.capture.heap import StaticHeap
+from dync.capture.image import SYMBOLIC
 from dync.capture.markers import Markers, bind, instrument
 from dync.capture.places import (
     all_codes,
@@ -142,6 +143,19 @@ class Stack:
             said = text.splitlines()[0][:200]
             self.refuse("DY208", f"a number or text known only at run time is given where C code takes a plain one: {said}",
                         "C code needs the value now", "use torch or arithmetic on it, or make it a fixed argument")
+        self.check_library(error)
+
+    def check_library(self, error: Any, span: Span | None = None) -> None:
+        """Refuses where Python's library does not know what stands for a number or text, as `json.dumps` does not."""
+        last = error.__traceback__ if isinstance(error, TypeError) else None
+        while last is not None and last.tb_next is not None:
+            last = last.tb_next
+        if last is None or not is_library(last.tb_frame.f_code):
+            return
+        if any(isinstance(v, (SymText, *SYMBOLIC)) for v in last.tb_frame.f_locals.values()):
+            module = last.tb_frame.f_globals.get("__name__")
+            self.refuse("DY208", f"a number or text known only at run time is given to Python's `{module}`",
+                        "its code needs the value now", "use it outside the model, with what it returns", span)
 
     def text_of(self, node: Any) -> str:
         if isinstance(node, SymText) and not node.vague:

@@ -356,3 +356,11 @@ class WritesFiles(nn.Module):
         elif x.sum() < -2:
             os.system("true")  # DY209
         return x
+
+
+class WritesJson(nn.Module):
+    def forward(self, x):
+        import json
+
+        print(json.dumps({"loss": x[0, 0].item()}))  # DY208
+        return x

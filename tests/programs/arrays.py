@@ -126,3 +126,19 @@ class TensorPlusArray(nn.Module):
         return x - x.numpy(), np.float32(2) * x
 
     inputs = staticmethod(lambda seed: (eighths(seed, 3, 2),))
+
+
+class DoublesOfIntegers(nn.Module):
+    """Integers give NumPy's doubles, numbers give its scalars, from functions that are no ufuncs too."""
+
+    PATHS = 1
+
+    def forward(self, x):
+        count, first = int((x > 0).sum()), x[0].item()
+        pair = np.array([count, 2])
+        divided = np.divide(count, 2), np.true_divide(count, 4), pair / np.array([2, 4]), np.divide(np.arange(3), count + 1)
+        angle = np.hypot(count, 3), np.arctan2(count, 2), np.copysign(count, -1)
+        scalars = np.clip(first, -1, 1), np.clip(count, 0, 2), np.clip(count, 0.5, 2), np.nan_to_num(first), np.round(first * 4)
+        return divided, angle, scalars
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4),))

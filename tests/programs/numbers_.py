@@ -242,3 +242,19 @@ class BuiltinsPassedOn(nn.Module):
         return sum(map(len, [x[x[:, 0] > 0], x])), order[-1], counts
 
     inputs = staticmethod(lambda seed: (rand(seed, 3, 2),))
+
+
+class BoolsAsNumbers(nn.Module):
+    """Bools of integers and of floats, together, with numbers, and where Python takes them for the integers that they are."""
+
+    def forward(self, x):
+        count, first = int((x > 0).sum()), x[0].item()
+        two, up = count == 2, first > 0
+        both = two | up, up & two, two == up, up != two, up ^ two, two | 2, 3 & up, True & two, False | up
+        numbers = -two, +up, abs(up), ~two, two / 2, 7 // (two + 1), 2**up, two % 2, two - up, up * count, count + True
+        compared = up > two, two <= 1, count > two, count < True, two == 1, up != first, max(two, up), min(count, True), max(two, count)
+        parts = first.real, first.imag, count.numerator, count.denominator, two.real, hasattr(first, "imag"), hasattr(first, "numerator")
+        close = math.isclose(first, x[1].item(), abs_tol=1.0), math.isclose(count, 2), math.isclose(first, first * (1 + 1e-10))
+        return both, numbers, compared, parts, close, x[x > 0].__len__(), "{:>{w}} {:.{}f}".format(count, first, 2, w=5)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 4),))

@@ -451,7 +451,7 @@ class PooledToASize(nn.Module):
 
 
 class PlacesKeepTheirDimension(nn.Module):
-    """`x[i : i + 1]` of a place that `argmax`, `topk`, `sort` or `nonzero` gave has one row: contrastive search picks its hidden state so."""
+    """`x[i : i + 1]` of a place that `argmax`, `sort` or `nonzero` gave has one row: contrastive search picks its hidden state so."""
 
     DYNAMIC = {"x": {0: torch.export.Dim("T", min=3, max=16)}}
 
