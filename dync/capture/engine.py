@@ -47,6 +47,7 @@ class Engine(Expressions):
         self.wider = {}
         self.grown, self.ungrown, self.needed, self.loose, self.loose_texts = {}, {}, set(), set(), set()
         self.apart, self.plain_calls, self.origins, self.disordered, self.ordered = set(), set(), {}, set(), set()
+        self.identities = False
         self.unfoldable, self.forking, self.watched = set(), set(), set()
         self.split, self.comprehensions = set(), {}
         self.given = set()

@@ -20,7 +20,7 @@ from dync.capture.places import is_library, is_user
 from dync.capture.recorder import Use
 from dync.capture.rolling import Rolling
 from dync.capture.scalars import scalar_of
-from dync.capture.tape import Event, Op, of_model
+from dync.capture.tape import Event, Op, Val, of_model
 from dync.capture.text import SymText, formatted, join, percent
 
 
@@ -54,7 +54,20 @@ class Expressions(Rolling):
         value, other = (self.decide(scalar_of(v)) if isinstance(v, torch.SymBool) else v for v in (value, other))
         if pool_of(value) and pool_of(value) == pool_of(other):
             return self.is_row(value, other) is not negate
+        if value is not other and isinstance(value, torch.Tensor) and isinstance(other, torch.Tensor):
+            self.tell_apart(value, other)
         return (value is other) is not negate
+
+    def tell_apart(self, a: torch.Tensor, b: torch.Tensor) -> None:
+        """Of two tensors of which one is what paths have joined to, it matters from the start whether they are one."""
+        one, two = (self.value(t) for t in (a, b))
+        if self.identities or not any(isinstance(v, Val) and v in v.rec.params for v in (one, two)):
+            return
+        with torch._C.DisableTorchFunction():
+            shared = self.memory.of(self.weights.fake(a)) is self.memory.of(self.weights.fake(b))
+        if shared:
+            self.identities = True
+            self.start_again()
 
     def class_of(self, value: Any) -> type:
         """`value.__class__`."""

@@ -77,6 +77,8 @@ class Roots:
     """Rows that lists and objects stand in."""
     texts: frozenset[str] = frozenset()
     """Where texts are known only at run time though they are literal on some paths."""
+    identities: bool = False
+    """Whether it matters which names are one tensor."""
 
 
 def pool_of(x: Any) -> str:
@@ -94,9 +96,13 @@ class _Walk:
     """One pass over the roots, in a fixed order. `visit` returns the value to stand in a place."""
 
     def __init__(self, heap: StaticHeap, tensor: Callable[[torch.Tensor], Any], new: list[Any] | None = None,
-                 born: dict[int, tuple[str, Any]] | None = None, generator: Any = None, loose: frozenset[str] = frozenset()) -> None:
+                 born: dict[int, tuple[str, Any]] | None = None, generator: Any = None, loose: frozenset[str] = frozenset(),
+                 identities: bool = False) -> None:
         self.heap, self.tensor, self.new, self.born, self.generator, self.loose = heap, tensor, new, born or {}, generator, loose
+        self.identities = identities
         self.tensors: set[int] = set()
+        self.first: dict[int, int] = {}
+        """The leaf at which a tensor is met first, by identity."""
         self.named: collections.Counter[str] = collections.Counter()
         self.texts: dict[int, str] = {}
         self.local = True
@@ -124,8 +130,9 @@ class _Walk:
         if isinstance(x, torch.Tensor):
             value = self.tensor(x)
             self.tensors.add(id(x))
+            same = (self.first.setdefault(id(x), len(self.leaves)), getattr(value, "name", "")) if self.identities else ()
             x = getattr(value, "fake", x)  # another where x was made another in place: x is itself again in other runs
-            return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x)))
+            return self.leaf("tensor", value, x, fixed, where, ("T", type(x) is torch.nn.Parameter, *tensor_signature(x), *same))
         if isinstance(x, SYMBOLIC) or type(x) in (bool, int, float):
             scalar = scalar_of(x)
             kind = class_name(x)
@@ -328,7 +335,7 @@ def substitute(
 
 def _pass(roots: Roots, heap: StaticHeap, tensor: Any, new: list[Any] | None,
           born: dict[int, tuple[str, Any]] | None = None) -> tuple[_Walk, dict[str, Any]]:
-    walk = _Walk(heap, tensor, new, born, roots.generator, roots.texts)
+    walk = _Walk(heap, tensor, new, born, roots.generator, roots.texts, roots.identities)
     walk.signature.append(modes())
     own: dict[str, Any] = {}
     for name in sorted(roots.own):

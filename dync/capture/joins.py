@@ -64,6 +64,8 @@ class Joins(Tuples):
     """Texts that are known only at run time → the literal ones of which each is one."""
     loose_texts: set[tuple[Any, str]]
     """Texts that are known only at run time though they are literal on some paths: a function, and where in it."""
+    identities: bool
+    """Whether code asks with `is` for a tensor that may be another where paths have joined: these are kept apart then."""
     plain_calls: set[tuple[str, int, int]]
     """Calls (file, line, column) whose bools are decided before they are given."""
 
@@ -131,7 +133,7 @@ class Joins(Tuples):
         walked = {f"dync over {uid}": it for a in self.activations for uid, it in a.walked.items() if any(uid == p[0] for p in a.loops)}
         owners = {f"dync own {n}": a.own for n, a in enumerate(self.activations) if a.own is not None}
         texts = frozenset(where for function, where in self.loose_texts if function == self.markers.functions[site.function])
-        return Roots(own, [*outer, walked, owners], self.written, self.standing, self.pools, texts)
+        return Roots(own, [*outer, walked, owners], self.written, self.standing, self.pools, texts, self.identities)
 
     def standing(self, generator: types.GeneratorType[Any, Any, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Where a generator stands, and the locals that it may still read: none while it runs, its frame being on the stack."""

@@ -129,7 +129,7 @@ def form(leaf: Leaf) -> tuple[Any, ...]:
 
 def skeleton(signature: tuple[Any, ...]) -> tuple[Any, ...]:
     """A signature without the sizes of tensors."""
-    return tuple((*s[:4], len(s[4])) if isinstance(s, tuple) and s and s[0] == "T" else s for s in signature)
+    return tuple((*s[:4], len(s[4]), *s[5:]) if isinstance(s, tuple) and s and s[0] == "T" else s for s in signature)
 
 
 def size_of(t: torch.Tensor, d: int) -> Any:
