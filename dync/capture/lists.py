@@ -42,7 +42,7 @@ from dync.ir.flow import MISFIT
 KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
 CLASSES = {name: cls for cls, name in KINDS.items()}
 OF_SETS, OF_PLACES = "a set or dict is made of it", "a tensor is indexed by it"
-RATHER_KNOWN = {OF_SETS: 1000, OF_PLACES: 100}
+RATHER_KNOWN = {OF_SETS: 1000, OF_PLACES: 50}
 """Why a list of unknown length is Python's own where it can be, and so often may paths stay apart for one."""
 
 

@@ -490,3 +490,22 @@ class MethodOfAList(nn.Module):
         return x, said, len(said)
 
     inputs = staticmethod(lambda seed: (rand(seed, 4) * (1 + seed % 4),))
+
+
+class IndexedByAList(nn.Module):
+    """A tensor indexed by lists of unknown length: of many items, and of comprehensions."""
+
+    def forward(self, x):
+        chosen = []
+        for i, v in enumerate(x.tolist()):
+            if v > 0:
+                chosen.append(i)
+        kept = x[chosen] if chosen else x
+        out = torch.zeros_like(x)
+        for part in range(2):
+            rows = [i for i, v in enumerate(x.abs().long().tolist()) if v == part]
+            if rows:
+                out[rows] = x[rows] * (part + 1)
+        return kept, out
+
+    inputs = staticmethod(lambda seed: (rand(seed, 9),))
