@@ -263,6 +263,12 @@ class Keyed(Walked):
 
     __hash__ = None  # type: ignore[assignment]
 
+    def dync_text(self, engine: Any) -> NoReturn:
+        self.refuse("the text")
+
+    def __repr__(self) -> str:
+        return self.refuse("the text")
+
     def refuse(self, what: str) -> NoReturn:
         self.engine.mark_stack()  # marked code may know what to do here
         self.engine.without(self.place, f"{what} is asked of it")

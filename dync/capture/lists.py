@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import torch
 
 from dync.capture import comprehend
+from dync.capture.comprehend import joined
 from dync.capture.forms import (
     ABSENT,
     LEAF,
@@ -36,7 +37,7 @@ from dync.capture.image import SYMBOLIC, pool_of, row_of
 from dync.capture.places import as_seen, unpacked
 from dync.capture.tape import of_model
 from dync.capture.templates import kept
-from dync.capture.text import formatted, join
+from dync.capture.text import BRACKETS, formatted, join
 from dync.ir.flow import MISFIT
 
 KINDS: dict[type, str] = {list: "list", tuple: "tuple", collections.deque: "deque"}
@@ -471,6 +472,18 @@ class Grown:
             wanted = unpacked(sys._getframe(1))
             n = self.refuse("walking it here") if wanted is None else self.engine.length_unpacked(self.length, wanted)
         return iter([self.at(i) for i in range(n)])
+
+    def dync_text(self, engine: Any) -> Any:
+        """What `str` and `repr` give: the brackets of a list or tuple, and the repr of each item."""
+        if self.kind == "deque":
+            self.refuse("the text")
+        inner = joined(", ", self, lambda item: (formatted(engine, item, ord("r"), ""),), lambda text, _: text)
+        opened, closed = BRACKETS[CLASSES[self.kind]]
+        alone = self.kind == "tuple" and bool(self.length == 1)
+        return join(engine, [opened, inner, "," if alone else "", closed])
+
+    def __repr__(self) -> str:
+        return self.refuse("the text")
 
     def refuse(self, what: str) -> NoReturn:
         self.engine.mark_stack()  # marked code may know what to do here

@@ -152,7 +152,7 @@ class Stack:
             last = last.tb_next
         if last is None or not is_library(last.tb_frame.f_code):
             return
-        if any(isinstance(v, (SymText, *SYMBOLIC)) for v in last.tb_frame.f_locals.values()):
+        if any(isinstance(v, SYMBOLIC) or type(v).__module__.startswith("dync.capture.") for v in last.tb_frame.f_locals.values()):
             module = last.tb_frame.f_globals.get("__name__")
             self.refuse("DY208", f"a number or text known only at run time is given to Python's `{module}`",
                         "its code needs the value now", "use it outside the model, with what it returns", span)

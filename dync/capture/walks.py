@@ -11,6 +11,7 @@ from dync.capture.arrays import array_of, is_array
 from dync.capture.lists import Grown, Walked
 from dync.capture.places import as_seen
 from dync.capture.tape import of_model
+from dync.capture.text import formatted, join
 
 
 class SymRange:
@@ -31,7 +32,27 @@ class SymRange:
         """Number `index`, which is within bounds."""
         return self.start + index * self.step
 
-    __getitem__ = at
+    def __getitem__(self, index: Any) -> Any:
+        n = self.length
+        if isinstance(index, slice) and index.step in (None, 1):
+            ends = (index.start or 0, n if index.stop is None else index.stop)
+            first, last = (torch.sym_max(e + n, 0) if e < 0 else torch.sym_min(e, n) for e in ends)
+            return SymRange(self.at(first), self.at(torch.sym_max(first, last)), self.step)
+        if -n <= index < n:
+            return self.at(index if index >= 0 else index + n)
+        raise of_model(IndexError("range object index out of range"))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, (range, SymRange)):
+            return False
+        n, m = self.length, other.length if isinstance(other, SymRange) else len(other)
+        return bool(n == m) and (bool(n == 0) or bool(self.start == other.start) and (bool(n == 1) or self.step == other.step))
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def dync_text(self, engine: Any) -> Any:
+        ends = [p for e in (self.start, self.stop) for p in (formatted(engine, e, ord("r"), ""), ", ")]
+        return join(engine, ["range(", *ends[:-1], f", {self.step})" if self.step != 1 else ")"])
 
     def __bool__(self) -> bool:
         return bool(self.length != 0)
@@ -81,6 +102,9 @@ class Parts:
 
     def __len__(self) -> int:
         return self.engine.counted(self.length, self.most)
+
+    def dync_text(self, engine: Any) -> NoReturn:
+        self.refuse("the text")
 
     def refuse(self, what: str) -> NoReturn:
         self.engine.refuse("DY206", f"{what} of the parts of a tensor whose number depends on data", "they are views, made when asked for",

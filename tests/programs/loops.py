@@ -501,3 +501,18 @@ class BackAndForth(nn.Module):
     @staticmethod
     def inputs(seed):
         return (rand(seed, 60),)
+
+
+class PlacesInRanges(nn.Module):
+    """A range of unknown length is asked for its last number, for one that it has not, for a part, and whether it is another."""
+
+    def forward(self, x):
+        n = int((x > 0).sum())
+        last = range(1, n)[-1] if n > 1 else None
+        try:
+            third = range(0, 2 * n, 2)[2]
+        except IndexError as error:
+            third = str(error)
+        return last, third, [i for i in range(n + 1)[1:]], range(n)[:-1][-1] if n > 2 else -1, range(n) == range(3), range(n) == range(1, n)
+
+    inputs = staticmethod(lambda seed: (rand(seed, 5),))

@@ -257,3 +257,16 @@ class AskedOfEachWording(nn.Module):
         return total * len(rest), first, filled, f"{name:>9}|", [c for c in name if c.isalpha()], name.partition("-")
 
     inputs = staticmethod(lambda seed: (rand(seed, 4),))
+
+
+class TextsOfLists(nn.Module):
+    """What `print`, `str`, and f-strings make of lists and tuples of unknown length, of ranges, and of lists in them."""
+
+    def forward(self, x):
+        kept = (x > 0).nonzero().flatten().tolist()
+        print("kept", kept, tuple(kept[:1]))
+        marks = [x[i].item() > 1 for i in kept]
+        nested = str([[j for j in range(i % 3)] for i in kept])
+        return f"{kept} of {len(x)}", str(x[x > 0].tolist()), f"{marks}!", nested, str(range(len(kept))), f"{kept!s:>20}|"
+
+    inputs = staticmethod(lambda seed: (rand(seed, 10),))
