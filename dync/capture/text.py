@@ -226,8 +226,9 @@ def formatted(engine: Any, value: Any, conversion: int, spec: Any) -> Any:
             text = Expr(op, (number,), "str") if op else Expr("format", (number, spec), "str")
             text = Expr("format", (text, spec), "str") if op and spec else text
             return SymText(engine, [text], {0: value} if isinstance(value, torch.SymInt) and spec == "" else {})
-    if hasattr(type(value), "dync_text"):
-        text = value.dync_text(engine)
+    write: Any = getattr(type(value), "dync_text", None)
+    if write is not None:
+        text = write(value, engine)
         return spaced(engine, text, spec) if conversion in (ord("r"), ord("s")) or spec == "" else engine.text_of(None)
     if type(value) in BRACKETS and spec == "" and conversion != ord("a"):
         return join(engine, contained(engine, value))

@@ -38,8 +38,9 @@ class SymRange:
             ends = (index.start or 0, n if index.stop is None else index.stop)
             first, last = (torch.sym_max(e + n, 0) if e < 0 else torch.sym_min(e, n) for e in ends)
             return SymRange(self.at(first), self.at(torch.sym_max(first, last)), self.step)
-        if -n <= index < n:
-            return self.at(index if index >= 0 else index + n)
+        place: Any = index
+        if -n <= place < n:
+            return self.at(place if place >= 0 else place + n)
         raise of_model(IndexError("range object index out of range"))
 
     def __eq__(self, other: object) -> bool:
