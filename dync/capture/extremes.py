@@ -56,6 +56,7 @@ class Extremer:
         self.engine = engine
         self.seen: list[Any] = []
         """The tensors whose numbers were taken to be what their operations gave."""
+        self.found: dict[Val, Extremes] = {}
 
     def of(self, x: Any, deep: int = DEEP) -> Extremes:
         """Bounds of the elements of an operand of an operation, as far as what made it tells; none for what is written in place."""
@@ -65,6 +66,13 @@ class Extremer:
             return ANY
         if x.fake.dtype in NARROW:
             return NARROW[x.fake.dtype]
+        if x in self.found:
+            return self.found[x]
+        found = self.found[x] = self.made(x, deep)
+        return found
+
+    def made(self, x: Val, deep: int) -> Extremes:
+        """What the operation that made a tensor of integers tells."""
         op = self.engine.made_by.get(x)
         if op is None or not deep or x.fake.dtype not in WIDE or self.engine.memory.of(x.fake).written:
             return ANY
