@@ -349,7 +349,7 @@ def _peek(x: Any) -> tuple[Any, ...]:
 
 def _pair(engine: Any, name: str, a: Any, b: Any) -> Any:
     if any(isinstance(x, (bool, torch.SymBool)) for x in (a, b)):  # which of two equal ones is given, shows
-        return (b if engine.as_int(b) > a else a) if name == "max" else b if engine.as_int(b) < a else a
+        return (b if b > a else a) if name == "max" else b if b < a else a
     if isinstance(a, (float, torch.SymFloat)):
         if not is_number(a) and not is_number(b):
             return getattr(builtins, name)(a, b)

@@ -253,6 +253,7 @@ class BoolsAsNumbers(nn.Module):
         both = two | up, up & two, two == up, up != two, up ^ two, two | 2, 3 & up, True & two, False | up
         numbers = -two, +up, abs(up), ~two, two / 2, 7 // (two + 1), 2**up, two % 2, two - up, up * count, count + True
         compared = up > two, two <= 1, count > two, count < True, two == 1, up != first, max(two, up), min(count, True), max(two, count)
+        compared += max(up, first), min(first, up), max(two, 1.5, first), min(0.5, two)
         parts = first.real, first.imag, count.numerator, count.denominator, two.real, hasattr(first, "imag"), hasattr(first, "numerator")
         close = math.isclose(first, x[1].item(), abs_tol=1.0), math.isclose(count, 2), math.isclose(first, first * (1 + 1e-10))
         return both, numbers, compared, parts, close, x[x > 0].__len__(), "{:>{w}} {:.{}f}".format(count, first, 2, w=5)
