@@ -51,7 +51,10 @@ def twin(engine: Any, function: Any) -> Any:
     made = _TWINS.get(function) if isinstance(function, (type, type(len), types.FunctionType, str)) else None
     if made is not None:
         return lambda *args, **kwargs: made(engine, *args, **kwargs)
-    owner = type(getattr(function, "__self__", None))
+    held = getattr(function, "__self__", None)
+    if isinstance(held, (torch.Tensor, Grown, keyed.Keyed)) and function.__name__ == "__len__":
+        return lambda: _TWINS[len](engine, held)
+    owner = type(held)
     if owner is str and function.__name__ == "join":
         return lambda items: _join(engine, function, items)
     if owner is str:

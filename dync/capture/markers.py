@@ -314,8 +314,6 @@ class _Inserter(ast.NodeTransformer):
                 return self.born(node) if name == "copy" else node
             case ast.Attribute(attr="tolist"):
                 return self.born(node)
-            case ast.Attribute(value=held, attr="__len__") if not node.args and not node.keywords:
-                return self.put_expr(node, ast.Call(_call("builtin", ast.Name("len", ast.Load())), [held], []))
             case ast.Name(id="deepcopy") | ast.Attribute(attr="deepcopy"):
                 return self.put_expr(node, _call("stored", self.place(node), self.born(node)))
             case ast.Attribute(attr="deque"):
@@ -328,7 +326,7 @@ class _Inserter(ast.NodeTransformer):
                 return self.put_expr(node, call)
             case (ast.Attribute(value=ast.Name(id="math" | "np" | "numpy" | "list" | "str" | "set" | "frozenset" | "dict" | "deque"))
                   | ast.Name(id="pad_sequence")
-                  | ast.Attribute(attr="index" | "join" | "pad_sequence" | "sort" | "extend" | "insert"
+                  | ast.Attribute(attr="__len__" | "index" | "join" | "pad_sequence" | "sort" | "extend" | "insert"
                                       | "startswith" | "endswith" | "find" | "replace")):
                 node.func = self.put_expr(node.func, _call("builtin", node.func))
             case ast.Attribute(value=ast.Name(id="torch"), attr=name) if name in OLD:

@@ -270,7 +270,7 @@ def learn(facts: Facts, every: dict[Any, Any]) -> Learnt:
 @lru_cache(maxsize=20_000)
 def distances_of(rel: Any) -> tuple[Any, ...]:
     """What is not negative where a relation of integers holds."""
-    if not all(side.is_integer for side in rel.args):
+    if not all(getattr(side, "is_integer", False) for side in rel.args):
         return ()
     apart = sympy.expand(rel.rhs - rel.lhs)
     match rel:

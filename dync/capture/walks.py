@@ -49,8 +49,6 @@ class SymRange:
         n, m = self.length, other.length if isinstance(other, SymRange) else len(other)
         return bool(n == m) and (bool(n == 0) or bool(self.start == other.start) and (bool(n == 1) or self.step == other.step))
 
-    __hash__ = None  # type: ignore[assignment]
-
     def dync_text(self, engine: Any) -> Any:
         ends = [p for e in (self.start, self.stop) for p in (formatted(engine, e, ord("r"), ""), ", ")]
         return join(engine, ["range(", *ends[:-1], f", {self.step})" if self.step != 1 else ")"])
